@@ -1,0 +1,1 @@
+"""Runnable experiments, one module each; see each docstring."""

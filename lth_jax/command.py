@@ -1,0 +1,95 @@
+"""What every command does: signals, errors for people, exit codes."""
+
+import contextlib
+import errno
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+
+from etils import epath
+
+from lth_jax import errors, flags, progress, report, runner
+from lth_jax.configs import Config
+
+EXIT_BAD_INPUT = 2
+# sysexits.h EX_TEMPFAIL: start the same command again to go on.
+EXIT_STOPPED = 75
+
+
+def run_experiment(experiment: str, read_config: Callable[[], Config]) -> None:
+  """Runs, resumes or extends an experiment and writes its report.
+
+  Args:
+    experiment: its name, recorded.
+    read_config: made by `flags.define`.
+  """
+
+  def run():
+    config, workdir = read_config(), epath.Path(flags.workdir())
+    with stop_signals() as stop:
+      runner.run(config, workdir, experiment, stop)
+    progress.say(f"Report: {report.write(workdir)}")
+
+  call(run)
+
+
+def call(function: Callable[[], None]) -> None:
+  """Calls a command's function and turns what fails into one line.
+
+  Exits with `EXIT_BAD_INPUT` for bad input and for a disk that is full or
+  cannot be written, with `EXIT_STOPPED` after a signal.
+  """
+  try:
+    function()
+  except errors.InputError as error:
+    _exit(f"error: {error}", EXIT_BAD_INPUT)
+  except OSError as error:
+    _exit(f"error: {_explain(error)}", EXIT_BAD_INPUT)
+  except runner.StoppedError:
+    _exit(
+      "Stopped; what was done is stored. Start the same command to go on.",
+      EXIT_STOPPED,
+    )
+
+
+@contextlib.contextmanager
+def stop_signals() -> Iterator[threading.Event]:
+  """Yields an event that SIGTERM or Ctrl-C sets; a second one ends at once."""
+  stop = threading.Event()
+
+  def handle(number, frame):
+    del frame
+    name = signal.Signals(number).name
+    progress.say(f"{name}: saving, then stopping.")
+    stop.set()
+    signal.signal(number, signal.SIG_DFL)
+
+  numbers = (signal.SIGTERM, signal.SIGINT)
+  before = {number: signal.signal(number, handle) for number in numbers}
+  try:
+    yield stop
+  finally:
+    for number, handler in before.items():
+      signal.signal(number, handler)
+
+
+def _explain(error: OSError) -> str:
+  where = error.filename or "the workdir"
+  match error.errno:
+    case errno.ENOSPC | errno.EDQUOT:
+      remedy = "free some space and start the same command to go on"
+    case errno.EACCES | errno.EPERM | errno.EROFS:
+      remedy = "make it writable or choose another --workdir"
+    case errno.ENOTDIR | errno.EEXIST:
+      remedy = "a file is in the way; choose another --workdir"
+    case _:
+      remedy = "mend that and start the same command to go on"
+  reason = os.strerror(error.errno) if error.errno else str(error)
+  return f"{where}: {reason}; {remedy}."
+
+
+def _exit(message: str, code: int) -> None:
+  print(message, file=sys.stderr, flush=True)
+  sys.exit(code)

@@ -1,0 +1,351 @@
+"""What a run is: frozen dataclasses, plain data, one section an idea.
+
+The sections `data` to `randomness` are the *identity* of a run: a stored run
+that differs in one of their fields is another run. `study` may grow: more
+rounds, replicates, arms. `execution` may change freely, no result depends on
+it. Field names are unique over all sections, so that flags, `config.json` and
+messages use them bare.
+"""
+
+import dataclasses
+import difflib
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from lth_jax import errors
+
+ARMS = ("ticket", "reinit", "random", "random_global")
+IDENTITY = ("data", "model", "training", "pruning", "randomness")
+
+
+def _field(default: Any, help: str) -> Any:
+  return dataclasses.field(default=default, metadata={"help": help})
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Data:
+  """What is trained on."""
+
+  dataset: str = _field(
+    "mnist", "Data set: mnist_10k (bundled), mnist, fashion_mnist, or a TFDS "
+    "image-classification set."
+  )
+  num_valid: int = _field(
+    5000, "Training images set aside for validation; 0 for none, and then "
+    "there is no early-stopping step."
+  )
+  scaling: Literal["unit", "standard", "l2"] = _field(
+    "unit", "Pixels as numbers: 'unit' divides by 255; 'standard' then has "
+    "mean 0 and standard deviation 1 a channel; 'l2' divides an image by its "
+    "Euclidean norm."
+  )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Model:
+  """The network."""
+
+  model: Literal["lenet"] = _field("lenet", "Network.")
+  hidden: tuple[int, ...] = _field(
+    (300, 100), "Widths of LeNet's hidden layers."
+  )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Training:
+  """One training run; the defaults are the paper's (figure 2)."""
+
+  steps: int = _field(50_000, "Training steps of every run.")
+  batch_size: int = _field(60, "Images a step.")
+  optimizer: Literal["adam", "sgd", "momentum", "nesterov"] = _field(
+    "adam", "Optimizer."
+  )
+  learning_rate: float = _field(1.2e-3, "Learning rate.")
+  momentum: float = _field(0.9, "Momentum of 'momentum' and 'nesterov'.")
+  eval_every: int = _field(
+    100, "Steps between evaluations on the validation images."
+  )
+  test_every: int = _field(
+    1000, "Steps between evaluations on the test images, for curves; test "
+    "accuracy at the early-stopping step and at the end is always measured."
+  )
+  matmul_precision: Literal["highest", "default"] = _field(
+    "highest", "Precision of matrix products; 'highest' is float32 on every "
+    "backend, 'default' is faster and less on TPU and GPU."
+  )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Pruning:
+  """From trained weights to masks; the defaults are the paper's (figure 2)."""
+
+  rates: tuple[str, ...] = _field(
+    ("Dense_2/kernel=0.1", "kernel=0.2"),
+    "Fractions of the survivors pruned a round, as pattern=rate; a pattern is "
+    "searched in the leaf name, the first that matches decides.",
+  )
+  scope: Literal["layer", "global"] = _field(
+    "layer", "Whether weights compete within their layer or all together."
+  )
+  pruning: Literal["iterative", "oneshot"] = _field(
+    "iterative", "Prune a round at a time, or from the dense network at once."
+  )
+  reset: Literal["every_round", "continued"] = _field(
+    "every_round", "Reset weights after every pruning, or search by continued "
+    "training and reset only to evaluate (appendix B)."
+  )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Randomness:
+  """Seeds; see `lth_jax.keys` for what each decides."""
+
+  seed: int = _field(0, "Seed of everything random, 0 to 2**32 - 1.")
+  order_seed: int | None = _field(
+    None, "Seed of batch order and noise; by default `seed`."
+  )
+  order: Literal["shared", "per_round"] = _field(
+    "shared", "Whether all rounds see the batches in one order."
+  )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Study:
+  """How much of it; may grow from one call to the next."""
+
+  rounds: int = _field(20, "Prunings after the dense round 0.")
+  replicates: int = _field(5, "Independent repetitions.")
+  first_replicate: int = _field(0, "Index of the first replicate.")
+  arms: tuple[str, ...] = _field(
+    ("ticket", "reinit", "random"),
+    f"What to train at each density, of {', '.join(ARMS)}; ticket is needed.",
+  )
+  reinits: int = _field(3, "Fresh draws of weights for each ticket.")
+  control_rounds: tuple[int, ...] = _field(
+    (), "Rounds at which the controls are trained; by default all."
+  )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Execution:
+  """How it is computed; no result depends on it."""
+
+  source: Literal["auto", "bundled", "idx", "tfds"] = _field(
+    "auto", "Where the data set is read from."
+  )
+  data_dir: str | None = _field(
+    None, "Folder of the original files, or of data that TFDS prepared."
+  )
+  devices: int = _field(
+    0, "Devices to train on at once, each one lane; on CPU one host device a "
+    "core. 0 takes all."
+  )
+  checkpoint_minutes: float = _field(
+    5.0, "Minutes between saves inside a training run; 0 saves at every pause."
+  )
+  progress: Literal["auto", "bar", "log", "none"] = _field(
+    "auto", "A progress bar, lines, or nothing; 'auto' draws a bar on a "
+    "terminal and writes lines elsewhere."
+  )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+  """A whole run; see the sections."""
+
+  data: Data = Data()
+  model: Model = Model()
+  training: Training = Training()
+  pruning: Pruning = Pruning()
+  randomness: Randomness = Randomness()
+  study: Study = Study()
+  execution: Execution = Execution()
+
+
+def fields(config: Config) -> dict[str, tuple[str, dataclasses.Field, Any]]:
+  """Returns {field name: (section, field, type)} over all sections."""
+  return {
+    field.name: (section.name, field, types[field.name])
+    for section in dataclasses.fields(config)
+    for types in [get_type_hints(section.type)]
+    for field in dataclasses.fields(section.type)
+  }
+
+
+def to_flat(config: Config) -> dict[str, Any]:
+  """Returns {field name: value} with lists for tuples, ready for JSON."""
+  values = {
+    name: getattr(getattr(config, section), name)
+    for name, (section, _, _) in fields(config).items()
+  }
+  return {
+    name: list(value) if isinstance(value, tuple) else value
+    for name, value in values.items()
+  }
+
+
+def from_flat(values: Mapping[str, Any]) -> Config:
+  """Inverse of `to_flat`; fields that `values` lacks keep their default.
+
+  Raises:
+    InputError: a name is unknown.
+  """
+  known = fields(Config())
+  sections: dict[str, dict[str, Any]] = {}
+  for name, value in values.items():
+    if name not in known:
+      raise errors.InputError(_unknown("field", name, known))
+    value = tuple(value) if isinstance(value, list) else value
+    sections.setdefault(known[name][0], {})[name] = value
+  default = Config()
+  return dataclasses.replace(
+    default,
+    **{
+      section: dataclasses.replace(getattr(default, section), **changed)
+      for section, changed in sections.items()
+    },
+  )
+
+
+def identity(config: Config) -> dict[str, Any]:
+  """Returns the fields that make a run what it is."""
+  known = fields(config)
+  return {
+    name: value
+    for name, value in to_flat(config).items()
+    if known[name][0] in IDENTITY
+  }
+
+
+def run_id(config: Config) -> str:
+  """Returns 16 hexadecimal digits for the identity's non-default fields.
+
+  A field added later with a default that keeps behaviour renames no old run.
+  """
+  default = identity(Config())
+  changed = {
+    name: value
+    for name, value in identity(config).items()
+    if value != default[name]
+  }
+  text = json.dumps(changed, sort_keys=True)
+  return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def rules(config: Config) -> list[tuple[str, float]]:
+  """Parses `rates` into (pattern, rate) pairs.
+
+  Raises:
+    InputError: a rule has no rate or one outside [0, 1).
+  """
+  parsed = []
+  for rule in config.pruning.rates:
+    pattern, equals, rate = rule.rpartition("=")
+    try:
+      value = float(rate)
+    except ValueError:
+      value = math.nan
+    if not equals or not pattern or not 0 <= value < 1:
+      raise errors.InputError(
+        f"--rates: '{rule}' is not pattern=rate with a rate in [0, 1), such "
+        "as 'Dense_2/kernel=0.1'."
+      )
+    parsed.append((pattern, value))
+  return parsed
+
+
+def check(config: Config) -> None:
+  """Checks all that can be checked without data or network.
+
+  Raises:
+    InputError: a field is wrong; the message names it, and what would do.
+  """
+  for name, (section, _, kind) in fields(config).items():
+    value = getattr(getattr(config, section), name)
+    if get_origin(kind) is Literal and value not in get_args(kind):
+      raise errors.InputError(
+        _unknown(f"value of --{name}", value, get_args(kind))
+      )
+  for arm in config.study.arms:
+    if arm not in ARMS:
+      raise errors.InputError(_unknown("arm in --arms", arm, ARMS))
+  rules(config)
+  for name, allowed, what in _RANGES:
+    section = fields(config)[name][0]
+    value = getattr(getattr(config, section), name)
+    if not allowed(value):
+      raise errors.InputError(f"--{name}={show(value)}: must be {what}.")
+  if "ticket" not in config.study.arms:
+    raise errors.InputError(
+      "--arms lacks 'ticket': masks come from tickets, and every control is "
+      "compared with one; add it."
+    )
+  if config.pruning.pruning == "oneshot" and config.pruning.reset != (
+    "every_round"
+  ):
+    raise errors.InputError(
+      "--reset=continued needs --pruning=iterative: one-shot pruning has no "
+      "rounds to continue over."
+    )
+
+
+def _at_least(low):
+  return lambda value: value >= low
+
+
+_POSITIVE = (_at_least(1), "at least 1")
+_COUNT = (_at_least(0), "at least 0")
+_RANGES = (
+  ("num_valid", *_COUNT),
+  ("hidden", lambda widths: all(w >= 1 for w in widths), "widths of 1 or more"),
+  ("steps", *_POSITIVE),
+  ("batch_size", *_POSITIVE),
+  (
+    "learning_rate",
+    lambda rate: 0 < rate < math.inf,
+    "a positive, finite number",
+  ),
+  ("momentum", lambda value: 0 <= value < 1, "in [0, 1)"),
+  ("eval_every", *_POSITIVE),
+  ("test_every", *_POSITIVE),
+  ("seed", lambda seed: 0 <= seed < 2**32, "in [0, 2**32)"),
+  (
+    "order_seed",
+    lambda seed: seed is None or 0 <= seed < 2**32,
+    "in [0, 2**32)",
+  ),
+  ("rounds", *_COUNT),
+  ("replicates", *_POSITIVE),
+  ("first_replicate", *_COUNT),
+  ("reinits", *_POSITIVE),
+  (
+    "arms",
+    lambda arms: len(set(arms)) == len(arms) > 0,
+    f"one or more of {', '.join(ARMS)}, each once",
+  ),
+  (
+    "control_rounds",
+    lambda rounds: all(index >= 1 for index in rounds),
+    "rounds from 1 on",
+  ),
+  ("devices", *_COUNT),
+  (
+    "checkpoint_minutes",
+    lambda minutes: 0 <= minutes < math.inf,
+    "0 or more minutes",
+  ),
+)
+
+
+def show(value: Any) -> Any:
+  """Formats a field as its flag is written."""
+  return ",".join(map(str, value)) if isinstance(value, tuple) else value
+
+
+def _unknown(what, name, known):
+  close = difflib.get_close_matches(str(name), list(known), n=1)
+  hint = f"did you mean '{close[0]}'? " if close else ""
+  return f"Unknown {what}: '{name}'; {hint}known are {', '.join(known)}."

@@ -1,0 +1,83 @@
+"""Image data sets, whole and in memory, as NumPy arrays.
+
+Three sources, and never a silent change from one to another:
+
+* 'bundled': `mnist_10k`, a subset of MNIST that comes with the package;
+* 'idx': `mnist` and `fashion_mnist` from a folder of their original files;
+* 'tfds': any image-classification set that `python -m lth_jax.data.prepare`
+  has prepared.
+
+Splits and the order of batches are in `lth_jax.data.order`.
+"""
+
+from lth_jax import errors
+from lth_jax.data import bundled, idx, tfds
+from lth_jax.data.dataset import Dataset as Dataset
+from lth_jax.data.dataset import Split as Split
+from lth_jax.data.dataset import digests as digests
+
+SOURCES = ("auto", "bundled", "idx", "tfds")
+
+
+def load(
+  name: str, *, source: str = "auto", data_dir: str | None = None
+) -> Dataset:
+  """Loads a data set.
+
+  `source='auto'` takes the bundled set if `name` is one, else the original
+  files if `data_dir` holds any, else what TFDS prepared in `data_dir` (by
+  default in the folder that TFDS uses), else it is an error.
+
+  Examples are in the order of their source. TFDS shuffles when it prepares,
+  so `source='tfds'` gives MNIST in another order, and with other `digests`,
+  than `source='idx'`.
+
+  >>> data = load('mnist_10k')
+  >>> data.train.images.shape, data.test.labels.shape, data.num_classes
+  ((10000, 28, 28, 1), (2000,), 10)
+
+  Args:
+    name: 'mnist_10k', 'mnist', 'fashion_mnist', or the TFDS name of a set,
+      also with its configuration and version: 'emnist/letters:3.1.0'.
+    source: one of 'auto', 'bundled', 'idx', 'tfds'.
+    data_dir: folder of the original files for 'idx'; folder of prepared sets
+      for 'tfds', by default `$TFDS_DATA_DIR` or `~/tensorflow_datasets`. Not
+      looked at for a bundled set.
+
+  Raises:
+    errors.InputError: the source or name is unknown, there is no such data,
+      or a file is damaged.
+  """
+  if source not in SOURCES:
+    raise errors.InputError(
+      f"Unknown source '{source}'; choose one of {', '.join(SOURCES)}."
+    )
+  match _find(name, data_dir) if source == "auto" else source:
+    case "bundled":
+      return bundled.load(name)
+    case "idx":
+      return idx.load(name, data_dir)
+    case _:
+      return tfds.load(name, data_dir)
+
+
+def _find(name, data_dir):
+  if name in bundled.NAMES:
+    return "bundled"
+  if data_dir is not None and idx.holds(name, data_dir):
+    return "idx"
+  if tfds.holds(name, data_dir):
+    return "tfds"
+  folder = data_dir or tfds.default_dir()
+  original = (
+    f"(1) give the folder of the original {name} .gz files by --data_dir, "
+    if name in idx.NAMES
+    else f"(1) only {' and '.join(idx.NAMES)} can be read from a --data_dir of "
+    "original .gz files, "
+  )
+  raise errors.InputError(
+    f"No data set '{name}' in {folder}. Three ways to get data: {original}"
+    f"(2) prepare it once by `python -m lth_jax.data.prepare {name}` "
+    "(needs `pip install 'lth_jax[tfds]'`), "
+    "or (3) use the bundled subset of MNIST: --dataset=mnist_10k."
+  )

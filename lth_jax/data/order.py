@@ -1,0 +1,96 @@
+"""Which examples a step sees: a pure function of a key, an epoch, a step.
+
+Keys are typed and threefry: `jax.random.key(seed, impl='threefry2x32')`.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from lth_jax import errors
+
+
+def split_indices(
+  key: jax.Array, num_examples: int, num_valid: int
+) -> tuple[jax.Array, jax.Array]:
+  """Sets a uniform random choice of the examples aside for validation.
+
+  The paper takes 5,000 of MNIST's 60,000 at random (section 2).
+
+  >>> key = jax.random.key(0, impl='threefry2x32')
+  >>> train, valid = split_indices(key, 60_000, 5_000)
+  >>> train.shape, valid.shape
+  ((55000,), (5000,))
+
+  Args:
+    key: consumed.
+    num_examples: number of examples N to split.
+    num_valid: number of validation examples V; 0 gives an empty set.
+
+  Returns:
+    Indices for training `[N - V]` and for validation `[V]`, both int32, both
+    in random order; together each of 0 .. N - 1 once.
+
+  Raises:
+    errors.InputError: V is negative or leaves nothing to train on.
+  """
+  if not 0 <= num_valid < num_examples:
+    raise errors.InputError(
+      f"Cannot set {num_valid:,} of {num_examples:,} training examples aside "
+      f"for validation; choose 0 to {num_examples - 1:,}."
+    )
+  indices = jax.random.permutation(
+    key, jnp.arange(num_examples, dtype=jnp.int32)
+  )
+  return indices[num_valid:], indices[:num_valid]
+
+
+def num_batches(num_examples: int, batch_size: int) -> int:
+  """Returns the number of steps in an epoch; a last partial batch is dropped.
+
+  >>> num_batches(55_000, 60)
+  916
+
+  Args:
+    num_examples: number of training examples.
+    batch_size: examples a step.
+
+  Raises:
+    errors.InputError: the batch is empty or larger than the data.
+  """
+  if not 1 <= batch_size <= num_examples:
+    raise errors.InputError(
+      f"A batch of {batch_size:,} does not fit {num_examples:,} training "
+      f"examples; choose a batch size of 1 to {num_examples:,}."
+    )
+  return num_examples // batch_size
+
+
+def epoch_order(
+  key: jax.Array,
+  epoch: jax.typing.ArrayLike,
+  indices: jax.Array,
+  batch_size: int,
+) -> jax.Array:
+  """Returns the batches of one epoch: each index at most once.
+
+  The epoch may be traced, so that an order is made inside a compiled loop.
+
+  >>> key = jax.random.key(0, impl='threefry2x32')
+  >>> epoch_order(key, 3, jnp.arange(55_000), 60).shape
+  (916, 60)
+
+  Args:
+    key: the key of the whole run's order, the same for each epoch.
+    epoch: which epoch, from 0; folded into the key.
+    indices: `[N]` integers, the training examples.
+    batch_size: B, examples a step.
+
+  Returns:
+    `[num_batches, B]`, of the dtype of `indices`; row i is step i's batch.
+
+  Raises:
+    errors.InputError: the batch is empty or larger than the data.
+  """
+  steps = num_batches(indices.shape[0], batch_size)
+  shuffled = jax.random.permutation(jax.random.fold_in(key, epoch), indices)
+  return shuffled[: steps * batch_size].reshape(steps, batch_size)

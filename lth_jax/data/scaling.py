@@ -1,0 +1,50 @@
+"""From uint8 pixels to the numbers that a network sees, inside the step."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+def make(name: str, images: np.ndarray) -> Callable[[jax.Array], jax.Array]:
+  """Returns a function from uint8 `[B, H, W, C]` to float32 of that shape.
+
+  The paper does not say how it scales pixels; its released code divides an
+  image by its norm, others use [0, 1] or standardise.
+
+  >>> images = np.array([0, 255], np.uint8).reshape(2, 1, 1, 1)
+  >>> make("standard", images)(images).ravel()
+  Array([-1.,  1.], dtype=float32)
+
+  Args:
+    name: "unit" for [0, 1]; "standard" for mean 0 and standard deviation 1 of
+      each channel over `images`; "l2" for a Euclidean norm of 1 an image.
+    images: the training images `[N, H, W, C]`, looked at by "standard" only.
+  """
+  match name:
+    case "unit":
+      return _unit
+    case "standard":
+      pixels = images.reshape(-1, images.shape[-1])
+      mean = np.float32(pixels.mean(0) / 255)
+      deviation = np.float32(pixels.std(0) / 255)
+      return lambda x: (_unit(x) - _like(mean, x)) / _like(deviation, x)
+    case "l2":
+      return _l2
+    case _:
+      raise ValueError(f"unknown scaling '{name}'")
+
+
+def _unit(images: jax.Array) -> jax.Array:
+  return jnp.asarray(images, jnp.float32) / 255
+
+
+def _l2(images: jax.Array) -> jax.Array:
+  x = _unit(images)
+  square = jnp.square(x).sum((1, 2, 3), keepdims=True)
+  return x * jax.lax.rsqrt(jnp.maximum(square, 1e-12))
+
+
+def _like(channels: np.ndarray, images: jax.Array) -> jax.Array:
+  return channels.reshape((1,) * (images.ndim - 1) + channels.shape)

@@ -1,0 +1,182 @@
+"""Any image-classification set that TFDS has prepared, without TensorFlow.
+
+The one reader of `tensorflow_datasets`. It reads ArrayRecord, the format that
+`python -m lth_jax.data.prepare` writes; TFRECORD, the default of TFDS, cannot
+be read without TensorFlow.
+"""
+
+import importlib
+import json
+import os
+import pathlib
+import textwrap
+import types
+
+import numpy as np
+
+from lth_jax import errors
+from lth_jax.data import dataset
+
+_CHUNK = 1_000
+
+
+def load(
+  name: str, data_dir: str | os.PathLike[str] | None = None
+) -> dataset.Dataset:
+  """Loads a prepared data set, in the order in which TFDS stored it.
+
+  Args:
+    name: as TFDS spells it: 'mnist', 'emnist/letters', 'cifar10:3.0.2'.
+      Without a version, the newest that is prepared.
+    data_dir: folder of prepared sets; None is `default_dir()`.
+
+  Raises:
+    errors.InputError: the set is not prepared, not of ArrayRecord, damaged,
+      has no 'train' and 'test', or is not of uint8 images of one size with
+      one class each; or tensorflow_datasets or pillow is not installed.
+  """
+  folder = find(name, data_dir)
+  if folder is None:
+    raise errors.InputError(
+      f"No prepared data set '{name}' in {data_dir or default_dir()}; prepare "
+      f"it by `python -m lth_jax.data.prepare {name}` or give its --data_dir."
+    )
+  require_array_record(name, folder)
+  library = import_library()
+  try:
+    builder = library.builder_from_directory(folder)
+  except ValueError as error:
+    raise _damaged(f"The description in {folder}", folder, error) from error
+  image_key, label_key = _keys(builder.info, library, folder)
+  missing = {"train", "test"} - set(builder.info.splits)
+  if missing:
+    raise errors.InputError(
+      f"{folder} has no split '{min(missing)}' (it has "
+      f"{', '.join(builder.info.splits)}); choose another data set."
+    )
+  return dataset.Dataset(
+    name=name,
+    train=_split(builder, "train", image_key, label_key, folder),
+    test=_split(builder, "test", image_key, label_key, folder),
+    num_classes=builder.info.features[label_key].num_classes,
+    source="tfds",
+  )
+
+
+def holds(name: str, data_dir: str | os.PathLike[str] | None = None) -> bool:
+  """Whether a data set is prepared, in any format."""
+  return find(name, data_dir) is not None
+
+
+def default_dir() -> pathlib.Path:
+  """Returns the folder that TFDS itself uses by default."""
+  folder = os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")
+  return pathlib.Path(folder).expanduser()
+
+
+def find(
+  name: str, data_dir: str | os.PathLike[str] | None = None
+) -> pathlib.Path | None:
+  """Returns the folder of a prepared data set, or None.
+
+  Raises:
+    errors.InputError: the set has configurations and `name` names none.
+  """
+  base, _, version = name.partition(":")
+  root = pathlib.Path(data_dir or default_dir()) / base
+  folders = [
+    file.parent for file in root.glob(f"{version or '*.*.*'}/dataset_info.json")
+  ]
+  folders = [f for f in folders if f.name.replace(".", "").isdigit()]
+  if folders:
+    return max(folders, key=lambda f: [int(n) for n in f.name.split(".")])
+  configs = {f.parents[1].name for f in root.glob("*/*.*.*/dataset_info.json")}
+  if configs:
+    raise errors.InputError(
+      f"Data set '{name}' has configurations; choose one of "
+      + ", ".join(f"'{base}/{config}'" for config in sorted(configs))
+      + "."
+    )
+  return None
+
+
+def require_array_record(name: str, folder: pathlib.Path) -> None:
+  """Raises errors.InputError unless a prepared set is of ArrayRecord."""
+  file = folder / "dataset_info.json"
+  try:
+    info = json.loads(file.read_text())
+  except (OSError, ValueError) as error:
+    raise _damaged(f"{file}", folder, error) from error
+  file_format = info.get("fileFormat", "tfrecord")
+  if file_format != "array_record":
+    raise errors.InputError(
+      f"{folder} is of format {file_format}, which needs TensorFlow to read; "
+      f"prepare it as ArrayRecord in another folder by `python -m "
+      f"lth_jax.data.prepare {name} --data_dir=FOLDER`."
+    )
+
+
+def import_library() -> types.ModuleType:
+  """Imports tensorflow_datasets, or says how to install it."""
+  try:
+    for package in ("PIL", "importlib_resources"):  # not declared by TFDS
+      importlib.import_module(package)
+    import tensorflow_datasets
+  except ImportError as error:
+    raise errors.InputError(
+      f"TFDS data needs a package that is not installed ({error}): "
+      "`pip install 'lth_jax[tfds]'`."
+    ) from error
+  return tensorflow_datasets
+
+
+def _keys(info, library, folder):
+  keys = info.supervised_keys or ()
+  kinds = tuple(type(info.features[key]) for key in keys)
+  if kinds != (library.features.Image, library.features.ClassLabel):
+    raise errors.InputError(
+      f"{folder} is not for image classification (its supervised keys are "
+      f"{keys or 'not set'}); choose another data set."
+    )
+  return keys
+
+
+def _split(builder, part, image_key, label_key, folder):
+  images, labels = [], []
+  for example in _examples(builder.as_data_source(split=part), part, folder):
+    images.append(_checked(example[image_key], images, part, folder))
+    labels.append(example[label_key])
+  return dataset.Split(np.stack(images), np.array(labels, np.int32))
+
+
+def _examples(source, part, folder):
+  # In one go, the reader holds every encoded example at once; one by one, it
+  # is twice as slow.
+  for start in range(0, len(source), _CHUNK):
+    stop = min(start + _CHUNK, len(source))
+    try:
+      yield from source.__getitems__(range(start, stop))
+    except (OSError, RuntimeError, ValueError, IndexError) as error:
+      raise _damaged(f"Split '{part}' in {folder}", folder, error) from error
+
+
+def _damaged(what, folder, error):
+  reason = textwrap.shorten(str(error), 300)
+  return errors.InputError(
+    f"{what} is damaged ({reason}); remove {folder} and prepare it again."
+  )
+
+
+def _checked(image, earlier, part, folder):
+  if image.dtype != np.uint8:
+    raise errors.InputError(
+      f"{folder} has images of {image.dtype}, not uint8; choose another data "
+      "set."
+    )
+  if earlier and image.shape != earlier[0].shape:
+    raise errors.InputError(
+      f"{folder} has images of differing sizes ({earlier[0].shape}, but "
+      f"{image.shape} at {len(earlier)} of '{part}'); choose a data set of one "
+      "size."
+    )
+  return image

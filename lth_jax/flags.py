@@ -1,0 +1,88 @@
+"""Configs as absl flags and back; the only definer of flags."""
+
+from collections.abc import Callable
+from typing import Any, Literal, get_args, get_origin
+
+from absl import flags
+
+from lth_jax import configs, errors
+from lth_jax.configs import Config
+
+
+def define(default: Config) -> Callable[[], Config]:
+  """Defines `--workdir` and one flag for each field of a config.
+
+  Args:
+    default: its values become the flags' defaults.
+
+  Returns:
+    A function that reads the parsed flags into a checked config.
+  """
+  flags.DEFINE_string(
+    "workdir", None, "Folder of the run: a path or a gs:// URL; resumed if "
+    "it holds one."
+  )
+  known = configs.fields(default)
+  for name, (section, field, kind) in known.items():
+    value = getattr(getattr(default, section), name)
+    _define(name, value, field.metadata["help"], kind)
+
+  def read() -> Config:
+    values = {name: getattr(flags.FLAGS, name) for name in known}
+    for name, (_, _, kind) in known.items():
+      if kind == tuple[int, ...]:
+        values[name] = _integers(name, values[name])
+    config = configs.from_flat(values)
+    configs.check(config)
+    return config
+
+  return read
+
+
+def workdir() -> str:
+  """Returns `--workdir`.
+
+  Raises:
+    InputError: it was not given.
+  """
+  if not flags.FLAGS.workdir:
+    raise errors.InputError(
+      "--workdir is missing: name the folder that the run is stored in, such "
+      "as --workdir=runs/first."
+    )
+  return flags.FLAGS.workdir
+
+
+def to_flagfile(config: Config) -> str:
+  """Returns the text of a flagfile that gives the config again."""
+  lines = []
+  for name, value in configs.to_flat(config).items():
+    if isinstance(value, list):
+      value = ",".join(map(str, value))
+    if value is not None:
+      lines.append(f"--{name}={value}\n")
+  return "".join(lines)
+
+
+def _define(name: str, value: Any, help: str, kind: Any) -> None:
+  if get_origin(kind) is Literal:
+    flags.DEFINE_enum(name, value, list(get_args(kind)), help)
+  elif get_origin(kind) is tuple:
+    flags.DEFINE_list(name, [str(item) for item in value], help)
+  elif kind in (int, int | None):
+    flags.DEFINE_integer(name, value, help)
+  elif kind is float:
+    flags.DEFINE_float(name, value, help)
+  elif kind in (str, str | None):
+    flags.DEFINE_string(name, value, help)
+  else:
+    raise TypeError(f"no flag for field {name} of type {kind}")
+
+
+def _integers(name: str, items: list[str]) -> list[int]:
+  try:
+    return [int(item) for item in items]
+  except ValueError:
+    raise errors.InputError(
+      f"--{name}={','.join(items)}: must be whole numbers with commas between."
+    ) from None

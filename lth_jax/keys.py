@@ -1,0 +1,67 @@
+"""What is random in a run, and who shares it.
+
+Every key is a function of the run's seed and of where it is used, so that no
+result depends on which lanes, replicates or devices ran beside it:
+
+| what                    | from                            | shared by           |
+|-------------------------|---------------------------------|---------------------|
+| theta_0                 | seed, replicate                 | all rounds and arms |
+| train/validation split  | seed, replicate                 | all rounds and arms |
+| batch order, noise      | order seed, replicate (, round) | all arms            |
+| reinit draw j           | seed, replicate, round, j       | nobody              |
+| random mask             | seed, replicate, round          | nobody              |
+
+The implementation is pinned to threefry: a change of JAX's default must not
+change a published number.
+"""
+
+import jax
+
+_INITIAL, _SPLIT, _ORDER, _REINIT, _RANDOM_MASKS = range(5)
+
+
+def initial(seed: int, replicate: int) -> jax.Array:
+  """Key of theta_0."""
+  return _derive(seed, _INITIAL, replicate)
+
+
+def split(seed: int, replicate: int) -> jax.Array:
+  """Key of the split into training and validation images."""
+  return _derive(seed, _SPLIT, replicate)
+
+
+def order(
+  order_seed: int, replicate: int, round_index: int | None = None
+) -> jax.Array:
+  """Key of batch order, augmentation and dropout.
+
+  Args:
+    order_seed: seed of the order, by default the run's seed.
+    replicate: index of the replicate.
+    round_index: None if all rounds share one order (the default), else the
+      round that the order belongs to.
+
+  Returns:
+    A key that the training loop folds epochs and steps into.
+  """
+  key = _derive(order_seed, _ORDER, replicate)
+  return key if round_index is None else jax.random.fold_in(key, round_index)
+
+
+def reinit(
+  seed: int, replicate: int, round_index: int, draw: int
+) -> jax.Array:
+  """Key of one fresh draw of weights under a ticket's masks."""
+  return _derive(seed, _REINIT, replicate, round_index, draw)
+
+
+def random_masks(seed: int, replicate: int, round_index: int) -> jax.Array:
+  """Key of one random mask tree."""
+  return _derive(seed, _RANDOM_MASKS, replicate, round_index)
+
+
+def _derive(seed: int, *path: int) -> jax.Array:
+  key = jax.random.key(seed, impl="threefry2x32")
+  for index in path:
+    key = jax.random.fold_in(key, index)
+  return key

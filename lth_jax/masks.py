@@ -1,0 +1,343 @@
+"""Masks: which weights are kept.
+
+A mask tree is shaped like the params: a bool array (True = kept) at each leaf
+that can be pruned, `None` at every other leaf. It travels beside the params,
+never inside the optimizer state. Every function works under `jax.jit` and
+`jax.vmap`; only shapes and dtypes, which are static there, can raise.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from lth_jax import _trees
+
+PyTree = Any
+
+
+def is_kernel(name: str, leaf: jax.Array) -> bool:
+  """Whether a leaf has a float dtype and two or more axes.
+
+  This leaves out biases and the parameters of normalisation. It is meant for
+  params without a replicate axis.
+
+  Args:
+    name: name of the leaf, such as `Dense_0/kernel`; not used.
+    leaf: an array of any shape.
+
+  Returns:
+    True if `full` gives the leaf a mask by default.
+
+  >>> is_kernel("kernel", jnp.ones((2, 3))), is_kernel("bias", jnp.ones(3))
+  (True, False)
+  """
+  del name
+  return jnp.issubdtype(leaf.dtype, jnp.floating) and leaf.ndim >= 2
+
+
+def full(
+  params: PyTree, *, prunable: Callable[[str, jax.Array], bool] = is_kernel
+) -> PyTree:
+  """Masks that keep everything.
+
+  Args:
+    params: any pytree. Leaves that are not arrays of real or complex floats
+      are never prunable.
+    prunable: `(name, leaf) -> bool` decides for the others.
+
+  Returns:
+    Masks, all True, in the containers of `params`.
+
+  Raises:
+    ValueError: no leaf is prunable.
+
+  >>> full({"kernel": jnp.ones((1, 2)), "bias": jnp.ones(2)})
+  {'bias': None, 'kernel': Array([[ True,  True]], dtype=bool)}
+  """
+
+  def one(path, leaf):
+    inexact = _trees.is_array(leaf) and jnp.issubdtype(leaf.dtype, jnp.inexact)
+    if inexact and prunable(_trees.name(path), leaf):
+      return jnp.ones(leaf.shape, bool)
+    return None
+
+  masks = jax.tree.map_with_path(one, params)
+  if not jax.tree.leaves(masks):
+    raise ValueError(f"no prunable leaf among {_trees.names(params)}")
+  return masks
+
+
+def check(masks: PyTree, params: PyTree) -> None:
+  """Raises if masks do not belong to params.
+
+  Args:
+    masks: a mask tree.
+    params: the pytree that it should fit.
+
+  Raises:
+    ValueError: names the leaf; there the masks hold something else than bools,
+      or the params hold no array, or the shapes differ.
+
+  >>> check({"w": jnp.ones((2, 2), bool)}, {"w": jnp.ones((2, 3))})
+  Traceback (most recent call last):
+    ...
+  ValueError: mask 'w' has shape (2, 2), params (2, 3)
+  """
+  _trees.check(params, masks, "params")
+
+
+def apply(params: PyTree, masks: PyTree) -> PyTree:
+  """Sets pruned weights to zero.
+
+  Args:
+    params: any pytree; pruned entries may be infinite or NaN.
+    masks: its masks.
+
+  Returns:
+    `params`, same dtypes, with 0.0 where a mask is False.
+
+  Raises:
+    ValueError: names the leaf at which masks do not fit.
+
+  >>> masks = {"w": jnp.array([[True, False]])}
+  >>> apply({"w": jnp.array([[1.0, jnp.nan]])}, masks)
+  {'w': Array([[1., 0.]], dtype=float32)}
+  """
+  return _trees.map_masked(
+    lambda leaf, mask: jnp.where(mask, leaf, jnp.zeros((), leaf.dtype)),
+    params,
+    masks,
+    what="params",
+  )
+
+
+def num_kept(masks: PyTree) -> jax.Array:
+  """Number of weights kept.
+
+  Args:
+    masks: a mask tree of fewer than 2^31 entries.
+
+  Returns:
+    int32 scalar.
+
+  Raises:
+    ValueError: the masks have 2^31 entries or more.
+
+  >>> int(num_kept({"w": jnp.array([[True, False]]), "b": None}))
+  1
+  """
+  _trees.size(masks)
+  counts = [jnp.sum(m, dtype=jnp.int32) for m in jax.tree.leaves(masks)]
+  return sum(counts, jnp.zeros((), jnp.int32))
+
+
+def density(masks: PyTree) -> jax.Array:
+  """P_m of the paper: kept weights / all counted weights.
+
+  Args:
+    masks: a mask tree of fewer than 2^31 entries.
+
+  Returns:
+    float32 scalar in [0, 1]; use `num_kept` where the exact count matters.
+
+  Raises:
+    ValueError: the masks have 2^31 entries or more.
+
+  >>> float(density({"w": jnp.array([[True, False]]), "b": None}))
+  0.5
+  """
+  return num_kept(masks).astype(jnp.float32) / _trees.size(masks)
+
+
+def density_by_name(masks: PyTree) -> dict[str, jax.Array]:
+  """Density of each leaf.
+
+  Args:
+    masks: a mask tree.
+
+  Returns:
+    float32 scalars by leaf name, in leaf order.
+
+  Raises:
+    ValueError: one leaf has 2^31 entries or more.
+
+  >>> masks = {"fc": {"kernel": jnp.array([[True, False]]), "bias": None}}
+  >>> {name: float(d) for name, d in density_by_name(masks).items()}
+  {'fc/kernel': 0.5}
+  """
+  leaves = jax.tree.leaves(masks)
+  return dict(zip(_trees.names(masks), map(density, leaves)))
+
+
+def intersection(a: PyTree, b: PyTree) -> PyTree:
+  """What both keep.
+
+  Args:
+    a: a mask tree.
+    b: masks of the same params.
+
+  Returns:
+    Masks in the containers of `a`.
+
+  Raises:
+    ValueError: names a leaf that only one has, or whose shapes differ.
+
+  >>> a, b = jnp.array([True, True, False]), jnp.array([True, False, False])
+  >>> intersection([a], [b])
+  [Array([ True, False, False], dtype=bool)]
+  """
+  return _combine(jnp.logical_and, a, b)
+
+
+def union(a: PyTree, b: PyTree) -> PyTree:
+  """What either keeps; arguments, result and errors as `intersection`.
+
+  >>> a, b = jnp.array([True, True, False]), jnp.array([True, False, False])
+  >>> union([a], [b])
+  [Array([ True,  True, False], dtype=bool)]
+  """
+  return _combine(jnp.logical_or, a, b)
+
+
+def difference(a: PyTree, b: PyTree) -> PyTree:
+  """What `a` keeps and `b` does not; the rest as `intersection`.
+
+  >>> a, b = jnp.array([True, True, False]), jnp.array([True, False, False])
+  >>> difference([a], [b])
+  [Array([False,  True, False], dtype=bool)]
+  """
+  return _combine(lambda x, y: jnp.logical_and(x, ~y), a, b)
+
+
+def overlap(a: PyTree, b: PyTree) -> jax.Array:
+  """Jaccard index: kept by both / kept by either.
+
+  Args:
+    a: a mask tree.
+    b: masks of the same params.
+
+  Returns:
+    float32 scalar in [0, 1]. Two masks that keep nothing are equal: 1.
+
+  Raises:
+    ValueError: as `intersection`, or 2^31 entries or more.
+
+  >>> a, b = jnp.array([True, True, False]), jnp.array([True, False, False])
+  >>> float(overlap([a], [b]))
+  0.5
+  """
+  both, either = num_kept(intersection(a, b)), num_kept(union(a, b))
+  empty = either == 0
+  ratio = both.astype(jnp.float32) / jnp.where(empty, 1, either)
+  return jnp.where(empty, jnp.ones((), jnp.float32), ratio)
+
+
+def hamming(a: PyTree, b: PyTree) -> jax.Array:
+  """Number of entries in which two masks differ.
+
+  Args:
+    a: a mask tree.
+    b: masks of the same params.
+
+  Returns:
+    int32 scalar.
+
+  Raises:
+    ValueError: as `intersection`, or 2^31 entries or more.
+
+  >>> a, b = jnp.array([True, True, False]), jnp.array([True, False, False])
+  >>> int(hamming([a], [b]))
+  1
+  """
+  return num_kept(_combine(jnp.logical_xor, a, b))
+
+
+def permute(key: jax.Array, masks: PyTree, *, scope: str = "layer") -> PyTree:
+  """Random masks that keep as many weights.
+
+  Args:
+    key: PRNG key, consumed.
+    masks: a mask tree.
+    scope: `layer` keeps the count of each leaf, `global` only the total.
+
+  Returns:
+    Masks in the containers of `masks`, uniform among those of equal counts.
+
+  Raises:
+    ValueError: unknown scope.
+
+  >>> mask = permute(jax.random.key(0), jnp.array([[True, False, False]]))
+  >>> int(num_kept(mask)), mask.shape
+  (1, (1, 3))
+  """
+  _trees.check_scope(scope)
+  leaves = jax.tree.leaves(masks)
+  flat = [jnp.ravel(leaf) for leaf in leaves]
+  if scope == "global":
+    ends = [sum(f.size for f in flat[: i + 1]) for i in range(len(flat))]
+    mixed = jax.random.permutation(key, jnp.concatenate(flat))
+    flat = jnp.split(mixed, ends[:-1])
+  else:
+    keys = jax.random.split(key, len(flat))
+    flat = [jax.random.permutation(k, f) for k, f in zip(keys, flat)]
+  mixed = [f.reshape(leaf.shape) for f, leaf in zip(flat, leaves)]
+  return _trees.replace_leaves(masks, mixed)
+
+
+def pack(masks: PyTree) -> PyTree:
+  """Eight mask entries to a byte, first entry in the highest bit.
+
+  Args:
+    masks: a mask tree, leaves of any shape.
+
+  Returns:
+    A tree of uint8 arrays `[ceil(size / 8)]`, `None` where masks have it.
+
+  >>> pack({"w": jnp.array([[True, False], [True, True]]), "b": None})
+  {'b': None, 'w': Array([176], dtype=uint8)}
+  """
+  return jax.tree.map(lambda mask: jnp.packbits(jnp.ravel(mask)), masks)
+
+
+def unpack(packed: PyTree, like: PyTree) -> PyTree:
+  """Inverse of `pack`.
+
+  Args:
+    packed: what `pack` returned.
+    like: a tree with arrays of the masks' shapes at the same paths, such as the
+      params, or `jax.eval_shape` of them.
+
+  Returns:
+    Masks in the containers of `packed`.
+
+  Raises:
+    ValueError: names the leaf that `like` lacks or that has another size.
+
+  >>> mask = jnp.array([[True, False], [True, True]])
+  >>> unpack(pack({"w": mask}), {"w": jnp.zeros((2, 2))})
+  {'w': Array([[ True, False],
+         [ True,  True]], dtype=bool)}
+  """
+
+  def one(name, bits, shape):
+    size = math.prod(shape)
+    if bits.dtype != jnp.uint8 or bits.shape != (-(-size // 8),):
+      raise ValueError(
+        f"packed mask {name!r} is {bits.dtype}{list(bits.shape)}, which is "
+        f"not one of shape {shape}"
+      )
+    return jnp.unpackbits(bits, count=size).astype(bool).reshape(shape)
+
+  shapes = [leaf.shape for leaf in _trees.at_masks(like, packed, "params")]
+  leaves = map(one, _trees.names(packed), jax.tree.leaves(packed), shapes)
+  return _trees.replace_leaves(packed, list(leaves))
+
+
+def _combine(function, a, b):
+  _trees.check(b, a, "the other masks")
+  _trees.check(a, b, "the other masks")
+  pairs = zip(jax.tree.leaves(a), _trees.at_masks(b, a, "the other masks"))
+  return _trees.replace_leaves(a, [function(x, y) for x, y in pairs])

@@ -1,0 +1,9 @@
+"""Networks behind one pair of pure functions, `Model(init, apply)`.
+
+Nothing outside this package imports flax.
+"""
+
+from lth_jax.models.adapters import Model as Model
+from lth_jax.models.adapters import from_linen as from_linen
+from lth_jax.models.adapters import from_nnx as from_nnx
+from lth_jax.models.lenet import lenet as lenet

@@ -1,0 +1,131 @@
+"""A network as two pure functions, made from Flax Linen or Flax NNX.
+
+Linen is that pair already, with short stable leaf names; NNX is what Flax
+recommends to newcomers, so it has an adapter too.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+Params = Any
+Stats = Any
+
+
+class Apply(Protocol):
+  """Runs the network on a batch."""
+
+  def __call__(
+    self,
+    params: Params,
+    stats: Stats,
+    images: jax.Array,
+    *,
+    train: bool,
+    key: jax.Array,
+  ) -> tuple[jax.Array, Stats]:
+    """Returns logits `[B, num_classes]` and the new stats.
+
+    Args:
+      params: trainable leaves.
+      stats: what is not trained: BatchNorm statistics; `{}` without any.
+      images: `[B, H, W, C]` float32.
+      train: whether dropout and batch statistics are on.
+      key: consumed by dropout.
+    """
+    ...
+
+
+class Model(NamedTuple):
+  """`init(key) -> (params, stats)` and `apply`, see `Apply`."""
+
+  init: Callable[[jax.Array], tuple[Params, Stats]]
+  apply: Apply
+
+
+def from_linen(module: nn.Module, image_shape: tuple[int, ...]) -> Model:
+  """Wraps a Linen module that is called as `module(images, train=...)`.
+
+  Args:
+    module: a module whose only collections are `params` and `batch_stats`.
+    image_shape: `(H, W, C)`.
+
+  Returns:
+    The model; its params are the plain dict that Linen makes.
+
+  Example:
+    >>> class Linear(nn.Module):
+    ...   @nn.compact
+    ...   def __call__(self, images, train):
+    ...     return nn.Dense(10)(images.reshape(len(images), -1))
+    >>> model = from_linen(Linear(), (2, 2, 1))
+    >>> params, stats = model.init(jax.random.key(0))
+    >>> jax.tree.map(jnp.shape, params)
+    {'Dense_0': {'bias': (10,), 'kernel': (4, 10)}}
+  """
+
+  def init(key):
+    images = jnp.zeros((1, *image_shape))
+    variables = module.init(key, images, train=False)
+    return variables["params"], variables.get("batch_stats", {})
+
+  def apply(params, stats, images, *, train, key):
+    variables = {"params": params, "batch_stats": stats}
+    if not train:
+      return module.apply(variables, images, train=False), stats
+    logits, updated = module.apply(
+      variables,
+      images,
+      train=True,
+      rngs={"dropout": key},
+      mutable=["batch_stats"],
+    )
+    return logits, updated.get("batch_stats", stats)
+
+  return Model(init, apply)
+
+
+def from_nnx(make: Callable[[nnx.Rngs], nnx.Module]) -> Model:
+  """Wraps an NNX module that is called as `module(images)`.
+
+  Args:
+    make: builds the module; called anew for every key.
+
+  Returns:
+    The model; its params are the `nnx.State` of `nnx.Param` variables, so leaf
+    names are attribute paths (`linear/kernel`), and its stats are all other
+    variables but random streams, which are seeded from `apply`'s key.
+
+  Example:
+    >>> model = from_nnx(lambda rngs: nnx.Linear(4, 10, rngs=rngs))
+    >>> params, stats = model.init(jax.random.key(0))
+    >>> params["kernel"][...].shape
+    (4, 10)
+  """
+  graph, _, randomness, _ = _split(make(nnx.Rngs(0)))
+
+  def init(key):
+    _, params, _, stats = _split(make(nnx.Rngs(key)))
+    return params, stats
+
+  def apply(params, stats, images, *, train, key):
+    # A new State: NNX refuses to reseed variables of an outer trace.
+    streams = jax.tree.map(lambda leaf: leaf, randomness)
+    module = nnx.merge(graph, params, streams, stats)
+    if not train:
+      module.eval()
+      return module(images), stats
+    module.train()
+    nnx.reseed(module, default=key, params=key, dropout=key)
+    logits = module(images)
+    return logits, _split(module)[3]
+
+  return Model(init, apply)
+
+
+def _split(module: nnx.Module):
+  return nnx.split(module, nnx.Param, nnx.RngState, ...)

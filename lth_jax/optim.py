@@ -1,0 +1,125 @@
+"""Optax optimizers that leave pruned weights alone, bit for bit."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from lth_jax import _trees, errors
+from lth_jax import masks as masks_lib
+
+PyTree = Any
+ScalarOrSchedule = float | jax.Array | optax.Schedule
+
+
+def masked(
+  inner: optax.GradientTransformation,
+) -> optax.GradientTransformationExtraArgs:
+  """Freezes pruned weights, whatever the inner optimizer does.
+
+  Gradients are masked before `inner`, so that pruned weights enter no norm or
+  moment, and updates after it, so that neither momentum of a dense run nor
+  weight decay nor noise moves them. A masked update is -0.0, because p + -0.0
+  is p for every p, and p + 0.0 is not for p = -0.0.
+
+  Masks are an argument of `update`, not part of the state: a new round brings
+  new masks and a fresh state, and compiles nothing.
+
+  Args:
+    inner: any optax optimizer.
+
+  Returns:
+    A transformation with `update(grads, state, params, *, masks, **extra)`; it
+    raises a ValueError that names the leaf at which masks do not fit.
+
+  >>> import jax.numpy as jnp
+  >>> optimizer = masked(optax.sgd(0.5, momentum=0.9))
+  >>> params = {"w": jnp.array([[1.0, 1.0]])}
+  >>> masks = {"w": jnp.array([[True, False]])}
+  >>> state = optimizer.init(params)
+  >>> updates, state = optimizer.update(params, state, params, masks=masks)
+  >>> optax.apply_updates(params, updates)
+  {'w': Array([[0.5, 1. ]], dtype=float32)}
+  """
+  inner = optax.with_extra_args_support(inner)
+
+  def update(grads, state, params=None, *, masks, **extra):
+    grads = masks_lib.apply(grads, masks)
+    updates, state = inner.update(grads, state, params, **extra)
+    return _trees.map_masked(_freeze, updates, masks, what="updates"), state
+
+  return optax.GradientTransformationExtraArgs(inner.init, update)
+
+
+def project(masks: PyTree) -> optax.GradientTransformation:
+  """Sets pruned weights to zero at every step: the last link of a chain.
+
+  For training loops that cannot pass `masks` to `update`, such as Flax's
+  `TrainState`. The masks become constants of the compiled step; the links
+  before this one see the gradients of pruned weights.
+
+  Args:
+    masks: masks of the params to be trained.
+
+  Returns:
+    A stateless transformation that needs `params`. Where a mask is False the
+    update is -p; finite weights become 0.0.
+
+  >>> import jax.numpy as jnp
+  >>> masks = {"w": jnp.array([[True, False]])}
+  >>> optimizer = optax.chain(optax.sgd(0.5), project(masks))
+  >>> params = {"w": jnp.array([[1.0, 1.0]])}
+  >>> updates, _ = optimizer.update(params, optimizer.init(params), params)
+  >>> optax.apply_updates(params, updates)
+  {'w': Array([[0.5, 0. ]], dtype=float32)}
+  """
+
+  def update(updates, params):
+    if params is None:
+      raise ValueError("project needs params: update(grads, state, params)")
+    return _trees.map_masked(
+      lambda update, mask, param: jnp.where(mask, update, -param),
+      updates,
+      masks,
+      params,
+      what="updates",
+    )
+
+  return optax.stateless(update)
+
+
+def create(
+  name: str, learning_rate: ScalarOrSchedule, *, momentum: float = 0.9
+) -> optax.GradientTransformationExtraArgs:
+  """One of the papers' optimizers, masked.
+
+  Args:
+    name: `adam`, `sgd`, `momentum` or `nesterov`. Adam's constants are 0.9,
+      0.999 and 1e-8; the paper does not state them.
+    learning_rate: a number, a traced scalar, or an optax schedule.
+    momentum: of `momentum` and `nesterov`; 0.9 in the paper (figure 2).
+
+  Returns:
+    `masked` of the optimizer.
+
+  Raises:
+    InputError: unknown name.
+
+  >>> optimizer = create("adam", 1.2e-3)
+  """
+  optimizers = {
+    "adam": lambda: optax.adam(learning_rate, b1=0.9, b2=0.999, eps=1e-8),
+    "sgd": lambda: optax.sgd(learning_rate),
+    "momentum": lambda: optax.sgd(learning_rate, momentum),
+    "nesterov": lambda: optax.sgd(learning_rate, momentum, nesterov=True),
+  }
+  if name not in optimizers:
+    raise errors.InputError(
+      f"unknown optimizer {name!r}: use one of {', '.join(optimizers)}"
+    )
+  return masked(optimizers[name]())
+
+
+def _freeze(update, mask):
+  return jnp.where(mask, update, jnp.asarray(-0.0, update.dtype))

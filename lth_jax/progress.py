@@ -1,0 +1,105 @@
+"""What a person sees while a run goes on: a bar, lines, or nothing."""
+
+import contextlib
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+_LINE_SECONDS = 30.0
+
+
+class Display(NamedTuple):
+  """How to report; safe to call from several threads.
+
+  Attributes:
+    advance: (training steps done, what is being trained).
+    finish: (what has been trained); a line of its own in a log.
+    say: (message); for what the user must see.
+  """
+
+  advance: Callable[[int, str], None]
+  finish: Callable[[str], None]
+  say: Callable[[str], None]
+
+
+@contextlib.contextmanager
+def show(kind: str, num_steps: int) -> Iterator[Display]:
+  """Displays progress on standard error.
+
+  Args:
+    kind: "bar", "log", "none", or "auto": a bar on a terminal, else lines.
+    num_steps: training steps of all lanes together that are still to do.
+
+  Yields:
+    The functions to report with.
+  """
+  if kind == "auto":
+    kind = "bar" if sys.stderr.isatty() else "log"
+  lock = threading.Lock()
+  begin = last_line = time.monotonic()
+  done = 0
+
+  def left() -> str:
+    if not done:
+      return "?"
+    elapsed = time.monotonic() - begin
+    return duration(elapsed * (num_steps - done) / done)
+
+  def line(text: str) -> None:
+    nonlocal last_line
+    last_line = time.monotonic()
+    percent = 100 * done / max(num_steps, 1)
+    say(f"{percent:3.0f}%  {text}, {left()} left")
+
+  with contextlib.ExitStack() as stack:
+    if kind == "bar":
+      import tqdm
+
+      bar = stack.enter_context(
+        tqdm.tqdm(
+          total=num_steps, bar_format="{percentage:3.0f}%|{bar:25}| {desc}"
+        )
+      )
+
+    def advance(steps: int, what: str) -> None:
+      nonlocal done
+      with lock:
+        done += steps
+        if kind == "bar":
+          bar.set_description_str(f"{what}, {left()} left", refresh=False)
+          bar.update(steps)
+        elif kind == "log" and time.monotonic() - last_line > _LINE_SECONDS:
+          line(what)
+
+    def finish(what: str) -> None:
+      with lock:
+        if kind == "log":
+          line(what)
+
+    def write(message: str) -> None:
+      if kind == "bar":
+        bar.write(message, file=sys.stderr)
+      else:
+        say(message)
+
+    yield Display(advance, finish, write)
+
+
+def say(message: str) -> None:
+  """Prints a line on standard error."""
+  print(message, file=sys.stderr, flush=True)
+
+
+def duration(seconds: float) -> str:
+  """Formats seconds as h:mm:ss, or m:ss below an hour.
+
+  >>> duration(75.4), duration(3675)
+  ('1:15', '1:01:15')
+  """
+  minutes, seconds = divmod(round(seconds), 60)
+  hours, minutes = divmod(minutes, 60)
+  if hours:
+    return f"{hours}:{minutes:02d}:{seconds:02d}"
+  return f"{minutes}:{seconds:02d}"

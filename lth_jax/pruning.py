@@ -1,0 +1,311 @@
+"""Pruning: scores and masks in, smaller masks out, by exact counts.
+
+The lowest scores leave. Among equal scores the earlier in leaf order, then in
+flat order, leaves first; -0.0 equals 0.0. What was pruned never returns.
+"""
+
+import math
+import numbers
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lth_jax import _ranking, _trees
+
+PyTree = Any
+
+
+def prune(
+  scores: PyTree,
+  masks: PyTree,
+  fraction: float | PyTree,
+  *,
+  scope: str = "layer",
+) -> PyTree:
+  """Removes the lowest-scoring fraction of the weights that are left.
+
+  Of n weights, `round(rate * n)` leave: a float64 product rounded half to
+  even, as Python does it, eagerly and under `jax.jit` and `jax.vmap`.
+
+  Args:
+    scores: a tree with a float array for each mask.
+    masks: a mask tree.
+    fraction: one rate for every leaf, or a tree of rates as from `fractions`.
+      A rate is a Python number in [0, 1). Leaves of rate 0 keep what they have.
+    scope: `layer`: each leaf loses its own fraction (paper, section 1).
+      `global`: the leaves with a rate above 0 lose one fraction of all their
+      weights together (paper, section 4).
+
+  Returns:
+    Masks in the containers of `masks`.
+
+  Raises:
+    ValueError: a rate outside [0, 1), different nonzero rates in global scope,
+      an unknown scope, trees that do not fit, NaN among the scores of kept
+      weights (traced, NaN ranks lowest), or 2^31 entries or more to rank.
+    TypeError: scores that are not real floats.
+
+  >>> masks = {"w": jnp.ones((1, 5), bool), "b": None}
+  >>> scores = {"w": jnp.array([[0.3, 0.1, 0.2, 0.5, 0.4]]), "b": None}
+  >>> prune(scores, masks, 0.4)["w"]
+  Array([[ True, False, False,  True,  True]], dtype=bool)
+  """
+  _check_scores(scores, masks)
+  groups = _groups(masks, fraction, scope)
+  for members, _ in groups:
+    _trees.size([jax.tree.leaves(masks)[i] for i in members])
+  values = _trees.at_masks(scores, masks, "scores")
+  kept = _kept_counts(masks, values)
+  new = jax.tree.leaves(masks)
+  for members, rate in groups:
+    chosen = [new[i] for i in members]
+    count = num_removed(sum(kept[i] for i in members), rate)
+    smaller = _ranking.remove_lowest(
+      [values[i] for i in members], chosen, count
+    )
+    for i, mask in zip(members, smaller):
+      new[i] = mask
+  return _trees.replace_leaves(masks, new)
+
+
+def fractions(masks: PyTree, rules: Sequence[tuple[str, float]]) -> PyTree:
+  """A rate for each mask, from rules on the leaf names.
+
+  Args:
+    masks: a mask tree.
+    rules: `(pattern, rate)`; the first pattern that `re.search` finds in a
+      leaf's name gives its rate, a number in [0, 1).
+
+  Returns:
+    Python floats in the containers of `masks`, `None` where masks have it.
+
+  Raises:
+    ValueError: a leaf that no rule matches, a rule that decides no leaf, a
+      pattern that is no regular expression, a rate outside [0, 1).
+
+  >>> mask = jnp.ones((2, 2), bool)
+  >>> masks = {"fc": {"kernel": mask}, "out": {"kernel": mask, "bias": None}}
+  >>> fractions(masks, [("out", 0.1), ("kernel", 0.2)])
+  {'fc': {'kernel': 0.2}, 'out': {'bias': None, 'kernel': 0.1}}
+  """
+  compiled = [(_compile(pattern), _rate(rate)) for pattern, rate in rules]
+  decided = [_first_match(compiled, name) for name in _trees.names(masks)]
+  for i, (pattern, _) in enumerate(rules):
+    if i not in decided:
+      raise ValueError(
+        f"rule {pattern!r} decides no leaf of {_trees.names(masks)}"
+      )
+  return _trees.replace_leaves(masks, [compiled[i][1] for i in decided])
+
+
+def one_shot(fraction: float | PyTree, round: int) -> float | PyTree:
+  """The fraction that reaches a round of an iterative schedule at once.
+
+  Args:
+    fraction: rate of one round: a number, or a tree as from `fractions`.
+    round: number of rounds, 0 or more.
+
+  Returns:
+    `1 - (1 - rate) ** round`, for each rate.
+
+  Raises:
+    ValueError: a rate outside [0, 1), or a negative round.
+
+  >>> one_shot(0.5, 3)
+  0.875
+  """
+  if round < 0:
+    raise ValueError(f"round is {round}, not 0 or more")
+  return jax.tree.map(lambda rate: 1 - (1 - _rate(rate)) ** round, fraction)
+
+
+def count_schedule(
+  masks: PyTree, fraction: float | PyTree, num_rounds: int
+) -> tuple[dict[str, int], ...]:
+  """Weights that each leaf keeps, round by round, in layer scope.
+
+  In global scope the scores decide what each leaf keeps; only the total is
+  known beforehand, see `density_schedule`.
+
+  Args:
+    masks: concrete masks at which the schedule begins.
+    fraction: as for `prune`.
+    num_rounds: number of prunings.
+
+  Returns:
+    For each of the rounds 0 to `num_rounds`, exact counts by leaf name.
+
+  Raises:
+    ValueError: as `prune`.
+
+  >>> count_schedule({"w": jnp.ones((10, 10), bool)}, 0.2, 3)
+  ({'w': 100}, {'w': 80}, {'w': 64}, {'w': 51})
+  """
+  rates = _rates(masks, fraction)
+  names = _trees.names(masks)
+  rounds = [[int(np.sum(mask)) for mask in jax.tree.leaves(masks)]]
+  for _ in range(num_rounds):
+    rounds.append([n - num_removed(n, r) for n, r in zip(rounds[-1], rates)])
+  return tuple(dict(zip(names, counts)) for counts in rounds)
+
+
+def density_schedule(
+  masks: PyTree,
+  fraction: float | PyTree,
+  num_rounds: int,
+  *,
+  scope: str = "layer",
+) -> tuple[float, ...]:
+  """P_m, kept / all counted weights, round by round.
+
+  Args:
+    masks: concrete masks at which the schedule begins.
+    fraction: as for `prune`.
+    num_rounds: number of prunings.
+    scope: as for `prune`.
+
+  Returns:
+    The densities of rounds 0 to `num_rounds`.
+
+  Raises:
+    ValueError: as `prune`.
+
+  >>> density_schedule({"w": jnp.ones((10, 10), bool)}, 0.2, 3)
+  (1.0, 0.8, 0.64, 0.51)
+  """
+  leaves = jax.tree.leaves(masks)
+  total = sum(mask.size for mask in leaves)
+  groups = _groups(masks, fraction, scope)
+  counts = [sum(int(np.sum(leaves[i])) for i in group) for group, _ in groups]
+  fixed = sum(int(np.sum(mask)) for mask in leaves) - sum(counts)
+  densities = [(fixed + sum(counts)) / total]
+  for _ in range(num_rounds):
+    counts = [n - num_removed(n, r) for n, (_, r) in zip(counts, groups)]
+    densities.append((fixed + sum(counts)) / total)
+  return tuple(densities)
+
+
+def num_removed(kept: int | jax.Array, rate: float) -> int | jax.Array:
+  """`round(rate * kept)`: a float64 product, then half to even.
+
+  Args:
+    kept: a Python int, or an int32 array below 2^31 (also traced), any shape.
+    rate: Python float in [0, 1).
+
+  Returns:
+    A Python int for an int, an int32 array for an array; the same numbers.
+
+  >>> num_removed(5, 0.1), num_removed(15, 0.1), num_removed(50_000_003, 0.1)
+  (0, 2, 5000000)
+  >>> [int(n) for n in num_removed(jnp.array([5, 15, 50_000_003]), 0.1)]
+  [0, 2, 5000000]
+  """
+  if isinstance(kept, numbers.Integral):
+    return round(rate * int(kept))
+  return _num_removed_array(kept, rate)
+
+
+def _groups(masks, fraction, scope):
+  """`[(leaf positions, rate), ...]`: which leaves are ranked together."""
+  _trees.check_scope(scope)
+  rates = list(enumerate(_rates(masks, fraction)))
+  ranked = [(i, rate) for i, rate in rates if rate > 0]
+  if scope == "layer":
+    return [([i], rate) for i, rate in ranked]
+  distinct = sorted({rate for _, rate in ranked})
+  if len(distinct) > 1:
+    raise ValueError(f"scope 'global' takes one nonzero rate, not {distinct}")
+  return [([i for i, _ in ranked], rate) for rate in distinct]
+
+
+def _rates(masks, fraction):
+  leaves = jax.tree.leaves(masks)
+  if isinstance(fraction, numbers.Real):
+    return [_rate(fraction)] * len(leaves)
+  return [_rate(rate) for rate in _trees.at_masks(fraction, masks, "fractions")]
+
+
+def _rate(rate):
+  if not 0 <= float(rate) < 1:
+    raise ValueError(f"rate {rate} is outside [0, 1)")
+  return float(rate)
+
+
+def _compile(pattern):
+  try:
+    return re.compile(pattern)
+  except re.error as error:
+    raise ValueError(
+      f"rule {pattern!r} is no regular expression: {error}"
+    ) from None
+
+
+def _first_match(compiled, name):
+  for i, (pattern, _) in enumerate(compiled):
+    if pattern.search(name):
+      return i
+  raise ValueError(f"no rule matches leaf {name!r}")
+
+
+def _check_scores(scores, masks):
+  _trees.check(scores, masks, "scores")
+  values = _trees.at_masks(scores, masks, "scores")
+  for name, value in zip(_trees.names(masks), values):
+    if not jnp.issubdtype(value.dtype, jnp.floating):
+      raise TypeError(f"scores {name!r} are {value.dtype}, not real floats")
+
+
+def _kept_counts(masks, values):
+  """Weights kept in each leaf: Python ints, int32 scalars where traced."""
+  leaves = jax.tree.leaves(masks)
+  kept, has_nan = _survey(values, leaves)
+  if any(isinstance(count, jax.core.Tracer) for count in kept):
+    return kept
+  for name, nan in zip(_trees.names(masks), jax.device_get(has_nan)):
+    if nan:
+      raise ValueError(f"scores {name!r} of kept weights contain NaN")
+  return [int(count) for count in jax.device_get(kept)]
+
+
+@jax.jit
+def _survey(values, masks):
+  kept = [jnp.sum(mask, dtype=jnp.int32) for mask in masks]
+  has_nan = [jnp.any(jnp.isnan(v) & m) for v, m in zip(values, masks)]
+  return kept, has_nan
+
+
+def _num_removed_array(kept, rate):
+  """`round(rate * kept)` in integers, since a TPU has no exact float64.
+
+  The product of the 53-bit mantissa and `kept`, shifted left until its leading
+  bit is in place, is rounded twice as the processor does it: to the 53 bits of
+  a float64, then to an integer.
+  """
+  mantissa, exponent = math.frexp(rate)
+  mantissa = int(mantissa * 2**53)
+  with jax.enable_x64(True):
+    unused = jax.lax.clz(kept).astype(jnp.uint64) - 1
+    kept = kept.astype(jnp.uint64) << unused
+    low = kept * jnp.uint64(mantissa & 0xFFFFFFFF)
+    high = kept * jnp.uint64(mantissa >> 32) + (low >> 32)
+    # The 84-bit product over 2^21; its last bit tells of what is cut off.
+    product = (high << 11) | ((low >> 21) & 0x7FF)
+    product |= ((low & 0x1FFFFF) != 0).astype(jnp.uint64)
+    spare = jnp.where(product >> 62, 10, 9).astype(jnp.uint64)
+    product = _shift_half_even(product, spare) << spare
+    shift = unused + jnp.uint64(53 - exponent - 21)
+    rounded = _shift_half_even(product, jnp.minimum(shift, 63))
+    return jnp.where(shift < 64, rounded, 0).astype(jnp.int32)
+
+
+def _shift_half_even(value, bits):
+  """`value / 2**bits` rounded half to even; `bits` is at least 1."""
+  quotient = value >> bits
+  rest = value - (quotient << bits)
+  half = jnp.uint64(1) << (bits - 1)
+  up = (rest > half) | ((rest == half) & (quotient % 2 == 1))
+  return quotient + up

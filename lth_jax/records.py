@@ -1,0 +1,126 @@
+"""What is recorded of a lane: plain data, the only input of every report."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from lth_jax import execution, storage, training
+from lth_jax import masks as masks_lib
+
+PyTree = Any
+FORMAT = 1
+
+
+def of_lane(
+  lane: storage.Lane,
+  start: training.Start,
+  checkpoint: execution.Checkpoint,
+  summary: training.Summary,
+  num_images: training.Metrics,
+  eval_every: int,
+) -> dict[str, Any]:
+  """Returns the record of a finished lane, ready for JSON.
+
+  Args:
+    lane: which one.
+    start: where it began.
+    checkpoint: its end, on the host.
+    summary: metrics at the end and at the early-stopping step.
+    num_images: number of training, validation and test images, as a
+      `Metrics` of ints.
+    eval_every: steps between evaluations.
+
+  Returns:
+    Accuracies as fractions, losses as means over images, None where a number
+    is not finite or was not measured. `early_stop` is None without validation
+    images and for a lane that diverged.
+  """
+  progress, rows = checkpoint
+  diverged = has_diverged(checkpoint, num_images.valid)
+  density_by_name = masks_lib.density_by_name(start.masks)
+  density_by_name = {k: float(v) for k, v in density_by_name.items()}
+  counted = sum(mask.size for mask in jax.tree.leaves(start.masks))
+  kept = int(masks_lib.num_kept(start.masks))
+  record = {
+    "format": FORMAT,
+    "replicate": lane.replicate,
+    "round": lane.round,
+    "arm": lane.arm,
+    "draw": lane.draw,
+    "density": kept / counted,
+    "kept": kept,
+    "counted": counted,
+    "density_by_name": density_by_name,
+    "num_steps": rows[-1].step,
+    "eval_every": eval_every,
+    "evaluations": _evaluations(rows, num_images.valid),
+    "tests": _tests(rows, num_images.test),
+    "early_stop": None,
+    "end": _metrics(summary.end, num_images, rows[-1].step),
+    "diverged": diverged,
+    "warnings": _warnings(density_by_name),
+    "digests": {
+      "masks": storage.digest(start.masks),
+      "params": storage.digest(progress.state.params),
+    },
+  }
+  if num_images.valid and not diverged:
+    step = int(progress.best.step)
+    record["early_stop"] = {
+      # A minimum at the last evaluation may not be one: training went on
+      # improving until the budget ended.
+      "reached": step < rows[-1].step,
+      **_metrics(summary.early_stop, num_images, step),
+    }
+  return record
+
+
+def has_diverged(checkpoint: execution.Checkpoint, num_valid: int) -> bool:
+  """Says whether any loss of a lane was not finite."""
+  lost = any(
+    (row.evaluate and num_valid > 0 and row.valid_loss is None)
+    or (row.test and row.test_loss is None)
+    for row in checkpoint.rows
+  )
+  return lost or not bool(checkpoint.progress.finite)
+
+
+def _evaluations(rows: Sequence[execution.Row], num_valid: int):
+  rows = [row for row in rows if row.evaluate]
+  return {
+    "step": [row.step for row in rows],
+    "train_loss": [row.train_loss for row in rows],
+    "valid_loss": [row.valid_loss for row in rows],
+    "valid_accuracy": [
+      row.valid_correct / num_valid if num_valid else None for row in rows
+    ],
+  }
+
+
+def _tests(rows: Sequence[execution.Row], num_test: int):
+  rows = [row for row in rows if row.test]
+  return {
+    "step": [row.step for row in rows],
+    "loss": [row.test_loss for row in rows],
+    "accuracy": [row.test_correct / num_test for row in rows],
+  }
+
+
+def _metrics(metrics: training.Metrics, num_images, step: int):
+  values: dict[str, Any] = {"step": step}
+  for split in training.Metrics._fields:
+    score, num = getattr(metrics, split), getattr(num_images, split)
+    finite = bool(np.isfinite(score.loss))
+    values[f"{split}_loss"] = float(score.loss) if finite else None
+    values[f"{split}_accuracy"] = int(score.num_correct) / num if num else None
+  return values
+
+
+def _warnings(density_by_name: dict[str, float]) -> list[str]:
+  return [
+    f"{name} has no weight left"
+    for name, density in density_by_name.items()
+    if density == 0
+  ]

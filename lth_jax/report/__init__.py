@@ -1,0 +1,72 @@
+"""Reports on a run, from its records alone: figures, tables, claims, a page.
+
+Nothing here needs jax or a device.
+"""
+
+from etils import epath
+
+from lth_jax.report import claims, figures, html, records, statistics, tables
+
+_PAGE = "index.html"
+_FIGURES = ("figure_3", "figure_4a", "figure_4b", "figure_4c")
+
+
+def write(workdir: epath.PathLike) -> epath.Path:
+  """Writes `<workdir>/report/` and returns the path of its index.html.
+
+  Reports of equal records are equal byte for byte. A report is whole if its
+  index.html is there: that file is removed first and comes back last, and
+  every file is renamed into place.
+
+  Args:
+    workdir: folder of a run, finished or not.
+
+  Returns:
+    The path of the page.
+
+  Raises:
+    lth_jax.errors.InputError: no run, no finished lane, or a damaged record.
+  """
+  files = _render(records.read(workdir))
+  folder = epath.Path(workdir) / "report"
+  folder.mkdir(parents=True, exist_ok=True)
+  (folder / _PAGE).unlink(missing_ok=True)
+  for name in (f"{figure}.{kind}" for figure in _FIGURES for kind in _KINDS):
+    if name not in files:
+      (folder / name).unlink(missing_ok=True)
+  for name, content in files.items():
+    part = folder / f".{name}.part"
+    part.write_bytes(content)
+    part.replace(folder / name)
+  return folder / _PAGE
+
+
+_KINDS = ("svg", "png")
+
+
+def _render(run: records.Run) -> dict[str, bytes]:
+  """Returns the content of every file, the page last."""
+  protocol = claims.differences(run.config)
+  content = html.Content(
+    run,
+    protocol,
+    statistics.winning(run),
+    claims.evaluate(run),
+    figures.draw(run, protocol),
+  )
+  files = {}
+  for drawn in content.drawn:
+    files[f"{drawn.name}.svg"] = drawn.svg
+    files[f"{drawn.name}.png"] = drawn.png
+  made = {
+    "table": tables.results(run),
+    "claims": tables.claim_table(content.claims),
+    "verdicts": tables.verdicts(content.winning),
+  }
+  caption = f"{run.experiment}, {protocol or 'protocol of the paper'}"
+  texts = {"summary.md": tables.markdown(tables.summary(run), caption)}
+  for name, table in made.items():
+    texts[f"{name}.csv"] = tables.csv(table.data, protocol)
+    texts[f"{name}.md"] = tables.markdown(table.text, caption)
+  texts[_PAGE] = html.page(content)
+  return files | {name: text.encode() for name, text in texts.items()}

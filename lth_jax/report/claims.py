@@ -1,0 +1,159 @@
+"""What a run says about the published claims, and how it differs in protocol.
+
+A claim *holds* if the mean over replicates
+lies in its band and the 95% interval (two-sided paired t) excludes the
+opposite; it *does not hold* if the interval excludes the band; else it is
+*undecided*, and always so under 3 replicates. It is *not measured* if the run
+has no data. A verdict that the end of the training or of the run could still
+overturn (see `measures`) is undecided.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from lth_jax.report import measures, published, records, statistics
+
+# The paper's protocol for LeNet (figure 2, section 2, appendix G.1).
+PROTOCOL = {
+  "dataset": "mnist",
+  "num_valid": 5000,
+  "hidden": [300, 100],
+  "steps": 50000,
+  "batch_size": 60,
+  "optimizer": "adam",
+  "learning_rate": 1.2e-3,
+  "eval_every": 100,
+  "rounds": 20,
+  "rates": [0.1, 0.2],
+  "scope": "layer",
+  "reset": "every_round",
+  "reinits": 3,
+  "replicates": 5,
+}
+_MORE_IS_FINE = ("rounds", "reinits", "replicates")
+
+
+class Result(NamedTuple):
+  """A claim, our number and the verdict.
+
+  Attributes:
+    claim: the claim.
+    ours: our number in its unit, over replicates.
+    verdict: "holds", "does not hold", "undecided" or "not measured".
+    bound: "at least" or "at most" if the truth may lie beyond, else "".
+    note: a remark for the reader.
+  """
+
+  claim: published.Claim
+  ours: statistics.Interval
+  verdict: str
+  bound: str
+  note: str
+
+
+def differences(config: dict[str, Any]) -> str:
+  """Says how a run differs from the paper's protocol; "" if it does not.
+
+  Args:
+    config: the flat configuration of the run.
+
+  Returns:
+    For example "scaled down: steps 15,000 instead of 50,000".
+  """
+  ours = dict(config, hidden=list(config["hidden"]))
+  ours["rates"] = sorted({float(r.rpartition("=")[2]) for r in config["rates"]})
+  differing = [field for field in PROTOCOL if _differs(field, ours)]
+  if not differing:
+    return ""
+  smaller = ours["dataset"].startswith("mnist_") or any(
+    ours[field] < PROTOCOL[field]
+    for field in ("steps", *_MORE_IS_FINE)
+    if field in differing
+  )
+  label = "scaled down" if smaller else "not the paper's protocol"
+  return f"{label}: " + "; ".join(
+    f"{field} {_plain(ours[field])} instead of {_plain(PROTOCOL[field])}"
+    for field in differing
+  )
+
+
+def judge(claim: published.Claim, sample: measures.Sample) -> Result:
+  """Applies the verdict rules of the module's docstring."""
+  scale, back = float, float
+  values = sample.values
+  if claim.unit in ("times", "% of weights"):
+    scale, back, values = _log, _exp, np.log(values)
+  scaled = statistics.interval(values)
+  verdict = _verdict(
+    scaled,
+    (scale(claim.band[0]), scale(claim.band[1])),
+    [scale(opposite) for opposite in claim.opposites],
+    sample,
+  )
+  ours = statistics.Interval(*(back(x) for x in scaled[:5]), scaled.n)
+  bound = {(True, False): "at least", (False, True): "at most"}.get(
+    (sample.may_rise, sample.may_fall), ""
+  )
+  return Result(claim, ours, verdict, bound, sample.note)
+
+
+def evaluate(run: records.Run) -> tuple[Result, ...]:
+  """Judges every published claim on a run."""
+  samples = (
+    claim.measure(run)
+    if claim.pruning == run.config["pruning"]
+    else measures.nothing(run, f"needs a run with {claim.pruning} pruning")
+    for claim in published.CLAIMS
+  )
+  return tuple(
+    judge(claim, sample) for claim, sample in zip(published.CLAIMS, samples)
+  )
+
+
+def _verdict(
+  ours: statistics.Interval,
+  band: tuple[float, float],
+  opposites: Sequence[float],
+  sample: measures.Sample,
+) -> str:
+  if ours.n == 0:
+    return "not measured"
+  if ours.n < statistics.MIN_REPLICATES:
+    return "undecided"
+  low, high = band
+  if ours.high < low and not sample.may_rise:
+    return "does not hold"
+  if ours.low > high and not sample.may_fall:
+    return "does not hold"
+  may_leave = (sample.may_rise and math.isfinite(high)) or (
+    sample.may_fall and math.isfinite(low)
+  )
+  reached = any(ours.low <= opposite <= ours.high for opposite in opposites)
+  if low <= ours.mean <= high and not reached and not may_leave:
+    return "holds"
+  return "undecided"
+
+
+def _differs(field: str, ours: dict[str, Any]) -> bool:
+  if field == "reinits" and "reinit" not in ours["arms"]:
+    return False
+  if field in _MORE_IS_FINE:
+    return ours[field] < PROTOCOL[field]
+  return ours[field] != PROTOCOL[field]
+
+
+def _plain(value: Any) -> str:
+  if isinstance(value, list):
+    return "-".join(str(each) for each in value)
+  return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _log(value: float) -> float:
+  return math.log(value) if value > 0 else -math.inf
+
+
+def _exp(value: float) -> float:
+  return math.inf if value > 700 else math.exp(value)

@@ -1,0 +1,164 @@
+"""Figures 3, 4a, 4b and 4c of the paper, drawn from a run.
+
+Each comes as two files with its panels side by side, and as one SVG element a
+panel, which a page can stack on a narrow screen.
+"""
+
+import functools
+import io
+import math
+import re
+import textwrap
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from matplotlib import figure as mpl_figure
+from matplotlib import style
+
+from lth_jax.report import panels, records, statistics
+
+_STYLE = {
+  "axes.edgecolor": "#888888",
+  "axes.grid": True,
+  "axes.labelcolor": "#222222",
+  "axes.labelsize": 10,
+  "axes.linewidth": 0.8,
+  "axes.spines.right": False,
+  "axes.spines.top": False,
+  "axes.titlelocation": "left",
+  "axes.titlesize": 11,
+  "axes.titleweight": "bold",
+  "font.family": "DejaVu Sans",
+  "font.size": 10,
+  "grid.color": "#e4e4e4",
+  "grid.linewidth": 0.7,
+  "legend.frameon": False,
+  "legend.fontsize": 9.5,
+  "svg.fonttype": "path",
+  "svg.hashsalt": "lth_jax",
+  "xtick.color": "#444444",
+  "ytick.color": "#444444",
+  "xtick.labelsize": 9,
+  "ytick.labelsize": 9,
+}
+
+
+class Drawn(NamedTuple):
+  """A figure: as two files, and as one SVG a panel for a page.
+
+  Attributes:
+    name: stem of its files, such as "figure_4a".
+    title: what it shows.
+    svg: the panels side by side.
+    png: the same, at 160 dots per inch.
+    panels: an SVG element for each panel.
+  """
+
+  name: str
+  title: str
+  svg: bytes
+  png: bytes
+  panels: tuple[str, ...]
+
+
+def draw(run: records.Run, protocol: str) -> tuple[Drawn, ...]:
+  """Draws every figure that a run has data for.
+
+  Args:
+    run: the run.
+    protocol: how it differs from the paper's protocol, shown below each
+      figure; "" if it does not.
+  """
+  by_density = [
+    functools.partial(panels.against_density, run, quantity)
+    for quantity in statistics.QUANTITIES
+  ]
+  early, end = by_density[:3], by_density[3:]
+  one_shot = run.config["pruning"] == "oneshot"
+  kind = "one-shot pruning" if one_shot else "iterative pruning"
+  plans = [("figure_3", "Test accuracy while training", panels.learning(run))]
+  if any(math.isfinite(lane.early_stop.step) for lane in run.lanes):
+    plans.append(("figure_4a", f"At early stopping, {kind}", early))
+  plans.append(("figure_4b", f"At the end of training, {kind}", end))
+  if one_shot and plans[1][0] == "figure_4a":
+    linear = [functools.partial(panel, log=False) for panel in early]
+    title = f"At early stopping, {kind}, linear axis"
+    plans.append(("figure_4c", title, linear))
+  # Neither the reader's settings nor a window system have a say.
+  with style.context(["default", _STYLE]):
+    return tuple(_drawn(*plan, protocol) for plan in plans)
+
+
+def _drawn(
+  name: str, title: str, parts: Sequence[panels.DrawPanel], protocol: str
+) -> Drawn:
+  number = name.removeprefix("figure_")
+  whole = _canvas(parts, f"Figure {number}. {title}", protocol)
+  elements = tuple(
+    _element(_save(_canvas([part]), "svg"), f"{name}-{index}")
+    for index, part in enumerate(parts)
+  )
+  return Drawn(name, title, _save(whole, "svg"), _save(whole, "png"), elements)
+
+
+def _canvas(
+  parts: Sequence[panels.DrawPanel], title: str = "", note: str = ""
+) -> mpl_figure.Figure:
+  """Lays panels side by side: title, legend, panels, note from the top."""
+  columns = len(parts)
+  note = textwrap.fill(note, 60 * columns)
+  canvas = mpl_figure.Figure()
+  grid = canvas.subplots(1, columns, squeeze=False)[0]
+  legend = {}
+  for part, axes in zip(parts, grid):
+    part(axes)
+    handles, labels = axes.get_legend_handles_labels()
+    legend |= dict(zip(labels, handles))
+  per_row = 4 * columns if len(legend) <= 4 * columns else 3 * columns
+  rows = math.ceil(len(legend) / per_row)
+  # Everything in inches: panels keep their size whatever stands around them.
+  above = 0.4 if title else 0.06
+  head = above + 0.22 * rows + 0.38
+  foot = 0.55 + 0.16 * len(note.splitlines())
+  left, right, wide, high, gap = 0.72, 0.12, 3.5, 2.8, 0.75
+  width = left + columns * wide + (columns - 1) * gap + right
+  height = head + high + foot
+  canvas.set_size_inches(width, height)
+  canvas.subplots_adjust(
+    left / width,
+    foot / height,
+    1 - right / width,
+    1 - head / height,
+    wspace=gap / wide,
+  )
+  edge = 0.1 / width
+  canvas.text(edge, 1 - 0.1 / height, title, va="top", weight="bold", size=13)
+  canvas.text(edge, 0.06 / height, note, va="bottom", size=8.5, color="#555555")
+  canvas.legend(
+    legend.values(),
+    legend.keys(),
+    loc="upper left",
+    bbox_to_anchor=(edge, 1 - above / height),
+    borderaxespad=0,
+    ncols=max(1, min(len(legend), per_row)),
+    columnspacing=1.2,
+    handlelength=2.0,
+  )
+  return canvas
+
+
+def _save(canvas: mpl_figure.Figure, kind: str) -> bytes:
+  # Nothing of the day or of the software: equal runs give equal bytes.
+  unsigned = {"svg": ("Date", "Creator"), "png": ("Software",)}[kind]
+  out = io.BytesIO()
+  canvas.savefig(out, format=kind, dpi=160, metadata=dict.fromkeys(unsigned))
+  return out.getvalue()
+
+
+def _element(svg: bytes, prefix: str) -> str:
+  """Cuts the SVG element out of a file, its ids unique in a page."""
+  text = svg.decode()
+  text = text[text.index("<svg") :]
+  text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+  text = re.sub(r' (width|height)="[\d.]+pt"', "", text, count=2)
+  return re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{prefix}-", text)

@@ -1,0 +1,293 @@
+"""The page of a report: one file that needs no other, on any screen."""
+
+import html
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from lth_jax.report import claims, figures, records, statistics, tables
+
+_STYLE = """
+:root { color-scheme: light; --line: #dcdcdc; --soft: #5c5c5c; }
+* { box-sizing: border-box; }
+body { margin: 0 auto; max-width: 1180px; padding: 1.2rem 1rem 4rem;
+  font: 16px/1.5 system-ui, -apple-system, "Segoe UI", sans-serif;
+  color: #1d1d1d; background: #fff; }
+header p { margin: 0; color: var(--soft); }
+h1 { margin: .2rem 0 1rem; font-size: clamp(1.25rem, 3.4vw, 1.75rem);
+  line-height: 1.3; max-width: 60rem; }
+h2 { margin: 2.6rem 0 .4rem; font-size: 1.2rem; }
+p { max-width: 48rem; margin: .4rem 0; }
+.note { border-left: 4px solid #E69F00; background: #fdf6e6;
+  padding: .5rem .8rem; margin: .5rem 0; max-width: none; }
+.small { font-size: .875rem; color: var(--soft); }
+figure { margin: .6rem 0 0; }
+.panels { display: grid; gap: .8rem 1rem;
+  grid-template-columns: repeat(auto-fit, minmax(min(100%, 320px), 1fr)); }
+.panels svg { display: block; width: 100%; height: auto; max-width: 520px; }
+.scroll { overflow-x: auto; margin: .6rem 0; border: 1px solid var(--line);
+  border-radius: 6px; }
+table { border-collapse: collapse; width: 100%; font-size: .875rem;
+  font-variant-numeric: tabular-nums; }
+caption { text-align: left; padding: .5rem .6rem; color: var(--soft); }
+th, td { text-align: left; padding: .32rem .6rem; vertical-align: top;
+  border-top: 1px solid var(--line); white-space: nowrap; }
+th { background: #f5f5f5; font-weight: 600; vertical-align: bottom;
+  white-space: normal; min-width: 4.2rem; }
+td.long { white-space: normal; min-width: 13rem; }
+tr.first td { border-top: 2px solid #b5b5b5; }
+.mark { font-weight: 600; white-space: nowrap; }
+.yes { color: #00603c; } .no { color: #a33f00; } .open { color: #5c5c5c; }
+"""
+# A verdict is told by a sign and its words, not by its colour alone.
+_MARKS = {
+  "wins": ("yes", "\N{CHECK MARK}"),
+  "holds": ("yes", "\N{CHECK MARK}"),
+  "does not win": ("no", "\N{MULTIPLICATION X}"),
+  "does not hold": ("no", "\N{MULTIPLICATION X}"),
+  "undecided": ("open", "?"),
+  "not measured": ("open", tables.DASH),
+}
+_CAPTIONS = {
+  "figure_3": (
+    "Means over replicates at the densities nearest to the paper's; bands run "
+    "from the smallest to the largest replicate. Iterations after 15,000 are "
+    "left out, as in the paper."
+  ),
+  "figure_4a": (
+    "Means over replicates, bars from the smallest to the largest; draws of an "
+    "arm are averaged within a replicate first. An open marker: in some lane "
+    "the validation loss still fell at the last evaluation, so the step is a "
+    "lower bound. Controls that fall far below the tickets leave the panel; "
+    "the table has all values."
+  ),
+  "figure_4b": "As figure 4a, at the last step of training.",
+  "figure_4c": "As figure 4a, on a linear axis.",
+}
+
+
+class Content(NamedTuple):
+  """Everything that a page shows."""
+
+  run: records.Run
+  protocol: str
+  winning: Sequence[statistics.Winning]
+  claims: Sequence[claims.Result]
+  drawn: Sequence[figures.Drawn]
+
+
+def page(content: Content) -> str:
+  """Returns the page; all text that comes from the run is escaped."""
+  run, protocol = content.run, content.protocol
+  drawn = {figure.name: figure for figure in content.drawn}
+  sections = (
+    *_notes(run, protocol),
+    _figure("figure_4a", drawn, protocol),
+    "<h2>Winning tickets</h2>",
+    f"<p>{html.escape(_WINNING)}</p>",
+    _table(tables.verdicts(content.winning).text, protocol),
+    "<h2>Published claims</h2>",
+    f"<p>{html.escape(_CLAIMS)}</p>",
+    _table(tables.claim_table(content.claims).text, protocol),
+    _figure("figure_3", drawn, protocol),
+    _figure("figure_4b", drawn, protocol),
+    _figure("figure_4c", drawn, protocol) if "figure_4c" in drawn else "",
+    "<h2>All results</h2>",
+    f"<p>{html.escape(_RESULTS)}</p>",
+    _table(tables.results(run).text, protocol),
+    "<h2>Configuration</h2>",
+    _table(_config(run), protocol),
+    "<h2>Warnings</h2>",
+    _list(_warnings(run)) or "<p>None; no lane diverged.</p>",
+  )
+  title = html.escape(f"{run.experiment}: lottery tickets")
+  return (
+    '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+    '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+    f"<title>{title}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
+    f"<header><p>{title}</p>\n<h1>{html.escape(headline(content))}</h1>"
+    "</header>\n" + "\n".join(filter(None, sections)) + "\n</body>\n</html>\n"
+  )
+
+
+def headline(content: Content) -> str:
+  """Says the main finding of a run in one sentence."""
+  measured = [each for each in content.winning if each.accuracy.n > 0]
+  wins = [each for each in measured if each.verdict == "wins"]
+  if not content.winning:
+    return "Only the dense network has been trained so far."
+  if not measured:
+    return (
+      "Winning tickets cannot be judged: no ticket and its dense network both "
+      "have an early-stop step."
+    )
+  if wins:
+    return _best(content.run, wins[-1], len(wins), len(content.winning))
+  if max(each.accuracy.n for each in measured) < statistics.MIN_REPLICATES:
+    return (
+      f"Undecided: {_count(measured[0].accuracy.n, 'replicate')} cannot "
+      f"separate luck from effect; {statistics.MIN_REPLICATES} can."
+    )
+  lost = sum(each.verdict == "does not win" for each in measured)
+  return (
+    f"No winning ticket is established: of {_count(len(measured), 'density')}, "
+    f"{lost} do not win and {len(measured) - lost} are undecided."
+  )
+
+
+_WINNING = (
+  "A ticket wins if it is not worse than its own dense network: the one-sided "
+  f"95% bound (in brackets, both sides) of its test accuracy is above "
+  f"{tables.number(statistics.MARGIN, 1)} point and that of its early-stop "
+  "step is at most one evaluation later. n counts replicates; fewer than "
+  f"{statistics.MIN_REPLICATES} decide nothing. \N{GREATER-THAN OR EQUAL TO} "
+  "marks a step that is a lower bound, because an early stop was not reached."
+)
+_CLAIMS = (
+  "A claim of Frankle & Carbin (2019) holds if our mean lies in the band and "
+  "the 95% interval (paired t over replicates) excludes the opposite; it does "
+  "not hold if the interval excludes the band. The bands are ours and were "
+  "fixed before the run. Where something happens at a density, it is taken "
+  "among the measured densities, from the sparse end, in each replicate."
+)
+_RESULTS = (
+  "Mean over replicates (smallest to largest). \N{GREATER-THAN OR EQUAL TO} "
+  "marks a mean step that is a lower bound: in the lanes counted at the right, "
+  "the validation loss still fell at the last evaluation."
+)
+
+
+def _best(
+  run: records.Run, best: statistics.Winning, wins: int, densities: int
+) -> str:
+  means = [
+    statistics.interval(statistics.values(run, "ticket", quantity)[:, k]).mean
+    for quantity in (statistics.EARLY_TEST, statistics.EARLY_STEP)
+    for k in (
+      statistics.grid(run).rounds.index(best.round),
+      statistics.grid(run).rounds.index(0),
+    )
+  ]
+  accuracy, dense_accuracy = (tables.number(mean, 2) for mean in means[:2])
+  step, dense_step = (tables.number(mean, 0) for mean in means[2:])
+  return (
+    f"Winning tickets down to {tables.percent(best.density)} of the weights: "
+    f"test accuracy {accuracy}% against {dense_accuracy}% of the dense "
+    f"network, early stop at step {step} against {dense_step} "
+    f"({wins} of {_count(densities, 'density')} win; "
+    f"{_count(best.accuracy.n, 'replicate')})."
+  )
+
+
+def _notes(run: records.Run, protocol: str) -> list[str]:
+  notes = [_sentence(protocol)] if protocol else []
+  planned = run.config["replicates"] * (run.config["rounds"] + 1)
+  found = sum(lane.arm == "ticket" for lane in run.lanes)
+  if found < planned:
+    rounds = {
+      replicate: max(r.round for r in run.lanes if r.replicate == replicate)
+      for replicate in statistics.grid(run).replicates
+    }
+    each = ", ".join(f"{key}: {value}" for key, value in rounds.items())
+    notes.append(
+      f"Unfinished: {found} of {planned} ticket trainings are on disk (last "
+      f"round by replicate {each})."
+    )
+  if not any(math.isfinite(lane.early_stop.step) for lane in run.lanes):
+    why = (
+      "This run has no validation split, hence no early-stop step"
+      if run.config["num_valid"] == 0
+      else "No lane has an early-stop step"
+    )
+    notes.append(
+      f"{why}: figure 4a, the winning-ticket verdicts and every claim about "
+      "early stopping are not measured."
+    )
+  diverged = sum(lane.diverged for lane in run.lanes)
+  if diverged:
+    notes.append(
+      f"{_count(diverged, 'lane')} diverged and left the statistics; see the "
+      "end of the page."
+    )
+  return [f'<p class="note">{html.escape(note)}</p>' for note in notes]
+
+
+def _figure(name: str, drawn: dict[str, figures.Drawn], protocol: str) -> str:
+  number = name.removeprefix("figure_")
+  if name not in drawn:
+    return f"<h2>Figure {number}</h2>\n<p>Not measured in this run.</p>"
+  figure = drawn[name]
+  label = html.escape(f"Figure {number}. {figure.title}", quote=True)
+  panels = "\n".join(
+    svg.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)
+    for svg in figure.panels
+  )
+  caption = html.escape(f"{_CAPTIONS[name]} {_sentence(protocol)}".strip())
+  return (
+    f'<h2>{label}</h2>\n<figure>\n<div class="panels">{panels}</div>\n'
+    f'<figcaption class="small">{caption}</figcaption>\n</figure>'
+  )
+
+
+def _table(table: tables.Table, protocol: str) -> str:
+  head = "".join(f"<th>{html.escape(cell)}</th>" for cell in table.header)
+  body, before = [], None
+  for row in table.rows:
+    first = ' class="first"' if row[0] != before else ""
+    cells = "".join(_cell(cell) for cell in row)
+    body.append(f"<tr{first}>{cells}</tr>")
+    before = row[0]
+  caption = html.escape(_sentence(protocol))
+  return (
+    '<div class="scroll"><table>'
+    + (f"<caption>{caption}</caption>" if caption else "")
+    + f"\n<thead><tr>{head}</tr></thead>\n<tbody>\n"
+    + "\n".join(body)
+    + "\n</tbody></table></div>"
+  )
+
+
+def _cell(text: str) -> str:
+  if text in _MARKS:
+    kind, sign = _MARKS[text]
+    words = html.escape(f"{sign} {text}")
+    return f'<td class="mark {kind}">{words}</td>'
+  long = ' class="long"' if len(text) > 32 else ""
+  return f"<td{long}>{html.escape(text)}</td>"
+
+
+def _config(run: records.Run) -> tables.Table:
+  rows = (
+    (key, ", ".join(map(str, value)) if isinstance(value, list) else str(value))
+    for key, value in sorted(run.config.items())
+  )
+  return tables.Table(("Setting", "Value"), tuple(rows))
+
+
+def _warnings(run: records.Run) -> list[str]:
+  found = []
+  for lane in run.lanes:
+    where = (
+      f"Replicate {lane.replicate}, round {lane.round} "
+      f"({tables.percent(lane.density)}), {lane.arm} {lane.draw}: "
+    )
+    if lane.diverged:
+      found.append(
+        f"{where}diverged; this replicate is left out at this density."
+      )
+    found.extend(f"{where}{text}" for text in lane.warnings)
+  return found
+
+
+def _list(items: Sequence[str]) -> str:
+  lines = "".join(f"<li>{html.escape(item)}</li>\n" for item in items)
+  return f"<ul>\n{lines}</ul>" if items else ""
+
+
+def _count(number: int, name: str) -> str:
+  plural = name.removesuffix("y") + "ies" if name.endswith("y") else f"{name}s"
+  return f"{number} {name if number == 1 else plural}"
+
+
+def _sentence(text: str) -> str:
+  return f"{text[0].upper()}{text[1:]}." if text else ""

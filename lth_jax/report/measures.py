@@ -1,0 +1,226 @@
+"""What a run has for a published claim: one number a replicate.
+
+Densities at which something happens are taken per replicate among the measured
+ones, without interpolation: "back to the original" is the sparsest density
+still at least as good as the dense network, "falls below" the next sparser
+one. Looking from the sparse end, noise between dense-like networks of many
+weights does not count as a crossing.
+
+An early-stop step is a lower bound where the validation loss still fell at the
+last evaluation; a density is an upper bound where the run ended before the
+crossing. A sample says to which side the truth may lie.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from lth_jax.report import records, statistics
+
+DENSE = ("ticket", 1.0)
+# "About 100%" train accuracy, in percent (our reading; not in the paper).
+FULL_ACCURACY = 99.5
+
+# An arm at a density.
+Where = tuple[str, float]
+
+
+class Sample(NamedTuple):
+  """What a run has for a claim.
+
+  Attributes:
+    values: one number a replicate, `[R]`, NaN where there is none.
+    may_rise: the true values may be higher than these.
+    may_fall: the true values may be lower than these.
+    note: a remark for the reader.
+  """
+
+  values: np.ndarray
+  may_rise: bool = False
+  may_fall: bool = False
+  note: str = ""
+
+
+def nothing(run: records.Run, note: str = "") -> Sample:
+  """Returns the sample of a claim that a run cannot speak about."""
+  return Sample(
+    np.full(len(statistics.grid(run).replicates), math.nan), note=note
+  )
+
+
+def difference(
+  run: records.Run, quantity: statistics.Quantity, a: Where, b: Where
+) -> Sample:
+  """Returns an accuracy at `a` minus that at `b`, in points."""
+  return Sample(_at(run, quantity, a) - _at(run, quantity, b))
+
+
+def ratio(run: records.Run, a: Where, b: Where) -> Sample:
+  """Returns the early-stop step at `a` divided by that at `b`."""
+  quantity = statistics.EARLY_STEP
+  steps = _positive(_at(run, quantity, a)) / _positive(_at(run, quantity, b))
+  late_a, late_b = _late(run, a), _late(run, b)
+  note = "an early stop was not reached" if late_a or late_b else ""
+  return Sample(steps, may_rise=late_a, may_fall=late_b, note=note)
+
+
+def earlier(run: records.Run, a: Where, b: Where) -> Sample:
+  """Returns by how many percent the early stop at `a` precedes that at `b`."""
+  steps = ratio(run, a, b)
+  return Sample(
+    100 * (1 - steps.values), steps.may_fall, steps.may_rise, steps.note
+  )
+
+
+def fastest(run: records.Run) -> Sample:
+  """Returns the density of the earliest stop; of equals, the denser one."""
+  step = statistics.values(run, "ticket", statistics.EARLY_STEP)
+  known = np.isfinite(step) & ~statistics.not_reached(run, "ticket")
+  best = np.argmin(np.where(known, step, math.inf), axis=1)
+  density = 100 * statistics.grid(run).density[best]
+  return Sample(np.where(known.sum(axis=1) > 1, density, math.nan))
+
+
+def back(run: records.Run, quantity: statistics.Quantity) -> Sample:
+  """Returns the sparsest density at which tickets are as good as dense."""
+  return _sparsest(run, *_as_good(run, "ticket", quantity))
+
+
+def falls(run: records.Run, arm: str) -> Sample:
+  """Returns the density from which on an arm is less accurate than dense."""
+  good, known = _as_good(run, arm, statistics.EARLY_TEST)
+  return _sparsest(run, good, known, past=1)
+
+
+def full_train(run: records.Run) -> Sample:
+  """Returns the sparsest density that is fitted in full, reinit / ticket."""
+  ticket, reinit = (
+    _sparsest(run, accuracy >= FULL_ACCURACY, np.isfinite(accuracy))
+    for accuracy in (
+      _with_dense(run, arm, statistics.END_TRAIN)
+      for arm in ("ticket", "reinit")
+    )
+  )
+  if ticket.may_fall and reinit.may_fall:
+    return nothing(run, "neither loses it in every replicate within the run")
+  return Sample(
+    reinit.values / ticket.values, ticket.may_fall, reinit.may_fall, ticket.note
+  )
+
+
+def lowest_train(run: records.Run, arm: str, down_to: float) -> Sample:
+  """Returns the lowest train accuracy at the end down to a density."""
+  accuracy = statistics.values(run, arm, statistics.END_TRAIN)
+  density = statistics.grid(run).density
+  known = np.isfinite(accuracy) & (density >= 0.98 * down_to)
+  lowest = np.where(known, accuracy, math.inf).min(axis=1)
+  covered = density[np.isfinite(accuracy).any(axis=0)].min(initial=1.0)
+  short = bool(covered > 1.25 * down_to)
+  note = f"measured down to {100 * covered:.1f}%" if short else ""
+  values = np.where(known.any(axis=1), lowest, math.nan)
+  return Sample(values, may_fall=short, note=note)
+
+
+def largest_gain(run: records.Run) -> Sample:
+  """Returns ticket - dense test accuracy at the end, where it is largest."""
+  gain = _gain(run, statistics.END_TEST)
+  mean = [statistics.interval(each).mean for each in gain.T]
+  if np.isnan(mean).all():
+    return nothing(run)
+  best = int(np.nanargmax(mean))
+  density = 100 * statistics.grid(run).density[best]
+  return Sample(gain[:, best], note=f"at {density:.1f}%, the best of all")
+
+
+def over_range(
+  run: records.Run, quantity: statistics.Quantity, sparse: float, dense: float
+) -> Sample:
+  """Returns how much better tickets are, averaged over a range of densities.
+
+  Accuracies in points, the early-stop step in percent earlier.
+  """
+  gain = _gain(run, quantity)
+  density = statistics.grid(run).density
+  chosen = (density >= 0.99 * sparse) & (density <= 1.01 * dense)
+  chosen &= np.isfinite(gain).any(axis=0)
+  if not chosen.any():
+    return nothing(run)
+  means = [statistics.interval(each).mean for each in gain[:, chosen].T]
+  timed = quantity is statistics.EARLY_STEP
+  late = statistics.not_reached(run, "ticket")[:, chosen].any()
+  return Sample(
+    gain[:, chosen].mean(axis=1),
+    may_rise=timed and _late(run, DENSE),
+    may_fall=bool(timed and late),
+    note=f"mean; better at {sum(m > 0 for m in means)} of {len(means)} "
+    "densities",
+  )
+
+
+def _gain(run: records.Run, quantity: statistics.Quantity) -> np.ndarray:
+  """How much better tickets are than dense, `[R, K]`; NaN for dense itself."""
+  table = statistics.values(run, "ticket", quantity)
+  dense = _at(run, quantity, DENSE)[:, None]
+  gain = table - dense
+  if quantity is statistics.EARLY_STEP:
+    gain = 100 * (1 - table / _positive(dense))
+  gain[:, np.array(statistics.grid(run).rounds) == 0] = math.nan
+  return gain
+
+
+def _at(
+  run: records.Run, quantity: statistics.Quantity, where: Where
+) -> np.ndarray:
+  arm, density = where
+  table = statistics.values(run, arm, quantity)
+  return statistics.at(table, statistics.column(run, density))
+
+
+def _late(run: records.Run, where: Where) -> bool:
+  arm, density = where
+  late = statistics.not_reached(run, arm).astype(float)
+  return bool((statistics.at(late, statistics.column(run, density)) > 0).any())
+
+
+def _positive(steps: np.ndarray) -> np.ndarray:
+  return np.where(steps > 0, steps, math.nan)
+
+
+def _with_dense(
+  run: records.Run, arm: str, quantity: statistics.Quantity
+) -> np.ndarray:
+  dense = statistics.values(run, "ticket", quantity)
+  is_dense = np.array(statistics.grid(run).rounds) == 0
+  return np.where(is_dense, dense, statistics.values(run, arm, quantity))
+
+
+def _as_good(
+  run: records.Run, arm: str, quantity: statistics.Quantity
+) -> tuple[np.ndarray, np.ndarray]:
+  """Where an arm is at least as good as dense, and where that is known."""
+  table = _with_dense(run, arm, quantity)
+  dense = _at(run, quantity, DENSE)[:, None]
+  known = np.isfinite(table) & np.isfinite(dense)
+  if quantity is statistics.EARLY_STEP:
+    return table <= dense, known & (not _late(run, DENSE))
+  return table >= dense, known
+
+
+def _sparsest(
+  run: records.Run, good: np.ndarray, known: np.ndarray, past: int = 0
+) -> Sample:
+  """The sparsest good density of each replicate, or the next one past it."""
+  density = 100 * statistics.grid(run).density
+  values, unfinished = np.full(len(good), math.nan), 0
+  for replicate, (is_good, is_known) in enumerate(zip(good, known)):
+    columns = np.flatnonzero(is_known)
+    hits = np.flatnonzero(is_good[columns])
+    if len(columns) > 1 and len(hits) > 0:
+      end = len(columns) - 1
+      unfinished += int(hits[-1] == end)
+      values[replicate] = density[columns[min(hits[-1] + past, end)]]
+  note = f"not reached within the run: {unfinished} of {len(good)}"
+  return Sample(
+    values, may_fall=unfinished > 0, note=note if unfinished else ""
+  )

@@ -1,0 +1,196 @@
+"""Reads the records of a run from its folder, and refuses damaged ones."""
+
+import json
+import math
+import re
+from typing import Any, NamedTuple
+
+import numpy as np
+from etils import epath
+
+from lth_jax import errors
+
+FORMAT = 1
+# What the report cannot do without; the rest of the configuration is shown.
+_CONFIG_FIELDS = (
+  "arms",
+  "batch_size",
+  "dataset",
+  "eval_every",
+  "hidden",
+  "learning_rate",
+  "num_valid",
+  "optimizer",
+  "pruning",
+  "rates",
+  "reinits",
+  "replicates",
+  "reset",
+  "rounds",
+  "scope",
+  "steps",
+)
+
+
+class Point(NamedTuple):
+  """What was measured at one step of a training; NaN where it was not.
+
+  Attributes:
+    step: training step.
+    reached: False if the validation loss was still falling at the last
+      evaluation, so that `step` is only a lower bound.
+    test_accuracy: fraction in [0, 1].
+    train_accuracy: fraction in [0, 1].
+  """
+
+  step: float
+  reached: bool
+  test_accuracy: float
+  train_accuracy: float
+
+
+class Lane(NamedTuple):
+  """One training: a replicate, a round, an arm, a draw.
+
+  Attributes:
+    replicate: number of the replicate.
+    round: pruning round; 0 is the dense network, whose arm is "ticket".
+    arm: "ticket", "reinit", "random", "random_global" or "search".
+    draw: number of the draw within the arm.
+    density: kept / counted weights, in (0, 1].
+    test_steps: steps of the accuracy curve, `[T]`.
+    test_curve: test accuracy there, fractions, `[T]`.
+    early_stop: at the minimum of the validation loss.
+    end: at the last step.
+    diverged: the loss was not finite.
+    warnings: sentences for the reader.
+  """
+
+  replicate: int
+  round: int
+  arm: str
+  draw: int
+  density: float
+  test_steps: np.ndarray
+  test_curve: np.ndarray
+  early_stop: Point
+  end: Point
+  diverged: bool
+  warnings: tuple[str, ...]
+
+
+class Run(NamedTuple):
+  """A run as found on disk: its configuration and its committed lanes."""
+
+  experiment: str
+  config: dict[str, Any]
+  lanes: tuple[Lane, ...]
+
+
+def read(workdir: epath.PathLike) -> Run:
+  """Reads config.json and every committed record below `workdir`.
+
+  A lane without commit.json is still being written and is left out.
+
+  Args:
+    workdir: folder of a run.
+
+  Returns:
+    The run, lanes sorted by replicate, round, arm and draw.
+
+  Raises:
+    errors.InputError: no run, no committed lane, or a damaged file.
+  """
+  root = epath.Path(workdir)
+  if not (root / "config.json").exists():
+    raise errors.InputError(
+      f"{root}: no config.json here; --workdir must name the folder of a run."
+    )
+  stored = _load(root / "config.json", _config)
+  commits = sorted(
+    path
+    for path in root.glob("replicate_*/round_*/*/commit.json")
+    if re.fullmatch(r"[a-z]\w*", path.parent.name)
+  )
+  if not commits:
+    raise errors.InputError(
+      f"{root}: no lane of this run is complete yet; start the run again, let "
+      "it pass its first round, then ask for the report."
+    )
+  lanes = {}
+  for path in commits:
+    lane = _load(path.parent / "record.json", _lane)
+    if lanes.setdefault(lane[:4], lane) is not lane:
+      raise errors.InputError(
+        f"{path.parent / 'record.json'}: replicate, round, arm and draw are "
+        "those of another record; remove the copied folder."
+      )
+  return Run(*stored, tuple(lanes[key] for key in sorted(lanes)))
+
+
+def _load(path: epath.Path, parse):
+  try:
+    content = json.loads(path.read_text())
+    if content["format"] != FORMAT:
+      raise errors.InputError(
+        f"{path}: format {content['format']!r}, but this version reads format "
+        f"{FORMAT}; use the version of lth_jax that wrote the run."
+      )
+    return parse(content)
+  except errors.InputError:
+    raise
+  except (KeyError, TypeError, ValueError, AttributeError, OSError) as error:
+    cause = f"no {error}" if isinstance(error, KeyError) else str(error)
+    raise errors.InputError(
+      f"{path}: damaged ({' '.join(cause.split())}); remove the folder "
+      f"{path.parent} and run again, or restore the file."
+    ) from error
+
+
+def _config(content) -> tuple[str, dict[str, Any]]:
+  config = content["config"]
+  for field in _CONFIG_FIELDS:
+    config[field]  # A KeyError names what is missing.
+  return str(content["experiment"]), config
+
+
+def _lane(content) -> Lane:
+  density = float(content["density"])
+  if not 0 < density <= 1:
+    raise ValueError(f"density {density} is outside (0, 1]")
+  steps = _floats(content["tests"]["step"])
+  curve = _floats(content["tests"]["accuracy"])
+  if steps.shape != curve.shape:
+    raise ValueError("tests: step and accuracy differ in length")
+  return Lane(
+    replicate=int(content["replicate"]),
+    round=int(content["round"]),
+    arm=str(content["arm"]),
+    draw=int(content["draw"]),
+    density=density,
+    test_steps=steps,
+    test_curve=curve,
+    early_stop=_point(content["early_stop"]),
+    end=_point(content["end"]),
+    diverged=bool(content["diverged"]),
+    warnings=tuple(str(text) for text in content["warnings"]),
+  )
+
+
+def _point(content) -> Point:
+  if content is None:
+    return Point(math.nan, False, math.nan, math.nan)
+  return Point(
+    step=float(content["step"]),
+    reached=bool(content.get("reached", True)),
+    test_accuracy=_float(content["test_accuracy"]),
+    train_accuracy=_float(content["train_accuracy"]),
+  )
+
+
+def _float(value) -> float:
+  return math.nan if value is None else float(value)
+
+
+def _floats(values) -> np.ndarray:
+  return np.array([_float(value) for value in values], float)

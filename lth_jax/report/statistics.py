@@ -1,0 +1,274 @@
+"""Statistics over replicates, and where a ticket wins.
+
+Everything is paired: a replicate's ticket is compared with the same
+replicate's dense network. The draws of an arm are averaged inside a replicate
+first. A diverged lane is not a number, and drops its replicate from that
+density. Accuracies are in percent from here on, their differences in points.
+"""
+
+import functools
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+from lth_jax.report import records
+
+MIN_REPLICATES = 3
+# Non-inferiority margin of a winning ticket, in points of test accuracy.
+MARGIN = -0.1
+# A density on the 0.8^k ladder belongs to the nearest published one: half a
+# step of the ladder, as a logarithm.
+_SAME_DENSITY = 0.11
+
+
+class Quantity(NamedTuple):
+  """A number that each lane has."""
+
+  name: str
+  title: str
+  read: Callable[[records.Lane], float]
+
+
+EARLY_STEP = Quantity(
+  "early_stop_step", "Early-stop step", lambda lane: lane.early_stop.step
+)
+EARLY_TEST = Quantity(
+  "early_stop_test_accuracy_percent",
+  "Test accuracy at early stop (%)",
+  lambda lane: 100 * lane.early_stop.test_accuracy,
+)
+EARLY_TRAIN = Quantity(
+  "early_stop_train_accuracy_percent",
+  "Train accuracy at early stop (%)",
+  lambda lane: 100 * lane.early_stop.train_accuracy,
+)
+END_TEST = Quantity(
+  "end_test_accuracy_percent",
+  "Test accuracy at the end (%)",
+  lambda lane: 100 * lane.end.test_accuracy,
+)
+END_TRAIN = Quantity(
+  "end_train_accuracy_percent",
+  "Train accuracy at the end (%)",
+  lambda lane: 100 * lane.end.train_accuracy,
+)
+QUANTITIES = (EARLY_STEP, EARLY_TEST, EARLY_TRAIN, END_TEST, END_TRAIN)
+_NOT_REACHED = Quantity(
+  "not_reached",
+  "",
+  lambda lane: (
+    math.isfinite(lane.early_stop.step) and not lane.early_stop.reached
+  ),
+)
+
+
+class Grid(NamedTuple):
+  """The axes of every table: replicates `[R]`, rounds `[K]`, density `[K]`."""
+
+  replicates: tuple[int, ...]
+  rounds: tuple[int, ...]
+  density: np.ndarray
+
+
+class Interval(NamedTuple):
+  """A mean over n replicates, its confidence interval, and the extremes."""
+
+  mean: float
+  low: float
+  high: float
+  minimum: float
+  maximum: float
+  n: int
+
+
+class Winning(NamedTuple):
+  """The verdict on the tickets of one density.
+
+  Attributes:
+    round: pruning round.
+    density: kept / counted weights.
+    accuracy: ticket - dense test accuracy at early stop, points; `low` and
+      `high` are one-sided 95% bounds.
+    step: ticket - dense early-stop step, with the same bounds.
+    not_reached: tickets whose validation loss still fell at the end.
+    verdict: "wins", "does not win", "undecided" or "not measured".
+  """
+
+  round: int
+  density: float
+  accuracy: Interval
+  step: Interval
+  not_reached: int
+  verdict: str
+
+
+def grid(run: records.Run) -> Grid:
+  """Returns the replicates, rounds and densities that a run has."""
+  density = {lane.round: lane.density for lane in reversed(run.lanes)}
+  return Grid(
+    tuple(sorted({lane.replicate for lane in run.lanes})),
+    tuple(sorted(density)),
+    np.array([density[index] for index in sorted(density)]),
+  )
+
+
+def arms(run: records.Run) -> tuple[str, ...]:
+  """Returns the arms to show, tickets first; the search arm is not shown."""
+  order = ("ticket", "reinit", "random", "random_global")
+  found = {lane.arm for lane in run.lanes} - {"search"}
+  return tuple(arm for arm in order if arm in found) + tuple(
+    sorted(found - set(order))
+  )
+
+
+def values(run: records.Run, arm: str, quantity: Quantity) -> np.ndarray:
+  """Returns a quantity of one arm, `[R, K]`; NaN where there is none."""
+  cells: dict[tuple[int, int], list[float]] = {}
+  for lane in run.lanes:
+    if lane.arm == arm:
+      value = math.nan if lane.diverged else quantity.read(lane)
+      cells.setdefault((lane.replicate, lane.round), []).append(value)
+  axes = grid(run)
+  return np.array(
+    [
+      [
+        np.mean(cells.get((replicate, index), [math.nan]))
+        for index in axes.rounds
+      ]
+      for replicate in axes.replicates
+    ]
+  )
+
+
+def not_reached(run: records.Run, arm: str) -> np.ndarray:
+  """Returns where an early-stop step is only a lower bound, bool `[R, K]`."""
+  return values(run, arm, _NOT_REACHED) > 0
+
+
+def column(run: records.Run, density: float) -> int | None:
+  """Returns the index of the density nearest to one, None if none is near."""
+  distance = np.abs(np.log(grid(run).density / density))
+  nearest = int(np.argmin(distance))
+  return nearest if distance[nearest] <= _SAME_DENSITY else None
+
+
+def at(table: np.ndarray, index: int | None) -> np.ndarray:
+  """Returns one density of a `[R, K]` table, `[R]`; all NaN if it is None."""
+  if index is None:
+    return np.full(len(table), math.nan)
+  return table[:, index]
+
+
+def curves(
+  run: records.Run, arm: str, index: int
+) -> tuple[np.ndarray, np.ndarray]:
+  """Returns test accuracy while training, in percent.
+
+  Args:
+    run: the run.
+    arm: name of the arm.
+    index: the pruning round.
+
+  Returns:
+    The steps that all its lanes share, `[T]`, and the accuracy, `[R, T]`.
+  """
+  lanes = [
+    lane
+    for lane in run.lanes
+    if (lane.arm, lane.round) == (arm, index) and not lane.diverged
+  ]
+  if not lanes:
+    return np.empty(0), np.empty((0, 0))
+  steps = functools.reduce(np.intersect1d, [lane.test_steps for lane in lanes])
+  drawn: dict[int, list[np.ndarray]] = {}
+  for lane in lanes:
+    shared = np.isin(lane.test_steps, steps)
+    drawn.setdefault(lane.replicate, []).append(100 * lane.test_curve[shared])
+  return steps, np.array([np.mean(each, axis=0) for each in drawn.values()])
+
+
+def interval(sample: np.ndarray, level: float = 0.95) -> Interval:
+  """Returns the two-sided Student t interval of a mean, NaN left out.
+
+  Its ends at level 0.90 are the one-sided 95% bounds.
+
+  Args:
+    sample: one value a replicate, `[R]`.
+    level: confidence.
+  """
+  found = sample[np.isfinite(sample)]
+  n = len(found)
+  if n == 0:
+    return Interval(*5 * (math.nan,), 0)
+  mean, half = float(np.mean(found)), math.inf
+  if n > 1:
+    error = float(np.std(found, ddof=1)) / math.sqrt(n)
+    half = float(stats.t.ppf(0.5 + level / 2, n - 1)) * error
+  return Interval(
+    mean, mean - half, mean + half, float(found.min()), float(found.max()), n
+  )
+
+
+def winning(run: records.Run) -> tuple[Winning, ...]:
+  """Judges the tickets of each density against the dense network.
+
+  A ticket wins by non-inferiority: the one-sided 95% bound of its test
+  accuracy at early stop lies above the dense one's - 0.1 point, and that of
+  its early-stop step is at most one evaluation later. It does not win if a
+  bound shows the opposite. A step that is a lower bound proves neither that a
+  ticket is in time nor that it is late against such a dense network.
+  """
+  axes = grid(run)
+  dense = column(run, 1.0)
+  accuracy = values(run, "ticket", EARLY_TEST)
+  step = values(run, "ticket", EARLY_STEP)
+  open_end = not_reached(run, "ticket")
+  accuracy = accuracy - at(accuracy, dense)[:, None]
+  step = step - at(step, dense)[:, None]
+  verdicts = []
+  for k, index in enumerate(axes.rounds):
+    if index == 0:
+      continue
+    measured = np.isfinite(accuracy[:, k]) & np.isfinite(step[:, k])
+    better = interval(accuracy[measured, k], 0.9)
+    later = interval(step[measured, k], 0.9)
+    verdict = _verdict(
+      better,
+      later,
+      run.config["eval_every"],
+      in_time_is_sure=not open_end[measured, k].any(),
+      late_is_sure=not at(open_end, dense)[measured].any(),
+    )
+    verdicts.append(
+      Winning(
+        index,
+        float(axes.density[k]),
+        better,
+        later,
+        int(open_end[:, k].sum()),
+        verdict,
+      )
+    )
+  return tuple(verdicts)
+
+
+def _verdict(
+  accuracy: Interval,
+  step: Interval,
+  eval_every: int,
+  *,
+  in_time_is_sure: bool,
+  late_is_sure: bool,
+) -> str:
+  if accuracy.n == 0:
+    return "not measured"
+  if accuracy.n < MIN_REPLICATES:
+    return "undecided"
+  if accuracy.high < MARGIN or (late_is_sure and step.low > eval_every):
+    return "does not win"
+  if accuracy.low > MARGIN and in_time_is_sure and step.high <= eval_every:
+    return "wins"
+  return "undecided"

@@ -1,0 +1,299 @@
+"""The tables of a report, and their CSV and Markdown.
+
+Most come in two forms: `data`, one number a cell, for programs, and `text`,
+for people. Accuracies are in percent, their differences in points.
+"""
+
+import csv as csv_format
+import io
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from lth_jax.report import claims, records, statistics
+
+DASH = "\N{EN DASH}"
+
+
+class Table(NamedTuple):
+  """A header and rows of equal length; every cell is text."""
+
+  header: tuple[str, ...]
+  rows: tuple[tuple[str, ...], ...]
+
+
+class Tables(NamedTuple):
+  """One table twice: for programs and for people."""
+
+  data: Table
+  text: Table
+
+
+def results(run: records.Run) -> Tables:
+  """Tabulates every quantity at each density and arm.
+
+  A step is marked as a lower bound where an early stop was not reached.
+  """
+  data, text = [], []
+  for k, index in enumerate(statistics.grid(run).rounds):
+    density = statistics.grid(run).density[k]
+    for arm in statistics.arms(run):
+      lanes = sum((each.arm, each.round) == (arm, index) for each in run.lanes)
+      if lanes == 0:
+        continue
+      name = "dense" if index == 0 else arm
+      late = lanes_not_reached(run, arm, index)
+      spreads = [
+        statistics.interval(statistics.values(run, arm, quantity)[:, k])
+        for quantity in statistics.QUANTITIES
+      ]
+      n = str(spreads[-1].n)
+      data.append(
+        (
+          str(index),
+          _plain(100 * density),
+          name,
+          n,
+          str(lanes),
+          str(late),
+          *(
+            _plain(value)
+            for spread in spreads
+            for value in (spread.mean, spread.minimum, spread.maximum)
+          ),
+        )
+      )
+      text.append(
+        (
+          percent(density),
+          name,
+          _spread(spreads[0], 0, late > 0),
+          *(_spread(spread, 2) for spread in spreads[1:]),
+          n,
+          f"{late} of {lanes}",
+        )
+      )
+  names = [
+    f"{quantity.name}_{statistic}"
+    for quantity in statistics.QUANTITIES
+    for statistic in ("mean", "min", "max")
+  ]
+  ahead = ("round", "density_percent", "arm", "replicates", "lanes")
+  titles = tuple(quantity.title for quantity in statistics.QUANTITIES)
+  return Tables(
+    Table((*ahead, "not_reached", *names), tuple(data)),
+    Table(
+      ("Weights left", "Arm", *titles, "n", "Early stop not reached"),
+      tuple(text),
+    ),
+  )
+
+
+def summary(run: records.Run) -> Table:
+  """Tabulates early-stop step and test accuracy, one row a density."""
+  arms = statistics.arms(run)
+  columns = [
+    (arm, quantity)
+    for arm in arms
+    for quantity in (statistics.EARLY_STEP, statistics.EARLY_TEST)
+  ]
+  rows = []
+  for k, index in enumerate(statistics.grid(run).rounds):
+    cells = [percent(statistics.grid(run).density[k])]
+    for arm, quantity in columns:
+      spread = statistics.interval(statistics.values(run, arm, quantity)[:, k])
+      is_step = quantity is statistics.EARLY_STEP
+      late = is_step and lanes_not_reached(run, arm, index) > 0
+      cells.append(_spread(spread, 0 if is_step else 2, late))
+    rows.append(tuple(cells))
+  titles = (f"{arm}: {q.title.lower()}" for arm, q in columns)
+  return Table(("Weights left", *titles), tuple(rows))
+
+
+def verdicts(found: Sequence[statistics.Winning]) -> Tables:
+  """Tabulates where a ticket wins."""
+  data = tuple(
+    (
+      str(each.round),
+      _plain(100 * each.density),
+      *map(_plain, each.accuracy[:3]),
+      *map(_plain, each.step[:3]),
+      str(each.accuracy.n),
+      str(each.not_reached),
+      each.verdict,
+    )
+    for each in found
+  )
+  text = tuple(
+    (
+      percent(each.density),
+      each.verdict,
+      _bounds(each.accuracy, 2),
+      _bounds(each.step, 0, each.not_reached > 0),
+      str(each.accuracy.n),
+    )
+    for each in found
+  )
+  bounds = [
+    f"{what}_{statistic}"
+    for what in ("accuracy_difference_points", "step_difference")
+    for statistic in ("mean", "low95", "high95")
+  ]
+  return Tables(
+    Table(
+      (
+        "round",
+        "density_percent",
+        *bounds,
+        "replicates",
+        "not_reached",
+        "verdict",
+      ),
+      data,
+    ),
+    Table(
+      (
+        "Weights left",
+        "Verdict",
+        "Ticket \N{MINUS SIGN} dense test accuracy (points)",
+        "Ticket \N{MINUS SIGN} dense early-stop step",
+        "n",
+      ),
+      text,
+    ),
+  )
+
+
+def claim_table(found: Sequence[claims.Result]) -> Tables:
+  """Tabulates the published claims and what the run says."""
+  data, text = [], []
+  for claim, ours, verdict, bound, note in found:
+    data.append(
+      (
+        claim.figure,
+        claim.text,
+        claim.published,
+        *map(_plain, claim.band),
+        claim.unit,
+        *map(_plain, ours[:5]),
+        str(ours.n),
+        verdict,
+        note,
+      )
+    )
+    digits = 1 if claim.unit.startswith("%") else 2
+    mean = number(ours.mean, digits)
+    text.append(
+      (
+        claim.figure,
+        claim.text,
+        claim.published,
+        _band(claim.band, claim.unit),
+        mean if mean == DASH else f"{bound} {mean} {claim.unit}".strip(),
+        _range(ours.low, ours.high, digits) if ours.n > 1 else DASH,
+        _range(ours.minimum, ours.maximum, digits),
+        str(ours.n),
+        verdict,
+        note,
+      )
+    )
+  ahead = ("figure", "claim", "published", "band_low", "band_high", "unit")
+  ours = ("mean", "low95", "high95", "min", "max", "replicates")
+  return Tables(
+    Table((*ahead, *ours, "verdict", "bound", "note"), tuple(data)),
+    Table(
+      (
+        "Figure",
+        "Claim",
+        "Published",
+        "Band",
+        "Ours",
+        "95% interval",
+        f"Min{DASH}max",
+        "n",
+        "Verdict",
+        "Note",
+      ),
+      tuple(text),
+    ),
+  )
+
+
+def lanes_not_reached(run: records.Run, arm: str, index: int) -> int:
+  """Counts the lanes of a round whose early stop is a lower bound."""
+  return sum(
+    (lane.arm, lane.round) == (arm, index)
+    and not lane.diverged
+    and not lane.early_stop.reached
+    and math.isfinite(lane.early_stop.step)
+    for lane in run.lanes
+  )
+
+
+def csv(table: Table, protocol: str) -> str:
+  """Writes CSV whose last column says under which protocol it was measured."""
+  out = io.StringIO()
+  writer = csv_format.writer(out, lineterminator="\n")
+  writer.writerow((*table.header, "protocol"))
+  writer.writerows((*row, protocol or "paper") for row in table.rows)
+  return out.getvalue()
+
+
+def markdown(table: Table, caption: str) -> str:
+  """Writes a Markdown table below a caption."""
+  lines = [table.header, ("---",) * len(table.header), *table.rows]
+  return f"{caption}\n\n" + "".join(
+    "| " + " | ".join(_cell(cell) for cell in line) + " |\n" for line in lines
+  )
+
+
+def percent(density: float) -> str:
+  """Formats a density: one decimal, two below 1%."""
+  value = 100 * density
+  return "100%" if density == 1 else f"{value:.{1 if value >= 1 else 2}f}%"
+
+
+def number(value: float, digits: int) -> str:
+  """Formats a number with thousands separators; a dash if not finite."""
+  if not math.isfinite(value):
+    return DASH
+  return f"{value:,.{digits}f}".replace("-", "\N{MINUS SIGN}")
+
+
+def _range(low: float, high: float, digits: int) -> str:
+  if not math.isfinite(low + high):
+    return DASH
+  return f"{number(low, digits)} to {number(high, digits)}"
+
+
+def _spread(spread: statistics.Interval, digits: int, late=False) -> str:
+  if spread.n == 0:
+    return DASH
+  at_least = "\N{GREATER-THAN OR EQUAL TO} " if late else ""
+  low, high = number(spread.minimum, digits), number(spread.maximum, digits)
+  return f"{at_least}{number(spread.mean, digits)} ({low}{DASH}{high})"
+
+
+def _bounds(spread: statistics.Interval, digits: int, late=False) -> str:
+  if spread.n == 0:
+    return DASH
+  at_least = "\N{GREATER-THAN OR EQUAL TO} " if late else ""
+  mean = f"{at_least}{number(spread.mean, digits)}"
+  if spread.n == 1:
+    return mean
+  return f"{mean} ({_range(spread.low, spread.high, digits)})"
+
+
+def _band(band: tuple[float, float], unit: str) -> str:
+  low, high = band
+  if math.isinf(high):
+    return f"> {low:g} {unit}"
+  return f"{low:g} to {high:g} {unit}"
+
+
+def _plain(value: float) -> str:
+  return f"{value:.6g}" if math.isfinite(value) else ""
+
+
+def _cell(text: str) -> str:
+  return " ".join(text.replace("|", "\\|").replace("<", "&lt;").split())

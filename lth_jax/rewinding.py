@@ -1,0 +1,71 @@
+"""Where the next round starts: saved or fresh weights, under new masks."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+from lth_jax import masks as masks_lib
+
+PyTree = Any
+
+
+def rewind(saved: PyTree, masks: PyTree) -> PyTree:
+  """Survivors go back to saved weights, pruned weights to zero.
+
+  Which weights were saved decides which method of the literature this is:
+
+  * the initial weights theta_0: the paper's resetting (section 1);
+  * the weights of an early step k: late rewinding (arXiv 1903.01611);
+  * the weights just trained: continued training (appendix B), fine-tuning.
+
+  Args:
+    saved: any pytree of weights.
+    masks: its masks.
+
+  Returns:
+    `saved` with 0.0 where a mask is False.
+
+  Raises:
+    ValueError: names the leaf at which masks do not fit.
+
+  >>> import jax.numpy as jnp
+  >>> initial = {"w": jnp.array([[1.0, 2.0]])}
+  >>> at_step_k = {"w": jnp.array([[3.0, 4.0]])}
+  >>> trained = {"w": jnp.array([[5.0, 6.0]])}
+  >>> masks = {"w": jnp.array([[False, True]])}
+  >>> rewind(initial, masks)
+  {'w': Array([[0., 2.]], dtype=float32)}
+  >>> rewind(at_step_k, masks)
+  {'w': Array([[0., 4.]], dtype=float32)}
+  >>> rewind(trained, masks)
+  {'w': Array([[0., 6.]], dtype=float32)}
+  """
+  return masks_lib.apply(saved, masks)
+
+
+def reinitialize(
+  key: jax.Array, init: Callable[[jax.Array], PyTree], masks: PyTree
+) -> PyTree:
+  """A fresh draw of all weights under the same masks (the paper's control).
+
+  Args:
+    key: PRNG key, consumed.
+    init: `key -> params`, the initialization that the network had.
+    masks: masks of these params.
+
+  Returns:
+    Fresh params with 0.0 where a mask is False.
+
+  Raises:
+    ValueError: names the leaf at which masks do not fit.
+
+  >>> import jax.numpy as jnp
+  >>> init = lambda key: {"w": jax.random.normal(key, (1, 2))}
+  >>> fresh = reinitialize(
+  ...   jax.random.key(1), init, {"w": jnp.array([[False, True]])}
+  ... )
+  >>> bool(fresh["w"][0, 0] == 0), bool(fresh["w"][0, 1] == 0)
+  (True, False)
+  """
+  return masks_lib.apply(init(key), masks)

@@ -1,0 +1,65 @@
+"""Scores: how much a weight matters. Higher is kept.
+
+A score tree is shaped like the params: a float array at each float array, and
+`None` at leaves that are not arrays. Scores at leaves without a mask are not
+used. A score function takes what it needs of
+
+    key, params, grads -> scores
+
+in this order: `magnitude(params)`, `random(key, params)`.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from lth_jax import _trees
+
+PyTree = Any
+
+
+def magnitude(params: PyTree) -> PyTree:
+  """|w|, the score of the paper (section 1).
+
+  Args:
+    params: any pytree.
+
+  Returns:
+    Scores of the params' shapes and (real) dtypes.
+
+  >>> magnitude({"w": jnp.array([[-2.0, 1.0]]), "activation": jax.nn.relu})
+  {'activation': None, 'w': Array([[2., 1.]], dtype=float32)}
+  """
+  return jax.tree.map(
+    lambda leaf: jnp.abs(leaf) if _is_inexact(leaf) else None, params
+  )
+
+
+def random(key: jax.Array, params: PyTree) -> PyTree:
+  """Uniform scores in [0, 1): prunes a random subset.
+
+  Args:
+    key: PRNG key, consumed.
+    params: any pytree.
+
+  Returns:
+    Scores of the params' shapes, float32 whatever the params' dtype, so that
+    ties are rare.
+
+  >>> random(jax.random.key(0), {"w": jnp.ones((2, 3))})["w"].shape
+  (2, 3)
+  """
+  leaves = jax.tree.leaves(params)
+  keys = jax.random.split(key, len(leaves))
+  draws = [
+    jax.random.uniform(k, leaf.shape, jnp.float32)
+    if _is_inexact(leaf)
+    else None
+    for k, leaf in zip(keys, leaves)
+  ]
+  return _trees.replace_leaves(params, draws)
+
+
+def _is_inexact(leaf):
+  return _trees.is_array(leaf) and jnp.issubdtype(leaf.dtype, jnp.inexact)

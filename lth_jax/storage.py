@@ -1,0 +1,253 @@
+"""A run on disk: what is complete counts, what is not never existed.
+
+    <workdir>/config.json  run.flags  env.json  data.json
+              replicate_0/rewind/                theta_0
+              replicate_0/round_003/ticket/      one lane
+              replicate_0/round_003/reinit_1/
+              report/
+
+A *store* is a folder of arrays (Orbax), `record.json`, `timing.json`, and
+`commit.json`. The commit is written last and holds the SHA-256 of every other
+file but the timing; a folder without it, or with a file that differs, does
+not count. Nothing is ever appended to or renamed but the commit, so that the
+same protocol holds on an object store, where a single object appears whole.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import threading
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from etils import epath
+
+from lth_jax import errors
+
+PyTree = Any
+FORMAT = 1
+_COMMIT = "commit.json"
+_RECORD = "record.json"
+_TIMING = "timing.json"
+_ARRAYS = "arrays"
+# Two saves at once in one process lose files of each other (orbax 0.12.8).
+_ORBAX = threading.Lock()
+
+
+class DamagedError(errors.InputError):
+  """A store is complete by its commit, but a file of it is not as written."""
+
+
+class Lane(NamedTuple):
+  """One training run of a study.
+
+  Attributes:
+    replicate: index of the replicate.
+    round: index of the round, 0 for the dense network.
+    arm: "ticket", "reinit", "random", "random_global" or "search".
+    draw: index of the draw where an arm has several, else None.
+  """
+
+  replicate: int
+  round: int
+  arm: str
+  draw: int | None = None
+
+  @property
+  def name(self) -> str:
+    """The lane's folder below the workdir."""
+    suffix = "" if self.draw is None else f"_{self.draw}"
+    return (
+      f"replicate_{self.replicate}/round_{self.round:03d}/{self.arm}{suffix}"
+    )
+
+
+def save(
+  folder: epath.Path,
+  owner: str,
+  arrays: PyTree,
+  record: dict[str, Any],
+  timing: dict[str, Any],
+) -> None:
+  """Writes a store; it counts once this function returns, not before.
+
+  Args:
+    folder: replaced if it holds anything.
+    owner: what the store belongs to; checked when it is read.
+    arrays: pytree of NumPy arrays.
+    record: JSON without NaN.
+    timing: JSON; times and host facts, kept outside all digests.
+  """
+  import orbax.checkpoint as ocp  # takes a second: only runs need it
+
+  discard(folder)
+  folder.mkdir(parents=True, exist_ok=True)
+  with _ORBAX, ocp.StandardCheckpointer() as checkpointer:
+    checkpointer.save(folder / _ARRAYS, arrays)
+    checkpointer.wait_until_finished()
+  write_json(folder / _RECORD, record)
+  write_json(folder / _TIMING, timing)
+  commit = {"format": FORMAT, "owner": owner, "files": _digests(folder)}
+  write_json(folder / _COMMIT, commit)
+
+
+def exists(folder: epath.Path) -> bool:
+  """Says whether the folder holds a store that was committed."""
+  return (folder / _COMMIT).exists()
+
+
+def load_record(folder: epath.Path, owner: str) -> dict[str, Any]:
+  """Returns a store's record after checking all its files.
+
+  Raises:
+    DamagedError: a file is missing, altered or cut short.
+    InputError: the store is another run's or of an unknown format.
+  """
+  commit = read_json(folder / _COMMIT)
+  if commit.get("format") != FORMAT:
+    raise errors.InputError(
+      f"{folder / _COMMIT}: format {commit.get('format')} is not {FORMAT}, "
+      "the one this version reads; use the version that wrote it."
+    )
+  if commit.get("owner") != owner:
+    raise errors.InputError(
+      f"{folder} belongs to '{commit.get('owner')}', not to '{owner}': it was "
+      "copied here from elsewhere; remove it."
+    )
+  found = _digests(folder)
+  for name, digest in commit["files"].items():
+    if found.get(name) != digest:
+      state = "altered" if name in found else "missing"
+      raise DamagedError(f"{folder / name} is {state}.")
+  return read_json(folder / _RECORD)
+
+
+def load(
+  folder: epath.Path, owner: str, like: PyTree
+) -> tuple[PyTree, dict[str, Any]]:
+  """Returns a store's arrays and record after checking all its files.
+
+  Args:
+    folder: the store.
+    owner: as given to `save`.
+    like: pytree of arrays or `jax.ShapeDtypeStruct`, what to expect.
+
+  Returns:
+    NumPy arrays in the structure of `like`, and the record.
+
+  Raises:
+    DamagedError, InputError: as `load_record`; also if the arrays do not fit.
+  """
+  import orbax.checkpoint as ocp
+
+  record = load_record(folder, owner)
+  target = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), like)
+  with _ORBAX, ocp.StandardCheckpointer() as checkpointer:
+    try:
+      arrays = checkpointer.restore(folder / _ARRAYS, target)
+    except ValueError as error:
+      reason = str(error).splitlines()[0]
+      raise DamagedError(
+        f"{folder / _ARRAYS} does not fit this run: {reason}"
+      ) from error
+  return arrays, record
+
+
+def discard(folder: epath.Path) -> None:
+  """Removes a store, its commit first, so that a kill leaves no half of one."""
+  (folder / _COMMIT).unlink(missing_ok=True)
+  if folder.exists():
+    folder.rmtree()
+
+
+def digest(tree: PyTree) -> str:
+  """Returns the SHA-256 over names, dtypes, shapes and bytes of all leaves."""
+  total = hashlib.sha256()
+  for path, leaf in jax.tree.leaves_with_path(tree):
+    leaf = np.asarray(leaf)
+    name = jax.tree_util.keystr(path, simple=True, separator="/")
+    total.update(f"{name} {leaf.dtype.name} {leaf.shape}\n".encode())
+    total.update(np.ascontiguousarray(leaf).tobytes())
+  return total.hexdigest()
+
+
+def write_json(path: epath.Path, value: Any) -> None:
+  """Writes JSON so that the file is either there whole or not at all."""
+  text = json.dumps(value, indent=1, allow_nan=False) + "\n"
+  write_text(path, text)
+
+
+def write_text(path: epath.Path, text: str) -> None:
+  """Writes text so that the file is either there whole or not at all."""
+  if is_remote(path):  # an object appears whole
+    path.write_text(text)
+    return
+  temporary = path.with_name(path.name + ".tmp")
+  with open(temporary, "w", encoding="utf-8") as file:
+    file.write(text)
+    file.flush()
+    os.fsync(file.fileno())
+  os.replace(temporary, path)
+
+
+def read_json(path: epath.Path) -> dict[str, Any]:
+  """Reads an object written by `write_json`.
+
+  Raises:
+    DamagedError: it is cut short or altered.
+  """
+  try:
+    value = json.loads(path.read_text())
+  except (ValueError, FileNotFoundError) as error:
+    raise DamagedError(f"{path} is damaged: {error}.") from error
+  if not isinstance(value, dict):
+    raise DamagedError(f"{path} is damaged: it holds no JSON object.")
+  return value
+
+
+def is_remote(path: epath.Path) -> bool:
+  """Says whether a path is on an object store."""
+  return "://" in str(path)
+
+
+@contextlib.contextmanager
+def lock(workdir: epath.Path) -> Iterator[None]:
+  """Holds a local workdir for this process; a kill releases it.
+
+  Object stores have no such lock: there, two writers are the user's to avoid.
+
+  Raises:
+    InputError: another process holds it.
+  """
+  if is_remote(workdir):
+    yield
+    return
+  import fcntl  # not on every platform
+
+  with open(workdir / ".lock", "a") as file:
+    try:
+      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+      raise errors.InputError(
+        f"{workdir} is in use by another process; wait for it, stop it, or "
+        "choose another --workdir."
+      ) from None
+    yield
+
+
+def _digests(folder: epath.Path) -> dict[str, str]:
+  """SHA-256 of every file below a store but commit and timing, by its path."""
+  digests = {}
+  pending = [(folder, "")]
+  while pending:
+    parent, prefix = pending.pop()
+    for path in parent.iterdir():
+      name = prefix + path.name
+      if path.is_dir():
+        pending.append((path, name + "/"))
+      elif name not in (_COMMIT, _TIMING):
+        digests[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+  return dict(sorted(digests.items()))

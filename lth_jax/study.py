@@ -1,0 +1,215 @@
+"""From a config and a data set to the parts that all lanes of a run share."""
+
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from lth_jax import (
+  configs,
+  errors,
+  execution,
+  keys,
+  models,
+  optim,
+  pruning,
+  scores,
+  training,
+)
+from lth_jax import masks as masks_lib
+from lth_jax.configs import Config
+from lth_jax.data import Dataset, order, scaling
+from lth_jax.storage import Lane
+
+PyTree = Any
+
+
+class Study(NamedTuple):
+  """What all lanes of a run share.
+
+  Attributes:
+    config: the run.
+    run_id: names the run in every store.
+    model: the network.
+    trainer: its compiled functions.
+    masks: full masks, NumPy.
+    fractions: rates a round, a tree like the masks.
+    num_images: training, validation and test images, a `Metrics` of ints.
+  """
+
+  config: Config
+  run_id: str
+  model: models.Model
+  trainer: training.Trainer
+  masks: PyTree
+  fractions: PyTree
+  num_images: training.Metrics
+
+
+def make(config: Config, dataset: Dataset) -> Study:
+  """Builds the parts.
+
+  Raises:
+    InputError: the config does not fit the data or the network.
+  """
+  configs.check(config)
+  num_train = len(dataset.train.labels) - config.data.num_valid
+  if num_train < 1:
+    raise errors.InputError(
+      f"--num_valid={config.data.num_valid}: {dataset.name} has "
+      f"{len(dataset.train.labels):,} training images; set fewer aside."
+    )
+  order.num_batches(num_train, config.training.batch_size)
+  model = models.lenet(
+    dataset.train.images.shape[1:], dataset.num_classes, config.model.hidden
+  )
+  trainer = training.make(
+    model,
+    optim.create(
+      config.training.optimizer,
+      config.training.learning_rate,
+      momentum=config.training.momentum,
+    ),
+    scaling.make(config.data.scaling, dataset.train.images),
+    batch_size=config.training.batch_size,
+  )
+  shapes, _ = jax.eval_shape(model.init, keys.initial(0, 0))
+  masks = masks_lib.full(
+    jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes)
+  )
+  masks = jax.device_get(masks)
+  return Study(
+    config=config,
+    run_id=configs.run_id(config),
+    model=model,
+    trainer=trainer,
+    masks=masks,
+    fractions=_fractions(config, masks),
+    num_images=training.Metrics(
+      num_train, config.data.num_valid, len(dataset.test.labels)
+    ),
+  )
+
+
+def replicates(config: Config) -> range:
+  """Returns the indices of a run's replicates."""
+  first = config.study.first_replicate
+  return range(first, first + config.study.replicates)
+
+
+def lanes(config: Config, replicate: int, round_index: int) -> list[Lane]:
+  """Lists the lanes of a round, the ticket first."""
+  lane = Lane(replicate, round_index, "ticket")
+  if round_index == 0:
+    return [lane]
+  found = [lane]
+  continued = config.pruning.reset == "continued"
+  if continued and round_index < config.study.rounds:
+    found.append(lane._replace(arm="search"))
+  return found + control_lanes(config, replicate, round_index)
+
+
+def control_lanes(
+  config: Config, replicate: int, round_index: int
+) -> list[Lane]:
+  """Lists the control lanes of a round; the dense round 0 has none."""
+  chosen = config.study.control_rounds
+  if round_index == 0 or (chosen and round_index not in chosen):
+    return []
+  found = []
+  for arm in sorted(set(config.study.arms) - {"ticket"}):
+    if arm == "reinit":
+      draws = range(config.study.reinits)
+      found += [Lane(replicate, round_index, arm, draw) for draw in draws]
+    else:
+      found.append(Lane(replicate, round_index, arm))
+  return found
+
+
+def order_key(config: Config, lane: Lane) -> jax.Array:
+  """Returns the key of a lane's batch order and noise."""
+  seed = config.randomness.order_seed
+  seed = config.randomness.seed if seed is None else seed
+  per_round = config.randomness.order == "per_round"
+  return keys.order(seed, lane.replicate, lane.round if per_round else None)
+
+
+def split(study: Study, replicate: int) -> training.Sample:
+  """Returns a replicate's training and validation images."""
+  num_images = study.num_images
+  return training.Sample(
+    *order.split_indices(
+      keys.split(study.config.randomness.seed, replicate),
+      num_images.train + num_images.valid,
+      num_images.valid,
+    )
+  )
+
+
+def initial_start(study: Study, replicate: int) -> training.Start:
+  """Returns theta_0 under full masks, as NumPy arrays."""
+  key = keys.initial(study.config.randomness.seed, replicate)
+  params, stats = jax.device_get(jax.jit(study.model.init)(key))
+  return training.Start(params, stats, np.int32(0), study.masks)
+
+
+def prune(study: Study, trained: PyTree, masks: PyTree) -> PyTree:
+  """Removes one round's fraction of the smallest magnitudes."""
+  return jax.device_get(
+    pruning.prune(
+      scores.magnitude(trained),
+      masks,
+      study.fractions,
+      scope=study.config.pruning.scope,
+    )
+  )
+
+
+def prune_at_once(
+  study: Study, trained: PyTree, masks: PyTree, round_index: int
+) -> PyTree:
+  """Removes at once what `prune` removes in `round_index` rounds."""
+  at_once = pruning.one_shot(study.fractions, round_index)
+  return prune(study._replace(fractions=at_once), trained, masks)
+
+
+def todo(config: Config, speed: execution.Speed) -> list[execution.Entry]:
+  """Lists the steps at which every lane of a run is measured."""
+  eval_every = config.training.eval_every
+  pause_every = eval_every
+  if eval_every * speed.step > execution.SEGMENT_SECONDS:
+    pause_every = max(1, int(execution.SEGMENT_SECONDS / speed.step))
+  return execution.entries(
+    0,
+    config.training.steps,
+    eval_every,
+    config.training.test_every,
+    pause_every,
+  )
+
+
+def _fractions(config: Config, masks: PyTree) -> PyTree:
+  """Rates as a tree; refuses a schedule that empties a layer."""
+  scope, num_rounds = config.pruning.scope, config.study.rounds
+  try:
+    fractions = pruning.fractions(masks, configs.rules(config))
+    pruning.density_schedule(masks, fractions, 1, scope=scope)
+  except ValueError as error:
+    raise errors.InputError(f"--rates: {error}.") from error
+  if scope == "global":  # what a layer keeps is known only when it is trained
+    return fractions
+  if config.pruning.pruning == "oneshot":
+    counts = [
+      pruning.count_schedule(masks, pruning.one_shot(fractions, k), 1)[1]
+      for k in range(num_rounds + 1)
+    ]
+  else:
+    counts = pruning.count_schedule(masks, fractions, num_rounds)
+  for index, kept in enumerate(counts):
+    for name, count in kept.items():
+      if count == 0:
+        raise errors.InputError(
+          f"--rounds={num_rounds}: round {index} leaves {name} without a "
+          f"weight; choose --rounds={index - 1} or lower its rate in --rates."
+        )
+  return fractions

@@ -1,0 +1,419 @@
+"""A training run as pure functions of (start, data, keys).
+
+A run is cut into segments, `Trainer.advance`, each one compiled program that
+trains to the steps of a `Plan` and evaluates there. Where it is cut changes no
+bit: the batch order is a function of (key, epoch) and noise of (key, step).
+Masks, starts, orders and evaluation steps are arguments, so that nothing
+recompiles between rounds, arms or replicates.
+"""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from lth_jax import models
+from lth_jax.data import order
+
+PyTree = Any
+
+
+class Start(NamedTuple):
+  """Where a training run begins.
+
+  Attributes:
+    params: weights; zero where pruned.
+    stats: what is not trained, reset with the weights.
+    step: [] int32; 0, or k after late rewinding: schedule and batch order go
+      on from there.
+    masks: pytree like params, True = kept, None at leaves never pruned.
+  """
+
+  params: PyTree
+  stats: PyTree
+  step: jax.Array
+  masks: PyTree
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class TrainState:
+  """What one step of training maps to the next; see `Start`."""
+
+  step: jax.Array
+  params: PyTree
+  stats: PyTree
+  opt_state: PyTree
+  masks: PyTree
+
+
+class Data(NamedTuple):
+  """Images on a device, shared by all lanes there: uint8 `[N, H, W, C]`.
+
+  Labels are int32 `[N]`.
+  """
+
+  images: jax.Array
+  labels: jax.Array
+  test_images: jax.Array
+  test_labels: jax.Array
+
+
+class Sample(NamedTuple):
+  """One lane's indices into the training images: `[T]` and `[V]` int32."""
+
+  train: jax.Array
+  valid: jax.Array
+
+
+class Plan(NamedTuple):
+  """Steps to train to, in order, and what to measure at each, `[E]`.
+
+  Attributes:
+    steps: int32, not decreasing; the run pauses at each.
+    evaluate: bool, whether to evaluate on the validation images and to report
+      the mean training loss since the last evaluation.
+    test: bool, whether to evaluate on the test images.
+    num: [] int32, how many of the E entries count.
+  """
+
+  steps: jax.Array
+  evaluate: jax.Array
+  test: jax.Array
+  num: jax.Array
+
+
+class Score(NamedTuple):
+  """Mean loss, float32, and number of images classified rightly, int32."""
+
+  loss: jax.Array
+  num_correct: jax.Array
+
+
+class History(NamedTuple):
+  """What a segment measured at each entry of its plan, `[E]`.
+
+  Attributes:
+    train_loss: mean over the steps since the last evaluation; NaN without one.
+    valid: NaN and -1 where the plan did not ask.
+    test: likewise.
+  """
+
+  train_loss: jax.Array
+  valid: Score
+  test: Score
+
+
+class Best(NamedTuple):
+  """The first minimum of validation loss so far, for early stopping."""
+
+  loss: jax.Array
+  step: jax.Array
+  params: PyTree
+  stats: PyTree
+
+
+class Progress(NamedTuple):
+  """A run between two segments; all that continuing it needs.
+
+  Attributes:
+    state: the training state.
+    best: where early stopping would have stopped.
+    batches: [num_batches, B] int32, the order of the epoch `epoch`.
+    epoch: [] int32; -1 before the first.
+    loss_sum: [] float32, training loss summed since the last evaluation.
+    loss_steps: [] int32, the steps in `loss_sum`.
+    finite: [] bool, whether every training loss so far was finite.
+  """
+
+  state: TrainState
+  best: Best
+  batches: jax.Array
+  epoch: jax.Array
+  loss_sum: jax.Array
+  loss_steps: jax.Array
+  finite: jax.Array
+
+
+class Metrics(NamedTuple):
+  """The three splits at one set of weights."""
+
+  train: Score
+  valid: Score
+  test: Score
+
+
+class Summary(NamedTuple):
+  """Metrics at the end of a run and at its early-stopping step."""
+
+  end: Metrics
+  early_stop: Metrics
+
+
+class Trainer(NamedTuple):
+  """The compiled functions of one configuration.
+
+  Attributes:
+    begin: (start, sample) -> Progress.
+    advance: (progress, plan, data, sample, key) -> (Progress, History).
+    summarize: (progress, data, sample) -> Summary.
+  """
+
+  begin: Callable[[Start, Sample], Progress]
+  advance: Callable[..., tuple[Progress, History]]
+  summarize: Callable[[Progress, Data, Sample], Summary]
+
+
+def make(
+  model: models.Model,
+  optimizer: optax.GradientTransformationExtraArgs,
+  scale: Callable[[jax.Array], jax.Array],
+  *,
+  batch_size: int,
+  eval_batch_size: int = 1000,
+) -> Trainer:
+  """Builds the functions that train `model`.
+
+  Args:
+    model: the network.
+    optimizer: made by `optim.masked`: takes `masks=` at update.
+    scale: uint8 images `[B, H, W, C]` to float32.
+    batch_size: B, images a step.
+    eval_batch_size: images evaluated at once; changes memory and speed only.
+
+  Returns:
+    Pure functions; `begin` and `advance` compile once for all rounds.
+  """
+  step = make_step(model, optimizer, scale)
+  evaluate = make_evaluate(model, scale, eval_batch_size)
+
+  def begin(start: Start, sample: Sample) -> Progress:
+    state = TrainState(
+      step=jnp.asarray(start.step, jnp.int32),
+      params=start.params,
+      stats=start.stats,
+      opt_state=optimizer.init(start.params),
+      masks=start.masks,
+    )
+    num_batches = order.num_batches(len(sample.train), batch_size)
+    return Progress(
+      state,
+      Best(jnp.float32(jnp.inf), state.step, state.params, state.stats),
+      batches=jnp.zeros((num_batches, batch_size), jnp.int32),
+      epoch=jnp.int32(-1),
+      loss_sum=jnp.float32(0),
+      loss_steps=jnp.int32(0),
+      finite=jnp.bool_(True),
+    )
+
+  def advance(progress, plan, data, sample, key):
+    def visit(carry):
+      index, progress, history = carry
+      progress = _train_towards(
+        step, progress, plan.steps[index], data, sample, key
+      )
+      arrived = progress.state.step == plan.steps[index]
+      progress, row = jax.lax.cond(
+        arrived,
+        lambda: _measure(evaluate, progress, plan, index, data, sample),
+        lambda: (progress, jax.tree.map(lambda rows: rows[index], history)),
+      )
+      history = jax.tree.map(
+        lambda rows, value: rows.at[index].set(value), history, row
+      )
+      return index + arrived, progress, history
+
+    carry = jnp.int32(0), progress, _no_history(len(plan.steps))
+    carry = jax.lax.while_loop(lambda c: c[0] < plan.num, visit, carry)
+    return carry[1:]
+
+  def summarize(progress, data, sample):
+    def metrics(weights):
+      return Metrics(
+        evaluate(*weights, data.images, data.labels, sample.train),
+        evaluate(*weights, data.images, data.labels, sample.valid),
+        _test(evaluate, *weights, data),
+      )
+
+    best, state = progress.best, progress.state
+    ends = (state.params, state.stats), (best.params, best.stats)
+    both = jax.lax.map(metrics, jax.tree.map(lambda *x: jnp.stack(x), *ends))
+    return Summary(
+      jax.tree.map(lambda x: x[0], both), jax.tree.map(lambda x: x[1], both)
+    )
+
+  return Trainer(jax.jit(begin), jax.jit(advance), jax.jit(summarize))
+
+
+def make_step(model, optimizer, scale):
+  """Returns one training step, (state, images, labels, key) -> (state, loss).
+
+  The gradient is of the mean cross-entropy over the batch; images are uint8
+  `[B, H, W, C]`, labels int32 `[B]`. The key is the run's, the step is folded
+  in here.
+  """
+
+  def step(state, images, labels, key):
+    key = jax.random.fold_in(key, state.step)
+
+    def loss_fn(params):
+      logits, stats = model.apply(
+        params, state.stats, scale(images), train=True, key=key
+      )
+      return _cross_entropy(logits, labels).mean(), stats
+
+    (loss, stats), grads = jax.value_and_grad(loss_fn, has_aux=True)(
+      state.params
+    )
+    updates, opt_state = optimizer.update(
+      grads, state.opt_state, state.params, masks=state.masks
+    )
+    params = optax.apply_updates(state.params, updates)
+    state = TrainState(state.step + 1, params, stats, opt_state, state.masks)
+    return state, loss
+
+  return step
+
+
+def make_evaluate(model, scale, batch_size: int):
+  """Returns (params, stats, images, labels, indices [N]) -> Score.
+
+  The images at `indices` are evaluated `batch_size` at a time; none of them
+  gives a loss of NaN and no correct image.
+  """
+
+  def evaluate(params, stats, images, labels, indices):
+    num = len(indices)
+    if num == 0:
+      return Score(jnp.float32(jnp.nan), jnp.int32(0))
+    size = min(batch_size, num)
+    rows = -(-num // size)
+    indices = jnp.pad(indices, (0, rows * size - num)).reshape(rows, size)
+    counts = (jnp.arange(rows * size) < num).reshape(rows, size)
+
+    def add(total, row):
+      chosen, counts = row
+      logits, _ = model.apply(
+        params,
+        stats,
+        scale(images[chosen]),
+        train=False,
+        key=jax.random.key(0),  # consumed by nobody: train is off
+      )
+      losses = _cross_entropy(logits, labels[chosen])
+      right = logits.argmax(-1) == labels[chosen]
+      return Score(
+        total.loss + jnp.where(counts, losses, 0).sum(),
+        total.num_correct + (right & counts).sum(dtype=jnp.int32),
+      ), None
+
+    total = Score(jnp.float32(0), jnp.int32(0))
+    total, _ = jax.lax.scan(add, total, (indices, counts))
+    return Score(total.loss / num, total.num_correct)
+
+  return evaluate
+
+
+def plan(
+  steps: Sequence[int],
+  evaluate: Sequence[bool],
+  test: Sequence[bool],
+  length: int,
+) -> Plan:
+  """Pads the entries of a plan to `length`, so that all plans share shapes."""
+  num = len(steps)
+  return Plan(
+    np.pad(np.asarray(steps, np.int32), (0, length - num)),
+    np.pad(np.asarray(evaluate, bool), (0, length - num)),
+    np.pad(np.asarray(test, bool), (0, length - num)),
+    np.int32(num),
+  )
+
+
+def _train_towards(step, progress, target, data, sample, key):
+  """Trains to `target` or to the end of the epoch, whichever is first."""
+  num_batches, batch_size = progress.batches.shape
+  epoch = progress.state.step // num_batches
+  batches = jax.lax.cond(
+    epoch == progress.epoch,
+    lambda: progress.batches,
+    lambda: order.epoch_order(key, epoch, sample.train, batch_size),
+  )
+
+  def body(_, carry):
+    state, loss_sum, finite = carry
+    chosen = batches[state.step % num_batches]
+    state, loss = step(state, data.images[chosen], data.labels[chosen], key)
+    return state, loss_sum + loss, finite & jnp.isfinite(loss)
+
+  begin = progress.state.step
+  end = jnp.minimum(target, (epoch + 1) * num_batches)
+  state, loss_sum, finite = jax.lax.fori_loop(
+    begin, end, body, (progress.state, progress.loss_sum, progress.finite)
+  )
+  return progress._replace(
+    state=state,
+    batches=batches,
+    epoch=epoch,
+    loss_sum=loss_sum,
+    loss_steps=progress.loss_steps + jnp.maximum(end - begin, 0),
+    finite=finite,
+  )
+
+
+def _measure(evaluate, progress, plan, index, data, sample):
+  """Evaluates as the plan asks; returns the progress and a row of history."""
+  state, best = progress.state, progress.best
+  nothing = _no_score()
+  asked = plan.evaluate[index]
+  valid = jax.lax.cond(
+    asked,
+    lambda: evaluate(
+      state.params, state.stats, data.images, data.labels, sample.valid
+    ),
+    lambda: nothing,
+  )
+  test = jax.lax.cond(
+    plan.test[index],
+    lambda: _test(evaluate, state.params, state.stats, data),
+    lambda: nothing,
+  )
+  # Strictly below, so the first minimum stays; NaN is never below.
+  best = jax.lax.cond(
+    valid.loss < best.loss,
+    lambda: Best(valid.loss, state.step, state.params, state.stats),
+    lambda: best,
+  )
+  row = History(
+    jnp.where(asked, progress.loss_sum / progress.loss_steps, jnp.nan),
+    valid,
+    test,
+  )
+  progress = progress._replace(
+    best=best,
+    loss_sum=jnp.where(asked, 0, progress.loss_sum),
+    loss_steps=jnp.where(asked, 0, progress.loss_steps),
+  )
+  return progress, row
+
+
+def _test(evaluate, params, stats, data):
+  indices = jnp.arange(len(data.test_labels), dtype=jnp.int32)
+  return evaluate(params, stats, data.test_images, data.test_labels, indices)
+
+
+def _cross_entropy(logits, labels):
+  return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+
+
+def _no_score() -> Score:
+  return Score(jnp.float32(jnp.nan), jnp.int32(-1))
+
+
+def _no_history(length: int) -> History:
+  row = History(jnp.float32(jnp.nan), _no_score(), _no_score())
+  return jax.tree.map(lambda x: jnp.full(length, x), row)

@@ -1,0 +1,155 @@
+"""The top of a run's folder: which run it is, on what data, on what machine."""
+
+import importlib.metadata
+import os
+import platform
+from collections.abc import Callable
+from typing import Any
+
+import jax
+from etils import epath
+
+from lth_jax import configs, errors, execution, flags, storage
+from lth_jax.configs import Config
+
+FORMAT = 1
+
+
+def settle(
+  folder: epath.Path,
+  config: Config,
+  experiment: str,
+  data_digests: dict[str, str],
+  say: Callable[[str], None],
+) -> None:
+  """Makes the folder this run's, or checks that it is and extends it.
+
+  Writes `config.json`, `run.flags`, `data.json` and `env.json`.
+
+  Args:
+    folder: exists, and is locked.
+    config: the run that is asked for.
+    experiment: its name.
+    data_digests: of the data set.
+    say: told when the machine is not the one that the run began on.
+
+  Raises:
+    InputError: the folder holds another run, or the data are not the same.
+  """
+  path = folder / "config.json"
+  if path.exists():
+    stored = read_config(folder)
+    _check_same(folder, configs.identity(stored), configs.identity(config))
+    _check_grown(folder, stored, config)
+  elif any(item.name != ".lock" for item in folder.iterdir()):
+    raise errors.InputError(
+      f"{folder} is not empty and holds no run (no config.json); choose an "
+      "empty or new folder as --workdir."
+    )
+  _settle_data(folder / "data.json", config, data_digests)
+  _settle_environment(folder / "env.json", say)
+  storage.write_text(folder / "run.flags", flags.to_flagfile(config))
+  storage.write_json(
+    path,
+    {
+      "format": FORMAT,
+      "experiment": experiment,
+      "run_id": configs.run_id(config),
+      "config": configs.to_flat(config),
+    },
+  )
+
+
+def read_config(folder: epath.Path) -> Config:
+  """Returns the config that a folder's run was last started with.
+
+  Raises:
+    InputError: it is damaged or of another format.
+  """
+  stored = storage.read_json(folder / "config.json")
+  if stored.get("format") != FORMAT:
+    raise errors.InputError(
+      f"{folder / 'config.json'}: format {stored.get('format')} is not "
+      f"{FORMAT}, the one this version reads; use the version that wrote it."
+    )
+  return configs.from_flat(stored["config"])
+
+
+def _check_same(folder, stored, asked):
+  changed = [
+    f"--{name} (stored {stored[name]}, asked {asked[name]})"
+    for name in stored
+    if stored[name] != asked[name]
+  ]
+  if changed:
+    raise errors.InputError(
+      f"{folder} holds another run, which differs in {', '.join(changed)}; "
+      "ask for the stored values, or choose another --workdir."
+    )
+
+
+def _check_grown(folder, stored: Config, asked: Config):
+  old, new = stored.study, asked.study
+  last_old = old.first_replicate + old.replicates
+  last_new = new.first_replicate + new.replicates
+  every_round = not new.control_rounds
+  grown = {
+    "rounds": new.rounds >= old.rounds,
+    "reinits": new.reinits >= old.reinits,
+    "first_replicate": new.first_replicate <= old.first_replicate,
+    "replicates": last_new >= last_old,
+    "arms": set(new.arms) >= set(old.arms),
+    "control_rounds": every_round
+    or (old.control_rounds and set(new.control_rounds) >= {*old.control_rounds}),
+  }
+  for name, fine in grown.items():
+    if not fine:
+      raise errors.InputError(
+        f"--{name}={configs.show(getattr(new, name))}: {folder} was run with "
+        f"{configs.show(getattr(old, name))}, and a run may only grow."
+      )
+
+
+def _settle_data(path, config, digests):
+  dataset = config.data.dataset
+  if path.exists() and storage.read_json(path)["digests"] != digests:
+    raise errors.InputError(
+      f"--dataset={dataset}: the images are not the ones that this run began "
+      f"with ({path}); give the --data_dir and --source of then."
+    )
+  storage.write_json(path, {"dataset": dataset, "digests": digests})
+
+
+def _settle_environment(path, say):
+  """Adds this machine to `env.json` unless the last one was the same."""
+  now = environment()
+  seen = storage.read_json(path)["environments"] if path.exists() else []
+  if seen and seen[-1] != now:
+    changed = [
+      f"{name} was {seen[-1].get(name)}, is {now[name]}"
+      for name in now
+      if seen[-1].get(name) != now[name]
+    ]
+    say(
+      f"note: this run began elsewhere: {'; '.join(changed)}. Equal bits are "
+      "promised only for equal jax, backend and number of CPUs."
+    )
+  if not seen or seen[-1] != now:
+    storage.write_json(path, {"environments": [*seen, now]})
+
+
+def environment() -> dict[str, Any]:
+  """Returns the versions and the machine, as far as results depend on them."""
+  versions = {
+    name: importlib.metadata.version(name)
+    for name in ("jax", "jaxlib", "flax", "optax", "numpy")
+  }
+  return {
+    **versions,
+    "python": platform.python_version(),
+    "machine": platform.machine(),
+    "backend": jax.default_backend(),
+    "device_kind": jax.local_devices()[0].device_kind,
+    "cpus": execution.usable_cpus(),
+    "xla_flags": os.environ.get("XLA_FLAGS", ""),
+  }

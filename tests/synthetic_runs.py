@@ -1,0 +1,183 @@
+"""Writes the folder of a run that never ran, with plausible curves."""
+
+import json
+import pathlib
+
+import numpy as np
+
+# Early-stop step and test accuracy (%) at some densities (%).
+_SHAPES = {
+  "ticket": {
+    "density": (100, 51.3, 21.1, 13.5, 3.6, 1.2),
+    "step": (6750, 4800, 3100, 3300, 5000, 9100),
+    "accuracy": (98.0, 98.15, 98.3, 98.38, 98.08, 97.2),
+  },
+  "reinit": {
+    "density": (100, 51.3, 21.1, 3.6, 1.2),
+    "step": (6750, 7000, 7600, 14000, 15600),
+    "accuracy": (98.0, 98.02, 97.92, 97.1, 95.6),
+  },
+  "random": {
+    "density": (100, 51.3, 21.1, 3.6, 1.2),
+    "step": (6750, 7400, 8800, 15500, 17000),
+    "accuracy": (98.0, 97.95, 97.7, 96.0, 93.0),
+  },
+}
+
+
+def config(**changes):
+  """Returns a flat configuration: the "cpu" run of the paper's protocol."""
+  return {
+    "dataset": "mnist",
+    "num_valid": 5000,
+    "model": "lenet",
+    "hidden": [300, 100],
+    "steps": 15000,
+    "batch_size": 60,
+    "optimizer": "adam",
+    "learning_rate": 1.2e-3,
+    "momentum": 0.0,
+    "eval_every": 100,
+    "test_every": 500,
+    "rounds": 20,
+    "rates": ["Dense_2=0.1", "=0.2"],
+    "scope": "layer",
+    "pruning": "iterative",
+    "reset": "every_round",
+    "arms": ["ticket", "reinit", "random"],
+    "reinits": 1,
+    "control_rounds": "all",
+    "seed": 0,
+    "order_seed": None,
+    "order": "shared",
+    "replicates": 3,
+    "first_replicate": 0,
+  } | changes
+
+
+def write(workdir, *, seed=0, **changes):
+  """Writes config.json and the records of every lane; returns the folder."""
+  workdir, settings = pathlib.Path(workdir), config(**changes)
+  workdir.mkdir(parents=True, exist_ok=True)
+  (workdir / "config.json").write_text(
+    json.dumps(
+      {
+        "format": 1,
+        "experiment": "mnist_lenet",
+        "config": settings,
+      }
+    )
+  )
+  first = settings["first_replicate"]
+  for replicate in range(first, first + settings["replicates"]):
+    rng = np.random.default_rng((seed, replicate))
+    luck = rng.normal()
+    for index in range(settings["rounds"] + 1):
+      for arm, draw in _lanes(settings, index):
+        write_lane(
+          workdir, lane(settings, replicate, index, arm, draw, luck, rng)
+        )
+  return workdir
+
+
+def lane(settings, replicate, index, arm, draw, luck, rng):
+  """Returns the record of one lane."""
+  kept = [
+    round(size * (1 - rate) ** index)
+    for size, rate in ((235200, 0.2), (30000, 0.2), (1000, 0.1))
+  ]
+  density = sum(kept) / 266200
+  shape = _SHAPES[arm]
+  at = np.log(np.array(shape["density"][::-1]))
+  scale = settings["steps"] / 15000
+  best = scale * np.interp(np.log(100 * density), at, shape["step"][::-1])
+  top = np.interp(np.log(100 * density), at, shape["accuracy"][::-1])
+  best *= 1 + 0.03 * luck + 0.05 * rng.normal()
+  top += 0.03 * luck + 0.03 * rng.normal()
+  every = settings["eval_every"]
+  steps = np.arange(0, settings["steps"] + 1, every)
+  curve = _curve(steps, best, top, rng)
+  test_steps = np.arange(0, settings["steps"] + 1, settings["test_every"])
+  stop = int(min(every * round(best / every), settings["steps"]))
+  train = {
+    "early": min(100.0, 98.9 + 1.1 * (top - 97.2) / 1.2),
+    "end": float(np.clip(100 - 40 * (0.02 - density), 95, 100)),
+  }
+  early = _point(stop, curve(stop), train["early"])
+  return {
+    "format": 1,
+    "replicate": replicate,
+    "round": index,
+    "arm": arm,
+    "draw": draw,
+    "density": density,
+    "kept": sum(kept),
+    "counted": 266200,
+    "density_by_name": {"Dense_0/kernel": kept[0] / 235200},
+    "num_steps": settings["steps"],
+    "eval_every": every,
+    "evaluations": {"step": steps.tolist()},
+    "tests": {
+      "step": test_steps.tolist(),
+      "loss": [0.1] * len(test_steps),
+      "accuracy": [curve(step) / 100 for step in test_steps],
+    },
+    "early_stop": None
+    if settings["num_valid"] == 0
+    else early | {"reached": stop < settings["steps"]},
+    "end": _point(settings["steps"], curve(settings["steps"]), train["end"]),
+    "diverged": False,
+    "warnings": [],
+    "digests": {"masks": "0", "params": "0"},
+  }
+
+
+def write_lane(workdir, record):
+  """Writes a committed lane and returns the path of its record."""
+  name = record["arm"]
+  if name == "reinit":
+    name = f"reinit_{record['draw']}"
+  folder = (
+    workdir
+    / f"replicate_{record['replicate']}"
+    / f"round_{record['round']:03d}"
+    / name
+  )
+  folder.mkdir(parents=True, exist_ok=True)
+  (folder / "record.json").write_text(json.dumps(record))
+  (folder / "commit.json").write_text("{}")
+  return folder / "record.json"
+
+
+def _lanes(settings, index):
+  yield "ticket", 0
+  if index > 0 and "reinit" in settings["arms"]:
+    yield from (("reinit", draw) for draw in range(settings["reinits"]))
+  if index > 0 and "random" in settings["arms"]:
+    yield "random", 0
+
+
+def _curve(steps, best, top, rng):
+  """Returns step -> test accuracy (%): fast rise to `top` about `best`."""
+  phase = rng.uniform(0, 6)
+
+  def accuracy(step):
+    progress = step / best
+    rise = (top - 10) / (1 + 120 * progress) + 0.9 * np.exp(-3.5 * progress)
+    wave = 0.04 * np.sin(phase + step / 170) + 0.03 * np.sin(step / 410)
+    settled = 0.05 * (1 - np.exp(-progress)) + 0.04 * rng.normal()
+    return float(np.clip(top + 0.75 - rise + wave + settled, 8, 100))
+
+  return accuracy
+
+
+def _point(step, test, train):
+  return {
+    "step": step,
+    "valid_loss": 0.07,
+    "valid_accuracy": test / 100,
+    "test_loss": 0.07,
+    "test_accuracy": test / 100,
+    "train_loss": 0.01,
+    "train_accuracy": train / 100,
+  }

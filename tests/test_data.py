@@ -1,0 +1,436 @@
+import gzip
+import hashlib
+import importlib.util
+import json
+import pathlib
+import struct
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from lth_jax import data, errors
+from lth_jax.data import bundle, bundled, idx, prepare, tfds
+
+REPOSITORY = pathlib.Path(__file__).parents[1]
+REAL = pathlib.Path(__file__).parents[2] / "shared" / "data" / "mnist"
+MNIST_TRAIN_COUNTS = [
+  5923,
+  6742,
+  5958,
+  6131,
+  5842,
+  5421,
+  5918,
+  6265,
+  5851,
+  5949,
+]
+MNIST_TEST_COUNTS = [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
+
+
+def _idx_bytes(array):
+  header = struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape)
+  return header + array.astype(np.uint8).tobytes()
+
+
+@pytest.fixture
+def tiny(tmp_path, monkeypatch):
+  """A folder of four small IDX files that pass for MNIST."""
+  rng = np.random.default_rng(0)
+  folder = tmp_path / "tiny"
+  folder.mkdir()
+  arrays = (
+    rng.integers(0, 256, [30, 28, 28]),
+    np.arange(30) % 10,
+    rng.integers(0, 256, [20, 28, 28]),
+    np.arange(20) // 2,
+  )
+  contents = [_idx_bytes(array) for array in arrays]
+  for file, content in zip(idx.FILES, contents):
+    (folder / f"{file}.gz").write_bytes(gzip.compress(content))
+  digests = tuple(hashlib.sha256(content).hexdigest() for content in contents)
+  monkeypatch.setitem(idx.SHA256, "mnist", digests)
+  return folder
+
+
+def _error(function, *args, **kwargs):
+  with pytest.raises(errors.InputError) as info:
+    function(*args, **kwargs)
+  message = str(info.value)
+  assert "\n" not in message
+  return message
+
+
+def _examples(split):
+  return sorted((image.tobytes(), int(label)) for image, label in zip(*split))
+
+
+def _shares(counts, total):
+  """Largest remainder, one seat at a time."""
+  exact = [total * count / sum(counts) for count in counts]
+  sizes = [int(e) for e in exact]
+  order = sorted(range(len(counts)), key=lambda i: sizes[i] - exact[i])
+  for i in order[: total - sum(sizes)]:
+    sizes[i] += 1
+  return sizes
+
+
+def test_bundled_has_the_shapes_types_and_proportions_of_mnist():
+  loaded = data.load("mnist_10k")
+  assert loaded.source == "bundled" and loaded.num_classes == 10
+  assert loaded.train.images.shape == (10_000, 28, 28, 1)
+  assert loaded.test.images.shape == (2_000, 28, 28, 1)
+  for split, counts in (
+    (loaded.train, MNIST_TRAIN_COUNTS),
+    (loaded.test, MNIST_TEST_COUNTS),
+  ):
+    assert split.images.dtype == np.uint8 and split.images.max() == 255
+    assert split.labels.dtype == np.int32
+    shares = _shares(counts, split.labels.size)
+    assert np.bincount(split.labels).tolist() == shares
+
+
+def test_bundled_file_is_small():
+  file = pathlib.Path(bundled.__file__).with_name("mnist_10k.xz")
+  assert file.stat().st_size < 2_000_000
+
+
+def test_bundled_equals_what_bundle_picks_from_the_originals():
+  if not REAL.exists():
+    pytest.skip("the original MNIST files are not beside this checkout")
+  original = data.load("mnist", data_dir=str(REAL))
+  assert original.source == "idx"
+  assert np.bincount(original.train.labels).tolist() == MNIST_TRAIN_COUNTS
+  assert np.bincount(original.test.labels).tolist() == MNIST_TEST_COUNTS
+  subset = data.load("mnist_10k")
+  for part in ("train", "test"):
+    whole, some = getattr(original, part), getattr(subset, part)
+    picked = bundle.pick(whole.labels, some.labels.size, bundle.SEED)
+    assert (np.diff(picked) > 0).all()
+    np.testing.assert_array_equal(whole.images[picked], some.images)
+    np.testing.assert_array_equal(whole.labels[picked], some.labels)
+
+
+def test_pick_takes_other_examples_by_another_seed():
+  labels = np.arange(1000) % 7
+  one, other = (bundle.pick(labels, 100, seed) for seed in (0, 1))
+  assert one.tolist() != other.tolist()
+  sizes = _shares(np.bincount(labels).tolist(), 100)
+  assert np.bincount(labels[one]).tolist() == sizes
+
+
+def test_damaged_bundle_is_an_error(monkeypatch):
+  monkeypatch.setattr(bundled, "_SHA256", "0" * 64)
+  assert "sha256" in _error(data.load, "mnist_10k")
+
+
+def test_idx_reads_what_was_written(tiny):
+  loaded = data.load("mnist", data_dir=str(tiny))
+  assert loaded.name == "mnist" and loaded.source == "idx"
+  assert loaded.train.images.shape == (30, 28, 28, 1)
+  assert loaded.test.images.dtype == np.uint8
+  assert loaded.test.labels.dtype == np.int32
+  assert loaded.train.labels.tolist() == [i % 10 for i in range(30)]
+  rng = np.random.default_rng(0)
+  expected = rng.integers(0, 256, [30, 28, 28])
+  np.testing.assert_array_equal(loaded.train.images[..., 0], expected)
+
+
+def test_unpacked_and_repacked_files_have_the_same_digests(tiny):
+  packed = data.digests(data.load("mnist", data_dir=str(tiny)))
+  for file in idx.FILES[:3]:
+    path = tiny / f"{file}.gz"
+    (tiny / file).write_bytes(gzip.decompress(path.read_bytes()))
+    path.unlink()
+  path = tiny / f"{idx.FILES[3]}.gz"
+  contents = gzip.decompress(path.read_bytes())
+  path.write_bytes(gzip.compress(contents, compresslevel=1, mtime=7))
+  assert data.digests(data.load("mnist", data_dir=str(tiny))) == packed
+
+
+def test_digests_cover_type_shape_contents_and_order():
+  images = np.arange(24, dtype=np.uint8).reshape(2, 3, 4, 1)
+  labels = np.array([1, 0], np.int32)
+
+  def digest(images, labels, source="idx"):
+    split = data.Split(images, labels)
+    return data.digests(data.Dataset("any", split, split, 2, source))
+
+  base = digest(images, labels)
+  assert set(base) == {
+    "train/images",
+    "train/labels",
+    "test/images",
+    "test/labels",
+  }
+  assert digest(images, labels, "tfds") == base
+  assert digest(np.asfortranarray(images), labels.astype(">i4")) == base
+  for changed in (
+    images[::-1],
+    images.reshape(2, 4, 3, 1),
+    images.view(np.int8),
+  ):
+    other = digest(changed, labels)
+    assert other["train/images"] != base["train/images"]
+    assert other["train/labels"] == base["train/labels"]
+
+
+def test_file_cut_short_is_an_error(tiny):
+  path = tiny / f"{idx.FILES[0]}.gz"
+  whole = path.read_bytes()
+  path.write_bytes(whole[: len(whole) // 2])
+  message = _error(data.load, "mnist", data_dir=str(tiny))
+  assert str(path) in message and "cut short" in message
+  path.write_bytes(gzip.compress(gzip.decompress(whole)[:-5]))
+  message = _error(data.load, "mnist", data_dir=str(tiny))
+  assert str(path) in message and "cut short" in message
+  path.write_bytes(b"")
+  assert str(path) in _error(data.load, "mnist", data_dir=str(tiny))
+
+
+def test_altered_gzip_is_an_error(tiny):
+  path = tiny / f"{idx.FILES[0]}.gz"
+  for position in (0, 3, 40, 9_000, -6):
+    altered = bytearray(path.read_bytes())
+    altered[position] ^= 0xFF
+    other = tiny.parent / "altered"
+    other.mkdir(exist_ok=True)
+    for file in idx.FILES:
+      packed = (tiny / f"{file}.gz").read_bytes()
+      (other / f"{file}.gz").write_bytes(packed)
+    (other / path.name).write_bytes(altered)
+    assert path.name in _error(data.load, "mnist", data_dir=str(other))
+
+
+def test_wrong_checksum_is_an_error(tiny):
+  path = tiny / f"{idx.FILES[3]}.gz"
+  path.write_bytes(gzip.compress(_idx_bytes(np.zeros(20))))
+  message = _error(data.load, "mnist", data_dir=str(tiny))
+  assert str(path) in message and "sha256" in message
+
+
+def test_files_of_the_other_data_set_are_told_apart(tiny):
+  message = _error(data.load, "fashion_mnist", data_dir=str(tiny))
+  assert "belongs to mnist" in message
+
+
+@pytest.mark.parametrize(
+  "contents", [b"", b"\0\0", b"\0\0\x08\x01\0\0\0\x01\x05", b"\x89PNG" * 9]
+)
+def test_file_of_another_format_is_an_error(tiny, contents):
+  path = tiny / f"{idx.FILES[0]}.gz"
+  path.write_bytes(gzip.compress(contents))
+  message = _error(data.load, "mnist", data_dir=str(tiny))
+  assert str(path) in message and "IDX" in message
+
+
+def test_missing_file_is_an_error_also_in_auto(tiny):
+  (tiny / f"{idx.FILES[2]}.gz").unlink()
+  message = _error(data.load, "mnist", data_dir=str(tiny))
+  assert idx.FILES[2] in message and str(tiny) in message
+
+
+def test_directory_in_place_of_a_file_is_an_error(tiny):
+  path = tiny / f"{idx.FILES[1]}.gz"
+  path.unlink()
+  path.mkdir()
+  assert str(path) in _error(data.load, "mnist", data_dir=str(tiny))
+
+
+def test_no_data_names_the_three_ways(tmp_path, monkeypatch):
+  monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+  for data_dir in (None, str(tmp_path)):
+    message = _error(data.load, "mnist", data_dir=data_dir)
+    assert "--data_dir" in message
+    assert "python -m lth_jax.data.prepare mnist" in message
+    assert "--dataset=mnist_10k" in message
+    assert str(tmp_path) in message
+
+
+def test_unknown_names_and_sources_are_errors(tmp_path):
+  assert "mnist_10k" in _error(data.load, "mnits", source="bundled")
+  assert "fashion_mnist" in _error(
+    data.load, "mnist_10k", source="idx", data_dir=str(tmp_path)
+  )
+  assert "--data_dir" in _error(data.load, "mnist", source="idx")
+  assert "auto" in _error(data.load, "mnist", source="web")
+  message = _error(data.load, "mnits", data_dir=str(tmp_path))
+  assert "mnits" in message and "mnist_10k" in message
+  assert "prepare" in _error(
+    data.load, "mnist_10k", source="tfds", data_dir=str(tmp_path)
+  )
+
+
+def _pretend(folder, **info):
+  folder.mkdir(parents=True)
+  (folder / "dataset_info.json").write_text(json.dumps(info))
+
+
+def test_find_takes_the_newest_complete_version(tmp_path):
+  for version in ("3.0.9", "3.0.10", "incomplete.AB_4.0.0"):
+    _pretend(tmp_path / "mnist" / version)
+  assert tfds.find("mnist", tmp_path) == tmp_path / "mnist" / "3.0.10"
+  assert tfds.find("mnist:3.0.9", tmp_path) == tmp_path / "mnist" / "3.0.9"
+  assert tfds.find("mnist:9.9.9", tmp_path) is None
+  assert tfds.find("cifar10", tmp_path) is None
+
+
+def test_find_asks_for_a_configuration(tmp_path):
+  _pretend(tmp_path / "emnist" / "letters" / "3.1.0")
+  assert "emnist/letters" in _error(tfds.find, "emnist", tmp_path)
+  found = tfds.find("emnist/letters", tmp_path)
+  assert found == tmp_path / "emnist" / "letters" / "3.1.0"
+
+
+def test_tfrecord_is_an_error_that_names_the_command(tmp_path):
+  _pretend(tmp_path / "mnist" / "3.0.1", fileFormat="tfrecord")
+  _pretend(tmp_path / "cifar10" / "3.0.2")  # before TFDS recorded the format
+  for name in ("mnist", "cifar10"):
+    for function in (tfds.load, prepare.prepare):
+      message = _error(function, name, tmp_path)
+      assert f"python -m lth_jax.data.prepare {name}" in message
+      assert "TensorFlow" in message
+
+
+def test_description_cut_short_is_an_error(tmp_path):
+  folder = tmp_path / "mnist" / "3.0.1"
+  folder.mkdir(parents=True)
+  (folder / "dataset_info.json").write_text("{")
+  assert "damaged" in _error(data.load, "mnist", data_dir=str(tmp_path))
+
+
+def test_missing_tensorflow_datasets_is_an_error(tmp_path, tiny, monkeypatch):
+  monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
+  _pretend(tmp_path / "mnist" / "3.0.1", fileFormat="array_record")
+  message = _error(data.load, "mnist", data_dir=str(tmp_path))
+  assert "pip install 'lth_jax[tfds]'" in message
+  message = _error(prepare.prepare, "mnist", tmp_path / "new", tiny)
+  assert "pip install 'lth_jax[tfds]'" in message
+  assert not (tmp_path / "new").exists()
+
+
+def test_prepare_command_prints_one_line(tmp_path):
+  command = [sys.executable, "-m", "lth_jax.data.prepare", "mnist"]
+  done = subprocess.run(
+    [*command, f"--from_dir={tmp_path}", f"--data_dir={tmp_path / 'out'}"],
+    cwd=REPOSITORY,
+    capture_output=True,
+    text=True,
+  )
+  assert done.returncode == 1
+  assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
+  assert not (tmp_path / "out").exists()
+
+
+def test_unreachable_host_is_an_error(monkeypatch):
+  monkeypatch.setitem(prepare.URLS, "mnist", "http://127.0.0.1:9/")
+  message = _error(prepare.fetch, "mnist", None)
+  assert "127.0.0.1" in message and "--from_dir" in message
+
+
+@pytest.fixture
+def library():
+  for package in ("importlib_resources", "PIL", "tensorflow_datasets"):
+    pytest.importorskip(package, reason="needs `pip install 'lth_jax[tfds]'`")
+  return tfds.import_library()
+
+
+def _store(library, data_dir, images, keys=("image", "label"), parts=None):
+  """Writes black images of the given sizes by a builder of our own."""
+  import PIL.Image
+
+  features = library.features
+
+  class Builder(library.core.GeneratorBasedBuilder, skip_registration=True):
+    name = "shapes"
+    VERSION = library.core.Version("1.0.0")
+
+    def _info(self):
+      image = features.Image(shape=(None, None, 1))
+      spec = {"image": image, "label": features.ClassLabel(num_classes=3)}
+      return library.core.DatasetInfo(
+        builder=self,
+        features=features.FeaturesDict(spec),
+        supervised_keys=keys,
+      )
+
+    def _split_generators(self, dl_manager):
+      parts_ = parts or ("train", "test")
+      return {part: self._generate_examples() for part in parts_}
+
+    def _generate_examples(self):
+      for i, size in enumerate(images):
+        image = PIL.Image.fromarray(np.full(size, i, np.uint8))
+        yield i, {"image": image, "label": i % 3}
+
+  Builder(data_dir=data_dir, file_format="array_record").download_and_prepare()
+
+
+def test_prepared_mnist_holds_the_same_examples(library, tiny, tmp_path):
+  out = tmp_path / "out"
+  folder = prepare.prepare("mnist", str(out), str(tiny))
+  assert folder == out / "mnist" / "3.0.1"
+  original = data.load("mnist", data_dir=str(tiny))
+  loaded = data.load("mnist", data_dir=str(out))
+  assert loaded.source == "tfds" and loaded.num_classes == 10
+  for one, other in zip(
+    (original.train, original.test), (loaded.train, loaded.test)
+  ):
+    assert one.images.shape == other.images.shape
+    assert other.images.dtype == np.uint8 and other.labels.dtype == np.int32
+    assert _examples(one) == _examples(other)
+  again = prepare.prepare("mnist", str(out))  # No need of files or a network.
+  assert again == folder
+  assert "tensorflow" not in sys.modules
+
+
+def test_damaged_array_record_is_an_error(library, tiny, tmp_path):
+  folder = prepare.prepare("mnist", str(tmp_path / "out"), str(tiny))
+  file = next(folder.glob("*-test.array_record*"))
+  whole = file.read_bytes()
+  middle = whole.rindex(b"IDAT")
+  for contents in (
+    whole[: len(whole) // 2],
+    whole[:middle] + b"\0" * 50 + whole[middle + 50 :],
+  ):
+    file.write_bytes(contents)
+    message = _error(data.load, "mnist", data_dir=str(tmp_path / "out"))
+    assert "'test'" in message and str(folder) in message
+
+
+def test_any_set_of_one_size_is_read(library, tmp_path):
+  _store(library, tmp_path, [(5, 6)] * 7)
+  loaded = data.load("shapes", data_dir=str(tmp_path))
+  assert loaded.train.images.shape == (7, 5, 6, 1)
+  assert loaded.num_classes == 3
+  values = loaded.test.images[:, 0, 0, 0]
+  assert sorted(values.tolist()) == list(range(7))
+  np.testing.assert_array_equal(values % 3, loaded.test.labels)
+
+
+def test_sets_that_do_not_fit_are_errors(library, tmp_path):
+  _store(library, tmp_path / "sizes", [(5, 6), (5, 7)])
+  _store(library, tmp_path / "keys", [(5, 6)], keys=None)
+  _store(library, tmp_path / "parts", [(5, 6)], parts=["train", "validation"])
+  for folder, part in (
+    ("sizes", "differing sizes"),
+    ("keys", "supervised keys"),
+    ("parts", "no split 'test'"),
+  ):
+    message = _error(data.load, "shapes", data_dir=str(tmp_path / folder))
+    assert part in message and str(tmp_path / folder) in message
+
+
+def test_folder_that_cannot_be_written_is_an_error(library, tiny, tmp_path):
+  (tmp_path / "file").write_text("")
+  out = tmp_path / "file" / "out"
+  assert str(out) in _error(prepare.prepare, "mnist", str(out), str(tiny))
+
+
+def test_other_sets_need_tensorflow_to_prepare(library, tmp_path):
+  if importlib.util.find_spec("tensorflow"):
+    pytest.skip("TensorFlow is installed")
+  message = _error(prepare.prepare, "cifar10", str(tmp_path))
+  assert "pip install tensorflow" in message

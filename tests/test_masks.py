@@ -1,0 +1,237 @@
+"""Masks on every kind of pytree, against NumPy."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import pytrees
+
+from lth_jax import masks as masks_lib
+
+on_table = pytest.mark.parametrize("name", pytrees.TABLE)
+on_dtypes = pytest.mark.parametrize("dtype", pytrees.DTYPES)
+
+
+def random_masks(params, seed=0):
+  full = masks_lib.full(params)
+  keys = iter(jax.random.split(jax.random.key(seed), 100))
+  return jax.tree.map(
+    lambda mask: jax.random.bernoulli(next(keys), 0.5, mask.shape), full
+  )
+
+
+def flat(masks):
+  return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(masks)])
+
+
+@on_table
+@on_dtypes
+def test_full_masks_float_kernels_only(name, dtype):
+  params = pytrees.build(name, dtype)
+  masks = masks_lib.full(params)
+  kernels = [
+    leaf.shape
+    for leaf in jax.tree.leaves(params)
+    if pytrees.is_float(leaf) and leaf.ndim > 1
+  ]
+  assert [leaf.shape for leaf in jax.tree.leaves(masks)] == kernels
+  assert flat(masks).all()
+  assert type(masks) is type(params)
+  masks_lib.check(masks, params)
+
+
+@on_table
+@on_dtypes
+def test_apply_zeroes_pruned_entries_and_touches_nothing_else(name, dtype):
+  params = pytrees.build(name, dtype)
+  masks = random_masks(params)
+  result = masks_lib.apply(params, masks)
+  pytrees.assert_same(
+    result,
+    jax.tree.map(
+      lambda p, m: p if m is None else (p * m).astype(p.dtype) + 0,
+      params,
+      masks,
+    ),
+  )
+  assert type(result) is type(params)
+
+
+@on_table
+@on_dtypes
+def test_jit_and_vmap_agree_with_eager(name, dtype):
+  params = pytrees.build(name, dtype)
+  masks, other = random_masks(params, 1), random_masks(params, 2)
+  key = jax.random.key(3)
+
+  def everything(params, masks, other):
+    return (
+      masks_lib.full(params),
+      masks_lib.apply(params, masks),
+      masks_lib.num_kept(masks),
+      masks_lib.density(masks),
+      masks_lib.density_by_name(masks),
+      masks_lib.intersection(masks, other),
+      masks_lib.union(masks, other),
+      masks_lib.difference(masks, other),
+      masks_lib.overlap(masks, other),
+      masks_lib.hamming(masks, other),
+      masks_lib.permute(key, masks),
+      masks_lib.permute(key, masks, scope="global"),
+      masks_lib.unpack(masks_lib.pack(masks), params),
+    )
+
+  function, arrays = pytrees.over_arrays(everything, params, masks, other)
+  eager = function(arrays)
+  pytrees.assert_same(jax.jit(function)(arrays), eager)
+  stacked = [jnp.stack([array, array]) for array in arrays]
+  both = jax.vmap(function)(stacked)
+  pytrees.assert_same([leaf[1] for leaf in both], eager)
+
+
+@on_table
+def test_counts_and_comparisons_equal_numpy(name):
+  params = pytrees.build(name, "float32")
+  a, b = random_masks(params, 1), random_masks(params, 2)
+  x, y = flat(a), flat(b)
+  assert int(masks_lib.num_kept(a)) == x.sum()
+  assert float(masks_lib.density(a)) == pytest.approx(x.mean())
+  assert masks_lib.num_kept(a).dtype == jnp.int32
+  by_name = masks_lib.density_by_name(a)
+  means = [np.mean(leaf) for leaf in jax.tree.leaves(a)]
+  np.testing.assert_allclose(list(by_name.values()), means, rtol=1e-6)
+  np.testing.assert_array_equal(flat(masks_lib.intersection(a, b)), x & y)
+  np.testing.assert_array_equal(flat(masks_lib.union(a, b)), x | y)
+  np.testing.assert_array_equal(flat(masks_lib.difference(a, b)), x & ~y)
+  jaccard = (x & y).sum() / (x | y).sum()
+  assert float(masks_lib.overlap(a, b)) == pytest.approx(jaccard)
+  assert int(masks_lib.hamming(a, b)) == (x != y).sum()
+  assert type(masks_lib.union(a, b)) is type(a)
+
+
+def test_leaf_names_drop_the_value_of_nnx():
+  masks = masks_lib.full(pytrees.nnx_state())
+  expected = ["layers/0/kernel", "layers/1/kernel"]
+  assert list(masks_lib.density_by_name(masks)) == expected
+
+
+def test_apply_hides_nan_and_infinity():
+  params = {"w": jnp.array([[jnp.nan, jnp.inf, -jnp.inf, 1.0]])}
+  masks = {"w": jnp.array([[False, False, False, True]])}
+  np.testing.assert_array_equal(
+    masks_lib.apply(params, masks)["w"], [[0, 0, 0, 1]]
+  )
+
+
+def test_overlap_of_two_empty_masks_is_one():
+  empty = [jnp.zeros((2, 2), bool)]
+  assert float(masks_lib.overlap(empty, empty)) == 1
+  assert float(masks_lib.overlap(empty, [jnp.ones((2, 2), bool)])) == 0
+
+
+@on_table
+@pytest.mark.parametrize("scope", ["layer", "global"])
+def test_permute_keeps_counts_and_depends_on_the_key(name, scope):
+  masks = random_masks(pytrees.build(name, "float32"))
+  draws = [
+    masks_lib.permute(jax.random.key(seed), masks, scope=scope)
+    for seed in range(3)
+  ]
+  for draw in draws:
+    assert flat(draw).sum() == flat(masks).sum()
+    if scope == "layer":
+      for x, y in zip(jax.tree.leaves(draw), jax.tree.leaves(masks)):
+        assert (x.shape, x.sum()) == (y.shape, y.sum())
+  assert len({flat(draw).tobytes() for draw in draws}) > 1
+
+
+def test_global_permute_moves_weights_between_leaves():
+  masks = [jnp.ones((4, 8), bool), jnp.zeros((4, 8), bool)]
+  mixed = masks_lib.permute(jax.random.key(0), masks, scope="global")
+  assert 0 < int(masks_lib.num_kept(mixed[:1])) < 32
+
+
+def test_permute_is_uniform():
+  mask = [jnp.array([[True, True, False, False, False]])]
+  keys = jax.random.split(jax.random.key(0), 4000)
+  draws = jax.vmap(lambda key: masks_lib.permute(key, mask)[0])(keys)
+  np.testing.assert_allclose(draws.mean(0), np.full((1, 5), 0.4), atol=0.03)
+
+
+@on_table
+def test_pack_is_eight_to_a_byte_and_unpack_inverts_it(name):
+  params = pytrees.build(name, "float32")
+  masks = random_masks(params)
+  packed = masks_lib.pack(masks)
+  for bits, mask in zip(jax.tree.leaves(packed), jax.tree.leaves(masks)):
+    np.testing.assert_array_equal(bits, np.packbits(np.asarray(mask)))
+  pytrees.assert_same(masks_lib.unpack(packed, params), masks)
+  from_disk = jax.tree.map(np.asarray, packed)
+  pytrees.assert_same(masks_lib.unpack(from_disk, masks), masks)
+
+
+def test_a_selector_sees_names_of_float_arrays_only():
+  seen = []
+
+  def prunable(name, leaf):
+    seen.append(name)
+    return name == "z"
+
+  masks = masks_lib.full(pytrees.mixed_leaves(), prunable=prunable)
+  assert seen == ["kernel", "z"]
+  assert len(jax.tree.leaves(masks)) == 1
+
+
+def test_full_without_a_prunable_leaf_is_an_error():
+  with pytest.raises(ValueError, match="no prunable leaf.*'bias'"):
+    masks_lib.full({"bias": jnp.ones(3)})
+
+
+@pytest.mark.parametrize(
+  ("masks", "message"),
+  [
+    ({"a": {"w": jnp.ones((2, 3), bool), "v": jnp.ones(2, bool)}}, "a/v"),
+    ({"a": {"w": jnp.ones((3, 2), bool)}}, r"a/w.*\(3, 2\).*\(2, 3\)"),
+    ({"a": {"w": jnp.ones((1, 3), bool)}}, "a/w"),
+    ({"a": {"w": jnp.ones((2, 3))}}, "a/w.*float32.*bool"),
+    ({"a": {"w": True}}, "a/w.*bool"),
+    ({"a": jnp.ones((2, 3), bool)}, "'a'"),
+    ({"a": {"f": jnp.ones((2, 3), bool)}}, "a/f"),
+  ],
+)
+def test_masks_that_do_not_fit_are_an_error_naming_the_leaf(masks, message):
+  params = {"a": {"w": jnp.ones((2, 3)), "f": jax.nn.relu}}
+  for function in (masks_lib.check, lambda m, p: masks_lib.apply(p, m)):
+    with pytest.raises(ValueError, match=message):
+      function(masks, params)
+
+
+def test_masks_of_different_params_cannot_be_combined():
+  w = jnp.ones((2, 3), bool)
+  for other in ({"w": w, "v": w}, {"v": w}, {"w": w.T}, {"w": None}):
+    for a, b in (({"w": w}, other), (other, {"w": w})):
+      with pytest.raises(ValueError, match=r"'[wv]'"):
+        masks_lib.union(a, b)
+
+
+def test_unpack_into_another_size_is_an_error_naming_the_leaf():
+  packed = masks_lib.pack({"w": jnp.ones((3, 3), bool)})
+  with pytest.raises(ValueError, match="'w'"):
+    masks_lib.unpack(packed, {"w": jnp.ones((2, 2))})
+  with pytest.raises(ValueError, match="'w'"):
+    masks_lib.unpack(packed, {"v": jnp.ones((3, 3))})
+
+
+def test_two_to_the_31_entries_are_a_clear_error():
+  half = jax.ShapeDtypeStruct((2**15, 2**15), bool)
+  assert jax.eval_shape(masks_lib.num_kept, [half]).dtype == jnp.int32
+  for function in (masks_lib.num_kept, masks_lib.density):
+    with pytest.raises(ValueError, match="2147483648 entries"):
+      jax.eval_shape(function, [half, half])
+
+
+def test_unknown_scope_is_an_error():
+  with pytest.raises(ValueError, match="'network'.*'layer' or 'global'"):
+    masks_lib.permute(
+      jax.random.key(0), [jnp.ones((2, 2), bool)], scope="network"
+    )
