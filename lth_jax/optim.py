@@ -21,7 +21,8 @@ def masked(
   Gradients are masked before `inner`, so that pruned weights enter no norm or
   moment, and updates after it, so that neither momentum of a dense run nor
   weight decay nor noise moves them. A masked update is -0.0, because p + -0.0
-  is p for every p, and p + 0.0 is not for p = -0.0.
+  is p, and p + 0.0 is not for p = -0.0. (XLA on CPU takes subnormal numbers for
+  zeros in any sum; those alone do not keep their bits.)
 
   Masks are an argument of `update`, not part of the state: a new round brings
   new masks and a fresh state, and compiles nothing.

@@ -1,9 +1,11 @@
 """One table of pytrees that every jax-only function is tested on.
 
-Each entry builds params of a given dtype with kernels (two or more axes), biases
-(one axis) and whatever its library mixes in.
+Each entry builds params with kernels (two or more axes), biases (one axis) and
+whatever its library mixes in. Shapes recur, to keep compilations few.
 """
 
+import functools
+import itertools
 from typing import NamedTuple
 
 import equinox
@@ -45,7 +47,7 @@ def equinox_module():
 
 
 def tuples():
-  return (_kernel(3, 4), _kernel(4), (_kernel(2, 2, 4), ()))
+  return (_kernel(3, 4), _kernel(4), (_kernel(2, 2, 2), ()))
 
 
 def lists():
@@ -85,7 +87,11 @@ TABLE = {
   )
 }
 
+# Compilations take long, so those tests take each tree in one dtype, in turn.
+IN_TURN = tuple(zip(TABLE, itertools.cycle(DTYPES)))
 
+
+@functools.cache
 def build(name, dtype):
   """Params of the table with float leaves of a dtype."""
   return jax.tree.map(
@@ -98,7 +104,7 @@ def is_float(leaf):
 
 
 def over_arrays(function, *trees):
-  """`function(*trees)` as `f(arrays)`, so that jit and vmap see arrays alone."""
+  """`function(*trees)` as `f(arrays)`: jit and vmap take arrays alone."""
   leaves, structure = jax.tree.flatten(trees)
   places = [i for i, leaf in enumerate(leaves) if hasattr(leaf, "dtype")]
 
@@ -110,6 +116,14 @@ def over_arrays(function, *trees):
     return [leaf for leaf in out if hasattr(leaf, "dtype")]
 
   return on_arrays, [leaves[place] for place in places]
+
+
+def assert_transforms(function, *trees):
+  """`jit(vmap(function))` on two copies gives the bits of `function`, twice."""
+  on_arrays, arrays = over_arrays(function, *trees)
+  both = jax.jit(jax.vmap(on_arrays))([np.stack([a, a]) for a in arrays])
+  for i in range(2):
+    assert_same([np.asarray(leaf)[i] for leaf in both], on_arrays(arrays))
 
 
 def assert_same(a, b):

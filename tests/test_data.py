@@ -337,8 +337,8 @@ def library():
   return tfds.import_library()
 
 
-def _store(library, data_dir, images, keys=("image", "label"), parts=None):
-  """Writes black images of the given sizes by a builder of our own."""
+def _store(library, data_dir, keys=("image", "label"), **sizes):
+  """Writes images of the given sizes by split, with a builder of our own."""
   import PIL.Image
 
   features = library.features
@@ -357,13 +357,12 @@ def _store(library, data_dir, images, keys=("image", "label"), parts=None):
       )
 
     def _split_generators(self, dl_manager):
-      parts_ = parts or ("train", "test")
-      return {part: self._generate_examples() for part in parts_}
+      return {part: self._generate_examples(sizes[part]) for part in sizes}
 
-    def _generate_examples(self):
-      for i, size in enumerate(images):
+    def _generate_examples(self, sizes):
+      for i, size in enumerate(sizes):
         image = PIL.Image.fromarray(np.full(size, i, np.uint8))
-        yield i, {"image": image, "label": i % 3}
+        yield i, {"image": image, "label": i % 3 if size[0] > 1 else -1}
 
   Builder(data_dir=data_dir, file_format="array_record").download_and_prepare()
 
@@ -401,24 +400,26 @@ def test_damaged_array_record_is_an_error(library, tiny, tmp_path):
 
 
 def test_any_set_of_one_size_is_read(library, tmp_path):
-  _store(library, tmp_path, [(5, 6)] * 7)
+  _store(library, tmp_path, train=[(5, 6)] * 7, test=[(5, 6)] * 4)
   loaded = data.load("shapes", data_dir=str(tmp_path))
   assert loaded.train.images.shape == (7, 5, 6, 1)
   assert loaded.num_classes == 3
   values = loaded.test.images[:, 0, 0, 0]
-  assert sorted(values.tolist()) == list(range(7))
+  assert sorted(values.tolist()) == list(range(4))
   np.testing.assert_array_equal(values % 3, loaded.test.labels)
 
 
 def test_sets_that_do_not_fit_are_errors(library, tmp_path):
-  _store(library, tmp_path / "sizes", [(5, 6), (5, 7)])
-  _store(library, tmp_path / "keys", [(5, 6)], keys=None)
-  _store(library, tmp_path / "parts", [(5, 6)], parts=["train", "validation"])
-  for folder, part in (
-    ("sizes", "differing sizes"),
-    ("keys", "supervised keys"),
-    ("parts", "no split 'test'"),
+  one = [(5, 6)] * 2
+  two = [(5, 6), (5, 7)]
+  for folder, part, stored in (
+    ("sizes", "differing sizes", {"train": two, "test": one}),
+    ("splits", "one size", {"train": one, "test": [(7, 7)]}),
+    ("parts", "split 'test'", {"train": one, "validation": one}),
+    ("labels", "without a label", {"train": one, "test": [(1, 6)]}),
+    ("keys", "supervised keys", {"keys": None, "train": one, "test": one}),
   ):
+    _store(library, tmp_path / folder, **stored)
     message = _error(data.load, "shapes", data_dir=str(tmp_path / folder))
     assert part in message and str(tmp_path / folder) in message
 

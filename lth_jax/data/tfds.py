@@ -48,16 +48,19 @@ def load(
   except ValueError as error:
     raise _damaged(f"The description in {folder}", folder, error) from error
   image_key, label_key = _keys(builder.info, library, folder)
-  missing = {"train", "test"} - set(builder.info.splits)
-  if missing:
+  train, test = (
+    _split(builder, part, image_key, label_key, folder)
+    for part in ("train", "test")
+  )
+  if train.images.shape[1:] != test.images.shape[1:]:
     raise errors.InputError(
-      f"{folder} has no split '{min(missing)}' (it has "
-      f"{', '.join(builder.info.splits)}); choose another data set."
+      f"{folder} has training images of {train.images.shape[1:]} and test "
+      f"images of {test.images.shape[1:]}; choose a data set of one size."
     )
   return dataset.Dataset(
     name=name,
-    train=_split(builder, "train", image_key, label_key, folder),
-    test=_split(builder, "test", image_key, label_key, folder),
+    train=train,
+    test=test,
     num_classes=builder.info.features[label_key].num_classes,
     source="tfds",
   )
@@ -142,10 +145,21 @@ def _keys(info, library, folder):
 
 
 def _split(builder, part, image_key, label_key, folder):
+  splits = builder.info.splits
+  if part not in splits or not splits[part].num_examples:
+    raise errors.InputError(
+      f"{folder} has no examples of split '{part}' (it has "
+      f"{', '.join(splits)}); choose another data set."
+    )
   images, labels = [], []
   for example in _examples(builder.as_data_source(split=part), part, folder):
     images.append(_checked(example[image_key], images, part, folder))
     labels.append(example[label_key])
+  if min(labels) < 0:
+    raise errors.InputError(
+      f"{folder} has examples without a label in '{part}'; choose another data "
+      "set."
+    )
   return dataset.Split(np.stack(images), np.array(labels, np.int32))
 
 

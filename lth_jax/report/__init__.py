@@ -8,7 +8,11 @@ from etils import epath
 from lth_jax.report import claims, figures, html, records, statistics, tables
 
 _PAGE = "index.html"
-_FIGURES = ("figure_3", "figure_4a", "figure_4b", "figure_4c")
+_FIGURES = tuple(
+  f"figure_{number}.{kind}"
+  for number in ("3", "4a", "4b", "4c")
+  for kind in ("svg", "png")
+)
 
 
 def write(workdir: epath.PathLike) -> epath.Path:
@@ -31,7 +35,7 @@ def write(workdir: epath.PathLike) -> epath.Path:
   folder = epath.Path(workdir) / "report"
   folder.mkdir(parents=True, exist_ok=True)
   (folder / _PAGE).unlink(missing_ok=True)
-  for name in (f"{figure}.{kind}" for figure in _FIGURES for kind in _KINDS):
+  for name in _FIGURES:
     if name not in files:
       (folder / name).unlink(missing_ok=True)
   for name, content in files.items():
@@ -39,9 +43,6 @@ def write(workdir: epath.PathLike) -> epath.Path:
     part.write_bytes(content)
     part.replace(folder / name)
   return folder / _PAGE
-
-
-_KINDS = ("svg", "png")
 
 
 def _render(run: records.Run) -> dict[str, bytes]:

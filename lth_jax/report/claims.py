@@ -97,7 +97,8 @@ def judge(claim: published.Claim, sample: measures.Sample) -> Result:
   bound = {(True, False): "at least", (False, True): "at most"}.get(
     (sample.may_rise, sample.may_fall), ""
   )
-  return Result(claim, ours, verdict, bound, sample.note)
+  missing = "" if ours.n else "the run has no such data"
+  return Result(claim, ours, verdict, bound, sample.note or missing)
 
 
 def evaluate(run: records.Run) -> tuple[Result, ...]:

@@ -10,12 +10,12 @@ from lth_jax.report import claims, figures, records, statistics, tables
 _STYLE = """
 :root { color-scheme: light; --line: #dcdcdc; --soft: #5c5c5c; }
 * { box-sizing: border-box; }
-body { margin: 0 auto; max-width: 1180px; padding: 1.2rem 1rem 4rem;
+body { margin: 0 auto; max-width: 1240px; padding: 1.2rem 1rem 4rem;
   font: 16px/1.5 system-ui, -apple-system, "Segoe UI", sans-serif;
   color: #1d1d1d; background: #fff; }
 header p { margin: 0; color: var(--soft); }
-h1 { margin: .2rem 0 1rem; font-size: clamp(1.25rem, 3.4vw, 1.75rem);
-  line-height: 1.3; max-width: 60rem; }
+h1 { margin: .2rem 0 .3rem; font-size: clamp(1.2rem, 3vw, 1.55rem);
+  line-height: 1.35; max-width: 62rem; }
 h2 { margin: 2.6rem 0 .4rem; font-size: 1.2rem; }
 p { max-width: 48rem; margin: .4rem 0; }
 .note { border-left: 4px solid #E69F00; background: #fdf6e6;
@@ -23,18 +23,19 @@ p { max-width: 48rem; margin: .4rem 0; }
 .small { font-size: .875rem; color: var(--soft); }
 figure { margin: .6rem 0 0; }
 .panels { display: grid; gap: .8rem 1rem;
-  grid-template-columns: repeat(auto-fit, minmax(min(100%, 320px), 1fr)); }
+  grid-template-columns: repeat(auto-fill, minmax(min(100%, 320px), 1fr));
+  align-items: end; }
 .panels svg { display: block; width: 100%; height: auto; max-width: 520px; }
 .scroll { overflow-x: auto; margin: .6rem 0; border: 1px solid var(--line);
   border-radius: 6px; }
 table { border-collapse: collapse; width: 100%; font-size: .875rem;
   font-variant-numeric: tabular-nums; }
-caption { text-align: left; padding: .5rem .6rem; color: var(--soft); }
-th, td { text-align: left; padding: .32rem .6rem; vertical-align: top;
+th, td { text-align: left; padding: .32rem .5rem; vertical-align: top;
   border-top: 1px solid var(--line); white-space: nowrap; }
-th { background: #f5f5f5; font-weight: 600; vertical-align: bottom;
-  white-space: normal; min-width: 4.2rem; }
+th { background: #f5f5f5; font-weight: 600; vertical-align: bottom; }
 td.long { white-space: normal; min-width: 13rem; }
+th.long { white-space: normal; min-width: 6rem; }
+p.small { max-width: none; }
 tr.first td { border-top: 2px solid #b5b5b5; }
 .mark { font-weight: 600; white-space: nowrap; }
 .yes { color: #00603c; } .no { color: #a33f00; } .open { color: #5c5c5c; }
@@ -51,8 +52,8 @@ _MARKS = {
 _CAPTIONS = {
   "figure_3": (
     "Means over replicates at the densities nearest to the paper's; bands run "
-    "from the smallest to the largest replicate. Iterations after 15,000 are "
-    "left out, as in the paper."
+    "from the smallest to the largest replicate. At most the first 15,000 "
+    "iterations are shown."
   ),
   "figure_4a": (
     "Means over replicates, bars from the smallest to the largest; draws of an "
@@ -105,8 +106,10 @@ def page(content: Content) -> str:
     '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
     '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
     f"<title>{title}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
-    f"<header><p>{title}</p>\n<h1>{html.escape(headline(content))}</h1>"
-    "</header>\n" + "\n".join(filter(None, sections)) + "\n</body>\n</html>\n"
+    f"<header><p>{title}</p>\n<h1>{html.escape(headline(content))}</h1>\n"
+    f"<p>{html.escape(_tally(content))}</p></header>\n"
+    + "\n".join(filter(None, sections))
+    + "\n</body>\n</html>\n"
   )
 
 
@@ -118,15 +121,16 @@ def headline(content: Content) -> str:
     return "Only the dense network has been trained so far."
   if not measured:
     return (
-      "Winning tickets cannot be judged: no ticket and its dense network both "
-      "have an early-stop step."
+      "Winning tickets cannot be judged: this run has no early-stop step of a "
+      "ticket and of its dense network."
     )
   if wins:
-    return _best(content.run, wins[-1], len(wins), len(content.winning))
+    return _best(content.run, wins[-1])
   if max(each.accuracy.n for each in measured) < statistics.MIN_REPLICATES:
+    few = _count(len(statistics.grid(content.run).replicates), "replicate")
     return (
-      f"Undecided: {_count(measured[0].accuracy.n, 'replicate')} cannot "
-      f"separate luck from effect; {statistics.MIN_REPLICATES} can."
+      f"Undecided: {few} cannot tell luck from effect; "
+      f"{statistics.MIN_REPLICATES} are the least that is judged."
     )
   lost = sum(each.verdict == "does not win" for each in measured)
   return (
@@ -157,9 +161,7 @@ _RESULTS = (
 )
 
 
-def _best(
-  run: records.Run, best: statistics.Winning, wins: int, densities: int
-) -> str:
+def _best(run: records.Run, best: statistics.Winning) -> str:
   means = [
     statistics.interval(statistics.values(run, "ticket", quantity)[:, k]).mean
     for quantity in (statistics.EARLY_TEST, statistics.EARLY_STEP)
@@ -173,10 +175,19 @@ def _best(
   return (
     f"Winning tickets down to {tables.percent(best.density)} of the weights: "
     f"test accuracy {accuracy}% against {dense_accuracy}% of the dense "
-    f"network, early stop at step {step} against {dense_step} "
-    f"({wins} of {_count(densities, 'density')} win; "
-    f"{_count(best.accuracy.n, 'replicate')})."
+    f"network, early stop at step {step} against {dense_step}."
   )
+
+
+def _tally(content: Content) -> str:
+  verdicts = [each.verdict for each in content.winning]
+  counts = "; ".join(
+    f"{verdicts.count(verdict)} {verdict}"
+    for verdict in ("wins", "undecided", "does not win", "not measured")
+    if verdict in verdicts
+  )
+  replicates = _count(len(statistics.grid(content.run).replicates), "replicate")
+  return f"{replicates}. Tickets by density: {counts or 'none yet'}."
 
 
 def _notes(run: records.Run, protocol: str) -> list[str]:
@@ -230,30 +241,29 @@ def _figure(name: str, drawn: dict[str, figures.Drawn], protocol: str) -> str:
 
 
 def _table(table: tables.Table, protocol: str) -> str:
-  head = "".join(f"<th>{html.escape(cell)}</th>" for cell in table.header)
+  head = "".join(_cell(cell, "th", 16) for cell in table.header)
   body, before = [], None
+  grouped = len({row[0] for row in table.rows}) < len(table.rows)
   for row in table.rows:
-    first = ' class="first"' if row[0] != before else ""
-    cells = "".join(_cell(cell) for cell in row)
-    body.append(f"<tr{first}>{cells}</tr>")
+    first = ' class="first"' if grouped and row[0] != before else ""
+    cells = "".join(_cell(cell, "td", 32) for cell in row)
+    body.append(f"<tr{first}>{cells}</tr>\n")
     before = row[0]
   caption = html.escape(_sentence(protocol))
   return (
-    '<div class="scroll"><table>'
-    + (f"<caption>{caption}</caption>" if caption else "")
-    + f"\n<thead><tr>{head}</tr></thead>\n<tbody>\n"
-    + "\n".join(body)
-    + "\n</tbody></table></div>"
+    (f'<p class="small">{caption}</p>\n' if caption else "")
+    + f'<div class="scroll"><table>\n<thead><tr>{head}</tr></thead>\n'
+    + f"<tbody>\n{''.join(body)}</tbody></table></div>"
   )
 
 
-def _cell(text: str) -> str:
+def _cell(text: str, tag: str, wrap_from: int) -> str:
   if text in _MARKS:
     kind, sign = _MARKS[text]
     words = html.escape(f"{sign} {text}")
-    return f'<td class="mark {kind}">{words}</td>'
-  long = ' class="long"' if len(text) > 32 else ""
-  return f"<td{long}>{html.escape(text)}</td>"
+    return f'<{tag} class="mark {kind}">{words}</{tag}>'
+  long = ' class="long"' if len(text) > wrap_from else ""
+  return f"<{tag}{long}>{html.escape(text)}</{tag}>"
 
 
 def _config(run: records.Run) -> tables.Table:

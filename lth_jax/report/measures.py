@@ -78,12 +78,20 @@ def fastest(run: records.Run) -> Sample:
   step = statistics.values(run, "ticket", statistics.EARLY_STEP)
   known = np.isfinite(step) & ~statistics.not_reached(run, "ticket")
   best = np.argmin(np.where(known, step, math.inf), axis=1)
-  density = 100 * statistics.grid(run).density[best]
-  return Sample(np.where(known.sum(axis=1) > 1, density, math.nan))
+  density = 100 * statistics.grid(run).density
+  last = [int(np.flatnonzero(row).max(initial=0)) for row in known]
+  at_end = bool((best == last).any())
+  return Sample(
+    np.where(known.sum(axis=1) > 1, density[best], math.nan),
+    may_fall=at_end,
+    note="the sparsest density is the fastest" if at_end else "",
+  )
 
 
 def back(run: records.Run, quantity: statistics.Quantity) -> Sample:
   """Returns the sparsest density at which tickets are as good as dense."""
+  if quantity is statistics.EARLY_STEP and _late(run, DENSE):
+    return nothing(run, "the original's early stop was not reached")
   return _sparsest(run, *_as_good(run, "ticket", quantity))
 
 
@@ -202,9 +210,8 @@ def _as_good(
   table = _with_dense(run, arm, quantity)
   dense = _at(run, quantity, DENSE)[:, None]
   known = np.isfinite(table) & np.isfinite(dense)
-  if quantity is statistics.EARLY_STEP:
-    return table <= dense, known & (not _late(run, DENSE))
-  return table >= dense, known
+  is_step = quantity is statistics.EARLY_STEP
+  return (table <= dense) if is_step else (table >= dense), known
 
 
 def _sparsest(

@@ -3,7 +3,8 @@
 import json
 import math
 import re
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from etils import epath
@@ -11,6 +12,7 @@ from etils import epath
 from lth_jax import errors
 
 FORMAT = 1
+_T = TypeVar("_T")
 # What the report cannot do without; the rest of the configuration is shown.
 _CONFIG_FIELDS = (
   "arms",
@@ -106,7 +108,7 @@ def read(workdir: epath.PathLike) -> Run:
     raise errors.InputError(
       f"{root}: no config.json here; --workdir must name the folder of a run."
     )
-  stored = _load(root / "config.json", _config)
+  stored = _load(root / "config.json", _config, "restore it from a copy")
   commits = sorted(
     path
     for path in root.glob("replicate_*/round_*/*/commit.json")
@@ -119,7 +121,8 @@ def read(workdir: epath.PathLike) -> Run:
     )
   lanes = {}
   for path in commits:
-    lane = _load(path.parent / "record.json", _lane)
+    remedy = "remove its folder and run again"
+    lane = _load(path.parent / "record.json", _lane, remedy)
     if lanes.setdefault(lane[:4], lane) is not lane:
       raise errors.InputError(
         f"{path.parent / 'record.json'}: replicate, round, arm and draw are "
@@ -128,7 +131,7 @@ def read(workdir: epath.PathLike) -> Run:
   return Run(*stored, tuple(lanes[key] for key in sorted(lanes)))
 
 
-def _load(path: epath.Path, parse):
+def _load(path: epath.Path, parse: Callable[[Any], _T], remedy: str) -> _T:
   try:
     content = json.loads(path.read_text())
     if content["format"] != FORMAT:
@@ -142,8 +145,7 @@ def _load(path: epath.Path, parse):
   except (KeyError, TypeError, ValueError, AttributeError, OSError) as error:
     cause = f"no {error}" if isinstance(error, KeyError) else str(error)
     raise errors.InputError(
-      f"{path}: damaged ({' '.join(cause.split())}); remove the folder "
-      f"{path.parent} and run again, or restore the file."
+      f"{path}: damaged ({' '.join(cause.split())}); {remedy}."
     ) from error
 
 

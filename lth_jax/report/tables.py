@@ -83,7 +83,7 @@ def results(run: records.Run) -> Tables:
   return Tables(
     Table((*ahead, "not_reached", *names), tuple(data)),
     Table(
-      ("Weights left", "Arm", *titles, "n", "Early stop not reached"),
+      ("Weights left", "Arm", *titles, "n", "Not reached"),
       tuple(text),
     ),
   )
@@ -166,56 +166,16 @@ def verdicts(found: Sequence[statistics.Winning]) -> Tables:
 
 def claim_table(found: Sequence[claims.Result]) -> Tables:
   """Tabulates the published claims and what the run says."""
-  data, text = [], []
-  for claim, ours, verdict, bound, note in found:
-    data.append(
-      (
-        claim.figure,
-        claim.text,
-        claim.published,
-        *map(_plain, claim.band),
-        claim.unit,
-        *map(_plain, ours[:5]),
-        str(ours.n),
-        verdict,
-        note,
-      )
-    )
-    digits = 1 if claim.unit.startswith("%") else 2
-    mean = number(ours.mean, digits)
-    text.append(
-      (
-        claim.figure,
-        claim.text,
-        claim.published,
-        _band(claim.band, claim.unit),
-        mean if mean == DASH else f"{bound} {mean} {claim.unit}".strip(),
-        _range(ours.low, ours.high, digits) if ours.n > 1 else DASH,
-        _range(ours.minimum, ours.maximum, digits),
-        str(ours.n),
-        verdict,
-        note,
-      )
-    )
   ahead = ("figure", "claim", "published", "band_low", "band_high", "unit")
   ours = ("mean", "low95", "high95", "min", "max", "replicates")
+  titles = ("Figure", "Claim", "Verdict", "Published", "Band", "Ours")
+  spread = ("95% interval", f"Min{DASH}max", "n")
   return Tables(
-    Table((*ahead, *ours, "verdict", "bound", "note"), tuple(data)),
     Table(
-      (
-        "Figure",
-        "Claim",
-        "Published",
-        "Band",
-        "Ours",
-        "95% interval",
-        f"Min{DASH}max",
-        "n",
-        "Verdict",
-        "Note",
-      ),
-      tuple(text),
+      (*ahead, *ours, "verdict", "bound", "note"),
+      tuple(map(_claim_data, found)),
     ),
+    Table((*titles, *spread, "Note"), tuple(map(_claim_text, found))),
   )
 
 
@@ -260,6 +220,40 @@ def number(value: float, digits: int) -> str:
   return f"{value:,.{digits}f}".replace("-", "\N{MINUS SIGN}")
 
 
+def _claim_data(result: claims.Result) -> tuple[str, ...]:
+  claim, ours, verdict, bound, note = result
+  return (
+    claim.figure,
+    claim.text,
+    claim.published,
+    *map(_plain, claim.band),
+    claim.unit,
+    *map(_plain, ours[:5]),
+    str(ours.n),
+    verdict,
+    bound,
+    note,
+  )
+
+
+def _claim_text(result: claims.Result) -> tuple[str, ...]:
+  claim, ours, verdict, bound, note = result
+  digits = 1 if claim.unit.startswith("%") else 2
+  mean = _unit(number(ours.mean, digits), claim.unit)
+  return (
+    claim.figure,
+    claim.text,
+    verdict,
+    claim.published,
+    _band(claim.band, claim.unit),
+    f"{bound} {mean}".strip() if ours.n else DASH,
+    _range(ours.low, ours.high, digits),
+    _range(ours.minimum, ours.maximum, digits),
+    str(ours.n),
+    note,
+  )
+
+
 def _range(low: float, high: float, digits: int) -> str:
   if not math.isfinite(low + high):
     return DASH
@@ -287,8 +281,14 @@ def _bounds(spread: statistics.Interval, digits: int, late=False) -> str:
 def _band(band: tuple[float, float], unit: str) -> str:
   low, high = band
   if math.isinf(high):
-    return f"> {low:g} {unit}"
-  return f"{low:g} to {high:g} {unit}"
+    return _unit(f"> {low:g}", unit)
+  return _unit(f"{low:g} to {high:g}", unit)
+
+
+def _unit(text: str, unit: str) -> str:
+  if unit == "times":
+    return f"{text}\N{MULTIPLICATION SIGN}"
+  return f"{text}%" if unit.startswith("%") else f"{text} {unit}"
 
 
 def _plain(value: float) -> str:

@@ -1,0 +1,447 @@
+"""Reports are computed from records alone; what they say is checked here."""
+
+import csv
+import json
+import math
+import re
+import shutil
+
+import numpy as np
+import pytest
+import synthetic_runs
+from scipy import stats
+
+from lth_jax import errors, report
+from lth_jax.report import claims, measures, published, records, statistics
+
+_SMALL = {
+  "rounds": 4,
+  "steps": 1500,
+  "test_every": 300,
+  "dataset": "mnist_10k",
+  "arms": ["ticket", "reinit"],
+  "reinits": 2,
+}
+_FILES = {
+  "index.html",
+  "summary.md",
+  *(f"{name}.{end}" for name in ("table", "claims", "verdicts")
+    for end in ("csv", "md")),
+  *(f"figure_{name}.{end}" for name in ("3", "4a", "4b")
+    for end in ("svg", "png")),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def full_run(tmp_path_factory):
+  return records.read(synthetic_runs.write(tmp_path_factory.mktemp("full")))
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+  """A small run with its report written."""
+  workdir = synthetic_runs.write(tmp_path_factory.mktemp("small"), **_SMALL)
+  report.write(workdir)
+  return workdir
+
+
+def _run(step, accuracy, density=(1.0, 0.5, 0.25, 0.125), **more):
+  """Makes a run of tickets: `step` and `accuracy` (%) are `[R, K]`."""
+  lanes = tuple(
+    _lane(r, k, density[k], step[r][k], accuracy[r][k])
+    for r in range(len(step))
+    for k in range(len(step[r]))
+  )
+  return records.Run("test", synthetic_runs.config(**more), lanes)
+
+
+def _lane(
+  replicate, index, density, step, accuracy, arm="ticket", draw=0, **more
+):
+  stop = records.Point(step, step < 15000, accuracy / 100, 0.99)
+  end = records.Point(15000, True, accuracy / 100, 1.0)
+  empty = np.empty(0)
+  return records.Lane(
+    replicate, index, arm, draw, density, empty, empty, stop, end,
+    more.get("diverged", False), (),
+  )  # fmt: skip
+
+
+def _verdicts(run):
+  return [each.verdict for each in statistics.winning(run)]
+
+
+def test_interval_is_the_paired_t_interval():
+  sample = np.array([0.3, math.nan, 0.1, 0.5, 0.2])
+  found = statistics.interval(sample)
+  expected = stats.ttest_1samp(
+    sample[np.isfinite(sample)], 0
+  ).confidence_interval(0.95)
+  np.testing.assert_allclose([found.low, found.high], expected)
+  assert (found.n, found.minimum, found.maximum) == (4, 0.1, 0.5)
+  np.testing.assert_allclose(found.mean, 0.275)
+
+
+def test_one_value_or_none_bounds_nothing():
+  assert statistics.interval(np.array([1.0])).low == -math.inf
+  assert statistics.interval(np.array([math.nan])).n == 0
+
+
+def test_draws_are_averaged_inside_a_replicate_and_divergence_drops_it():
+  lanes = (
+    _lane(0, 1, 0.5, 100, 90, "reinit", 0),
+    _lane(0, 1, 0.5, 300, 94, "reinit", 1),
+    _lane(1, 1, 0.5, 100, 90, "reinit", 0),
+    _lane(1, 1, 0.5, 100, 90, "reinit", 1, diverged=True),
+  )
+  run = records.Run("test", synthetic_runs.config(), lanes)
+  steps = statistics.values(run, "reinit", statistics.EARLY_STEP)
+  np.testing.assert_array_equal(steps, [[200], [math.nan]])
+  accuracy = statistics.values(run, "reinit", statistics.EARLY_TEST)
+  np.testing.assert_allclose(accuracy, [[92], [math.nan]])
+
+
+def test_ticket_wins_by_non_inferiority():
+  # Better and sooner; as good and one evaluation later; worse; too late.
+  step = [[5000, 3000, 5100, 3000], [5200, 3100, 5300, 3100],
+          [5100, 3200, 5200, 3200]]  # fmt: skip
+  accuracy = [[98.0, 98.3, 97.95, 97.8], [98.1, 98.5, 98.05, 97.9],
+              [98.2, 98.5, 98.15, 98.0]]  # fmt: skip
+  assert _verdicts(_run(step, accuracy)) == ["wins", "wins", "does not win"]
+  late = [[row[0], row[0] + 1000, row[0], row[0]] for row in step]
+  same = [[row[0]] * 4 for row in accuracy]
+  assert _verdicts(_run(late, same)) == ["does not win", "wins", "wins"]
+
+
+def test_few_replicates_and_noise_are_undecided():
+  step = [[5000, 3000, 5000, 5000]] * 3
+  accuracy = [[98, 99, 97.5, 98], [98, 99, 98.5, 98], [98, 99, 98.0, 98]]
+  assert _verdicts(_run(step, accuracy)) == ["wins", "undecided", "wins"]
+  assert set(_verdicts(_run(step[:2], accuracy[:2]))) == {"undecided"}
+
+
+def test_step_that_is_a_lower_bound_proves_neither_win_nor_loss():
+  accuracy = [[98] * 4] * 3
+  dense_open = [[15000, 3000, 15000, 15000]] * 3
+  assert _verdicts(_run(dense_open, accuracy)) == [
+    "wins",
+    "undecided",
+    "undecided",
+  ]
+  ticket_open = [[5000, 15000, 15000, 5000]] * 3
+  assert _verdicts(_run(ticket_open, accuracy))[0] == "does not win"
+
+
+@pytest.mark.parametrize(
+  ("values", "may", "verdict"),
+  [
+    ([0.3, 0.31, 0.29], "", "holds"),
+    ([0.3, 0.31, 0.29], "rise", "undecided"),
+    ([1.3, 1.31, 1.29], "", "does not hold"),
+    ([1.3, 1.31, 1.29], "rise", "does not hold"),
+    ([1.3, 1.31, 1.29], "fall", "undecided"),
+    ([-0.3, -0.31, -0.29], "", "does not hold"),
+    ([-0.3, -0.31, -0.29], "rise", "undecided"),
+    ([0.3, 0.9, -0.3], "", "undecided"),
+    ([0.7, 0.9, 0.5], "", "undecided"),
+    ([0.3, 0.31], "", "undecided"),
+    ([0.3, 0.31, math.nan], "", "undecided"),
+    ([math.nan] * 3, "", "not measured"),
+  ],
+)
+def test_claim_verdicts(values, may, verdict):
+  claim = published.Claim(
+    "4a", "", "", (0.15, 0.6), (0.0,), "points", measure=None
+  )
+  sample = measures.Sample(np.array(values), may == "rise", may == "fall")
+  assert claims.judge(claim, sample).verdict == verdict
+
+
+def test_open_band_holds_where_the_truth_may_only_be_larger():
+  claim = published.Claim(
+    "3", "", "", (1.0, math.inf), (1.0,), "times", measure=None
+  )
+  values = np.array([1.5, 1.6, 1.4])
+  assert claims.judge(claim, measures.Sample(values, True)).verdict == "holds"
+  found = claims.judge(claim, measures.Sample(values)).ours
+  np.testing.assert_allclose(found.mean, np.exp(np.mean(np.log(values))))
+
+
+def test_crossings_are_sought_from_the_sparse_end():
+  accuracy = [[98, 97.9, 98.2, 97], [98, 98.2, 97, 97], [98, 97, 97, 97]]
+  step = [[5000, 4000, 4500, 6000]] * 3
+  run = _run(step, accuracy)
+  back = measures.back(run, statistics.EARLY_TEST)
+  np.testing.assert_allclose(back.values, [25, 50, 100])
+  np.testing.assert_allclose(
+    measures.falls(run, "ticket").values, [12.5, 25, 50]
+  )
+  np.testing.assert_allclose(
+    measures.back(run, statistics.EARLY_STEP).values, [25] * 3
+  )
+  np.testing.assert_allclose(measures.fastest(run).values, [50] * 3)
+  assert not measures.fastest(run).may_fall
+
+
+def test_crossing_beyond_the_run_is_an_upper_bound():
+  found = measures.falls(
+    _run([[5000] * 4] * 3, [[98, 99, 99, 99]] * 3), "ticket"
+  )
+  np.testing.assert_allclose(found.values, [12.5] * 3)
+  assert found.may_fall
+  assert "3 of 3" in found.note
+
+
+def test_fastest_at_the_end_of_the_run_may_be_sparser():
+  run = _run([[5000, 4000, 3000, 2000]] * 3, [[98] * 4] * 3)
+  assert measures.fastest(run).may_fall
+
+
+def test_unreached_early_stop_bounds_a_ratio():
+  run = _run([[5000, 15000, 3000, 3000]] * 3, [[98] * 4] * 3)
+  late, soon = ("ticket", 0.5), ("ticket", 0.25)
+  assert measures.ratio(run, late, soon)[1:3] == (True, False)
+  assert measures.earlier(run, late, soon)[1:3] == (False, True)
+  open_dense = _run([[15000, 3000, 3000, 3000]] * 3, [[98] * 4] * 3)
+  back = measures.back(open_dense, statistics.EARLY_STEP)
+  assert np.isnan(back.values).all()
+
+
+def test_published_phenomenon_is_found(full_run):
+  verdicts = {
+    result.claim.text: result.verdict for result in claims.evaluate(full_run)
+  }
+  assert verdicts["Tickets learn fastest at"] == "holds"
+  assert "does not hold" not in verdicts.values()
+  assert sum(each == "holds" for each in verdicts.values()) >= 12
+  one_shot = [
+    r for r in claims.evaluate(full_run) if r.claim.pruning == "oneshot"
+  ]
+  assert {result.verdict for result in one_shot} == {"not measured"}
+
+
+def test_every_band_excludes_its_opposites():
+  for claim in published.CLAIMS:
+    low, high = claim.band
+    assert low < high
+    assert all(not low < opposite < high for opposite in claim.opposites)
+
+
+def test_one_shot_claims_are_measured(tmp_path):
+  run = records.read(synthetic_runs.write(tmp_path, pruning="oneshot"))
+  by_figure = {r.claim.figure: r for r in claims.evaluate(run)}
+  assert by_figure["4c"].verdict == "holds"
+  assert by_figure["4a"].verdict == "not measured"
+
+
+def test_protocol_differences_are_named():
+  paper = synthetic_runs.config(
+    steps=50000, replicates=5, reinits=3, rates=["out=0.1", ".=0.2"]
+  )
+  assert claims.differences(paper) == ""
+  assert claims.differences({**paper, "replicates": 20}) == ""
+  assert claims.differences({**paper, "steps": 15000}) == (
+    "scaled down: steps 15,000 instead of 50,000"
+  )
+  assert claims.differences({**paper, "optimizer": "sgd"}) == (
+    "not the paper's protocol: optimizer sgd instead of adam"
+  )
+
+
+def test_report_has_every_file_and_no_other(small):
+  assert {path.name for path in (small / "report").iterdir()} == _FILES
+
+
+def test_two_reports_are_equal_byte_for_byte(small, tmp_path):
+  shutil.copytree(small, tmp_path / "copy")
+  shutil.rmtree(tmp_path / "copy" / "report")
+  report.write(tmp_path / "copy")
+  for path in (small / "report").iterdir():
+    again = tmp_path / "copy" / "report" / path.name
+    assert path.read_bytes() == again.read_bytes(), path.name
+
+
+def test_page_needs_nothing_else(small):
+  page = (small / "report" / "index.html").read_text()
+  assert not re.search(r'(src|href)="(?!#)', page)
+  assert not re.search(r"url\((?!#)|@import|<script|<link", page)
+  ids = re.findall(r'\bid="([^"]+)"', page)
+  assert all(
+    target in ids for target in re.findall(r'(?:href="#|url\(#)([^")]+)', page)
+  )
+  assert page.count("<svg") == 8
+  assert page.endswith("</html>\n")
+
+
+def test_scaled_down_is_marked_everywhere(small):
+  note = "steps 1,500 instead of 50,000"
+  for name in ("index.html", "summary.md", "table.md", "claims.md"):
+    assert note in (small / "report" / name).read_text()
+  page = (small / "report" / "index.html").read_text()
+  assert page.count(note) >= 3 + 4  # Figures; the note, and tables.
+  for name in ("table", "claims", "verdicts"):
+    with open(small / "report" / f"{name}.csv", newline="") as file:
+      rows = list(csv.DictReader(file))
+    assert rows
+    assert all(note in row["protocol"] for row in rows)
+
+
+def test_table_gives_the_numbers_of_the_records(small):
+  with open(small / "report" / "table.csv", newline="") as file:
+    rows = list(csv.DictReader(file))
+  row = next(r for r in rows if (r["round"], r["arm"]) == ("2", "reinit"))
+  stops = np.array(
+    [
+      [
+        json.loads(
+          (
+            small / f"replicate_{r}/round_002/reinit_{d}/record.json"
+          ).read_text()
+        )["early_stop"]["step"]
+        for d in range(2)
+      ]
+      for r in range(3)
+    ]
+  ).mean(axis=1)
+  for name, value in zip(
+    ("mean", "min", "max"), (stops.mean(), stops.min(), stops.max())
+  ):
+    assert float(row[f"early_stop_step_{name}"]) == pytest.approx(value, 1e-5)
+  assert (row["replicates"], row["lanes"]) == ("3", "6")
+  assert rows[0]["arm"] == "dense"
+
+
+def _page(workdir):
+  """The page without its figures, which take seconds."""
+  run = records.read(workdir)
+  judged = statistics.winning(run), claims.evaluate(run)
+  return report.html.page(report.html.Content(run, "", *judged, drawn=()))
+
+
+def test_text_of_a_run_is_escaped(tmp_path):
+  workdir = synthetic_runs.write(tmp_path, **{**_SMALL, "rounds": 1})
+  path = workdir / "replicate_0/round_001/ticket/record.json"
+  record = json.loads(path.read_text())
+  record |= {"warnings": ["<script>x</script>"], "diverged": True}
+  record |= {"early_stop": None}
+  record["end"] |= {"test_accuracy": None, "test_loss": None}
+  path.write_text(json.dumps(record))
+  page = _page(workdir)
+  assert "<script" not in page
+  assert "&lt;script&gt;x" in page
+  assert "1 lane diverged" in page
+
+
+def test_unfinished_run_is_reported_as_far_as_it_went(tmp_path):
+  workdir = synthetic_runs.write(tmp_path, **{**_SMALL, "rounds": 2})
+  for lane in ("ticket", "reinit_0"):
+    (workdir / f"replicate_2/round_002/{lane}/commit.json").unlink()
+  page = _page(workdir)
+  assert "Unfinished: 8 of 9 ticket trainings" in page
+
+
+def test_only_the_dense_network(tmp_path):
+  workdir = synthetic_runs.write(tmp_path, **{**_SMALL, "rounds": 0})
+  page = report.write(workdir).read_text()
+  assert "Only the dense network has been trained so far." in page
+
+
+def test_no_validation_split_means_no_early_stop(tmp_path):
+  changes = {**_SMALL, "rounds": 1, "num_valid": 0, "arms": ["ticket"]}
+  workdir = synthetic_runs.write(tmp_path, **changes)
+  # Of an earlier report, before the folder was put to another use.
+  (workdir / "report").mkdir()
+  (workdir / "report" / "figure_4a.png").write_bytes(b"old")
+  page = report.write(workdir).read_text()
+  assert "no validation split" in page
+  assert "Winning tickets cannot be judged" in page
+  assert not (workdir / "report" / "figure_4a.png").exists()
+
+
+def test_one_shot_run_has_figure_4c(tmp_path):
+  changes = {**_SMALL, "rounds": 1, "pruning": "oneshot"}
+  workdir = synthetic_runs.write(tmp_path, **changes)
+  assert "Figure 4c" in report.write(workdir).read_text()
+  assert (workdir / "report" / "figure_4c.svg").exists()
+
+
+def test_broken_off_report_has_no_page(small, tmp_path, monkeypatch):
+  workdir = tmp_path / "copy"
+  shutil.copytree(small, workdir)
+  page = report.records.epath.Path(workdir / "report" / "index.html")
+  replace, done = type(page).replace, []
+
+  def killed(path, target):
+    done.append(target)
+    if len(done) == 5:
+      raise KeyboardInterrupt
+    return replace(path, target)
+
+  drawn = report.figures.draw(records.read(workdir), "")
+  monkeypatch.setattr(report.figures, "draw", lambda *_: drawn)
+  with monkeypatch.context() as patch:
+    patch.setattr(type(page), "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+      report.write(workdir)
+  assert not page.exists()
+  assert report.write(workdir).read_text().endswith("</html>\n")
+  assert {path.name for path in page.parent.iterdir()} == _FILES
+
+
+def _damage(path, change):
+  content = json.loads(path.read_text())
+  change(content)
+  path.write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize(
+  ("change", "words"),
+  [
+    (lambda record: record.pop("end"), "no 'end'"),
+    (lambda record: record["end"].pop("step"), "no 'step'"),
+    (lambda record: record.update(format=2), "format 2"),
+    (lambda record: record.update(density=0), "density"),
+    (lambda record: record.update(density="many"), "many"),
+    (lambda record: record["tests"]["step"].pop(), "differ in length"),
+    (lambda record: record.update(tests=None), "damaged"),
+    (lambda record: record.update(replicate=0), "another record"),
+  ],
+)
+def test_damaged_record_is_one_line_that_names_it(
+  small, tmp_path, change, words
+):
+  workdir = tmp_path / "copy"
+  shutil.copytree(small, workdir)
+  path = workdir / "replicate_1/round_002/reinit_1/record.json"
+  _damage(path, change)
+  _assert_refused(workdir, str(path), words)
+
+
+def test_damaged_files_are_refused(small, tmp_path):
+  workdir = tmp_path / "copy"
+  shutil.copytree(small, workdir)
+  record = workdir / "replicate_1/round_002/ticket/record.json"
+  record.write_text(record.read_text()[:100])
+  _assert_refused(workdir, str(record), "damaged")
+  record.write_text("[]")
+  _assert_refused(workdir, str(record), "damaged")
+  record.unlink()
+  _assert_refused(workdir, str(record), "damaged")
+  config = workdir / "config.json"
+  _damage(config, lambda content: content["config"].pop("steps"))
+  _assert_refused(workdir, str(config), "no 'steps'")
+  config.unlink()
+  _assert_refused(workdir, str(workdir), "no config.json")
+
+
+def test_run_without_a_lane_is_refused(tmp_path):
+  workdir = synthetic_runs.write(tmp_path, **{**_SMALL, "replicates": 0})
+  _assert_refused(workdir, str(workdir), "no lane")
+
+
+def _assert_refused(workdir, *words):
+  with pytest.raises(errors.InputError) as caught:
+    report.write(workdir)
+  message = str(caught.value)
+  assert "\n" not in message
+  assert all(word in message for word in words), message
