@@ -2,8 +2,8 @@
 
 Frankle & Carbin (2019), section 2, figures 3 and 4. Run it from a clone:
 
-    python -m experiments.mnist_lenet --workdir=runs/quickstart \
-      --flagfile=experiments/flags/mnist_lenet/quickstart.flags
+  python -m experiments.mnist_lenet --workdir=runs/quickstart \
+    --flagfile=experiments/flags/mnist_lenet/quickstart.flags
 
 The defaults are the paper's protocol (`paper.flags`).
 """

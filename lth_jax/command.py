@@ -8,6 +8,8 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 
+from absl import flags as absl_flags
+from absl import logging
 from etils import epath
 
 from lth_jax import errors, flags, progress, report, runner
@@ -27,6 +29,8 @@ def run_experiment(experiment: str, read_config: Callable[[], Config]) -> None:
   """
 
   def run():
+    if not absl_flags.FLAGS["verbosity"].present:
+      logging.set_verbosity(logging.WARNING)  # Orbax narrates every save
     config, workdir = read_config(), epath.Path(flags.workdir())
     with stop_signals() as stop:
       runner.run(config, workdir, experiment, stop)

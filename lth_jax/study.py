@@ -63,6 +63,7 @@ def make(config: Config, dataset: Dataset) -> Study:
   model = models.lenet(
     dataset.train.images.shape[1:], dataset.num_classes, config.model.hidden
   )
+  model = model._replace(init=jax.jit(model.init))
   trainer = training.make(
     model,
     optim.create(
@@ -149,7 +150,7 @@ def split(study: Study, replicate: int) -> training.Sample:
 def initial_start(study: Study, replicate: int) -> training.Start:
   """Returns theta_0 under full masks, as NumPy arrays."""
   key = keys.initial(study.config.randomness.seed, replicate)
-  params, stats = jax.device_get(jax.jit(study.model.init)(key))
+  params, stats = jax.device_get(study.model.init(key))
   return training.Start(params, stats, np.int32(0), study.masks)
 
 
