@@ -1,6 +1,6 @@
 """Writes a run's report anew from its records.
 
-  python -m experiments.report --workdir=runs/quickstart
+python -m experiments.report --workdir=runs/quickstart
 """
 
 from absl import app

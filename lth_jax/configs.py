@@ -30,17 +30,20 @@ class Data:
   """What is trained on."""
 
   dataset: str = _field(
-    "mnist", "Data set: mnist_10k (bundled), mnist, fashion_mnist, or a TFDS "
-    "image-classification set."
+    "mnist",
+    "Data set: mnist_10k (bundled), mnist, fashion_mnist, or a TFDS "
+    "image-classification set.",
   )
   num_valid: int = _field(
-    5000, "Training images set aside for validation; 0 for none, and then "
-    "there is no early-stopping step."
+    5000,
+    "Training images set aside for validation; 0 for none, and then "
+    "there is no early-stopping step.",
   )
   scaling: Literal["unit", "standard", "l2"] = _field(
-    "unit", "Pixels as numbers: 'unit' divides by 255; 'standard' then has "
+    "unit",
+    "Pixels as numbers: 'unit' divides by 255; 'standard' then has "
     "mean 0 and standard deviation 1 a channel; 'l2' divides an image by its "
-    "Euclidean norm."
+    "Euclidean norm.",
   )
 
 
@@ -69,12 +72,14 @@ class Training:
     100, "Steps between evaluations on the validation images."
   )
   test_every: int = _field(
-    1000, "Steps between evaluations on the test images, for curves; test "
-    "accuracy at the early-stopping step and at the end is always measured."
+    1000,
+    "Steps between evaluations on the test images, for curves; test "
+    "accuracy at the early-stopping step and at the end is always measured.",
   )
   matmul_precision: Literal["highest", "default"] = _field(
-    "highest", "Precision of matrix products; 'highest' is float32 on every "
-    "backend, 'default' is faster and less on TPU and GPU."
+    "highest",
+    "Precision of matrix products; 'highest' is float32 on every "
+    "backend, 'default' is faster and less on TPU and GPU.",
   )
 
 
@@ -94,8 +99,9 @@ class Pruning:
     "iterative", "Prune a round at a time, or from the dense network at once."
   )
   reset: Literal["every_round", "continued"] = _field(
-    "every_round", "Reset weights after every pruning, or search by continued "
-    "training and reset only to evaluate (appendix B)."
+    "every_round",
+    "Reset weights after every pruning, or search by continued "
+    "training and reset only to evaluate (appendix B).",
   )
 
 
@@ -140,15 +146,17 @@ class Execution:
     None, "Folder of the original files, or of data that TFDS prepared."
   )
   devices: int = _field(
-    0, "Devices to train on at once, each one lane; on CPU one host device a "
-    "core. 0 takes all."
+    0,
+    "Devices to train on at once, each one lane; on CPU one host device a "
+    "core. 0 takes all.",
   )
   checkpoint_minutes: float = _field(
     5.0, "Minutes between saves inside a training run; 0 saves at every pause."
   )
   progress: Literal["auto", "bar", "log", "none"] = _field(
-    "auto", "A progress bar, lines, or nothing; 'auto' draws a bar on a "
-    "terminal and writes lines elsewhere."
+    "auto",
+    "A progress bar, lines, or nothing; 'auto' draws a bar on a "
+    "terminal and writes lines elsewhere.",
   )
 
 

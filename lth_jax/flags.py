@@ -19,8 +19,9 @@ def define(default: Config) -> Callable[[], Config]:
     A function that reads the parsed flags into a checked config.
   """
   flags.DEFINE_string(
-    "workdir", None, "Folder of the run: a path or a gs:// URL; resumed if "
-    "it holds one."
+    "workdir",
+    None,
+    "Folder of the run: a path or a gs:// URL; resumed if it holds one.",
   )
   known = configs.fields(default)
   for name, (section, field, kind) in known.items():

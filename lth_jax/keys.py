@@ -48,9 +48,7 @@ def order(
   return key if round_index is None else jax.random.fold_in(key, round_index)
 
 
-def reinit(
-  seed: int, replicate: int, round_index: int, draw: int
-) -> jax.Array:
+def reinit(seed: int, replicate: int, round_index: int, draw: int) -> jax.Array:
   """Key of one fresh draw of weights under a ticket's masks."""
   return _derive(seed, _REINIT, replicate, round_index, draw)
 

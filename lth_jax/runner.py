@@ -320,9 +320,7 @@ def _saved_start(session: Session, replicate: int) -> Start:
     return start._replace(params=stored.params, stats=stored.stats)
   arrays = _arrays(start.params, start.stats, start.masks)
   record = {"diverged": False, "digests": _digests(start)}
-  storage.save(
-    session.folder / name, _owner(session, name), arrays, record, {}
-  )
+  storage.save(session.folder / name, _owner(session, name), arrays, record, {})
   return start
 
 

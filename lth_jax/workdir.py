@@ -100,7 +100,9 @@ def _check_grown(folder, stored: Config, asked: Config):
     "replicates": last_new >= last_old,
     "arms": set(new.arms) >= set(old.arms),
     "control_rounds": every_round
-    or (old.control_rounds and set(new.control_rounds) >= {*old.control_rounds}),
+    or (
+      old.control_rounds and set(new.control_rounds) >= {*old.control_rounds}
+    ),
   }
   for name, fine in grown.items():
     if not fine:

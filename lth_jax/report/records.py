@@ -58,7 +58,7 @@ class Lane(NamedTuple):
     replicate: number of the replicate.
     round: pruning round; 0 is the dense network, whose arm is "ticket".
     arm: "ticket", "reinit", "random", "random_global" or "search".
-    draw: number of the draw within the arm.
+    draw: number of the draw within the arm, 0 where there is one.
     density: kept / counted weights, in (0, 1].
     test_steps: steps of the accuracy curve, `[T]`.
     test_curve: test accuracy there, fractions, `[T]`.
@@ -168,7 +168,7 @@ def _lane(content) -> Lane:
     replicate=int(content["replicate"]),
     round=int(content["round"]),
     arm=str(content["arm"]),
-    draw=int(content["draw"]),
+    draw=0 if content["draw"] is None else int(content["draw"]),
     density=density,
     test_steps=steps,
     test_curve=curve,
