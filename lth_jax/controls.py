@@ -8,9 +8,8 @@ from typing import Any
 
 import jax
 
-from lth_jax import lottery
+from lth_jax import lottery, rewinding
 from lth_jax import masks as masks_lib
-from lth_jax import rewinding
 from lth_jax.training import Start
 
 PyTree = Any

@@ -7,6 +7,7 @@ device takes lanes in the order in which they were handed in.
 """
 
 import concurrent.futures
+import contextlib
 import os
 import queue
 import threading
@@ -109,10 +110,9 @@ def find_devices(wanted: int, num_lanes: int) -> list[jax.Device]:
     InputError: there are fewer than wanted.
   """
   num_cpus = max(min(wanted or usable_cpus(), num_lanes), 1)
-  try:
+  # A RuntimeError means that the backend is up: its devices are what there is.
+  with contextlib.suppress(RuntimeError):
     jax.config.update("jax_num_cpu_devices", num_cpus)
-  except RuntimeError:
-    pass  # the backend is up: its devices are what there is
   devices = jax.local_devices()
   if wanted > len(devices):
     raise errors.InputError(
@@ -284,7 +284,8 @@ def _measure(trainer, worker, barrier, start, sample, key):
     )
     return time.perf_counter() - begin
 
-  seconds(1, True)  # compiles
+  seconds(1, True)  # compiles, as the next line does
+  jax.block_until_ready(trainer.summarize(progress, worker.data, sample))
   barrier.wait()
   rough = seconds(20, False) / 20
   num_steps = max(20, int(0.5 / rough))

@@ -3,13 +3,15 @@
 Every key is a function of the run's seed and of where it is used, so that no
 result depends on which lanes, replicates or devices ran beside it:
 
-| what                    | from                            | shared by           |
-|-------------------------|---------------------------------|---------------------|
-| theta_0                 | seed, replicate                 | all rounds and arms |
-| train/validation split  | seed, replicate                 | all rounds and arms |
-| batch order, noise      | order seed, replicate (, round) | all arms            |
-| reinit draw j           | seed, replicate, round, j       | nobody              |
-| random mask             | seed, replicate, round          | nobody              |
+| what                   | from                            | shared by      |
+|------------------------|---------------------------------|----------------|
+| theta_0                | seed, replicate                 | rounds, arms * |
+| train/validation split | seed, replicate                 | rounds, arms   |
+| batch order, noise     | order seed, replicate (, round) | rounds, arms   |
+| reinit draw j          | seed, replicate, round, j       | nobody         |
+| random mask            | seed, replicate, round          | nobody         |
+
+* but not by reinit.
 
 The implementation is pinned to threefry: a change of JAX's default must not
 change a published number.

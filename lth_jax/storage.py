@@ -117,11 +117,22 @@ def load_record(folder: epath.Path, owner: str) -> dict[str, Any]:
       f"{folder} belongs to '{commit.get('owner')}', not to '{owner}': it was "
       "copied here from elsewhere; remove it."
     )
+  if not isinstance(commit.get("files"), dict):
+    raise DamagedError(f"{folder / _COMMIT} is altered.")
   found = _digests(folder)
   for name, digest in commit["files"].items():
     if found.get(name) != digest:
       state = "altered" if name in found else "missing"
       raise DamagedError(f"{folder / name} is {state}.")
+  return read_json(folder / _RECORD)
+
+
+def peek_record(folder: epath.Path) -> dict[str, Any]:
+  """Returns a store's record without checking anything but its JSON.
+
+  Raises:
+    DamagedError: it is cut short or altered.
+  """
   return read_json(folder / _RECORD)
 
 

@@ -127,6 +127,24 @@ def control_lanes(
   return found
 
 
+def supplies_masks(config: Config, lane: Lane) -> bool:
+  """Says whether the masks of later rounds are pruned from a lane."""
+  if lane.round == 0:
+    return True
+  if config.pruning.pruning == "oneshot":
+    return False
+  search = "search" if config.pruning.reset == "continued" else "ticket"
+  return lane.arm == search
+
+
+def num_lanes_at_once(config: Config) -> int:
+  """Returns how many lanes could run side by side, at most."""
+  counts = [
+    len(lanes(config, 0, index)) for index in range(config.study.rounds + 1)
+  ]
+  return config.study.replicates * max(counts)
+
+
 def order_key(config: Config, lane: Lane) -> jax.Array:
   """Returns the key of a lane's batch order and noise."""
   seed = config.randomness.order_seed
@@ -174,7 +192,7 @@ def prune_at_once(
   return prune(study._replace(fractions=at_once), trained, masks)
 
 
-def todo(config: Config, speed: execution.Speed) -> list[execution.Entry]:
+def entries(config: Config, speed: execution.Speed) -> list[execution.Entry]:
   """Lists the steps at which every lane of a run is measured."""
   eval_every = config.training.eval_every
   pause_every = eval_every

@@ -13,6 +13,16 @@ from lth_jax import configs, errors, execution, flags, storage
 from lth_jax.configs import Config
 
 FORMAT = 1
+# What a run may leave before its config is there: it is written last.
+_OWN_NAMES = (
+  ".lock",
+  "config.json",
+  "run.flags",
+  "data.json",
+  "env.json",
+  "replicate_",
+  "report",
+)
 
 
 def settle(
@@ -41,12 +51,16 @@ def settle(
     stored = read_config(folder)
     _check_same(folder, configs.identity(stored), configs.identity(config))
     _check_grown(folder, stored, config)
-  elif any(item.name != ".lock" for item in folder.iterdir()):
+  elif foreign := [
+    item.name
+    for item in folder.iterdir()
+    if not item.name.startswith(_OWN_NAMES)
+  ]:
     raise errors.InputError(
-      f"{folder} is not empty and holds no run (no config.json); choose an "
+      f"{folder} holds no run (no config.json) but '{foreign[0]}'; choose an "
       "empty or new folder as --workdir."
     )
-  _settle_data(folder / "data.json", config, data_digests)
+  _settle_data(folder / "data.json", config, data_digests, path.exists())
   _settle_environment(folder / "env.json", say)
   storage.write_text(folder / "run.flags", flags.to_flagfile(config))
   storage.write_json(
@@ -66,10 +80,17 @@ def read_config(folder: epath.Path) -> Config:
   Raises:
     InputError: it is damaged or of another format.
   """
-  stored = storage.read_json(folder / "config.json")
+  path = folder / "config.json"
+  try:
+    stored = storage.read_json(path)
+  except storage.DamagedError as error:
+    raise errors.InputError(
+      f"{error} Remove it and start the run again with "
+      f"--flagfile={folder / 'run.flags'}."
+    ) from error
   if stored.get("format") != FORMAT:
     raise errors.InputError(
-      f"{folder / 'config.json'}: format {stored.get('format')} is not "
+      f"{path}: format {stored.get('format')} is not "
       f"{FORMAT}, the one this version reads; use the version that wrote it."
     )
   return configs.from_flat(stored["config"])
@@ -112,9 +133,11 @@ def _check_grown(folder, stored: Config, asked: Config):
       )
 
 
-def _settle_data(path, config, digests):
+def _settle_data(path, config, digests, resumed):
   dataset = config.data.dataset
-  if path.exists() and storage.read_json(path)["digests"] != digests:
+  if (
+    resumed and path.exists() and storage.read_json(path)["digests"] != digests
+  ):
     raise errors.InputError(
       f"--dataset={dataset}: the images are not the ones that this run began "
       f"with ({path}); give the --data_dir and --source of then."

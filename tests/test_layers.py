@@ -35,6 +35,7 @@ ORDER = (
   "workdir",
   "progress",
   "study",
+  "stages",
   "report",
   "runner",
   "command",

@@ -1,0 +1,314 @@
+"""Lanes as stages: what is stored is the result, else it is trained and stored.
+
+A lane that is stopped, or killed, goes on from its last save.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from etils import epath
+
+from lth_jax import (
+  execution,
+  lottery,
+  progress,
+  records,
+  storage,
+  study,
+  training,
+)
+from lth_jax.storage import Lane
+from lth_jax.training import Sample, Start
+
+PyTree = Any
+
+
+class StoppedError(Exception):
+  """The run was asked to stop; what was done is stored."""
+
+
+class Session(NamedTuple):
+  """One process at work on a run.
+
+  Attributes:
+    folder: the workdir.
+    study: the parts of the run.
+    pool: the devices.
+    speed: measured when the session began.
+    entries: the steps at which every lane is measured or may pause.
+    display: what the user sees.
+    stop: set when the session must end soon.
+    failures: what went wrong in lanes, the first first.
+  """
+
+  folder: epath.Path
+  study: study.Study
+  pool: execution.Pool
+  speed: execution.Speed
+  entries: Sequence[execution.Entry]
+  display: progress.Display
+  stop: threading.Event
+  failures: list[Exception]
+
+
+def submit(
+  session: Session,
+  lane: Lane,
+  make_start: Callable[[], Start],
+  sample: Sample,
+) -> Callable[[], lottery.Trained]:
+  """Hands a lane to the devices; its failure stops the session.
+
+  Args:
+    session: this process.
+    lane: which lane.
+    make_start: called when the lane's turn comes.
+    sample: the replicate's images.
+
+  Returns:
+    A function that waits for the result.
+  """
+
+  def call(worker: execution.Worker) -> lottery.Trained:
+    try:
+      _check_stop(session)
+      return _train_lane(session, lane, make_start(), sample, worker)
+    except StoppedError:
+      raise
+    except Exception as error:
+      session.failures.append(error)
+      session.stop.set()
+      raise
+
+  return execution.submit(session.pool, call).result
+
+
+def read_trained(
+  session: Session, name: str, start: Start
+) -> lottery.Trained | None:
+  """Returns a lane's stored weights; None if there are none.
+
+  Args:
+    session: this process.
+    name: the store, below the workdir.
+    start: what the lane began from; a store with other masks is damaged.
+  """
+  like = _arrays(start.params, start.stats, start.masks)
+  masks = storage.digest(start.masks)
+
+  def read(folder, owner):
+    arrays, record = storage.load(folder, owner, like)
+    if record["digests"]["masks"] != masks:
+      raise storage.DamagedError(
+        f"{folder} has not the masks that the round before leads to."
+      )
+    return lottery.Trained(
+      arrays["params"], arrays["stats"], record["diverged"]
+    )
+
+  return _read(session, name, read)
+
+
+def is_intact(session: Session, name: str) -> bool:
+  """Says whether a store is there and as it was written."""
+  return _read(session, name, storage.load_record) is not None
+
+
+def diverged(folder: epath.Path, lane: Lane) -> bool:
+  """Says whether a stored lane diverged; a damaged one did not, as yet."""
+  try:
+    return storage.peek_record(folder / lane.name)["diverged"]
+  except storage.DamagedError:
+    return False
+
+
+def saved_start(session: Session, replicate: int) -> Start:
+  """Returns theta_0 from the run's folder, where it is put the first time."""
+  name = f"replicate_{replicate}/rewind"
+  start = study.initial_start(session.study, replicate)
+  stored = read_trained(session, name, start)
+  if stored is not None:
+    return start._replace(params=stored.params, stats=stored.stats)
+  record = {
+    "diverged": False,
+    "step": int(start.step),
+    "digests": {
+      "masks": storage.digest(start.masks),
+      "params": storage.digest(start.params),
+    },
+  }
+  arrays = _arrays(start.params, start.stats, start.masks)
+  _save(session, name, arrays, record, {})
+  return start
+
+
+def _train_lane(
+  session: Session,
+  lane: Lane,
+  start: Start,
+  sample: Sample,
+  worker: execution.Worker,
+) -> lottery.Trained:
+  """Trains a lane from where it stands, stores it, and returns its weights."""
+  begin = time.monotonic()
+  parts, label = session.study, _label(lane, start)
+  resume, slot = _load_partial(session, lane, start, sample)
+  first_step = resume.rows[-1].step if resume else int(start.step)
+  session.display.advance(first_step - int(start.step), label)
+  checkpoint, summary = execution.train(
+    parts.trainer,
+    worker,
+    start,
+    sample,
+    study.order_key(parts.config, lane),
+    session.entries,
+    resume=resume,
+    speed=session.speed,
+    pause=_make_pause(session, lane, label, first_step, slot),
+  )
+  state = checkpoint.progress.state
+  _check_pruned(lane, state)
+  record = records.of_lane(
+    lane,
+    start,
+    checkpoint,
+    summary,
+    parts.num_images,
+    parts.config.training.eval_every,
+  )
+  timing = {
+    "seconds": time.monotonic() - begin,
+    "from_step": first_step,
+    "device": str(worker.device),
+  }
+  arrays = _arrays(state.params, state.stats, state.masks)
+  _save(session, lane.name, arrays, record, timing)
+  for old in range(2):
+    storage.discard(session.folder / _partial(lane, old))
+  session.display.finish(f"{label}: {_outcome(record)}")
+  return lottery.Trained(state.params, state.stats, record["diverged"])
+
+
+def _make_pause(session, lane, label, step, slot):
+  """Returns what happens between two segments of a lane."""
+  saved_at = time.monotonic()
+  minutes = session.study.config.execution.checkpoint_minutes
+
+  def pause(checkpoint: execution.Checkpoint) -> None:
+    nonlocal step, slot, saved_at
+    now = checkpoint.rows[-1].step
+    session.display.advance(now - step, label)
+    step = now
+    due = time.monotonic() - saved_at >= 60 * minutes
+    if due or session.stop.is_set():
+      slot = 1 - slot
+      _save_partial(session, lane, slot, checkpoint)
+      saved_at = time.monotonic()
+    _check_stop(session)
+
+  return pause
+
+
+def _save_partial(session, lane, slot, checkpoint) -> None:
+  rows = [list(row) for row in checkpoint.rows]
+  _save(
+    session,
+    _partial(lane, slot),
+    jax.device_get(checkpoint.progress),
+    {"rows": rows},
+    {},
+  )
+
+
+def _load_partial(
+  session: Session, lane: Lane, start: Start, sample: Sample
+) -> tuple[execution.Checkpoint | None, int]:
+  """Returns the newer of a lane's two saves and its slot; None without any.
+
+  There are two so that a kill while one is written leaves the other.
+  """
+  like = jax.eval_shape(session.study.trainer.begin, start, sample)
+  newest, newest_slot = None, 1
+  for slot in range(2):
+    found = _read(
+      session,
+      _partial(lane, slot),
+      lambda folder, owner: storage.load(folder, owner, like),
+    )
+    if found is None:
+      continue
+    rows = tuple(execution.Row(*row) for row in found[1]["rows"])
+    if newest is None or rows[-1].step > newest.rows[-1].step:
+      newest, newest_slot = execution.Checkpoint(found[0], rows), slot
+  return newest, newest_slot
+
+
+def _read(session: Session, name: str, read: Callable[..., Any]) -> Any:
+  """Reads a store; None if it is not there, or damaged, which is said."""
+  folder = session.folder / name
+  if not storage.exists(folder):
+    return None
+  try:
+    return read(folder, _owner(session, name))
+  except storage.DamagedError as error:
+    session.display.say(f"warning: {error} It is discarded and made again.")
+    return None
+
+
+def _save(session, name, arrays, record, timing) -> None:
+  owner = _owner(session, name)
+  storage.save(session.folder / name, owner, arrays, record, timing)
+
+
+def _owner(session: Session, name: str) -> str:
+  return f"run {session.study.run_id}, {name}"
+
+
+def _partial(lane: Lane, slot: int) -> str:
+  return f"{lane.name}.partial_{slot}"
+
+
+def _arrays(params, stats, masks) -> dict[str, PyTree]:
+  return {"params": params, "stats": stats, "masks": masks}
+
+
+def _check_stop(session: Session) -> None:
+  if session.stop.is_set():
+    raise StoppedError
+
+
+def _check_pruned(lane: Lane, state: training.TrainState) -> None:
+  moved = jax.tree.map(
+    lambda p, m: m is not None and bool(np.any(p[~m])),
+    state.params,
+    state.masks,
+  )
+  if any(jax.tree.leaves(moved)):
+    raise RuntimeError(f"{lane.name}: pruned weights are not zero.")
+
+
+def _label(lane: Lane, start: Start) -> str:
+  masks = jax.tree.leaves(start.masks)
+  density = sum(m.sum() for m in masks) / sum(m.size for m in masks)
+  draw = "" if lane.draw is None else f" {lane.draw}"
+  return (
+    f"round {lane.round} ({100 * density:.1f}%) replicate {lane.replicate} "
+    f"{lane.arm}{draw}"
+  )
+
+
+def _outcome(record: dict[str, Any]) -> str:
+  if record["diverged"]:
+    return "diverged"
+  end = f"test {100 * record['end']['test_accuracy']:.2f}% at the end"
+  stop = record["early_stop"]
+  if stop is None:
+    return end
+  return (
+    f"early stop {stop['step']:,} with test "
+    f"{100 * stop['test_accuracy']:.2f}%, {end}"
+  )
