@@ -29,6 +29,13 @@ def reinit(
 
   Returns:
     A start with fresh weights and statistics under the ticket's masks.
+
+  >>> import jax.numpy as jnp
+  >>> masks = {"w": jnp.array([[True, False, True]])}
+  >>> ticket = Start({"w": jnp.array([[1.0, 0.0, 3.0]])}, {}, 0, masks)
+  >>> init = lambda key: ({"w": jax.random.normal(key, (1, 3))}, {})
+  >>> (reinit(jax.random.key(0), init, ticket).params["w"] == 0).tolist()
+  [[False, True, False]]
   """
   _, stats = init(key)
   params = rewinding.reinitialize(key, lambda k: init(k)[0], ticket.masks)
@@ -51,6 +58,16 @@ def random_masks(
 
   Returns:
     `saved` under random masks.
+
+  Raises:
+    ValueError: unknown scope.
+
+  >>> import jax.numpy as jnp
+  >>> full = {"w": jnp.ones((1, 3), bool)}
+  >>> saved = Start({"w": jnp.ones((1, 3))}, {}, 0, full)
+  >>> ticket = lottery.rewind(saved, {"w": jnp.array([[True, False, True]])})
+  >>> float(random_masks(jax.random.key(0), saved, ticket).params["w"].sum())
+  2.0
   """
   return lottery.rewind(
     saved, masks_lib.permute(key, ticket.masks, scope=scope)

@@ -90,7 +90,11 @@ class Pool(NamedTuple):
 
 
 def usable_cpus() -> int:
-  """Returns the number of CPUs that this process may use."""
+  """Returns the number of CPUs that this process may use.
+
+  >>> usable_cpus() >= 1
+  True
+  """
   if hasattr(os, "sched_getaffinity"):
     return len(os.sched_getaffinity(0))
   return os.cpu_count() or 1
@@ -104,17 +108,21 @@ def find_devices(wanted: int, num_lanes: int) -> list[jax.Device]:
 
   Args:
     wanted: how many, 0 for all.
-    num_lanes: lanes that could run at once; more devices would stay idle.
+    num_lanes: lanes that could run at once, 1 or more; more devices would stay
+      idle, so that there are no more of them.
 
   Raises:
-    InputError: there are fewer than wanted.
+    InputError: there are fewer than wanted, and lanes for more.
+
+  >>> len(find_devices(0, num_lanes=1))
+  1
   """
-  num_cpus = max(min(wanted or usable_cpus(), num_lanes), 1)
+  num_cpus = min(wanted or usable_cpus(), num_lanes)
   # A RuntimeError means that the backend is up: its devices are what there is.
   with contextlib.suppress(RuntimeError):
     jax.config.update("jax_num_cpu_devices", num_cpus)
   devices = jax.local_devices()
-  if wanted > len(devices):
+  if min(wanted, num_lanes) > len(devices):
     raise errors.InputError(
       f"--devices={wanted}: there are {len(devices)} of kind "
       f"'{devices[0].device_kind}'; ask for no more than that, or for 0."
@@ -123,7 +131,15 @@ def find_devices(wanted: int, num_lanes: int) -> list[jax.Device]:
 
 
 def make_pool(devices: Sequence[jax.Device], data: Data) -> Pool:
-  """Puts the images on every device and starts a thread for each."""
+  """Puts the images on every device and starts a thread for each.
+
+  Args:
+    devices: one or more.
+    data: images and labels, anywhere.
+
+  Returns:
+    A pool whose `threads` are to be shut down when it is no longer needed.
+  """
   workers = tuple(
     Worker(device, jax.device_put(data, device)) for device in devices
   )
@@ -137,7 +153,15 @@ def make_pool(devices: Sequence[jax.Device], data: Data) -> Pool:
 def submit(
   pool: Pool, function: Callable[[Worker], T]
 ) -> concurrent.futures.Future[T]:
-  """Calls a function with the next free worker."""
+  """Calls a function with the next free worker.
+
+  Calls begin in the order in which they were handed in.
+
+  >>> pool = make_pool(find_devices(0, num_lanes=1), Data([], [], [], []))
+  >>> submit(pool, lambda worker: worker.device.id).result()
+  0
+  >>> pool.threads.shutdown()
+  """
 
   def call():
     worker = pool.free.get()
@@ -262,6 +286,11 @@ def estimate(
     todo: its entries.
     num_images: training, validation and test images, a `Metrics` of ints.
     speed: measured.
+
+  >>> todo = [Entry(0, True, False), Entry(100, True, True)]
+  >>> num_images = training.Metrics(train=60, valid=10, test=20)
+  >>> estimate(todo, num_images, Speed(step=0.5, image=0.01))
+  52.2
   """
   num_steps = todo[-1].step - todo[0].step
   images = 2 * sum(num_images)  # the summary

@@ -55,6 +55,16 @@ def rounds(
 
   Yields:
     Round 0 to `num_rounds`; fewer if a round diverges.
+
+  >>> import jax.numpy as jnp
+  >>> params, full = {"w": jnp.ones((1, 4))}, {"w": jnp.ones((1, 4), bool)}
+  >>> saved = Start(params, {}, 0, full)
+  >>> train = lambda arm, index, start: Trained(start.params, {}, False)
+  >>> prune = lambda trained, masks: {"w": jnp.arange(4)[None] >= 2}
+  >>> for found in rounds(saved, train, prune, 1):
+  ...   print(found.index, found.start.params["w"])
+  0 [[1. 1. 1. 1.]]
+  1 [[0. 0. 1. 1.]]
   """
   start = saved
   for index in range(num_rounds + 1):
@@ -82,6 +92,17 @@ def one_shot_rounds(
   Yields:
     The dense network as round 0, then one ticket for each step; a ticket that
     diverges does not end the series, since no other was pruned from it.
+
+  >>> import jax.numpy as jnp
+  >>> params, full = {"w": jnp.ones((1, 4))}, {"w": jnp.ones((1, 4), bool)}
+  >>> saved = Start(params, {}, 0, full)
+  >>> train = lambda arm, index, start: Trained(start.params, {}, False)
+  >>> at_once = lambda trained, masks, k: {"w": jnp.arange(4)[None] >= k}
+  >>> for found in one_shot_rounds(saved, train, at_once, 2):
+  ...   print(found.index, found.start.params["w"])
+  0 [[1. 1. 1. 1.]]
+  1 [[0. 1. 1. 1.]]
+  2 [[0. 0. 1. 1.]]
   """
   dense = train("ticket", 0, saved)
   yield Round(0, saved, dense)
@@ -109,6 +130,19 @@ def continued_rounds(
 
   Yields:
     The same rounds as `rounds`.
+
+  >>> import jax.numpy as jnp
+  >>> params, full = {"w": jnp.ones((1, 4))}, {"w": jnp.ones((1, 4), bool)}
+  >>> saved = Start(params, {}, 0, full)
+  >>> def train(arm, index, start):
+  ...   print(arm, index)
+  ...   return Trained(start.params, {}, False)
+  >>> prune = lambda trained, masks: masks
+  >>> found = list(continued_rounds(saved, train, prune, 2))
+  ticket 0
+  ticket 1
+  search 1
+  ticket 2
   """
   searched = train("ticket", 0, saved)
   yield Round(0, saved, searched)
@@ -125,7 +159,20 @@ def continued_rounds(
 
 
 def rewind(saved: Start, masks: PyTree) -> Start:
-  """Returns `saved` with its weights pruned to `masks`."""
+  """Returns `saved` with its weights pruned to `masks`.
+
+  Args:
+    saved: theta_0 (or theta_k), or current weights to continue from.
+    masks: masks of its params.
+
+  Raises:
+    ValueError: names the leaf at which masks do not fit.
+
+  >>> import jax.numpy as jnp
+  >>> saved = Start([jnp.array([1.0, 2.0])], {}, 0, [jnp.array([True, True])])
+  >>> rewind(saved, [jnp.array([False, True])]).params
+  [Array([0., 2.], dtype=float32)]
+  """
   return saved._replace(
     params=rewinding.rewind(saved.params, masks), masks=masks
   )

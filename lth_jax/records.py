@@ -78,7 +78,12 @@ def of_lane(
 
 
 def has_diverged(checkpoint: execution.Checkpoint, num_valid: int) -> bool:
-  """Says whether any loss of a lane was not finite."""
+  """Says whether any loss of a lane was not finite.
+
+  Args:
+    checkpoint: the lane's end.
+    num_valid: number of validation images; with none there is no loss of them.
+  """
   lost = any(
     (row.evaluate and num_valid > 0 and row.valid_loss is None)
     or (row.test and row.test_loss is None)

@@ -1,5 +1,6 @@
 """From a config and a data set to the parts that all lanes of a run share."""
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -47,7 +48,11 @@ class Study(NamedTuple):
 
 
 def make(config: Config, dataset: Dataset) -> Study:
-  """Builds the parts.
+  """Builds the parts; nothing is trained or compiled yet.
+
+  Args:
+    config: what to run.
+    dataset: images `[N, H, W, C]` uint8 and labels `[N]` int32.
 
   Raises:
     InputError: the config does not fit the data or the network.
@@ -93,13 +98,24 @@ def make(config: Config, dataset: Dataset) -> Study:
 
 
 def replicates(config: Config) -> range:
-  """Returns the indices of a run's replicates."""
+  """Returns the indices of a run's replicates.
+
+  >>> config = configs.from_flat({"first_replicate": 3, "replicates": 2})
+  >>> replicates(config)
+  range(3, 5)
+  """
   first = config.study.first_replicate
   return range(first, first + config.study.replicates)
 
 
 def lanes(config: Config, replicate: int, round_index: int) -> list[Lane]:
-  """Lists the lanes of a round, the ticket first."""
+  """Lists the lanes of a round, the ticket first.
+
+  >>> config = configs.from_flat({"arms": ["ticket", "reinit"], "reinits": 2})
+  >>> [lane.name for lane in lanes(config, replicate=0, round_index=7)]
+  ['replicate_0/round_007/ticket', 'replicate_0/round_007/reinit_0',
+  'replicate_0/round_007/reinit_1']
+  """
   lane = Lane(replicate, round_index, "ticket")
   if round_index == 0:
     return [lane]
@@ -113,7 +129,12 @@ def lanes(config: Config, replicate: int, round_index: int) -> list[Lane]:
 def control_lanes(
   config: Config, replicate: int, round_index: int
 ) -> list[Lane]:
-  """Lists the control lanes of a round; the dense round 0 has none."""
+  """Lists the control lanes of a round; the dense round 0 has none.
+
+  >>> config = configs.from_flat({"arms": ["ticket", "random"]})
+  >>> [len(control_lanes(config, 0, index)) for index in range(3)]
+  [0, 1, 1]
+  """
   chosen = config.study.control_rounds
   if round_index == 0 or (chosen and round_index not in chosen):
     return []
@@ -128,7 +149,12 @@ def control_lanes(
 
 
 def supplies_masks(config: Config, lane: Lane) -> bool:
-  """Says whether the masks of later rounds are pruned from a lane."""
+  """Says whether the masks of later rounds are pruned from a lane.
+
+  >>> config = configs.from_flat({"pruning": "oneshot"})
+  >>> [supplies_masks(config, Lane(0, index, "ticket")) for index in range(3)]
+  [True, False, False]
+  """
   if lane.round == 0:
     return True
   if config.pruning.pruning == "oneshot":
@@ -138,7 +164,13 @@ def supplies_masks(config: Config, lane: Lane) -> bool:
 
 
 def num_lanes_at_once(config: Config) -> int:
-  """Returns how many lanes could run side by side, at most."""
+  """Returns how many lanes could run side by side, at most.
+
+  >>> arms = ["ticket", "reinit"]
+  >>> config = {"arms": arms, "reinits": 3, "replicates": 5}
+  >>> num_lanes_at_once(configs.from_flat(config))
+  20
+  """
   counts = [
     len(lanes(config, 0, index)) for index in range(config.study.rounds + 1)
   ]
@@ -146,7 +178,12 @@ def num_lanes_at_once(config: Config) -> int:
 
 
 def order_key(config: Config, lane: Lane) -> jax.Array:
-  """Returns the key of a lane's batch order and noise."""
+  """Returns the key `[]` of a lane's batch order and noise.
+
+  >>> key = order_key(configs.Config(), Lane(0, 0, "ticket"))
+  >>> bool(key == order_key(configs.Config(), Lane(0, 7, "reinit", 1)))
+  True
+  """
   seed = config.randomness.order_seed
   seed = config.randomness.seed if seed is None else seed
   per_round = config.randomness.order == "per_round"
@@ -154,7 +191,10 @@ def order_key(config: Config, lane: Lane) -> jax.Array:
 
 
 def split(study: Study, replicate: int) -> training.Sample:
-  """Returns a replicate's training and validation images."""
+  """Returns indices of a replicate's training and validation images.
+
+  Both int32, of the counts in `study.num_images`.
+  """
   num_images = study.num_images
   return training.Sample(
     *order.split_indices(
@@ -173,7 +213,19 @@ def initial_start(study: Study, replicate: int) -> training.Start:
 
 
 def prune(study: Study, trained: PyTree, masks: PyTree) -> PyTree:
-  """Removes one round's fraction of the smallest magnitudes."""
+  """Removes one round's fraction of the smallest magnitudes.
+
+  Args:
+    study: has the fractions and the scope.
+    trained: weights at the end of the round.
+    masks: masks of the round.
+
+  Returns:
+    Masks of the next round, NumPy.
+
+  Raises:
+    ValueError: a weight that is kept is NaN.
+  """
   return jax.device_get(
     pruning.prune(
       scores.magnitude(trained),
@@ -187,13 +239,29 @@ def prune(study: Study, trained: PyTree, masks: PyTree) -> PyTree:
 def prune_at_once(
   study: Study, trained: PyTree, masks: PyTree, round_index: int
 ) -> PyTree:
-  """Removes at once what `prune` removes in `round_index` rounds."""
+  """Removes at once what `prune` removes in `round_index` rounds.
+
+  Args:
+    study: has the fractions a round and the scope.
+    trained: weights of the dense network at the end of its training.
+    masks: full masks.
+    round_index: round whose density to reach.
+
+  Returns:
+    Masks of that round, NumPy; counts are rounded once, not once a round.
+  """
   at_once = pruning.one_shot(study.fractions, round_index)
   return prune(study._replace(fractions=at_once), trained, masks)
 
 
 def entries(config: Config, speed: execution.Speed) -> list[execution.Entry]:
-  """Lists the steps at which every lane of a run is measured."""
+  """Lists the steps at which every lane of a run is measured or may pause.
+
+  >>> config = configs.from_flat({"steps": 250})
+  >>> found = entries(config, execution.Speed(step=1e-3, image=1e-5))
+  >>> [entry.step for entry in found]
+  [0, 100, 200, 250]
+  """
   eval_every = config.training.eval_every
   pause_every = eval_every
   if eval_every * speed.step > execution.SEGMENT_SECONDS:
@@ -209,26 +277,38 @@ def entries(config: Config, speed: execution.Speed) -> list[execution.Entry]:
 
 def _fractions(config: Config, masks: PyTree) -> PyTree:
   """Rates as a tree; refuses a schedule that empties a layer."""
-  scope, num_rounds = config.pruning.scope, config.study.rounds
+  num_rounds = config.study.rounds
   try:
     fractions = pruning.fractions(masks, configs.rules(config))
-    pruning.density_schedule(masks, fractions, 1, scope=scope)
+    pruning.density_schedule(masks, fractions, 1, scope=config.pruning.scope)
   except ValueError as error:
     raise errors.InputError(f"--rates: {error}.") from error
-  if scope == "global":  # what a layer keeps is known only when it is trained
-    return fractions
-  if config.pruning.pruning == "oneshot":
-    counts = [
-      pruning.count_schedule(masks, pruning.one_shot(fractions, k), 1)[1]
-      for k in range(num_rounds + 1)
-    ]
-  else:
-    counts = pruning.count_schedule(masks, fractions, num_rounds)
-  for index, kept in enumerate(counts):
-    for name, count in kept.items():
-      if count == 0:
+  for index, left in enumerate(_left(config, masks, fractions)):
+    for name, amount in left.items():
+      if amount == 0:
         raise errors.InputError(
           f"--rounds={num_rounds}: round {index} leaves {name} without a "
           f"weight; choose --rounds={index - 1} or lower its rate in --rates."
         )
   return fractions
+
+
+def _left(config, masks, fractions) -> Iterator[dict[str, float]]:
+  """What each layer keeps, round by round.
+
+  In global scope that is known only of all layers together.
+  """
+
+  def schedule(fractions, num_rounds):
+    if config.pruning.scope == "layer":
+      return pruning.count_schedule(masks, fractions, num_rounds)
+    densities = pruning.density_schedule(
+      masks, fractions, num_rounds, scope="global"
+    )
+    return [{"the network": density} for density in densities]
+
+  if config.pruning.pruning == "iterative":
+    yield from schedule(fractions, config.study.rounds)
+  else:
+    for index in range(config.study.rounds + 1):
+      yield schedule(pruning.one_shot(fractions, index), 1)[1]

@@ -20,6 +20,8 @@ from lth_jax import models
 from lth_jax.data import order
 
 PyTree = Any
+# Folded into the run's key before a step is; no epoch, also folded in, is it.
+_NOISE = 2**32 - 1
 
 
 class Start(NamedTuple):
@@ -187,6 +189,23 @@ def make(
 
   Returns:
     Pure functions; `begin` and `advance` compile once for all rounds.
+
+  >>> from lth_jax import optim
+  >>> from lth_jax.data import scaling
+  >>> images, labels = np.zeros((8, 2, 2, 1), np.uint8), np.arange(8) % 2
+  >>> data = Data(images, labels, images[:2], labels[:2])
+  >>> model = models.lenet((2, 2, 1), 2, hidden=())
+  >>> params, stats = model.init(jax.random.key(0))
+  >>> masks = {"Dense_0": {"kernel": jnp.ones((4, 2), bool), "bias": None}}
+  >>> optimizer, scale = optim.create("sgd", 0.1), scaling.make("unit", images)
+  >>> trainer = make(model, optimizer, scale, batch_size=2)
+  >>> sample = Sample(train=jnp.arange(6), valid=jnp.array([6, 7]))
+  >>> progress = trainer.begin(Start(params, stats, 0, masks), sample)
+  >>> todo = plan([0, 5], [True, True], [False, True], length=2)
+  >>> key = jax.random.key(1)
+  >>> progress, history = trainer.advance(progress, todo, data, sample, key)
+  >>> int(progress.state.step), history.test.num_correct
+  (5, Array([-1,  1], dtype=int32))
   """
   step = make_step(model, optimizer, scale)
   evaluate = make_evaluate(model, scale, eval_batch_size)
@@ -254,11 +273,11 @@ def make_step(model, optimizer, scale):
 
   The gradient is of the mean cross-entropy over the batch; images are uint8
   `[B, H, W, C]`, labels int32 `[B]`. The key is the run's, the step is folded
-  in here.
+  in here. Arguments are as for `make`.
   """
 
   def step(state, images, labels, key):
-    key = jax.random.fold_in(key, state.step)
+    key = jax.random.fold_in(jax.random.fold_in(key, _NOISE), state.step)
 
     def loss_fn(params):
       logits, stats = model.apply(
@@ -282,8 +301,8 @@ def make_step(model, optimizer, scale):
 def make_evaluate(model, scale, batch_size: int):
   """Returns (params, stats, images, labels, indices [N]) -> Score.
 
-  The images at `indices` are evaluated `batch_size` at a time; none of them
-  gives a loss of NaN and no correct image.
+  The images at `indices`, int32, are evaluated `batch_size` at a time; none of
+  them gives a loss of NaN and no correct image. Arguments are as for `make`.
   """
 
   def evaluate(params, stats, images, labels, indices):
@@ -324,8 +343,26 @@ def plan(
   test: Sequence[bool],
   length: int,
 ) -> Plan:
-  """Pads the entries of a plan to `length`, so that all plans share shapes."""
+  """Pads the entries of a plan to `length`, so that all plans share shapes.
+
+  Args:
+    steps: as in `Plan`, `[num]`.
+    evaluate: likewise.
+    test: likewise.
+    length: E, at least num.
+
+  Returns:
+    A plan of NumPy arrays.
+
+  Raises:
+    ValueError: there are more entries than `length`.
+
+  >>> plan([10, 20], [True, True], [False, True], length=3).steps
+  array([10, 20,  0], dtype=int32)
+  """
   num = len(steps)
+  if num > length:
+    raise ValueError(f"{num} entries do not fit a plan of {length}")
   return Plan(
     np.pad(np.asarray(steps, np.int32), (0, length - num)),
     np.pad(np.asarray(evaluate, bool), (0, length - num)),

@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lth_jax import errors
+
 
 def make(name: str, images: np.ndarray) -> Callable[[jax.Array], jax.Array]:
   """Returns a function from uint8 `[B, H, W, C]` to float32 of that shape.
@@ -21,6 +23,10 @@ def make(name: str, images: np.ndarray) -> Callable[[jax.Array], jax.Array]:
     name: "unit" for [0, 1]; "standard" for mean 0 and standard deviation 1 of
       each channel over `images`; "l2" for a Euclidean norm of 1 an image.
     images: the training images `[N, H, W, C]`, looked at by "standard" only.
+
+  Raises:
+    InputError: "standard", and a channel is constant.
+    ValueError: unknown name.
   """
   match name:
     case "unit":
@@ -29,6 +35,11 @@ def make(name: str, images: np.ndarray) -> Callable[[jax.Array], jax.Array]:
       pixels = images.reshape(-1, images.shape[-1])
       mean = np.float32(pixels.mean(0) / 255)
       deviation = np.float32(pixels.std(0) / 255)
+      if not deviation.all():
+        raise errors.InputError(
+          f"--scaling=standard: channel {deviation.argmin()} is the same in "
+          "all training images; choose --scaling=unit."
+        )
       return lambda x: (_unit(x) - _like(mean, x)) / _like(deviation, x)
     case "l2":
       return _l2

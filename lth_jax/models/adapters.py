@@ -113,9 +113,9 @@ def from_nnx(make: Callable[[nnx.Rngs], nnx.Module]) -> Model:
     return params, stats
 
   def apply(params, stats, images, *, train, key):
-    # A new State: NNX refuses to reseed variables of an outer trace.
-    streams = jax.tree.map(lambda leaf: leaf, randomness)
-    module = nnx.merge(graph, params, streams, stats)
+    # New variables: NNX refuses to change those of an outer trace.
+    new = jax.tree.map(lambda leaf: leaf, (randomness, stats))
+    module = nnx.merge(graph, params, *new)
     if not train:
       module.eval()
       return module(images), stats

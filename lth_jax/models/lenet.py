@@ -46,7 +46,14 @@ def lenet(
     hidden: widths of the hidden layers.
 
   Returns:
-    The model, with leaves `Dense_i/kernel` and `Dense_i/bias`.
+    The model, with leaves `Dense_i/kernel` `[fan_in, fan_out]` and
+    `Dense_i/bias` `[fan_out]`.
+
+  >>> import jax
+  >>> model = lenet((28, 28, 1), 10)
+  >>> params, _ = jax.eval_shape(model.init, jax.random.key(0))
+  >>> sum(layer["kernel"].size for layer in params.values())
+  266200
   """
   module = LeNet(hidden=tuple(hidden), num_classes=num_classes)
   return adapters.from_linen(module, image_shape)

@@ -1,0 +1,213 @@
+"""Networks as pairs of pure functions."""
+
+import flax.linen as nn
+import jax
+import numpy as np
+import pytest
+import tiny
+from flax import nnx
+
+from lth_jax import lottery, models, optim, pruning, scores, training
+from lth_jax import masks as masks_lib
+from lth_jax.data import scaling
+
+MNIST = (28, 28, 1)
+
+
+@pytest.fixture(scope="module")
+def lenet_params():
+  params, stats = jax.jit(models.lenet(MNIST, 10).init)(tiny.key())
+  assert stats == {}
+  return jax.device_get(params)
+
+
+def test_lenet_has_the_papers_weights(lenet_params):
+  masks = masks_lib.full(lenet_params)
+  sizes = {name: masks[name]["kernel"].size for name in lenet_params}
+  assert sizes == {"Dense_0": 235_200, "Dense_1": 30_000, "Dense_2": 1_000}
+  assert int(masks_lib.num_kept(masks)) == 266_200  # biases are not counted
+  assert all(masks[name]["bias"] is None for name in lenet_params)
+  widths = [lenet_params[name]["bias"].shape for name in sizes]
+  assert widths == [(300,), (100,), (10,)]
+
+
+def test_lenet_starts_from_glorots_normal_distribution(lenet_params):
+  for layer in lenet_params.values():
+    kernel = layer["kernel"]
+    assert not layer["bias"].any()
+    deviation = np.sqrt(2 / sum(kernel.shape))
+    # A few standard errors of each estimate.
+    error = 5 * deviation / np.sqrt(kernel.size)
+    assert abs(kernel.mean()) < error
+    assert abs(kernel.std() - deviation) < error
+    # JAX cuts at two of the uncut deviations, of which 0.8796 is left.
+    cut = 2 * deviation / 0.87962566
+    assert 0.97 * cut < np.abs(kernel).max() <= 1.0001 * cut
+  kernels = np.concatenate([x["kernel"].ravel() for x in lenet_params.values()])
+  assert len(np.unique(kernels)) > 0.9 * kernels.size
+
+
+def test_lenet_is_dense_layers_with_relu_between():
+  model = models.lenet((2, 3, 2), 4, (5, 6))
+  params, _ = jax.jit(model.init)(tiny.key())
+  images = np.random.default_rng(0).normal(size=(7, 2, 3, 2))
+  logits, stats = jax.jit(model.apply, static_argnames="train")(
+    params, {}, np.float32(images), train=True, key=tiny.key()
+  )
+  x = images.reshape(7, 12)
+  for name in ("Dense_0", "Dense_1"):
+    x = np.maximum(x @ np.asarray(params[name]["kernel"]), 0)
+  x = x @ np.asarray(params["Dense_2"]["kernel"])
+  np.testing.assert_allclose(logits, x, rtol=1e-4, atol=1e-5)
+  assert stats == {}
+
+
+class LinenNet(nn.Module):
+  """BatchNorm and Dropout between dense layers."""
+
+  @nn.compact
+  def __call__(self, images, train):
+    """Returns logits."""
+    x = nn.Dense(tiny.HIDDEN)(images.reshape(len(images), -1))
+    x = nn.BatchNorm(use_running_average=not train)(x)
+    x = nn.Dropout(0.5, deterministic=not train)(nn.relu(x))
+    return nn.Dense(tiny.CLASSES)(x)
+
+
+class NnxNet(nnx.Module):
+  """The same."""
+
+  def __init__(self, rngs):
+    self.hidden = nnx.Linear(np.prod(tiny.IMAGE), tiny.HIDDEN, rngs=rngs)
+    self.norm = nnx.BatchNorm(tiny.HIDDEN, rngs=rngs)
+    self.dropout = nnx.Dropout(0.5, rngs=rngs)
+    self.output = nnx.Linear(tiny.HIDDEN, tiny.CLASSES, rngs=rngs)
+
+  def __call__(self, images):
+    """Returns logits."""
+    x = self.norm(self.hidden(images.reshape(len(images), -1)))
+    return self.output(self.dropout(nnx.relu(x)))
+
+
+def make(kind):
+  if kind == "nnx":
+    return models.from_nnx(NnxNet)
+  return models.from_linen(LinenNet(), tiny.IMAGE)
+
+
+@pytest.fixture(scope="module", params=["linen", "nnx"])
+def applied(request):
+  """A network's init, and its compiled apply on a batch."""
+  model = make(request.param)
+  init = jax.jit(model.init)
+  apply = jax.jit(model.apply, static_argnames="train")
+  images = np.float32(tiny.dataset().train.images[:20]) / 255
+  params, stats = jax.device_get(init(tiny.key()))
+
+  def call(*, train, seed=0, stats=stats):
+    key = tiny.key(seed)
+    return jax.device_get(apply(params, stats, images, train=train, key=key))
+
+  return init, stats, call
+
+
+def test_dropout_depends_on_the_key_and_is_off_in_evaluation(applied):
+  _, _, call = applied
+  first, again, other = (call(train=True, seed=s)[0] for s in (1, 1, 2))
+  np.testing.assert_array_equal(first, again)
+  assert (first != other).any()
+  one, two = (call(train=False, seed=s)[0] for s in (1, 2))
+  np.testing.assert_array_equal(one, two)
+
+
+def test_statistics_move_in_training_only(applied):
+  _, stats, call = applied
+  _, same = call(train=False)
+  tiny.assert_equal_bits(same, stats)
+  logits, moved = call(train=True)
+  changed = jax.tree.map(lambda a, b: bool((a != b).any()), stats, moved)
+  assert all(jax.tree.leaves(changed))
+  assert jax.tree.structure(stats) == jax.tree.structure(moved)
+  # Evaluation uses the statistics that it is given.
+  assert (call(train=False, stats=moved)[0] != call(train=False)[0]).any()
+  assert logits.shape == (20, tiny.CLASSES)
+
+
+def test_init_is_a_function_of_the_key(applied):
+  init, _, _ = applied
+  one, again, other = (jax.device_get(init(tiny.key(s))) for s in (4, 4, 5))
+  tiny.assert_equal_bits(one, again)
+  pairs = zip(jax.tree.leaves(one[0]), jax.tree.leaves(other[0]))
+  kernels = [(a, b) for a, b in pairs if a.ndim == 2]
+  assert len(kernels) == 2 and all((a != b).all() for a, b in kernels)
+
+
+class TwoDropouts(nnx.Module):
+  """Two layers that are given the same input."""
+
+  def __init__(self, rngs):
+    self.first = nnx.Dropout(0.5, rngs=rngs)
+    self.second = nnx.Dropout(0.5, rngs=rngs)
+
+  def __call__(self, images):
+    """Returns what each leaves."""
+    return self.first(images), self.second(images)
+
+
+def test_layers_of_an_nnx_module_do_not_share_their_noise():
+  model = models.from_nnx(TwoDropouts)
+  images = np.ones((8, 8), np.float32)
+  (first, second), _ = model.apply(
+    *model.init(tiny.key()), images, train=True, key=tiny.key()
+  )
+  assert (np.asarray(first) != np.asarray(second)).any()
+
+
+def test_a_whole_round_on_an_nnx_module():
+  """Train, prune, rewind, train again: the same functions as for Linen."""
+  model = models.from_nnx(NnxNet)
+  params, stats = jax.device_get(jax.jit(model.init)(tiny.key()))
+  masks = jax.device_get(masks_lib.full(params))
+  saved = training.Start(params, stats, np.int32(0), masks)
+  trainer = training.make(
+    model,
+    optim.create("adam", 0.01),
+    scaling.make("unit", None),
+    batch_size=tiny.BATCH,
+  )
+  plan = training.plan([0, 48], [True, True], [True, True], 2)
+  sample, data = tiny.sample(), tiny.data()
+
+  def train(arm, index, start):
+    progress = trainer.begin(start, sample)
+    progress, history = trainer.advance(
+      progress, plan, data, sample, tiny.key()
+    )
+    assert history.valid.loss[1] < history.valid.loss[0]
+    state = jax.device_get(progress.state)
+    return lottery.Trained(state.params, state.stats, not progress.finite)
+
+  fractions = pruning.fractions(masks, [("output", 0.25), ("hidden", 0.5)])
+
+  def prune(trained, masks):
+    new = pruning.prune(scores.magnitude(trained), masks, fractions)
+    return jax.device_get(new)
+
+  dense, ticket = jax.device_get(list(lottery.rounds(saved, train, prune, 1)))
+  kept = jax.tree.leaves(ticket.start.masks)
+  assert sorted(int(mask.sum()) for mask in kept) == [18, 256]
+  tiny.assert_equal_bits(ticket.start.stats, saved.stats)
+  tiny.assert_equal_bits(
+    ticket.start.params, masks_lib.apply(saved.params, ticket.start.masks)
+  )
+  for _, begin, trained in (dense, ticket):
+    moved = jax.tree.map(
+      lambda a, b: bool((a != b).any()),
+      (trained.params, trained.stats),
+      (begin.params, begin.stats),
+    )
+    assert all(jax.tree.leaves(moved)) and not trained.diverged
+  tiny.assert_equal_bits(
+    ticket.trained.params,
+    masks_lib.apply(ticket.trained.params, ticket.start.masks),
+  )

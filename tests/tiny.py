@@ -1,0 +1,137 @@
+"""A problem so small that compiling takes longer than training."""
+
+import contextlib
+import functools
+
+import jax
+import numpy as np
+
+from lth_jax import execution, models, optim, training
+from lth_jax import masks as masks_lib
+from lth_jax.data import Dataset, Split, order, scaling
+
+IMAGE, CLASSES, HIDDEN, BATCH = (8, 8, 1), 3, 8, 10
+# 16 batches an epoch, 3 images are left over; 37 and 50 are no multiples of
+# the 16 images that are evaluated at once.
+NUM = training.Metrics(train=163, valid=37, test=50)
+SPEED = execution.Speed(step=0.02, image=0.0)  # 75 steps a segment
+FAST = execution.Speed(step=0.0, image=0.0)
+
+
+@functools.cache
+def dataset(image=IMAGE):
+  """Noisy copies of one pattern a class: 200 to train on, 50 to test on."""
+  rng = np.random.default_rng(0)
+  patterns = rng.integers(0, 256, (CLASSES, *image))
+
+  def split(size):
+    labels = rng.integers(0, CLASSES, size, dtype=np.int32)
+    images = patterns[labels] // 2 + rng.integers(0, 128, (size, *image))
+    return Split(images.astype(np.uint8), labels)
+
+  return Dataset(
+    "tiny", split(NUM.train + NUM.valid), split(NUM.test), CLASSES, "made"
+  )
+
+
+def data():
+  """Its arrays."""
+  return training.Data(*dataset().train, *dataset().test)
+
+
+def key(seed=0):
+  return jax.random.key(seed, impl="threefry2x32")
+
+
+@functools.cache
+def sample(seed=0):
+  return jax.device_get(
+    training.Sample(
+      *order.split_indices(key(seed), NUM.train + NUM.valid, NUM.valid)
+    )
+  )
+
+
+@functools.cache
+def model():
+  lenet = models.lenet(IMAGE, CLASSES, (HIDDEN,))
+  return lenet._replace(init=jax.jit(lenet.init))
+
+
+@functools.cache
+def trainer():
+  """The compiled functions that most tests share."""
+  return training.make(
+    model(),
+    optim.create("adam", 0.01),
+    scaling.make("unit", dataset().train.images),
+    batch_size=BATCH,
+    eval_batch_size=16,
+  )
+
+
+@functools.cache
+def _initial(seed):
+  return jax.device_get(model().init(key(seed)))
+
+
+def start(seed=0, *, density=1.0, step=0):
+  """Weights of a seed, under random masks of about a density."""
+  params, stats = _initial(seed)
+  rng = np.random.default_rng(seed)
+  masks = jax.tree.map(
+    lambda leaf: rng.random(leaf.shape) < density if leaf.ndim > 1 else None,
+    params,
+  )
+  params = jax.device_get(masks_lib.apply(params, masks))
+  return training.Start(params, stats, np.int32(step), masks)
+
+
+def entries(start=0, stop=60, pause_every=7):
+  return execution.entries(start, stop, 10, 20, pause_every)
+
+
+def train(lane_start, todo, *, seed=0, device=0, speed=FAST, **options):
+  """`execution.train` of one lane with the shared trainer."""
+  device = jax.local_devices()[device]
+  worker = execution.Worker(device, jax.device_put(data(), device))
+  options = {"resume": None, "pause": lambda checkpoint: None} | options
+  return execution.train(
+    trainer(),
+    worker,
+    lane_start,
+    sample(),
+    key(seed),
+    todo,
+    speed=speed,
+    **options,
+  )
+
+
+@contextlib.contextmanager
+def compilations():
+  """A list of what XLA compiles meanwhile."""
+  events = []
+
+  def note(event, duration, **_):
+    if event == "/jax/core/compile/backend_compile_duration":
+      events.append(duration)
+
+  jax.monitoring.register_event_duration_secs_listener(note)
+  try:
+    yield events
+  finally:
+    jax.monitoring.unregister_event_duration_listener(note)
+
+
+def assert_equal_bits(one, other):
+  """Equal structure, dtypes, shapes and bytes of all leaves."""
+  one, other = jax.device_get((one, other))
+  assert jax.tree.structure(one) == jax.tree.structure(other)
+  for (path, a), b in zip(
+    jax.tree.leaves_with_path(one), jax.tree.leaves(other)
+  ):
+    a, b = np.asarray(a), np.asarray(b)
+    name = jax.tree_util.keystr(path)
+    assert (a.dtype, a.shape) == (b.dtype, b.shape), name
+    assert a.tobytes() == b.tobytes(), name
