@@ -10,8 +10,6 @@ import concurrent.futures
 import contextlib
 import os
 import queue
-import threading
-import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
@@ -197,6 +195,16 @@ evaluate=True, test=True)]
   ]
 
 
+def plan_of(piece: Sequence[Entry]) -> training.Plan:
+  """Returns the plan of a segment that visits some entries.
+
+  >>> plan_of([Entry(100, True, False)]).steps[0]
+  np.int32(100)
+  """
+  steps, evaluate, test = zip(*piece)
+  return training.plan(steps, evaluate, test, SEGMENT_ENTRIES)
+
+
 def train(
   trainer: training.Trainer,
   worker: Worker,
@@ -237,7 +245,7 @@ def train(
     num = _how_many(todo, checkpoint, speed, sample, worker.data)
     piece, todo = todo[:num], todo[num:]
     progress, history = trainer.advance(
-      checkpoint.progress, _plan(piece), worker.data, sample, key
+      checkpoint.progress, plan_of(piece), worker.data, sample, key
     )
     rows = checkpoint.rows + _rows(piece, history)
     checkpoint = Checkpoint(progress, rows)
@@ -245,83 +253,6 @@ def train(
   summary = trainer.summarize(checkpoint.progress, worker.data, sample)
   progress, summary = jax.device_get((checkpoint.progress, summary))
   return Checkpoint(progress, checkpoint.rows), summary
-
-
-def measure_speed(
-  trainer: training.Trainer,
-  pool: Pool,
-  start: Start,
-  sample: Sample,
-  key: jax.Array,
-) -> Speed:
-  """Compiles for every device and times it with all of them busy.
-
-  Nothing that is trained here is kept.
-
-  Args:
-    trainer: the compiled functions.
-    pool: the devices.
-    start: any start; shapes matter, values do not.
-    sample: as for `train`.
-    key: as for `train`.
-
-  Returns:
-    The mean over devices.
-  """
-  barrier = threading.Barrier(len(pool.workers))
-  speeds = [
-    submit(pool, lambda w: _measure(trainer, w, barrier, start, sample, key))
-    for _ in pool.workers
-  ]
-  speeds = [speed.result() for speed in speeds]
-  return Speed(*np.mean(speeds, axis=0).tolist())
-
-
-def estimate(
-  todo: Sequence[Entry], num_images: training.Metrics, speed: Speed
-) -> float:
-  """Predicts the seconds of one lane.
-
-  Args:
-    todo: its entries.
-    num_images: training, validation and test images, a `Metrics` of ints.
-    speed: measured.
-
-  >>> todo = [Entry(0, True, False), Entry(100, True, True)]
-  >>> num_images = training.Metrics(train=60, valid=10, test=20)
-  >>> estimate(todo, num_images, Speed(step=0.5, image=0.01))
-  52.2
-  """
-  num_steps = todo[-1].step - todo[0].step
-  images = 2 * sum(num_images)  # the summary
-  for entry in todo:
-    images += num_images.valid * entry.evaluate + num_images.test * entry.test
-  return num_steps * speed.step + images * speed.image
-
-
-def _measure(trainer, worker, barrier, start, sample, key):
-  start, sample, key = jax.device_put((start, sample, key), worker.device)
-  progress = trainer.begin(start, sample)
-
-  def seconds(num_steps, test):
-    nonlocal progress
-    step = int(progress.state.step)
-    plan = _plan([Entry(step + num_steps, False, test)])
-    begin = time.perf_counter()
-    progress, _ = jax.block_until_ready(
-      trainer.advance(progress, plan, worker.data, sample, key)
-    )
-    return time.perf_counter() - begin
-
-  seconds(1, True)  # compiles, as the next line does
-  jax.block_until_ready(trainer.summarize(progress, worker.data, sample))
-  barrier.wait()
-  rough = seconds(20, False) / 20
-  num_steps = max(20, int(0.5 / rough))
-  per_step = seconds(num_steps, False) / num_steps
-  per_test = min(seconds(0, True) for _ in range(2))
-  per_image = per_test / len(worker.data.test_labels)
-  return Speed(per_step, per_image)
 
 
 def _how_many(todo, checkpoint, speed, sample, data) -> int:
@@ -337,11 +268,6 @@ def _how_many(todo, checkpoint, speed, sample, data) -> int:
       return max(index, 1)
     step = entry.step
   return min(len(todo), SEGMENT_ENTRIES)
-
-
-def _plan(piece: Sequence[Entry]) -> training.Plan:
-  steps, evaluate, test = zip(*piece)
-  return training.plan(steps, evaluate, test, SEGMENT_ENTRIES)
 
 
 def _rows(piece, history) -> tuple[Row, ...]:

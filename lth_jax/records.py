@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from lth_jax import execution, storage, training
+from lth_jax import evaluation, execution, storage, training
 from lth_jax import masks as masks_lib
 
 PyTree = Any
@@ -18,7 +18,7 @@ def of_lane(
   start: training.Start,
   checkpoint: execution.Checkpoint,
   summary: training.Summary,
-  num_images: training.Metrics,
+  num_images: evaluation.NumImages,
   eval_every: int,
 ) -> dict[str, Any]:
   """Returns the record of a finished lane, ready for JSON.
@@ -28,8 +28,7 @@ def of_lane(
     start: where it began.
     checkpoint: its end, on the host.
     summary: metrics at the end and at the early-stopping step.
-    num_images: number of training, validation and test images, as a
-      `Metrics` of ints.
+    num_images: how many images each split has.
     eval_every: steps between evaluations.
 
   Returns:
@@ -113,9 +112,9 @@ def _tests(rows: Sequence[execution.Row], num_test: int):
   }
 
 
-def _metrics(metrics: training.Metrics, num_images, step: int):
+def _metrics(metrics: evaluation.Metrics, num_images, step: int):
   values: dict[str, Any] = {"step": step}
-  for split in training.Metrics._fields:
+  for split in evaluation.Metrics._fields:
     score, num = getattr(metrics, split), getattr(num_images, split)
     finite = bool(np.isfinite(score.loss))
     values[f"{split}_loss"] = float(score.loss) if finite else None

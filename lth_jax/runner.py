@@ -27,6 +27,7 @@ from lth_jax import (
   training,
   workdir,
 )
+from lth_jax import speed as speed_lib
 from lth_jax.configs import Config
 from lth_jax.stages import Session
 from lth_jax.storage import Lane
@@ -111,7 +112,7 @@ def _train_all(parts, folder, todo, devices, dataset, stop) -> None:
   try:
     speed = _measure_speed(parts, pool, todo[0].replicate)
     entries = study.entries(config, speed)
-    seconds = execution.estimate(entries, parts.num_images, speed)
+    seconds = speed_lib.estimate(entries, parts.num_images, speed)
     seconds *= len(todo) / len(devices)
     progress.say(
       f"{len(todo)} training runs of {config.training.steps:,} steps on "
@@ -219,7 +220,7 @@ def _control_start(session, lane: Lane, saved: Start, ticket: Start) -> Start:
 
 
 def _measure_speed(parts, pool, replicate: int) -> execution.Speed:
-  return execution.measure_speed(
+  return speed_lib.measure(
     parts.trainer,
     pool,
     study.initial_start(parts, replicate),

@@ -9,6 +9,7 @@ import numpy as np
 from lth_jax import (
   configs,
   errors,
+  evaluation,
   execution,
   keys,
   models,
@@ -35,7 +36,7 @@ class Study(NamedTuple):
     trainer: its compiled functions.
     masks: full masks, NumPy.
     fractions: rates a round, a tree like the masks.
-    num_images: training, validation and test images, a `Metrics` of ints.
+    num_images: training, validation and test images, a `NumImages`.
   """
 
   config: Config
@@ -44,7 +45,7 @@ class Study(NamedTuple):
   trainer: training.Trainer
   masks: PyTree
   fractions: PyTree
-  num_images: training.Metrics
+  num_images: evaluation.NumImages
 
 
 def make(config: Config, dataset: Dataset) -> Study:
@@ -91,7 +92,7 @@ def make(config: Config, dataset: Dataset) -> Study:
     trainer=trainer,
     masks=masks,
     fractions=_fractions(config, masks),
-    num_images=training.Metrics(
+    num_images=evaluation.NumImages(
       num_train, config.data.num_valid, len(dataset.test.labels)
     ),
   )

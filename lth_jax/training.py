@@ -16,10 +16,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from lth_jax import models
+from lth_jax import evaluation, models
 from lth_jax.data import order
+from lth_jax.evaluation import Metrics, Score
 
 PyTree = Any
+Array = jax.Array | np.ndarray
 # Folded into the run's key before a step is; no epoch, also folded in, is it.
 _NOISE = 2**32 - 1
 
@@ -37,7 +39,7 @@ class Start(NamedTuple):
 
   params: PyTree
   stats: PyTree
-  step: jax.Array
+  step: Array
   masks: PyTree
 
 
@@ -46,7 +48,7 @@ class Start(NamedTuple):
 class TrainState:
   """What one step of training maps to the next; see `Start`."""
 
-  step: jax.Array
+  step: Array
   params: PyTree
   stats: PyTree
   opt_state: PyTree
@@ -59,17 +61,17 @@ class Data(NamedTuple):
   Labels are int32 `[N]`.
   """
 
-  images: jax.Array
-  labels: jax.Array
-  test_images: jax.Array
-  test_labels: jax.Array
+  images: Array
+  labels: Array
+  test_images: Array
+  test_labels: Array
 
 
 class Sample(NamedTuple):
   """One lane's indices into the training images: `[T]` and `[V]` int32."""
 
-  train: jax.Array
-  valid: jax.Array
+  train: Array
+  valid: Array
 
 
 class Plan(NamedTuple):
@@ -83,17 +85,10 @@ class Plan(NamedTuple):
     num: [] int32, how many of the E entries count.
   """
 
-  steps: jax.Array
-  evaluate: jax.Array
-  test: jax.Array
-  num: jax.Array
-
-
-class Score(NamedTuple):
-  """Mean loss, float32, and number of images classified rightly, int32."""
-
-  loss: jax.Array
-  num_correct: jax.Array
+  steps: Array
+  evaluate: Array
+  test: Array
+  num: Array
 
 
 class History(NamedTuple):
@@ -105,7 +100,7 @@ class History(NamedTuple):
     test: likewise.
   """
 
-  train_loss: jax.Array
+  train_loss: Array
   valid: Score
   test: Score
 
@@ -113,8 +108,8 @@ class History(NamedTuple):
 class Best(NamedTuple):
   """The first minimum of validation loss so far, for early stopping."""
 
-  loss: jax.Array
-  step: jax.Array
+  loss: Array
+  step: Array
   params: PyTree
   stats: PyTree
 
@@ -134,19 +129,11 @@ class Progress(NamedTuple):
 
   state: TrainState
   best: Best
-  batches: jax.Array
-  epoch: jax.Array
-  loss_sum: jax.Array
-  loss_steps: jax.Array
-  finite: jax.Array
-
-
-class Metrics(NamedTuple):
-  """The three splits at one set of weights."""
-
-  train: Score
-  valid: Score
-  test: Score
+  batches: Array
+  epoch: Array
+  loss_sum: Array
+  loss_steps: Array
+  finite: Array
 
 
 class Summary(NamedTuple):
@@ -208,7 +195,7 @@ def make(
   (5, Array([-1,  1], dtype=int32))
   """
   step = make_step(model, optimizer, scale)
-  evaluate = make_evaluate(model, scale, eval_batch_size)
+  evaluate = evaluation.make(model, scale, eval_batch_size)
 
   def begin(start: Start, sample: Sample) -> Progress:
     state = TrainState(
@@ -252,10 +239,11 @@ def make(
 
   def summarize(progress, data, sample):
     def metrics(weights):
+      params, stats = weights
       return Metrics(
-        evaluate(*weights, data.images, data.labels, sample.train),
-        evaluate(*weights, data.images, data.labels, sample.valid),
-        _test(evaluate, *weights, data),
+        evaluate(params, stats, data.images, data.labels, sample.train),
+        evaluate(params, stats, data.images, data.labels, sample.valid),
+        _test(evaluate, params, stats, data),
       )
 
     best, state = progress.best, progress.state
@@ -283,7 +271,7 @@ def make_step(model, optimizer, scale):
       logits, stats = model.apply(
         params, state.stats, scale(images), train=True, key=key
       )
-      return _cross_entropy(logits, labels).mean(), stats
+      return evaluation.cross_entropy(logits, labels).mean(), stats
 
     (loss, stats), grads = jax.value_and_grad(loss_fn, has_aux=True)(
       state.params
@@ -296,45 +284,6 @@ def make_step(model, optimizer, scale):
     return state, loss
 
   return step
-
-
-def make_evaluate(model, scale, batch_size: int):
-  """Returns (params, stats, images, labels, indices [N]) -> Score.
-
-  The images at `indices`, int32, are evaluated `batch_size` at a time; none of
-  them gives a loss of NaN and no correct image. Arguments are as for `make`.
-  """
-
-  def evaluate(params, stats, images, labels, indices):
-    num = len(indices)
-    if num == 0:
-      return Score(jnp.float32(jnp.nan), jnp.int32(0))
-    size = min(batch_size, num)
-    rows = -(-num // size)
-    indices = jnp.pad(indices, (0, rows * size - num)).reshape(rows, size)
-    counts = (jnp.arange(rows * size) < num).reshape(rows, size)
-
-    def add(total, row):
-      chosen, counts = row
-      logits, _ = model.apply(
-        params,
-        stats,
-        scale(images[chosen]),
-        train=False,
-        key=jax.random.key(0),  # consumed by nobody: train is off
-      )
-      losses = _cross_entropy(logits, labels[chosen])
-      right = logits.argmax(-1) == labels[chosen]
-      return Score(
-        total.loss + jnp.where(counts, losses, 0).sum(),
-        total.num_correct + (right & counts).sum(dtype=jnp.int32),
-      ), None
-
-    total = Score(jnp.float32(0), jnp.int32(0))
-    total, _ = jax.lax.scan(add, total, (indices, counts))
-    return Score(total.loss / num, total.num_correct)
-
-  return evaluate
 
 
 def plan(
@@ -405,7 +354,7 @@ def _train_towards(step, progress, target, data, sample, key):
 def _measure(evaluate, progress, plan, index, data, sample):
   """Evaluates as the plan asks; returns the progress and a row of history."""
   state, best = progress.state, progress.best
-  nothing = _no_score()
+  nothing = evaluation.no_score()
   asked = plan.evaluate[index]
   valid = jax.lax.cond(
     asked,
@@ -443,14 +392,8 @@ def _test(evaluate, params, stats, data):
   return evaluate(params, stats, data.test_images, data.test_labels, indices)
 
 
-def _cross_entropy(logits, labels):
-  return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
-
-
-def _no_score() -> Score:
-  return Score(jnp.float32(jnp.nan), jnp.int32(-1))
-
-
 def _no_history(length: int) -> History:
-  row = History(jnp.float32(jnp.nan), _no_score(), _no_score())
+  row = History(
+    jnp.float32(jnp.nan), evaluation.no_score(), evaluation.no_score()
+  )
   return jax.tree.map(lambda x: jnp.full(length, x), row)

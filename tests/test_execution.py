@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import tiny
 
-from lth_jax import errors, execution, training
+from lth_jax import errors, evaluation, execution
+from lth_jax import speed as speed_lib
 from lth_jax.execution import Entry
 
 SLOW = execution.Speed(step=0.1, image=0.001)
@@ -140,11 +141,11 @@ def test_estimate_is_steps_and_images():
     Entry(25, False, False),
     Entry(40, True, True),
   ]
-  num_images = training.Metrics(train=100, valid=10, test=7)
+  num_images = evaluation.NumImages(train=100, valid=10, test=7)
   speed = execution.Speed(step=2.0, image=0.5)
   # 30 steps; 3 evaluations, 2 tests, and the summary of two sets of weights.
   images = 3 * 10 + 2 * 7 + 2 * 117
-  assert execution.estimate(todo, num_images, speed) == 60 + images / 2
+  assert speed_lib.estimate(todo, num_images, speed) == 60 + images / 2
 
 
 def test_there_are_four_devices_here():
@@ -228,7 +229,7 @@ def test_a_lane_that_fails_gives_its_device_back(pool):
 
 def test_speed_is_measured_on_busy_devices():
   pool = execution.make_pool(jax.local_devices()[:2], tiny.data())
-  speed = execution.measure_speed(
+  speed = speed_lib.measure(
     tiny.trainer(), pool, tiny.start(), tiny.sample(), tiny.key()
   )
   pool.threads.shutdown()

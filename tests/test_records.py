@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import synthetic_runs
 
-from lth_jax import execution, records, training
+from lth_jax import evaluation, execution, records, training
 from lth_jax.report import records as report_records
 from lth_jax.storage import Lane
 
-NUM = training.Metrics(train=160, valid=40, test=50)
+NUM = evaluation.NumImages(train=160, valid=40, test=50)
 TICKET = Lane(1, 2, "ticket")
 STEPS = (0, 5, 10, 20)
 NAN = float("nan")
@@ -60,8 +60,8 @@ def checkpoint(*, valid=(3.0, None, 1.0, 2.0), finite=True, best=10):
 
 def summary(loss=0.5):
   def metrics(correct):
-    scores = [training.Score(np.float32(loss), np.int32(c)) for c in correct]
-    return training.Metrics(*scores)
+    scores = [evaluation.Score(np.float32(loss), np.int32(c)) for c in correct]
+    return evaluation.Metrics(*scores)
 
   return training.Summary(
     end=metrics((144, 36, 40)), early_stop=metrics((80, 20, 25))

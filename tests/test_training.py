@@ -7,7 +7,7 @@ import optax
 import pytest
 import tiny
 
-from lth_jax import errors, execution, models, optim, training
+from lth_jax import errors, evaluation, execution, models, optim, training
 from lth_jax.data import order, scaling
 
 NUM_STEPS = 80  # five epochs of `tiny`
@@ -172,7 +172,7 @@ def test_a_masked_run_is_that_of_a_thinner_network():
 @pytest.mark.parametrize("num", [0, 16, 37])
 def test_evaluation_is_that_of_numpy(num):
   params = tiny.start(density=0.5).params
-  evaluate = training.make_evaluate(
+  evaluate = evaluation.make(
     tiny.model(), scaling.make("unit", None), batch_size=16
   )
   chosen = tiny.sample().valid[:num]

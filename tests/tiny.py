@@ -6,14 +6,14 @@ import functools
 import jax
 import numpy as np
 
-from lth_jax import execution, models, optim, training
+from lth_jax import evaluation, execution, models, optim, training
 from lth_jax import masks as masks_lib
 from lth_jax.data import Dataset, Split, order, scaling
 
 IMAGE, CLASSES, HIDDEN, BATCH = (8, 8, 1), 3, 8, 10
 # 16 batches an epoch, 3 images are left over; 37 and 50 are no multiples of
 # the 16 images that are evaluated at once.
-NUM = training.Metrics(train=163, valid=37, test=50)
+NUM = evaluation.NumImages(train=163, valid=37, test=50)
 SPEED = execution.Speed(step=0.02, image=0.0)  # 75 steps a segment
 FAST = execution.Speed(step=0.0, image=0.0)
 

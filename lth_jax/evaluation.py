@@ -1,0 +1,87 @@
+"""Loss and accuracy of a set of weights on a set of images."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+
+class Score(NamedTuple):
+  """Mean loss, float32, and number of images classified rightly, int32."""
+
+  loss: jax.Array
+  num_correct: jax.Array
+
+
+class Metrics(NamedTuple):
+  """The three splits at one set of weights."""
+
+  train: Score
+  valid: Score
+  test: Score
+
+
+class NumImages(NamedTuple):
+  """How many images each split has."""
+
+  train: int
+  valid: int
+  test: int
+
+
+def make(model, scale, batch_size: int):
+  """Returns (params, stats, images, labels, indices [N]) -> Score.
+
+  The images at `indices`, int32, are evaluated `batch_size` at a time; none of
+  them gives a loss of NaN and no correct image. Arguments are as for `make`.
+  """
+
+  def evaluate(params, stats, images, labels, indices):
+    num = len(indices)
+    if num == 0:
+      return Score(jnp.float32(jnp.nan), jnp.int32(0))
+    size = min(batch_size, num)
+    rows = -(-num // size)
+    indices = jnp.pad(indices, (0, rows * size - num)).reshape(rows, size)
+    counts = (jnp.arange(rows * size) < num).reshape(rows, size)
+
+    def add(total, row):
+      chosen, counts = row
+      logits, _ = model.apply(
+        params,
+        stats,
+        scale(images[chosen]),
+        train=False,
+        key=jax.random.key(0),  # consumed by nobody: train is off
+      )
+      losses = cross_entropy(logits, labels[chosen])
+      right = logits.argmax(-1) == labels[chosen]
+      return Score(
+        total.loss + jnp.where(counts, losses, 0).sum(),
+        total.num_correct + (right & counts).sum(dtype=jnp.int32),
+      ), None
+
+    total = Score(jnp.float32(0), jnp.int32(0))
+    total, _ = jax.lax.scan(add, total, (indices, counts))
+    return Score(total.loss / num, total.num_correct)
+
+  return evaluate
+
+
+def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
+  """Returns the loss of each image, `[B]`.
+
+  Args:
+    logits: `[B, num_classes]`.
+    labels: `[B]` int32.
+
+  >>> cross_entropy(jnp.zeros((1, 2)), jnp.array([0]))
+  Array([0.6931472], dtype=float32)
+  """
+  return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+
+
+def no_score() -> Score:
+  """Returns the score of what was not measured: NaN and -1."""
+  return Score(jnp.float32(jnp.nan), jnp.int32(-1))

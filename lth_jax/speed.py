@@ -1,0 +1,93 @@
+"""How fast lanes train here, measured; and how long a lane will take."""
+
+import threading
+import time
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+
+from lth_jax import evaluation, execution, training
+from lth_jax.execution import Speed
+from lth_jax.training import Sample, Start
+
+
+def measure(
+  trainer: training.Trainer,
+  pool: execution.Pool,
+  start: Start,
+  sample: Sample,
+  key: jax.Array,
+) -> Speed:
+  """Compiles for every device and times it with all of them busy.
+
+  Nothing that is trained here is kept.
+
+  Args:
+    trainer: the compiled functions.
+    pool: the devices.
+    start: any start; shapes matter, values do not.
+    sample: as for `train`.
+    key: as for `train`.
+
+  Returns:
+    The mean over devices.
+  """
+  barrier = threading.Barrier(len(pool.workers))
+  speeds = [
+    execution.submit(
+      pool, lambda w: _measure(trainer, w, barrier, start, sample, key)
+    )
+    for _ in pool.workers
+  ]
+  speeds = [speed.result() for speed in speeds]
+  return Speed(*np.mean(speeds, axis=0).tolist())
+
+
+def estimate(
+  todo: Sequence[execution.Entry],
+  num_images: evaluation.NumImages,
+  speed: Speed,
+) -> float:
+  """Predicts the seconds of one lane.
+
+  Args:
+    todo: its entries.
+    num_images: how many there are.
+    speed: measured.
+
+  >>> todo = [execution.Entry(0, True, False), execution.Entry(100, True, True)]
+  >>> num_images = evaluation.NumImages(train=60, valid=10, test=20)
+  >>> estimate(todo, num_images, Speed(step=0.5, image=0.01))
+  52.2
+  """
+  num_steps = todo[-1].step - todo[0].step
+  images = 2 * sum(num_images)  # the summary
+  for entry in todo:
+    images += num_images.valid * entry.evaluate + num_images.test * entry.test
+  return num_steps * speed.step + images * speed.image
+
+
+def _measure(trainer, worker, barrier, start, sample, key):
+  start, sample, key = jax.device_put((start, sample, key), worker.device)
+  progress = trainer.begin(start, sample)
+
+  def seconds(num_steps, test):
+    nonlocal progress
+    step = int(progress.state.step)
+    plan = execution.plan_of([execution.Entry(step + num_steps, False, test)])
+    begin = time.perf_counter()
+    progress, _ = jax.block_until_ready(
+      trainer.advance(progress, plan, worker.data, sample, key)
+    )
+    return time.perf_counter() - begin
+
+  seconds(1, True)  # compiles, as the next line does
+  jax.block_until_ready(trainer.summarize(progress, worker.data, sample))
+  barrier.wait()
+  rough = seconds(20, False) / 20
+  num_steps = max(20, int(0.5 / rough))
+  per_step = seconds(num_steps, False) / num_steps
+  per_test = min(seconds(0, True) for _ in range(2))
+  per_image = per_test / len(worker.data.test_labels)
+  return Speed(per_step, per_image)
