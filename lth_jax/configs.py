@@ -179,7 +179,7 @@ def fields(config: Config) -> dict[str, tuple[str, dataclasses.Field, Any]]:
     field.name: (section.name, field, types[field.name])
     for section in dataclasses.fields(config)
     for types in [get_type_hints(section.type)]
-    for field in dataclasses.fields(section.type)
+    for field in dataclasses.fields(getattr(config, section.name))
   }
 
 

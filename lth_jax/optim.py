@@ -50,6 +50,7 @@ def masked(
     updates, state = inner.update(grads, state, params, **extra)
     return _trees.map_masked(_freeze, updates, masks, what="updates"), state
 
+  # pyrefly: ignore[bad-argument-type]: optax types no required extra argument
   return optax.GradientTransformationExtraArgs(inner.init, update)
 
 

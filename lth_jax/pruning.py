@@ -8,7 +8,7 @@ import math
 import numbers
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, overload
 
 import jax
 import jax.numpy as jnp
@@ -189,7 +189,11 @@ def density_schedule(
   return tuple(densities)
 
 
-def num_removed(kept: int | jax.Array, rate: float) -> int | jax.Array:
+@overload
+def num_removed(kept: int, rate: float) -> int: ...
+@overload
+def num_removed(kept: jax.Array, rate: float) -> jax.Array: ...
+def num_removed(kept, rate):
   """`round(rate * kept)`: a float64 product, then half to even.
 
   Args:

@@ -42,7 +42,7 @@ def of_lane(
   density_by_name = {k: float(v) for k, v in density_by_name.items()}
   counted = sum(mask.size for mask in jax.tree.leaves(start.masks))
   kept = int(masks_lib.num_kept(start.masks))
-  record = {
+  record: dict[str, Any] = {
     "format": FORMAT,
     "replicate": lane.replicate,
     "round": lane.round,

@@ -74,36 +74,39 @@ def run(
     workdir.settle(
       folder, config, experiment, data.digests(dataset), progress.say
     )
-    todo = missing(parts, folder)
+    stores = stages.Stores(folder, parts.run_id, progress.say)
+    todo = missing(parts, stores)
     if todo:
-      _train_all(parts, folder, todo, devices, dataset, stop)
+      _train_all(parts, stores, todo, devices, dataset, stop)
     else:
       progress.say(f"{folder} is complete, nothing to train.")
 
 
-def missing(parts: study.Study, folder: epath.Path) -> list[Lane]:
-  """Lists the lanes of a run that are not stored.
+def missing(parts: study.Study, stores: stages.Stores) -> list[Lane]:
+  """Lists the lanes of a run that are not stored, or not as they were written.
 
-  Where masks would come from a lane that diverged, the replicate's series has
-  ended, and with it this list.
+  Checks every file of the run. What is damaged is said and discarded, and a
+  starting point among it is made again at once. Where masks would come from a
+  lane that diverged, the replicate's series has ended, and with it this list.
   """
   config = parts.config
   found = []
   for replicate in study.replicates(config):
+    if stages.read_record(stores, stages.rewind_name(replicate)) is None:
+      stages.saved_start(stores, parts, replicate)
     for index in range(config.study.rounds + 1):
       lanes = study.lanes(config, replicate, index)
-      absent = [x for x in lanes if not storage.exists(folder / x.name)]
-      found += absent
+      stored = {x: stages.read_record(stores, x.name) for x in lanes}
+      found += [lane for lane, record in stored.items() if record is None]
       if any(
-        study.supplies_masks(config, lane) and stages.diverged(folder, lane)
-        for lane in lanes
-        if lane not in absent
+        record and record["diverged"] and study.supplies_masks(config, lane)
+        for lane, record in stored.items()
       ):
         break
   return found
 
 
-def _train_all(parts, folder, todo, devices, dataset, stop) -> None:
+def _train_all(parts, stores, todo, devices, dataset, stop) -> None:
   """Trains every lane that is not stored yet."""
   config = parts.config
   pool = execution.make_pool(
@@ -123,7 +126,16 @@ def _train_all(parts, folder, todo, devices, dataset, stop) -> None:
     begin = time.monotonic()
     num_steps = len(todo) * config.training.steps
     with progress.show(config.execution.progress, num_steps) as display:
-      session = Session(folder, parts, pool, speed, entries, display, stop, [])
+      session = Session(
+        stores._replace(say=display.say),
+        parts,
+        pool,
+        speed,
+        entries,
+        display,
+        stop,
+        [],
+      )
       _train_series(session)
     progress.say(
       f"Trained in {progress.duration(time.monotonic() - begin)} (estimated "
@@ -141,7 +153,7 @@ def _train_series(session: Session) -> None:
     for finished in concurrent.futures.as_completed(series):
       if finished.exception():
         session.stop.set()
-  failures = [s.exception() for s in series if s.exception()]
+  failures = [error for s in series if (error := s.exception())]
   # What went wrong matters more than that others were stopped for it.
   failures = session.failures + failures
   failures.sort(key=lambda failure: isinstance(failure, StoppedError))
@@ -153,7 +165,7 @@ def _train_replicate(session: Session, replicate: int) -> None:
   """Trains one replicate's tickets round by round, with their controls."""
   parts = session.study
   sample = jax.device_get(study.split(parts, replicate))
-  saved = stages.saved_start(session, replicate)
+  saved = stages.saved_start(session.stores, parts, replicate)
   waiting = []
 
   def train(arm: str, index: int, start: Start) -> lottery.Trained:
@@ -190,7 +202,7 @@ def _ticket(
   session: Session, lane: Lane, start: Start, sample: Sample
 ) -> Callable[[], lottery.Trained]:
   """Returns a function that waits for the result of a ticket or a search."""
-  stored = stages.read_trained(session, lane.name, start)
+  stored = stages.read_trained(session.stores, lane.name, start)
   if stored is not None:
     return lambda: stored
   return stages.submit(session, lane, lambda: start, sample)
@@ -200,7 +212,7 @@ def _control(
   session: Session, lane: Lane, saved: Start, ticket: Start, sample: Sample
 ) -> Callable[[], Any]:
   """Returns a function that waits until a control is stored."""
-  if stages.is_intact(session, lane.name):
+  if stages.read_record(session.stores, lane.name) is not None:
     return lambda: None
   return stages.submit(
     session, lane, lambda: _control_start(session, lane, saved, ticket), sample
@@ -210,6 +222,7 @@ def _control(
 def _control_start(session, lane: Lane, saved: Start, ticket: Start) -> Start:
   seed = session.study.config.randomness.seed
   if lane.arm == "reinit":
+    assert lane.draw is not None  # of several reinits, numbered from 0
     key = keys.reinit(seed, lane.replicate, lane.round, lane.draw)
     start = controls.reinit(key, session.study.model.init, ticket)
   else:

@@ -31,11 +31,25 @@ class StoppedError(Exception):
   """The run was asked to stop; what was done is stored."""
 
 
+class Stores(NamedTuple):
+  """Where the results of a run lie.
+
+  Attributes:
+    folder: the workdir.
+    run_id: what every store below it must belong to.
+    say: told what is damaged.
+  """
+
+  folder: epath.Path
+  run_id: str
+  say: Callable[[str], None]
+
+
 class Session(NamedTuple):
   """One process at work on a run.
 
   Attributes:
-    folder: the workdir.
+    stores: where results lie.
     study: the parts of the run.
     pool: the devices.
     speed: measured when the session began.
@@ -45,7 +59,7 @@ class Session(NamedTuple):
     failures: what went wrong in lanes, the first first.
   """
 
-  folder: epath.Path
+  stores: Stores
   study: study.Study
   pool: execution.Pool
   speed: execution.Speed
@@ -88,12 +102,12 @@ def submit(
 
 
 def read_trained(
-  session: Session, name: str, start: Start
+  stores: Stores, name: str, start: Start
 ) -> lottery.Trained | None:
   """Returns a lane's stored weights; None if there are none.
 
   Args:
-    session: this process.
+    stores: where results lie.
     name: the store, below the workdir.
     start: what the lane began from; a store with other masks is damaged.
   """
@@ -110,27 +124,19 @@ def read_trained(
       arrays["params"], arrays["stats"], record["diverged"]
     )
 
-  return _read(session, name, read)
+  return _read(stores, name, read)
 
 
-def is_intact(session: Session, name: str) -> bool:
-  """Says whether a store is there and as it was written."""
-  return _read(session, name, storage.load_record) is not None
+def read_record(stores: Stores, name: str) -> dict[str, Any] | None:
+  """Returns the record of a store that is as it was written, else None."""
+  return _read(stores, name, storage.load_record)
 
 
-def diverged(folder: epath.Path, lane: Lane) -> bool:
-  """Says whether a stored lane diverged; a damaged one did not, as yet."""
-  try:
-    return storage.peek_record(folder / lane.name)["diverged"]
-  except storage.DamagedError:
-    return False
-
-
-def saved_start(session: Session, replicate: int) -> Start:
+def saved_start(stores: Stores, parts: study.Study, replicate: int) -> Start:
   """Returns theta_0 from the run's folder, where it is put the first time."""
-  name = f"replicate_{replicate}/rewind"
-  start = study.initial_start(session.study, replicate)
-  stored = read_trained(session, name, start)
+  name = rewind_name(replicate)
+  start = study.initial_start(parts, replicate)
+  stored = read_trained(stores, name, start)
   if stored is not None:
     return start._replace(params=stored.params, stats=stored.stats)
   record = {
@@ -142,8 +148,13 @@ def saved_start(session: Session, replicate: int) -> Start:
     },
   }
   arrays = _arrays(start.params, start.stats, start.masks)
-  _save(session, name, arrays, record, {})
+  _save(stores, name, arrays, record, {})
   return start
+
+
+def rewind_name(replicate: int) -> str:
+  """Returns the name of the store of theta_0."""
+  return f"replicate_{replicate}/rewind"
 
 
 def _train_lane(
@@ -186,9 +197,9 @@ def _train_lane(
     "device": str(worker.device),
   }
   arrays = _arrays(state.params, state.stats, state.masks)
-  _save(session, lane.name, arrays, record, timing)
+  _save(session.stores, lane.name, arrays, record, timing)
   for old in range(2):
-    storage.discard(session.folder / _partial(lane, old))
+    storage.discard(session.stores.folder / _partial(lane, old))
   session.display.finish(f"{label}: {_outcome(record)}")
   return lottery.Trained(state.params, state.stats, record["diverged"])
 
@@ -216,7 +227,7 @@ def _make_pause(session, lane, label, step, slot):
 def _save_partial(session, lane, slot, checkpoint) -> None:
   rows = [list(row) for row in checkpoint.rows]
   _save(
-    session,
+    session.stores,
     _partial(lane, slot),
     jax.device_get(checkpoint.progress),
     {"rows": rows},
@@ -235,7 +246,7 @@ def _load_partial(
   newest, newest_slot = None, 1
   for slot in range(2):
     found = _read(
-      session,
+      session.stores,
       _partial(lane, slot),
       lambda folder, owner: storage.load(folder, owner, like),
     )
@@ -247,25 +258,26 @@ def _load_partial(
   return newest, newest_slot
 
 
-def _read(session: Session, name: str, read: Callable[..., Any]) -> Any:
+def _read(stores: Stores, name: str, read: Callable[..., Any]) -> Any:
   """Reads a store; None if it is not there, or damaged, which is said."""
-  folder = session.folder / name
+  folder = stores.folder / name
   if not storage.exists(folder):
     return None
   try:
-    return read(folder, _owner(session, name))
+    return read(folder, _owner(stores, name))
   except storage.DamagedError as error:
-    session.display.say(f"warning: {error} It is discarded and made again.")
+    stores.say(f"warning: {error} It is discarded and made again.")
+    storage.discard(folder)
     return None
 
 
-def _save(session, name, arrays, record, timing) -> None:
-  owner = _owner(session, name)
-  storage.save(session.folder / name, owner, arrays, record, timing)
+def _save(stores: Stores, name, arrays, record, timing) -> None:
+  owner = _owner(stores, name)
+  storage.save(stores.folder / name, owner, arrays, record, timing)
 
 
-def _owner(session: Session, name: str) -> str:
-  return f"run {session.study.run_id}, {name}"
+def _owner(stores: Stores, name: str) -> str:
+  return f"run {stores.run_id}, {name}"
 
 
 def _partial(lane: Lane, slot: int) -> str:

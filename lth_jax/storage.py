@@ -127,15 +127,6 @@ def load_record(folder: epath.Path, owner: str) -> dict[str, Any]:
   return read_json(folder / _RECORD)
 
 
-def peek_record(folder: epath.Path) -> dict[str, Any]:
-  """Returns a store's record without checking anything but its JSON.
-
-  Raises:
-    DamagedError: it is cut short or altered.
-  """
-  return read_json(folder / _RECORD)
-
-
 def load(
   folder: epath.Path, owner: str, like: PyTree
 ) -> tuple[PyTree, dict[str, Any]]:

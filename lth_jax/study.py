@@ -1,6 +1,6 @@
 """From a config and a data set to the parts that all lanes of a run share."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -210,7 +210,7 @@ def initial_start(study: Study, replicate: int) -> training.Start:
   """Returns theta_0 under full masks, as NumPy arrays."""
   key = keys.initial(study.config.randomness.seed, replicate)
   params, stats = jax.device_get(study.model.init(key))
-  return training.Start(params, stats, np.int32(0), study.masks)
+  return training.Start(params, stats, np.array(0, np.int32), study.masks)
 
 
 def prune(study: Study, trained: PyTree, masks: PyTree) -> PyTree:
@@ -294,7 +294,7 @@ def _fractions(config: Config, masks: PyTree) -> PyTree:
   return fractions
 
 
-def _left(config, masks, fractions) -> Iterator[dict[str, float]]:
+def _left(config, masks, fractions) -> Iterator[Mapping[str, float]]:
   """What each layer keeps, round by round.
 
   In global scope that is known only of all layers together.

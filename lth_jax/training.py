@@ -316,7 +316,7 @@ def plan(
     np.pad(np.asarray(steps, np.int32), (0, length - num)),
     np.pad(np.asarray(evaluate, bool), (0, length - num)),
     np.pad(np.asarray(test, bool), (0, length - num)),
-    np.int32(num),
+    np.array(num, np.int32),
   )
 
 

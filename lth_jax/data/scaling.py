@@ -33,8 +33,8 @@ def make(name: str, images: np.ndarray) -> Callable[[jax.Array], jax.Array]:
       return _unit
     case "standard":
       pixels = images.reshape(-1, images.shape[-1])
-      mean = np.float32(pixels.mean(0) / 255)
-      deviation = np.float32(pixels.std(0) / 255)
+      mean = (pixels.mean(0) / 255).astype(np.float32)
+      deviation = (pixels.std(0) / 255).astype(np.float32)
       if not deviation.all():
         raise errors.InputError(
           f"--scaling=standard: channel {deviation.argmin()} is the same in "
@@ -57,5 +57,5 @@ def _l2(images: jax.Array) -> jax.Array:
   return x * jax.lax.rsqrt(jnp.maximum(square, 1e-12))
 
 
-def _like(channels: np.ndarray, images: jax.Array) -> jax.Array:
+def _like(channels: np.ndarray, images: jax.Array) -> np.ndarray:
   return channels.reshape((1,) * (images.ndim - 1) + channels.shape)

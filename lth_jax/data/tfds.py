@@ -133,9 +133,9 @@ def import_library() -> types.ModuleType:
   return tensorflow_datasets
 
 
-def _keys(info, library, folder):
-  keys = info.supervised_keys or ()
-  kinds = tuple(type(info.features[key]) for key in keys)
+def _keys(info, library, folder) -> tuple[str, str]:
+  keys = info.supervised_keys
+  kinds = tuple(type(info.features[key]) for key in keys or ())
   if kinds != (library.features.Image, library.features.ClassLabel):
     raise errors.InputError(
       f"{folder} is not for image classification (its supervised keys are "

@@ -74,15 +74,12 @@ def from_linen(module: nn.Module, image_shape: tuple[int, ...]) -> Model:
     return variables["params"], variables.get("batch_stats", {})
 
   def apply(params, stats, images, *, train, key):
-    variables = {"params": params, "batch_stats": stats}
-    if not train:
-      return module.apply(variables, images, train=False), stats
     logits, updated = module.apply(
-      variables,
+      {"params": params, "batch_stats": stats},
       images,
-      train=True,
+      train=train,
       rngs={"dropout": key},
-      mutable=["batch_stats"],
+      mutable=["batch_stats"] if train else [],
     )
     return logits, updated.get("batch_stats", stats)
 

@@ -63,8 +63,8 @@ def differences(config: dict[str, Any]) -> str:
   Returns:
     For example "scaled down: steps 15,000 instead of 50,000".
   """
-  ours = dict(config, hidden=list(config["hidden"]))
-  ours["rates"] = sorted({float(r.rpartition("=")[2]) for r in config["rates"]})
+  rates = sorted({float(r.rpartition("=")[2]) for r in config["rates"]})
+  ours = config | {"hidden": list(config["hidden"]), "rates": rates}
   differing = [field for field in PROTOCOL if _differs(field, ours)]
   if not differing:
     return ""
@@ -93,7 +93,7 @@ def judge(claim: published.Claim, sample: measures.Sample) -> Result:
     [scale(opposite) for opposite in claim.opposites],
     sample,
   )
-  ours = statistics.Interval(*(back(x) for x in scaled[:5]), scaled.n)
+  ours = statistics.Interval._make([*map(back, scaled[:5]), scaled.n])
   bound = {(True, False): "at least", (False, True): "at most"}.get(
     (sample.may_rise, sample.may_fall), ""
   )

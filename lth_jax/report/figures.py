@@ -69,10 +69,10 @@ def draw(run: records.Run, protocol: str) -> tuple[Drawn, ...]:
     protocol: how it differs from the paper's protocol, shown below each
       figure; "" if it does not.
   """
-  by_density = [
+  by_density = tuple(
     functools.partial(panels.against_density, run, quantity)
     for quantity in statistics.QUANTITIES
-  ]
+  )
   early, end = by_density[:3], by_density[3:]
   one_shot = run.config["pruning"] == "oneshot"
   kind = "one-shot pruning" if one_shot else "iterative pruning"
@@ -81,7 +81,7 @@ def draw(run: records.Run, protocol: str) -> tuple[Drawn, ...]:
     plans.append(("figure_4a", f"At early stopping, {kind}", early))
   plans.append(("figure_4b", f"At the end of training, {kind}", end))
   if one_shot and plans[1][0] == "figure_4a":
-    linear = [functools.partial(panel, log=False) for panel in early]
+    linear = tuple(functools.partial(panel, log=False) for panel in early)
     title = f"At early stopping, {kind}, linear axis"
     plans.append(("figure_4c", title, linear))
   # Neither the reader's settings nor a window system have a say.

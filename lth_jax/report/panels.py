@@ -134,11 +134,11 @@ def _density_axis(axes: mpl_axes.Axes, percent: np.ndarray, log: bool) -> None:
   if log:
     every = math.ceil(len(percent) / 7)
     axes.set_xscale("log")
-    axes.xaxis.set_major_locator(ticker.FixedLocator(percent[::every]))
+    axes.xaxis.set_major_locator(ticker.FixedLocator(percent[::every].tolist()))
     axes.xaxis.set_major_formatter(
       ticker.FuncFormatter(lambda x, _: f"{x:.1f}".replace("100.0", "100"))
     )
-    axes.xaxis.set_minor_locator(ticker.FixedLocator(percent))
+    axes.xaxis.set_minor_locator(ticker.FixedLocator(percent.tolist()))
     axes.xaxis.set_minor_formatter(ticker.NullFormatter())
     margin = 1.06
     axes.set_xlim(percent.max() * margin, percent.min() / margin)

@@ -1,0 +1,366 @@
+"""Whole runs: the same records however they are cut, ordered, grown, damaged.
+
+Records hold digests of masks and weights, so equal records are equal bits.
+"""
+
+import itertools
+import json
+import pathlib
+import shutil
+import threading
+
+import jax
+import pytest
+import tiny
+from etils import epath
+
+from lth_jax import configs, data, errors, runner, stages, storage, study
+from lth_jax.report import records as report_records
+
+FLAGS = {
+  "dataset": "tiny",
+  "num_valid": tiny.NUM.valid,
+  "hidden": [tiny.HIDDEN],
+  "batch_size": tiny.BATCH,
+  "steps": 40,
+  "eval_every": 10,
+  "test_every": 20,
+  "learning_rate": 0.01,
+  "rates": ["kernel=0.2"],
+  "rounds": 2,
+  "replicates": 2,
+  "reinits": 1,
+  "arms": ["ticket", "reinit", "random"],
+  "progress": "none",
+}
+
+
+@pytest.fixture(autouse=True)
+def tiny_data(monkeypatch):
+  monkeypatch.setattr(data, "load", lambda *_, **__: tiny.dataset())
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+  folder = tmp_path_factory.mktemp("undisturbed")
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(data, "load", lambda *_, **__: tiny.dataset())
+    run(folder)
+  return folder
+
+
+def run(folder, stop=None, **changed):
+  config = configs.from_flat(FLAGS | changed)
+  stop = stop or threading.Event()
+  runner.run(config, epath.Path(folder), "test", stop)
+
+
+def contents(folder):
+  """{lane: record} as bytes, for all lanes and rewind points of a run."""
+  folder = pathlib.Path(folder)
+  found = {
+    str(path.parent.relative_to(folder)): path.read_bytes()
+    for path in folder.glob("replicate_*/**/record.json")
+  }
+  assert not [name for name in found if ".partial_" in name]
+  return found
+
+
+def record(folder, name):
+  return json.loads((pathlib.Path(folder) / name / "record.json").read_text())
+
+
+def test_a_run_holds_all_its_lanes_and_the_report_reads_them(undisturbed):
+  found = contents(undisturbed)
+  per_replicate = ["rewind", "round_000/ticket"]
+  for index in (1, 2):
+    for arm in ("ticket", "reinit_0", "random"):
+      per_replicate.append(f"round_{index:03d}/{arm}")
+  assert sorted(found) == sorted(
+    f"replicate_{r}/{name}" for r in range(2) for name in per_replicate
+  )
+  lanes = report_records.read(undisturbed).lanes
+  assert len(lanes) == 2 * 7
+  assert {round(lane.density, 2) for lane in lanes} == {1.0, 0.8, 0.64}
+
+
+def test_masks_are_nested_and_start_from_theta_0(undisturbed):
+  parts = study.make(configs.from_flat(FLAGS), tiny.dataset())
+  start = study.initial_start(parts, 0)
+  like = {"params": start.params, "stats": start.stats, "masks": start.masks}
+  masks = []
+  for index in range(3):
+    name = f"replicate_0/round_{index:03d}/ticket"
+    owner = f"run {parts.run_id}, {name}"
+    arrays, _ = storage.load(epath.Path(undisturbed) / name, owner, like)
+    masks.append(jax.tree.leaves(arrays["masks"]))
+  for larger, smaller in itertools.pairwise(masks):
+    assert all((b <= a).all() for a, b in zip(larger, smaller))
+    assert any((b < a).any() for a, b in zip(larger, smaller))
+
+
+def test_one_device_gives_the_bits_of_two(undisturbed, tmp_path):
+  run(tmp_path, devices=1)
+  assert contents(tmp_path) == contents(undisturbed)
+
+
+def test_the_order_of_arms_changes_nothing(undisturbed, tmp_path):
+  run(tmp_path, arms=["random", "reinit", "ticket"])
+  assert contents(tmp_path) == contents(undisturbed)
+
+
+def test_replicate_3_alone_is_replicate_3_of_five(tmp_path):
+  run(tmp_path / "five", replicates=5, rounds=1)
+  run(tmp_path / "one", first_replicate=3, replicates=1, rounds=1)
+  five, one = contents(tmp_path / "five"), contents(tmp_path / "one")
+  assert len(one) == 5
+  assert one == {k: v for k, v in five.items() if k.startswith("replicate_3/")}
+
+
+@pytest.mark.parametrize(
+  "small",
+  [
+    {"rounds": 1},
+    {"replicates": 1},
+    {"first_replicate": 1, "replicates": 1},
+    {"arms": ["ticket"]},
+    {"control_rounds": [2]},
+  ],
+)
+def test_a_grown_run_equals_a_large_one(undisturbed, tmp_path, small):
+  run(tmp_path, **small)
+  assert len(contents(tmp_path)) < len(contents(undisturbed))
+  run(tmp_path)
+  assert contents(tmp_path) == contents(undisturbed)
+
+
+def test_more_reinits_leave_the_first_alone(undisturbed, tmp_path):
+  shutil.copytree(undisturbed, tmp_path, dirs_exist_ok=True)
+  run(tmp_path, reinits=2)
+  new, old = contents(tmp_path), contents(undisturbed)
+  assert {k: new[k] for k in old} == old
+  assert set(new) - set(old) == {
+    f"replicate_{r}/round_{i:03d}/reinit_1" for r in (0, 1) for i in (1, 2)
+  }
+
+
+class StopAfter:
+  """An event that sets itself when it has been looked at often enough."""
+
+  def __init__(self, looks):
+    self.event, self.looks = threading.Event(), looks
+
+  def is_set(self):
+    self.looks -= 1
+    if self.looks < 0:
+      self.event.set()
+    return self.event.is_set()
+
+  def set(self):
+    self.event.set()
+
+
+@pytest.mark.parametrize("minutes", [0, 5])
+def test_a_run_stopped_again_and_again_ends_the_same(
+  undisturbed, tmp_path, monkeypatch, minutes
+):
+  monkeypatch.setattr(stages.execution, "SEGMENT_SECONDS", 0.0)
+  stops = 0
+  for _ in range(60):
+    try:
+      run(tmp_path, stop=StopAfter(120), checkpoint_minutes=minutes)
+      break
+    except runner.StoppedError:
+      stops += 1
+  assert stops > 2
+  assert contents(tmp_path) == contents(undisturbed)
+  assert not list(tmp_path.rglob("*.partial_*"))
+
+
+def test_a_complete_run_trains_nothing(undisturbed, capsys, monkeypatch):
+  before = contents(undisturbed)
+  monkeypatch.setattr(stages, "_train_lane", lambda *_: 1 / 0)
+  run(undisturbed)
+  assert "is complete" in capsys.readouterr().err
+  assert contents(undisturbed) == before
+
+
+def _cut(path):
+  path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def _empty(path):
+  path.write_bytes(b"")
+
+
+def _flip(path):
+  content = bytearray(path.read_bytes())
+  content[len(content) // 2] ^= 4
+  path.write_bytes(content)
+
+
+@pytest.mark.parametrize("damage", [_cut, _empty, _flip])
+@pytest.mark.parametrize("what", ["arrays", "record.json", "commit.json"])
+@pytest.mark.parametrize("arm", ["ticket", "random"])
+def test_a_damaged_lane_is_said_and_made_again(
+  undisturbed, tmp_path, capsys, damage, what, arm
+):
+  shutil.copytree(undisturbed, tmp_path, dirs_exist_ok=True)
+  lane = tmp_path / "replicate_1/round_001" / arm
+  path = lane / what
+  if what == "arrays":
+    files = [f for f in path.rglob("*") if f.is_file() and f.stat().st_size]
+    path = max(files, key=lambda f: f.stat().st_size)
+  damage(path)
+  run(tmp_path)
+  said = capsys.readouterr().err
+  assert f"replicate_1/round_001/{arm}" in said
+  assert "made again" in said
+  assert contents(tmp_path) == contents(undisturbed)
+
+
+def test_a_missing_lane_is_made_again(undisturbed, tmp_path):
+  shutil.copytree(undisturbed, tmp_path, dirs_exist_ok=True)
+  shutil.rmtree(tmp_path / "replicate_0/round_001/ticket")
+  (tmp_path / "replicate_0/rewind/commit.json").unlink()
+  run(tmp_path)
+  assert contents(tmp_path) == contents(undisturbed)
+
+
+def test_another_runs_lane_is_refused(undisturbed, tmp_path):
+  other = tmp_path / "other"
+  run(other, seed=1, rounds=1)
+  mine = tmp_path / "mine"
+  shutil.copytree(undisturbed, mine)
+  shutil.rmtree(mine / "replicate_0/round_001/ticket")
+  shutil.copytree(
+    other / "replicate_0/round_001/ticket",
+    mine / "replicate_0/round_001/ticket",
+  )
+  with pytest.raises(errors.InputError, match=r"copied here .*remove it"):
+    run(mine)
+
+
+def test_orders_of_their_own_change_later_rounds_only(undisturbed, tmp_path):
+  run(tmp_path, order="per_round", rounds=1)
+  new, old = contents(tmp_path), contents(undisturbed)
+  assert new["replicate_0/rewind"] == old["replicate_0/rewind"]
+  ticket = "replicate_0/round_001/ticket"
+  assert new[ticket] != old[ticket]
+
+
+def test_one_shot_prunes_the_dense_network(undisturbed, tmp_path):
+  run(tmp_path, pruning="oneshot", arms=["ticket"])
+  name = "replicate_0/round_{:03d}/ticket"
+  for index in (0, 1):  # where iterative and one-shot are the same
+    one_shot = record(tmp_path, name.format(index))
+    assert one_shot == record(undisturbed, name.format(index))
+  late = record(tmp_path, name.format(2))
+  iterative = record(undisturbed, name.format(2))
+  assert late["kept"] == iterative["kept"]
+  assert late["digests"] != iterative["digests"]
+
+
+def test_continued_training_searches_on_and_evaluates_by_resetting(
+  undisturbed, tmp_path
+):
+  run(tmp_path, reset="continued", arms=["ticket"])
+  found = contents(tmp_path)
+  assert "replicate_0/round_001/search" in found
+  assert "replicate_0/round_002/search" not in found  # nothing comes after it
+  first = "replicate_0/round_001/ticket"
+  assert found[first] == contents(undisturbed)[first]
+  second = "replicate_0/round_002/ticket"
+  assert found[second] != contents(undisturbed)[second]
+
+
+def test_global_scope_and_its_random_masks(tmp_path):
+  run(
+    tmp_path,
+    scope="global",
+    arms=["ticket", "random", "random_global"],
+    rounds=1,
+  )
+  ticket, layer, all_together = (
+    record(tmp_path, f"replicate_0/round_001/{arm}")
+    for arm in ("ticket", "random", "random_global")
+  )
+  assert ticket["kept"] == layer["kept"] == all_together["kept"]
+  assert ticket["density_by_name"] == layer["density_by_name"]
+  assert ticket["density_by_name"] != all_together["density_by_name"]
+
+
+def test_a_layer_that_loses_all_in_global_scope_is_a_recorded_warning(
+  tmp_path, monkeypatch
+):
+  real = study.initial_start
+
+  def small_output(parts, replicate):
+    start = real(parts, replicate)
+    params = dict(start.params)
+    params["Dense_1"] = jax.tree.map(lambda x: x * 0, params["Dense_1"])
+    return start._replace(params=params)
+
+  monkeypatch.setattr(study, "initial_start", small_output)
+  run(
+    tmp_path,
+    scope="global",
+    rates=["kernel=0.5"],
+    rounds=1,
+    replicates=1,
+    arms=["ticket"],
+    steps=10,
+    learning_rate=1e-12,
+  )
+  found = record(tmp_path, "replicate_0/round_001/ticket")
+  assert found["warnings"] == ["Dense_1/kernel has no weight left"]
+
+
+def test_without_validation_images_there_is_no_early_stop(tmp_path):
+  run(tmp_path, num_valid=0, rounds=1, replicates=1, arms=["ticket"])
+  found = record(tmp_path, "replicate_0/round_001/ticket")
+  assert found["early_stop"] is None and not found["diverged"]
+  assert set(found["evaluations"]["valid_loss"]) == {None}
+  assert found["end"]["test_accuracy"] > 0
+
+
+def test_divergence_ends_a_series_and_harms_no_other(
+  undisturbed, tmp_path, monkeypatch, capsys
+):
+  real = study.initial_start
+
+  def explosive(parts, replicate):
+    start = real(parts, replicate)
+    if replicate == 1:
+      huge = jax.tree.map(lambda x: x * 1e30, start.params)
+      start = start._replace(params=huge)
+    return start
+
+  monkeypatch.setattr(study, "initial_start", explosive)
+  run(tmp_path)
+  new, old = contents(tmp_path), contents(undisturbed)
+  dense = record(tmp_path, "replicate_1/round_000/ticket")
+  assert dense["diverged"] and dense["early_stop"] is None
+  assert "replicate_1/round_001/ticket" not in new
+  unharmed = {k: v for k, v in old.items() if k.startswith("replicate_0/")}
+  assert unharmed == {
+    k: v for k, v in new.items() if k.startswith("replicate_0/")
+  }
+  capsys.readouterr()
+  run(tmp_path)
+  assert "is complete" in capsys.readouterr().err
+
+
+def test_a_failure_in_a_lane_ends_the_run_with_that_failure(
+  tmp_path, monkeypatch
+):
+  real = stages._train_lane
+
+  def fail(session, lane, *rest):
+    if lane.name == "replicate_1/round_001/random":
+      raise OSError(28, "No space left on device", "here")
+    return real(session, lane, *rest)
+
+  monkeypatch.setattr(stages, "_train_lane", fail)
+  with pytest.raises(OSError, match="No space left"):
+    run(tmp_path)
