@@ -98,6 +98,8 @@ def missing(parts: study.Study, stores: stages.Stores) -> list[Lane]:
       lanes = study.lanes(config, replicate, index)
       stored = {x: stages.read_record(stores, x.name) for x in lanes}
       found += [lane for lane, record in stored.items() if record is None]
+      for lane in stored.keys() - set(found):  # a kill may have come between
+        stages.discard_partials(stores, lane)
       if any(
         record and record["diverged"] and study.supplies_masks(config, lane)
         for lane, record in stored.items()

@@ -132,6 +132,12 @@ def read_record(stores: Stores, name: str) -> dict[str, Any] | None:
   return _read(stores, name, storage.load_record)
 
 
+def discard_partials(stores: Stores, lane: Lane) -> None:
+  """Removes what a lane saved on its way; it is stored, and needs it no more."""
+  for slot in range(2):
+    storage.discard(stores.folder / _partial(lane, slot))
+
+
 def saved_start(stores: Stores, parts: study.Study, replicate: int) -> Start:
   """Returns theta_0 from the run's folder, where it is put the first time."""
   name = rewind_name(replicate)
@@ -198,8 +204,7 @@ def _train_lane(
   }
   arrays = _arrays(state.params, state.stats, state.masks)
   _save(session.stores, lane.name, arrays, record, timing)
-  for old in range(2):
-    storage.discard(session.stores.folder / _partial(lane, old))
+  discard_partials(session.stores, lane)
   session.display.finish(f"{label}: {_outcome(record)}")
   return lottery.Trained(state.params, state.stats, record["diverged"])
 

@@ -1,0 +1,265 @@
+"""Bad input: one line that says what to do, a code that is not 0, no traceback.
+
+Also a full disk and one that cannot be written, on file systems of a few MB
+that the test mounts, since root ignores file modes.
+"""
+
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+_ROOT = pathlib.Path(__file__).parents[1]
+_TINY = (
+  "--dataset=mnist_10k",
+  "--num_valid=100",
+  "--hidden=8",
+  "--steps=20",
+  "--eval_every=10",
+  "--test_every=20",
+  "--rates=kernel=0.2",
+  "--rounds=1",
+  "--replicates=1",
+  "--arms=ticket",
+  "--progress=none",
+)
+
+
+def command(*flags, module="experiments.mnist_lenet"):
+  return [sys.executable, "-m", module, *flags]
+
+
+def start(*flags, **options):
+  return subprocess.run(
+    command(*flags, **options),
+    cwd=_ROOT,
+    capture_output=True,
+    text=True,
+    timeout=300,
+  )
+
+
+def assert_one_line(result, *words):
+  assert result.returncode not in (0, -signal.SIGKILL), result.stderr
+  assert "Traceback" not in result.stderr + result.stdout
+  lines = [x for x in result.stderr.splitlines() if x.startswith("error: ")]
+  assert len(lines) == 1, result.stderr
+  for word in words:
+    assert word in lines[0]
+
+
+def records(folder):
+  return {
+    str(path.relative_to(folder)): path.read_bytes()
+    for path in pathlib.Path(folder).glob("replicate_*/**/record.json")
+  }
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+  folder = tmp_path_factory.mktemp("undisturbed")
+  result = start(f"--workdir={folder}", *_TINY)
+  assert result.returncode == 0, result.stderr
+  return folder
+
+
+@pytest.mark.parametrize(
+  ("flag", "words"),
+  [
+    ("--arms=ticket,reinitt", ["'reinitt'", "did you mean 'reinit'"]),
+    ("--rates=kernel=1.0", ["--rates", "[0, 1)"]),
+    ("--rates=kernel=-0.1", ["--rates", "[0, 1)"]),
+    ("--rates=kernal=0.2", ["--rates", "Dense_0/kernel"]),
+    ("--rates=kernel=0.9999", ["round 1", "Dense_1/kernel", "--rates"]),
+    ("--batch_size=9901", ["9,901", "9,900"]),
+    ("--num_valid=10000", ["--num_valid", "10,000"]),
+    ("--replicates=0", ["--replicates=0", "at least 1"]),
+    ("--hidden=30,x", ["--hidden", "whole numbers"]),
+    ("--data_dir=/nowhere --source=idx", ["mnist_10k", "idx"]),
+    ("--dataset=mnst", ["mnst", "prepare", "--data_dir", "mnist_10k"]),
+    ("--dataset=mnist", ["prepare mnist", "--data_dir", "mnist_10k"]),
+  ],
+)
+def test_a_wrong_value_is_named(tmp_path, monkeypatch, flag, words):
+  monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "tfds"))
+  folder = tmp_path / "run"
+  result = start(f"--workdir={folder}", *_TINY, *flag.split())
+  assert_one_line(result, *words)
+  assert result.returncode == 2
+  assert not folder.exists()  # nothing is left behind by what never began
+
+
+@pytest.mark.parametrize(
+  ("flag", "word"),
+  [
+    ("--learnin_rate=1", "learning_rate"),
+    ("--optimizer=adamm", "adam"),
+    ("--steps=many", "steps"),
+  ],
+)
+def test_absl_refuses_what_is_no_flag_or_no_choice(tmp_path, flag, word):
+  result = start(f"--workdir={tmp_path}", *_TINY, flag)
+  assert result.returncode not in (0, None)
+  assert "Traceback" not in result.stderr
+  assert word in result.stderr + result.stdout
+
+
+def test_a_missing_workdir_is_asked_for():
+  assert_one_line(start(*_TINY), "--workdir")
+
+
+def test_a_report_of_nothing_is_refused(tmp_path):
+  result = start(f"--workdir={tmp_path}", module="experiments.report")
+  assert_one_line(result, "config.json")
+
+
+def test_a_cut_data_file_is_named(tmp_path):
+  names = ("train-images-idx3", "train-labels-idx1")
+  names += ("t10k-images-idx3", "t10k-labels-idx1")
+  for name in names:
+    (tmp_path / f"{name}-ubyte.gz").write_bytes(b"\x1f\x8b\x08 cut short")
+  result = start(
+    f"--workdir={tmp_path / 'run'}",
+    *_TINY,
+    "--dataset=mnist",
+    f"--data_dir={tmp_path}",
+  )
+  assert_one_line(result, "-ubyte.gz")
+
+
+def test_a_file_as_workdir_is_refused(tmp_path):
+  path = tmp_path / "file"
+  path.write_text("")
+  assert_one_line(start(f"--workdir={path}", *_TINY), str(path))
+
+
+def test_a_folder_of_something_else_is_refused(tmp_path):
+  (tmp_path / "thesis.tex").write_text("")
+  assert_one_line(start(f"--workdir={tmp_path}", *_TINY), "thesis.tex")
+  assert sorted(x.name for x in tmp_path.iterdir()) == [".lock", "thesis.tex"]
+
+
+@pytest.mark.parametrize(
+  ("flag", "words"),
+  [
+    ("--learning_rate=0.5", ["--learning_rate", "0.0012", "0.5"]),
+    ("--seed=1", ["--seed", "stored 0", "asked 1"]),
+    ("--rounds=0", ["--rounds=0", "may only grow"]),
+    ("--first_replicate=1", ["--first_replicate=1", "may only grow"]),
+  ],
+)
+def test_another_run_in_the_workdir_is_refused(undisturbed, flag, words):
+  before = records(undisturbed)
+  assert_one_line(start(f"--workdir={undisturbed}", *_TINY, flag), *words)
+  assert records(undisturbed) == before
+
+
+def test_a_damaged_config_is_named(undisturbed, tmp_path):
+  folder = tmp_path / "run"
+  shutil.copytree(undisturbed, folder)
+  config = folder / "config.json"
+  config.write_text(config.read_text()[:40])
+  result = start(f"--workdir={folder}", *_TINY)
+  assert_one_line(result, "config.json", "run.flags")
+  config.unlink()
+  flags = f"--flagfile={folder / 'run.flags'}"
+  again = start(f"--workdir={folder}", flags)
+  assert again.returncode == 0, again.stderr
+  assert records(folder) == records(undisturbed)
+
+
+def test_two_processes_do_not_share_a_workdir(tmp_path):
+  long = [flag for flag in _TINY if not flag.startswith("--steps")]
+  first = subprocess.Popen(
+    command(f"--workdir={tmp_path}", *long, "--steps=2000000"),
+    cwd=_ROOT,
+    stderr=subprocess.DEVNULL,
+  )
+  try:
+    _wait_for(tmp_path / "replicate_0/rewind/commit.json", first)
+    second = start(f"--workdir={tmp_path}", *long, "--steps=2000000")
+    assert_one_line(second, "in use by another process")
+  finally:
+    first.kill()
+    first.wait()
+
+
+def test_sigterm_saves_and_the_same_command_goes_on(tmp_path):
+  long = [flag for flag in _TINY if not flag.startswith("--steps")]
+  long += ["--steps=30000", "--eval_every=1000", "--test_every=30000"]
+  interrupted = tmp_path / "interrupted"
+  process = subprocess.Popen(
+    command(f"--workdir={interrupted}", *long, "--checkpoint_minutes=0"),
+    cwd=_ROOT,
+    stderr=subprocess.PIPE,
+    text=True,
+  )
+  partial = interrupted / "replicate_0/round_000/ticket.partial_0/commit.json"
+  _wait_for(partial, process)
+  process.send_signal(signal.SIGTERM)
+  _, said = process.communicate(timeout=60)
+  assert process.returncode == 75, said
+  assert "go on" in said and "Traceback" not in said
+  assert list(interrupted.rglob("*.partial_*/commit.json"))
+  assert start(f"--workdir={interrupted}", *long).returncode == 0
+  assert start(f"--workdir={tmp_path / 'whole'}", *long).returncode == 0
+  assert records(interrupted) == records(tmp_path / "whole")
+
+
+def _wait_for(path, process):
+  deadline = time.monotonic() + 120
+  while not path.exists():
+    assert process.poll() is None and time.monotonic() < deadline
+    time.sleep(0.01)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+  """Mounts a file system of a given size; says where it cannot."""
+  mounted = []
+
+  def mount(size):
+    folder = tmp_path / f"disk_{len(mounted)}"
+    folder.mkdir()
+    tool = shutil.which("mount")
+    options = ["-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
+    done = tool and subprocess.run([tool, *options], capture_output=True)
+    if not done or done.returncode:
+      pytest.skip("no tmpfs can be mounted here: this needs root on Linux")
+    mounted.append(folder)
+    return folder
+
+  yield mount
+  for folder in mounted:
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.mark.parametrize("free", [0, 4])
+def test_a_full_disk_loses_nothing(small_disk, undisturbed, free):
+  folder = small_disk("1m")
+  filler = folder.parent / "filler"
+  blocks = os.statvfs(folder)
+  size = blocks.f_bavail * blocks.f_frsize - free * 1024
+  workdir = folder / "run"
+  workdir.mkdir()
+  filler = folder / "filler"
+  filler.write_bytes(bytes(size))
+  full = start(f"--workdir={workdir}", *_TINY)
+  assert_one_line(full, "No space left", "free some space")
+  filler.unlink()
+  again = start(f"--workdir={workdir}", *_TINY)
+  if again.returncode:  # the report may need more than the megabyte
+    assert_one_line(again, "No space left")
+  assert records(workdir) == records(undisturbed)
+
+
+def test_a_disk_that_cannot_be_written_is_named(small_disk):
+  folder = small_disk("1m")
+  subprocess.run(["mount", "-o", "remount,ro", str(folder)], check=True)
+  result = start(f"--workdir={folder / 'run'}", *_TINY)
+  assert_one_line(result, str(folder), "Read-only", "--workdir")
