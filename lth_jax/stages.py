@@ -133,7 +133,7 @@ def read_record(stores: Stores, name: str) -> dict[str, Any] | None:
 
 
 def discard_partials(stores: Stores, lane: Lane) -> None:
-  """Removes what a lane saved on its way; it is stored, and needs it no more."""
+  """Removes what a lane saved on its way, once it is stored itself."""
   for slot in range(2):
     storage.discard(stores.folder / _partial(lane, slot))
 
