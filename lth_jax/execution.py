@@ -115,7 +115,7 @@ def find_devices(wanted: int, num_lanes: int) -> list[jax.Device]:
   >>> len(find_devices(0, num_lanes=1))
   1
   """
-  num_cpus = min(wanted or usable_cpus(), num_lanes)
+  num_cpus = min(wanted or usable_cpus(), usable_cpus(), num_lanes)
   # A RuntimeError means that the backend is up: its devices are what there is.
   with contextlib.suppress(RuntimeError):
     jax.config.update("jax_num_cpu_devices", num_cpus)

@@ -14,9 +14,11 @@ same protocol holds on an object store, where a single object appears whole.
 """
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
+import shutil
 import threading
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -33,6 +35,8 @@ _COMMIT = "commit.json"
 _RECORD = "record.json"
 _TIMING = "timing.json"
 _ARRAYS = "arrays"
+# Bytes that a store takes beside its arrays, generously.
+_OVERHEAD = 2**18
 # Two saves at once in one process lose files of each other (orbax 0.12.8).
 _ORBAX = threading.Lock()
 
@@ -80,11 +84,15 @@ def save(
     arrays: pytree of NumPy arrays.
     record: JSON without NaN.
     timing: JSON; times and host facts, kept outside all digests.
+
+  Raises:
+    OSError: there is no space for it, or the folder cannot be written.
   """
   import orbax.checkpoint as ocp  # takes a second: only runs need it
 
   discard(folder)
   folder.mkdir(parents=True, exist_ok=True)
+  _check_space(folder, arrays)
   with _ORBAX, ocp.StandardCheckpointer() as checkpointer:
     checkpointer.save(folder / _ARRAYS, arrays)
     checkpointer.wait_until_finished()
@@ -238,6 +246,15 @@ def lock(workdir: epath.Path) -> Iterator[None]:
         "choose another --workdir."
       ) from None
     yield
+
+
+def _check_space(folder: epath.Path, arrays: PyTree) -> None:
+  """Finds a full disk before Orbax does, whose threads print tracebacks."""
+  if is_remote(folder):
+    return
+  needed = sum(x.nbytes for x in jax.tree.leaves(arrays)) + _OVERHEAD
+  if shutil.disk_usage(folder).free < needed:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
 
 
 def _digests(folder: epath.Path) -> dict[str, str]:

@@ -80,6 +80,7 @@ def undisturbed(tmp_path_factory):
     ("--num_valid=10000", ["--num_valid", "10,000"]),
     ("--replicates=0", ["--replicates=0", "at least 1"]),
     ("--hidden=30,x", ["--hidden", "whole numbers"]),
+    ("--devices=1000 --replicates=1000", ["--devices=1000"]),
     ("--data_dir=/nowhere --source=idx", ["mnist_10k", "idx"]),
     ("--dataset=mnst", ["mnst", "prepare", "--data_dir", "mnist_10k"]),
     ("--dataset=mnist", ["prepare mnist", "--data_dir", "mnist_10k"]),
@@ -239,7 +240,7 @@ def small_disk(tmp_path):
     subprocess.run(["umount", str(folder)], check=True)
 
 
-@pytest.mark.parametrize("free", [0, 4])
+@pytest.mark.parametrize("free", [0, 4, 100, 300])
 def test_a_full_disk_loses_nothing(small_disk, undisturbed, free):
   folder = small_disk("1m")
   filler = folder.parent / "filler"
