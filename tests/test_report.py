@@ -325,7 +325,7 @@ def test_text_of_a_run_is_escaped(tmp_path):
   record |= {"warnings": ["<script>x</script>"], "diverged": True}
   record |= {"early_stop": None}
   record["end"] |= {"test_accuracy": None, "test_loss": None}
-  path.write_text(json.dumps(record))
+  synthetic_runs.write_lane(workdir, record)
   page = _page(workdir)
   assert "<script" not in page
   assert "&lt;script&gt;x" in page
@@ -415,6 +415,14 @@ def test_damaged_record_is_one_line_that_names_it(
   path = workdir / "replicate_1/round_002/reinit_1/record.json"
   _damage(path, change)
   _assert_refused(workdir, str(path), words)
+
+
+def test_an_altered_record_is_refused_though_it_parses(small, tmp_path):
+  workdir = tmp_path / "run"
+  shutil.copytree(small, workdir)
+  path = workdir / "replicate_1/round_002/ticket/record.json"
+  path.write_text(path.read_text().replace("0.9", "0.8"))
+  _assert_refused(workdir, str(path), "not as it was written")
 
 
 def test_damaged_files_are_refused(small, tmp_path):

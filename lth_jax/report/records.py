@@ -1,5 +1,6 @@
 """Reads the records of a run from its folder, and refuses damaged ones."""
 
+import hashlib
 import json
 import math
 import re
@@ -128,6 +129,11 @@ def read(workdir: epath.PathLike) -> Run:
         f"{path.parent / 'record.json'}: replicate, round, arm and draw are "
         "those of another record; remove the copied folder."
       )
+    if _load(path, _digest, remedy) != _sha256(path.parent / "record.json"):
+      raise errors.InputError(
+        f"{path.parent / 'record.json'}: damaged (not as it was written); "
+        f"{remedy}."
+      )
   return Run(*stored, tuple(lanes[key] for key in sorted(lanes)))
 
 
@@ -147,6 +153,14 @@ def _load(path: epath.Path, parse: Callable[[Any], _T], remedy: str) -> _T:
     raise errors.InputError(
       f"{path}: damaged ({' '.join(cause.split())}); {remedy}."
     ) from error
+
+
+def _digest(content) -> str:
+  return content["files"]["record.json"]
+
+
+def _sha256(path: epath.Path) -> str:
+  return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _config(content) -> tuple[str, dict[str, Any]]:

@@ -1,0 +1,153 @@
+"""Configs, their identity, and the flags and flagfiles that make them."""
+
+import dataclasses
+import json
+import pathlib
+import subprocess
+import sys
+
+import pytest
+from absl import flags as absl_flags
+
+from lth_jax import configs, errors, flags
+
+_ROOT = pathlib.Path(__file__).parents[1]
+_FLAGFILES = sorted((_ROOT / "experiments/flags/mnist_lenet").glob("*.flags"))
+
+
+def parse(*arguments):
+  """The config that a command line gives, read by absl itself."""
+  program = (
+    "import json, sys; from absl import app, flags as f; "
+    "from lth_jax import configs, flags; "
+    "read = flags.define(configs.Config()); f.FLAGS(sys.argv); "
+    "print(json.dumps(configs.to_flat(read())))"
+  )
+  return subprocess.run(
+    [sys.executable, "-c", program, *map(str, arguments)],
+    cwd=_ROOT,
+    capture_output=True,
+    text=True,
+    check=True,
+  ).stdout
+
+
+def config_of(*arguments):
+  return configs.from_flat(json.loads(parse(*arguments)))
+
+
+def test_field_names_are_unique_over_sections():
+  sections = [
+    dataclasses.fields(section.type)
+    for section in dataclasses.fields(configs.Config)
+  ]
+  names = [field.name for fields in sections for field in fields]
+  assert len(names) == len(set(names)) == len(configs.fields(configs.Config()))
+
+
+def test_every_field_has_help():
+  for _, field, _ in configs.fields(configs.Config()).values():
+    assert len(field.metadata["help"]) > 5
+
+
+def test_flat_and_back():
+  config = configs.from_flat({"hidden": [7], "seed": 3, "arms": ["ticket"]})
+  assert config.model.hidden == (7,)
+  assert configs.from_flat(configs.to_flat(config)) == config
+
+
+def test_unknown_fields_are_refused_with_a_suggestion():
+  with pytest.raises(errors.InputError, match="did you mean 'seed'"):
+    configs.from_flat({"sede": 3})
+
+
+def test_identity_is_what_decides_results():
+  base = configs.Config()
+  for name, value in [("rounds", 30), ("replicates", 9), ("devices", 1)]:
+    assert configs.run_id(configs.from_flat({name: value})) == configs.run_id(
+      base
+    )
+  for name, value in [("steps", 10), ("seed", 1), ("rates", ["k=0.1"])]:
+    assert configs.run_id(configs.from_flat({name: value})) != configs.run_id(
+      base
+    )
+
+
+@pytest.mark.parametrize(
+  "changed",
+  [
+    {"steps": 0},
+    {"batch_size": 0},
+    {"learning_rate": 0.0},
+    {"learning_rate": float("nan")},
+    {"momentum": 1.0},
+    {"eval_every": 0},
+    {"seed": -1},
+    {"order_seed": 2**32},
+    {"rounds": -1},
+    {"replicates": 0},
+    {"reinits": 0},
+    {"arms": ["reinit"]},
+    {"arms": ["ticket", "ticket"]},
+    {"arms": ["ticket", "sandwich"]},
+    {"control_rounds": [0]},
+    {"devices": -1},
+    {"checkpoint_minutes": -1.0},
+    {"optimizer": "adamm"},
+    {"model": "lenett"},
+    {"scope": "all"},
+    {"rates": ["kernel"]},
+    {"rates": ["kernel=1"]},
+    {"rates": ["kernel=x"]},
+    {"rates": ["=0.2"]},
+    {"pruning": "oneshot", "reset": "continued"},
+  ],
+)
+def test_wrong_values_are_one_line_that_names_the_field(changed):
+  with pytest.raises(errors.InputError) as caught:
+    configs.check(configs.from_flat(changed))
+  assert "\n" not in str(caught.value)
+  assert any(name in str(caught.value) for name in changed)
+
+
+def test_a_rule_may_hold_an_equals_sign():
+  config = configs.from_flat({"rates": ["a=b=0.5"]})
+  assert configs.rules(config) == [("a=b", 0.5)]
+
+
+def test_flagfile_round_trip(tmp_path):
+  config = configs.from_flat(
+    {
+      "hidden": [30, 10],
+      "order_seed": 5,
+      "control_rounds": [1, 4],
+      "rates": ["Dense_2=0.1", "kernel=0.25"],
+      "learning_rate": 0.1 + 0.2,
+      "data_dir": "some where",
+    }
+  )
+  path = tmp_path / "run.flags"
+  path.write_text(flags.to_flagfile(config))
+  assert config_of(f"--flagfile={path}") == config
+
+
+@pytest.mark.parametrize("path", _FLAGFILES, ids=lambda path: path.stem)
+def test_flagfiles_parse(path):
+  config = config_of(f"--flagfile={path}")
+  configs.check(config)
+  if path.stem == "paper":
+    default = configs.Config()
+    identity = configs.identity(config)
+    assert identity["test_every"] == 500
+    identity["test_every"] = default.training.test_every
+    assert identity == configs.identity(default)
+    assert config.study == default.study
+
+
+def test_there_are_the_flagfiles_that_the_readme_lists():
+  names = {path.stem for path in _FLAGFILES}
+  assert names == {"smoke", "quickstart", "cpu", "paper", "oneshot", "google"}
+
+
+def test_defining_flags_needs_no_parsing():
+  assert not absl_flags.FLAGS.is_parsed()
