@@ -4,6 +4,8 @@ Also a full disk and one that cannot be written, on file systems of a few MB
 that the test mounts, since root ignores file modes.
 """
 
+import contextlib
+import io
 import os
 import pathlib
 import shutil
@@ -13,6 +15,11 @@ import sys
 import time
 
 import pytest
+from absl import flags as absl_flags
+from absl.testing import flagsaver
+
+from experiments import mnist_lenet
+from lth_jax import errors, report
 
 _ROOT = pathlib.Path(__file__).parents[1]
 _TINY = (
@@ -30,18 +37,27 @@ _TINY = (
 )
 
 
-def command(*flags, module="experiments.mnist_lenet"):
-  return [sys.executable, "-m", module, *flags]
+def command(*flags):
+  return [sys.executable, "-m", "experiments.mnist_lenet", *flags]
 
 
-def start(*flags, **options):
+def start(*flags):
+  """Runs the command in a process of its own."""
   return subprocess.run(
-    command(*flags, **options),
-    cwd=_ROOT,
-    capture_output=True,
-    text=True,
-    timeout=300,
+    command(*flags), cwd=_ROOT, capture_output=True, text=True, timeout=300
   )
+
+
+def call(*flags, main=mnist_lenet.main):
+  """Runs the command in this process, which saves its start."""
+  said, code = io.StringIO(), 0
+  with flagsaver.flagsaver(), contextlib.redirect_stderr(said):
+    try:
+      absl_flags.FLAGS(["command", *flags])
+      main([])
+    except SystemExit as stop:
+      code = stop.code
+  return subprocess.CompletedProcess(flags, code, "", said.getvalue())
 
 
 def assert_one_line(result, *words):
@@ -63,7 +79,7 @@ def records(folder):
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
   folder = tmp_path_factory.mktemp("undisturbed")
-  result = start(f"--workdir={folder}", *_TINY)
+  result = call(f"--workdir={folder}", *_TINY)
   assert result.returncode == 0, result.stderr
   return folder
 
@@ -89,7 +105,7 @@ def undisturbed(tmp_path_factory):
 def test_a_wrong_value_is_named(tmp_path, monkeypatch, flag, words):
   monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "tfds"))
   folder = tmp_path / "run"
-  result = start(f"--workdir={folder}", *_TINY, *flag.split())
+  result = call(f"--workdir={folder}", *_TINY, *flag.split())
   assert_one_line(result, *words)
   assert result.returncode == 2
   assert not folder.exists()  # nothing is left behind by what never began
@@ -103,20 +119,27 @@ def test_a_wrong_value_is_named(tmp_path, monkeypatch, flag, words):
     ("--steps=many", "steps"),
   ],
 )
-def test_absl_refuses_what_is_no_flag_or_no_choice(tmp_path, flag, word):
-  result = start(f"--workdir={tmp_path}", *_TINY, flag)
-  assert result.returncode not in (0, None)
-  assert "Traceback" not in result.stderr
-  assert word in result.stderr + result.stdout
+def test_absl_refuses_what_is_no_flag_or_no_choice(flag, word):
+  with pytest.raises(absl_flags.Error, match=word):
+    call("--workdir=x", *_TINY, flag)
+
+
+def test_the_process_ends_with_one_line_and_a_code(tmp_path):
+  result = start(f"--workdir={tmp_path}", *_TINY, "--replicates=0")
+  assert_one_line(result, "--replicates=0")
+  assert result.returncode == 2
+  for flag in ("--learnin_rate=1", "--optimizer=adamm"):
+    result = start(f"--workdir={tmp_path}", *_TINY, flag)
+    assert result.returncode == 1 and "Traceback" not in result.stderr
 
 
 def test_a_missing_workdir_is_asked_for():
-  assert_one_line(start(*_TINY), "--workdir")
+  assert_one_line(call(*_TINY), "--workdir")
 
 
 def test_a_report_of_nothing_is_refused(tmp_path):
-  result = start(f"--workdir={tmp_path}", module="experiments.report")
-  assert_one_line(result, "config.json")
+  with pytest.raises(errors.InputError, match=r"config\.json"):
+    report.write(tmp_path)
 
 
 def test_a_cut_data_file_is_named(tmp_path):
@@ -124,7 +147,7 @@ def test_a_cut_data_file_is_named(tmp_path):
   names += ("t10k-images-idx3", "t10k-labels-idx1")
   for name in names:
     (tmp_path / f"{name}-ubyte.gz").write_bytes(b"\x1f\x8b\x08 cut short")
-  result = start(
+  result = call(
     f"--workdir={tmp_path / 'run'}",
     *_TINY,
     "--dataset=mnist",
@@ -136,12 +159,12 @@ def test_a_cut_data_file_is_named(tmp_path):
 def test_a_file_as_workdir_is_refused(tmp_path):
   path = tmp_path / "file"
   path.write_text("")
-  assert_one_line(start(f"--workdir={path}", *_TINY), str(path))
+  assert_one_line(call(f"--workdir={path}", *_TINY), str(path))
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path):
   (tmp_path / "thesis.tex").write_text("")
-  assert_one_line(start(f"--workdir={tmp_path}", *_TINY), "thesis.tex")
+  assert_one_line(call(f"--workdir={tmp_path}", *_TINY), "thesis.tex")
   assert sorted(x.name for x in tmp_path.iterdir()) == [".lock", "thesis.tex"]
 
 
@@ -156,7 +179,7 @@ def test_a_folder_of_something_else_is_refused(tmp_path):
 )
 def test_another_run_in_the_workdir_is_refused(undisturbed, flag, words):
   before = records(undisturbed)
-  assert_one_line(start(f"--workdir={undisturbed}", *_TINY, flag), *words)
+  assert_one_line(call(f"--workdir={undisturbed}", *_TINY, flag), *words)
   assert records(undisturbed) == before
 
 
@@ -165,11 +188,11 @@ def test_a_damaged_config_is_named(undisturbed, tmp_path):
   shutil.copytree(undisturbed, folder)
   config = folder / "config.json"
   config.write_text(config.read_text()[:40])
-  result = start(f"--workdir={folder}", *_TINY)
+  result = call(f"--workdir={folder}", *_TINY)
   assert_one_line(result, "config.json", "run.flags")
   config.unlink()
   flags = f"--flagfile={folder / 'run.flags'}"
-  again = start(f"--workdir={folder}", flags)
+  again = call(f"--workdir={folder}", flags)
   assert again.returncode == 0, again.stderr
   assert records(folder) == records(undisturbed)
 
@@ -250,10 +273,10 @@ def test_a_full_disk_loses_nothing(small_disk, undisturbed, free):
   workdir.mkdir()
   filler = folder / "filler"
   filler.write_bytes(bytes(size))
-  full = start(f"--workdir={workdir}", *_TINY)
+  full = call(f"--workdir={workdir}", *_TINY)
   assert_one_line(full, "No space left", "free some space")
   filler.unlink()
-  again = start(f"--workdir={workdir}", *_TINY)
+  again = call(f"--workdir={workdir}", *_TINY)
   if again.returncode:  # the report may need more than the megabyte
     assert_one_line(again, "No space left")
   assert records(workdir) == records(undisturbed)
@@ -262,5 +285,5 @@ def test_a_full_disk_loses_nothing(small_disk, undisturbed, free):
 def test_a_disk_that_cannot_be_written_is_named(small_disk):
   folder = small_disk("1m")
   subprocess.run(["mount", "-o", "remount,ro", str(folder)], check=True)
-  result = start(f"--workdir={folder / 'run'}", *_TINY)
+  result = call(f"--workdir={folder / 'run'}", *_TINY)
   assert_one_line(result, str(folder), "Read-only", "--workdir")

@@ -7,7 +7,6 @@ import subprocess
 import sys
 
 import pytest
-from absl import flags as absl_flags
 
 from lth_jax import configs, errors, flags
 
@@ -147,7 +146,3 @@ def test_flagfiles_parse(path):
 def test_there_are_the_flagfiles_that_the_readme_lists():
   names = {path.stem for path in _FLAGFILES}
   assert names == {"smoke", "quickstart", "cpu", "paper", "oneshot", "google"}
-
-
-def test_defining_flags_needs_no_parsing():
-  assert not absl_flags.FLAGS.is_parsed()
