@@ -1,5 +1,6 @@
 """What is written of a lane, and that the report reads it."""
 
+import hashlib
 import json
 import math
 
@@ -196,7 +197,9 @@ def test_the_report_reads_records(tmp_path):
     folder.mkdir(parents=True)
     text = json.dumps(record(lane, **changes), allow_nan=False)
     (folder / "record.json").write_text(text)
-    (folder / "commit.json").write_text("{}")
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    commit = {"format": 1, "files": {"record.json": digest}}
+    (folder / "commit.json").write_text(json.dumps(commit))
   _, reinit, ticket, lost = _sorted(report_records.read(tmp_path).lanes)
   assert ticket.density == 0.9 and ticket.early_stop.step == 10
   assert ticket.early_stop.reached and ticket.end.test_accuracy == 0.8
