@@ -31,7 +31,10 @@ def run_experiment(experiment: str, read_config: Callable[[], Config]) -> None:
   def run():
     if not absl_flags.FLAGS["verbosity"].present:
       logging.set_verbosity(logging.WARNING)  # Orbax narrates every save
-    config, workdir = read_config(), epath.Path(flags.workdir()).expanduser()
+    config, workdir = (
+      read_config(),
+      epath.Path(flags.workdir()).expanduser().absolute(),
+    )
     with stop_signals() as stop:
       runner.run(config, workdir, experiment, stop)
     progress.say(f"Report: {report.write(workdir)}")

@@ -84,6 +84,16 @@ def undisturbed(tmp_path_factory):
   return folder
 
 
+@pytest.mark.parametrize("name", ["runs/a", "a b", "~/c"])
+def test_a_workdir_may_be_relative(tmp_path, monkeypatch, undisturbed, name):
+  monkeypatch.chdir(tmp_path)
+  monkeypatch.setenv("HOME", str(tmp_path))
+  result = call(f"--workdir={name}", *_TINY)
+  assert result.returncode == 0, result.stderr
+  folder = tmp_path / name.removeprefix("~/")
+  assert records(folder) == records(undisturbed)
+
+
 @pytest.mark.parametrize(
   ("flag", "words"),
   [
