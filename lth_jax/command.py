@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 
 from absl import flags as absl_flags
 from absl import logging
-from etils import epath
 
 from lth_jax import errors, flags, progress, report, runner
 from lth_jax.configs import Config
@@ -33,7 +32,7 @@ def run_experiment(experiment: str, read_config: Callable[[], Config]) -> None:
       logging.set_verbosity(logging.WARNING)  # Orbax narrates every save
     config, workdir = (
       read_config(),
-      epath.Path(flags.workdir()).expanduser().absolute(),
+      flags.workdir(),
     )
     with stop_signals() as stop:
       runner.run(config, workdir, experiment, stop)

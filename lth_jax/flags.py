@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, Literal, get_args, get_origin
 
 from absl import flags
+from etils import epath
 
 from lth_jax import configs, errors
 from lth_jax.configs import Config
@@ -40,8 +41,8 @@ def define(default: Config) -> Callable[[], Config]:
   return read
 
 
-def workdir() -> str:
-  """Returns `--workdir`.
+def workdir() -> epath.Path:
+  """Returns `--workdir`, absolute, since Orbax takes no other.
 
   Raises:
     InputError: it was not given.
@@ -51,7 +52,9 @@ def workdir() -> str:
       "--workdir is missing: name the folder that the run is stored in, such "
       "as --workdir=runs/first."
     )
-  return flags.FLAGS.workdir
+  path = epath.Path(flags.FLAGS.workdir)
+  remote = "://" in flags.FLAGS.workdir
+  return path if remote else path.expanduser().absolute()
 
 
 def to_flagfile(config: Config) -> str:

@@ -69,7 +69,6 @@ def run(
     data_dir=config.execution.data_dir,
   )
   parts = study.make(config, dataset)
-  folder = folder.expanduser().absolute()  # Orbax takes no relative path
   folder.mkdir(parents=True, exist_ok=True)
   with storage.lock(folder):
     workdir.settle(

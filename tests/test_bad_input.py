@@ -19,7 +19,7 @@ from absl import flags as absl_flags
 from absl.testing import flagsaver
 
 from experiments import mnist_lenet
-from lth_jax import errors, report
+from lth_jax import errors, flags, report
 
 _ROOT = pathlib.Path(__file__).parents[1]
 _TINY = (
@@ -92,6 +92,12 @@ def test_a_workdir_may_be_relative(tmp_path, monkeypatch, undisturbed, name):
   assert result.returncode == 0, result.stderr
   folder = tmp_path / name.removeprefix("~/")
   assert records(folder) == records(undisturbed)
+
+
+def test_a_workdir_on_an_object_store_stays_as_it_is():
+  with flagsaver.flagsaver():
+    absl_flags.FLAGS(["command", "--workdir=gs://bucket/run"])
+    assert str(flags.workdir()) == "gs://bucket/run"
 
 
 @pytest.mark.parametrize(
