@@ -19,8 +19,7 @@ _config = flags.define(CONFIG)
 
 def main(argv: list[str]) -> None:
   """Runs the experiment that the flags describe."""
-  del argv
-  command.run_experiment("mnist_lenet", _config)
+  command.run_experiment("mnist_lenet", _config, argv)
 
 
 if __name__ == "__main__":

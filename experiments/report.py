@@ -13,9 +13,12 @@ absl_flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
 
 def main(argv: list[str]) -> None:
   """Writes `<workdir>/report/`."""
-  del argv
-  workdir = absl_flags.FLAGS.workdir
-  command.call(lambda: progress.say(f"Report: {report.write(workdir)}"))
+
+  def write():
+    command.check_no_arguments(argv)
+    progress.say(f"Report: {report.write(absl_flags.FLAGS.workdir)}")
+
+  command.call(write)
 
 
 if __name__ == "__main__":

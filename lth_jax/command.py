@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from absl import flags as absl_flags
 from absl import logging
@@ -19,15 +19,19 @@ EXIT_BAD_INPUT = 2
 EXIT_STOPPED = 75
 
 
-def run_experiment(experiment: str, read_config: Callable[[], Config]) -> None:
+def run_experiment(
+  experiment: str, read_config: Callable[[], Config], argv: Sequence[str]
+) -> None:
   """Runs, resumes or extends an experiment and writes its report.
 
   Args:
     experiment: its name, recorded.
     read_config: made by `flags.define`.
+    argv: what absl left of the command line: the program's name.
   """
 
   def run():
+    check_no_arguments(argv)
     if not absl_flags.FLAGS["verbosity"].present:
       logging.set_verbosity(logging.WARNING)  # Orbax narrates every save
     config, workdir = (
@@ -39,6 +43,18 @@ def run_experiment(experiment: str, read_config: Callable[[], Config]) -> None:
     progress.say(f"Report: {report.write(workdir)}")
 
   call(run)
+
+
+def check_no_arguments(argv: Sequence[str]) -> None:
+  """Refuses what is no flag.
+
+  Raises:
+    InputError: there is something behind the program's name.
+  """
+  if argv[1:]:
+    raise errors.InputError(
+      f"'{argv[1]}' is no flag; write flags as --name=value."
+    )
 
 
 def call(function: Callable[[], None]) -> None:

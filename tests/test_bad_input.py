@@ -53,8 +53,7 @@ def call(*flags, main=mnist_lenet.main):
   said, code = io.StringIO(), 0
   with flagsaver.flagsaver(), contextlib.redirect_stderr(said):
     try:
-      absl_flags.FLAGS(["command", *flags])
-      main([])
+      main(absl_flags.FLAGS(["command", *flags]))
     except SystemExit as stop:
       code = stop.code
   return subprocess.CompletedProcess(flags, code, "", said.getvalue())
@@ -111,6 +110,7 @@ def test_a_workdir_on_an_object_store_stays_as_it_is():
     ("--batch_size=9901", ["9,901", "9,900"]),
     ("--num_valid=10000", ["--num_valid", "10,000"]),
     ("--replicates=0", ["--replicates=0", "at least 1"]),
+    ("word", ["'word' is no flag"]),
     ("--hidden=30,x", ["--hidden", "whole numbers"]),
     ("--devices=1000 --replicates=1000", ["--devices=1000"]),
     ("--data_dir=/nowhere --source=idx", ["mnist_10k", "idx"]),
