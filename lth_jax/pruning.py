@@ -266,20 +266,22 @@ def _check_scores(scores, masks):
 def _kept_counts(masks, values):
   """Weights kept in each leaf: Python ints, int32 scalars where traced."""
   leaves = jax.tree.leaves(masks)
-  kept, has_nan = _survey(values, leaves)
+  kept, num_nan = _survey(values, leaves)
   if any(isinstance(count, jax.core.Tracer) for count in kept):
     return kept
-  for name, nan in zip(_trees.names(masks), jax.device_get(has_nan)):
-    if nan:
+  for name, num in zip(_trees.names(masks), jax.device_get(num_nan)):
+    if num:
       raise ValueError(f"scores {name!r} of kept weights contain NaN")
   return [int(count) for count in jax.device_get(kept)]
 
 
 @jax.jit
 def _survey(values, masks):
-  kept = [jnp.sum(mask, dtype=jnp.int32) for mask in masks]
-  has_nan = [jnp.any(jnp.isnan(v) & m) for v, m in zip(values, masks)]
-  return kept, has_nan
+  """Counts the kept weights of each leaf, and the NaN among them."""
+  counts = [
+    _ranking.count_true([m, m & jnp.isnan(v)]) for v, m in zip(values, masks)
+  ]
+  return tuple(zip(*counts)) or ((), ())
 
 
 def _num_removed_array(kept, rate):
