@@ -6,7 +6,7 @@ python -m experiments.report --workdir=runs/quickstart
 from absl import app
 from absl import flags as absl_flags
 
-from lth_jax import command, progress, report
+from lth_jax import command, flags, progress, report
 
 absl_flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
 
@@ -16,7 +16,7 @@ def main(argv: list[str]) -> None:
 
   def write():
     command.check_no_arguments(argv)
-    progress.say(f"Report: {report.write(absl_flags.FLAGS.workdir)}")
+    progress.say(f"Report: {report.write(flags.workdir())}")
 
   command.call(write)
 

@@ -42,10 +42,12 @@ class Speed(NamedTuple):
   Attributes:
     step: one training step.
     image: the evaluation of one image.
+    store: storing what a lane leaves.
   """
 
   step: float
   image: float
+  store: float = 0.0
 
 
 class Row(NamedTuple):

@@ -62,7 +62,7 @@ def to_flagfile(config: Config) -> str:
   lines = []
   for name, value in configs.to_flat(config).items():
     if isinstance(value, list):
-      value = ",".join(map(str, value))
+      value = flags.CsvListSerializer(",").serialize(value)
     if value is not None:
       lines.append(f"--{name}={value}\n")
   return "".join(lines)

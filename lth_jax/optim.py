@@ -99,7 +99,9 @@ def create(
   Args:
     name: `adam`, `sgd`, `momentum` or `nesterov`. Adam's constants are 0.9,
       0.999 and 1e-8; the paper does not state them.
-    learning_rate: a number, a traced scalar, or an optax schedule.
+    learning_rate: a number, a traced scalar, or an optax schedule, which then
+      is a function of the `step=` given to `update`: the optimizer's state is
+      fresh each round, also where a round begins at step k.
     momentum: of `momentum` and `nesterov`; 0.9 in the paper (figure 2).
 
   Returns:
@@ -111,16 +113,50 @@ def create(
   >>> optimizer = create("adam", 1.2e-3)
   """
   optimizers = {
-    "adam": lambda: optax.adam(learning_rate, b1=0.9, b2=0.999, eps=1e-8),
-    "sgd": lambda: optax.sgd(learning_rate),
-    "momentum": lambda: optax.sgd(learning_rate, momentum),
-    "nesterov": lambda: optax.sgd(learning_rate, momentum, nesterov=True),
+    "adam": lambda: optax.scale_by_adam(b1=0.9, b2=0.999, eps=1e-8),
+    "sgd": optax.identity,
+    "momentum": lambda: optax.trace(momentum),
+    "nesterov": lambda: optax.trace(momentum, nesterov=True),
   }
   if name not in optimizers:
     raise errors.InputError(
       f"unknown optimizer {name!r}: use one of {', '.join(optimizers)}"
     )
-  return masked(optimizers[name]())
+  return masked(optax.chain(optimizers[name](), descend(learning_rate)))
+
+
+def descend(
+  learning_rate: ScalarOrSchedule,
+) -> optax.GradientTransformationExtraArgs:
+  """Multiplies by minus the learning rate of a step: a last link of a chain.
+
+  Args:
+    learning_rate: a scalar, or a schedule of the training step.
+
+  Returns:
+    A stateless transformation with `update(..., step=)`; a schedule without a
+    step is a ValueError.
+
+  >>> schedule = optax.piecewise_constant_schedule(1.0, {10: 0.1})
+  >>> optimizer = descend(schedule)
+  >>> updates = jnp.array([2.0])
+  >>> optimizer.update(updates, optimizer.init(updates), step=20)[0]
+  Array([-0.2], dtype=float32)
+  """
+
+  def update(updates, state, params=None, *, step=None, **extra):
+    del params, extra
+    rate = learning_rate
+    if callable(rate):
+      if step is None:
+        raise ValueError("a schedule needs step: update(..., step=step)")
+      rate = rate(step)
+    scaled = jax.tree.map(lambda u: -jnp.asarray(rate, u.dtype) * u, updates)
+    return scaled, state
+
+  return optax.GradientTransformationExtraArgs(
+    lambda params: optax.EmptyState(), update
+  )
 
 
 def _freeze(update, mask):

@@ -115,10 +115,13 @@ def _train_all(parts, stores, todo, devices, dataset, stop) -> None:
     devices, training.Data(*dataset.train, *dataset.test)
   )
   try:
-    speed = _measure_speed(parts, pool, todo[0].replicate)
+    speed = _measure_speed(parts, pool, stores, todo[0].replicate)
     entries = study.entries(config, speed)
-    seconds = speed_lib.estimate(entries, parts.num_images, speed)
-    seconds *= len(todo) / len(devices)
+    seconds = speed_lib.estimate_all(
+      todo,
+      len(devices),
+      speed_lib.estimate(entries, parts.num_images, speed),
+    )
     progress.say(
       f"{len(todo)} training runs of {config.training.steps:,} steps on "
       f"{len(devices)} x {devices[0].device_kind}, about "
@@ -234,11 +237,13 @@ def _control_start(session, lane: Lane, saved: Start, ticket: Start) -> Start:
   return jax.device_get(start)
 
 
-def _measure_speed(parts, pool, replicate: int) -> execution.Speed:
+def _measure_speed(parts, pool, stores, replicate: int) -> execution.Speed:
+  start = study.initial_start(parts, replicate)
   return speed_lib.measure(
     parts.trainer,
     pool,
-    study.initial_start(parts, replicate),
+    start,
     jax.device_get(study.split(parts, replicate)),
     study.order_key(parts.config, Lane(replicate, 0, "ticket")),
+    store=stages.time_store(stores, replicate, start),
   )

@@ -1,5 +1,6 @@
 """How fast lanes train here, measured; and how long a lane will take."""
 
+import collections
 import threading
 import time
 from collections.abc import Sequence
@@ -9,6 +10,7 @@ import numpy as np
 
 from lth_jax import evaluation, execution, training
 from lth_jax.execution import Speed
+from lth_jax.storage import Lane
 from lth_jax.training import Sample, Start
 
 
@@ -18,6 +20,7 @@ def measure(
   start: Start,
   sample: Sample,
   key: jax.Array,
+  store: float,
 ) -> Speed:
   """Compiles for every device and times it with all of them busy.
 
@@ -29,6 +32,7 @@ def measure(
     start: any start; shapes matter, values do not.
     sample: as for `train`.
     key: as for `train`.
+    store: seconds that storing a lane takes, measured before.
 
   Returns:
     The mean over devices.
@@ -41,7 +45,8 @@ def measure(
     for _ in pool.workers
   ]
   speeds = [speed.result() for speed in speeds]
-  return Speed(*np.mean(speeds, axis=0).tolist())
+  step, image = np.mean(speeds, axis=0).tolist()
+  return Speed(step, image, store)
 
 
 def estimate(
@@ -65,7 +70,34 @@ def estimate(
   images = 2 * sum(num_images)  # the summary
   for entry in todo:
     images += num_images.valid * entry.evaluate + num_images.test * entry.test
-  return num_steps * speed.step + images * speed.image
+  return num_steps * speed.step + images * speed.image + speed.store
+
+
+def estimate_all(
+  lanes: Sequence[Lane], num_devices: int, seconds: float
+) -> float:
+  """Predicts the seconds of several lanes of equal length.
+
+  Devices idle where no lane is ready: a replicate's tickets, and the searches
+  that lead to them, follow one another.
+
+  Args:
+    lanes: what is to be trained.
+    num_devices: how many of them at once.
+    seconds: what one takes.
+
+  >>> lanes = [Lane(0, index, "ticket") for index in range(3)]
+  >>> estimate_all(lanes, num_devices=2, seconds=10.0)
+  30.0
+  >>> lanes += [Lane(1, index, "ticket") for index in range(3)]
+  >>> estimate_all([*lanes, Lane(0, 1, "reinit", 0)], 2, seconds=10.0)
+  40.0
+  """
+  chains = collections.Counter(
+    lane.replicate for lane in lanes if lane.arm in ("ticket", "search")
+  )
+  longest = max(chains.values(), default=0)
+  return max(longest, -(-len(lanes) // num_devices)) * seconds
 
 
 def _measure(trainer, worker, barrier, start, sample, key):
@@ -90,4 +122,4 @@ def _measure(trainer, worker, barrier, start, sample, key):
   per_step = seconds(num_steps, False) / num_steps
   per_test = min(seconds(0, True) for _ in range(2))
   per_image = per_test / len(worker.data.test_labels)
-  return Speed(per_step, per_image)
+  return per_step, per_image

@@ -78,7 +78,8 @@ class Plan(NamedTuple):
   """Steps to train to, in order, and what to measure at each, `[E]`.
 
   Attributes:
-    steps: int32, not decreasing; the run pauses at each.
+    steps: int32, not decreasing; the run pauses at each. At one that lies
+      behind it nothing is measured.
     evaluate: bool, whether to evaluate on the validation images and to report
       the mean training loss since the last evaluation.
     test: bool, whether to evaluate on the test images.
@@ -169,7 +170,8 @@ def make(
 
   Args:
     model: the network.
-    optimizer: made by `optim.masked`: takes `masks=` at update.
+    optimizer: made by `optim.masked`: takes `masks=` at update, and `step=`,
+      so that a schedule goes on where a late start begins.
     scale: uint8 images `[B, H, W, C]` to float32.
     batch_size: B, images a step.
     eval_batch_size: images evaluated at once; changes memory and speed only.
@@ -222,7 +224,7 @@ def make(
       progress = _train_towards(
         step, progress, plan.steps[index], data, sample, key
       )
-      arrived = progress.state.step == plan.steps[index]
+      arrived = progress.state.step >= plan.steps[index]
       progress, row = jax.lax.cond(
         arrived,
         lambda: _measure(evaluate, progress, plan, index, data, sample),
@@ -277,7 +279,11 @@ def make_step(model, optimizer, scale):
       state.params
     )
     updates, opt_state = optimizer.update(
-      grads, state.opt_state, state.params, masks=state.masks
+      grads,
+      state.opt_state,
+      state.params,
+      masks=state.masks,
+      step=state.step,
     )
     params = optax.apply_updates(state.params, updates)
     state = TrainState(state.step + 1, params, stats, opt_state, state.masks)
@@ -355,7 +361,8 @@ def _measure(evaluate, progress, plan, index, data, sample):
   """Evaluates as the plan asks; returns the progress and a row of history."""
   state, best = progress.state, progress.best
   nothing = evaluation.no_score()
-  asked = plan.evaluate[index]
+  here = state.step == plan.steps[index]
+  asked = here & plan.evaluate[index]
   valid = jax.lax.cond(
     asked,
     lambda: evaluate(
@@ -364,7 +371,7 @@ def _measure(evaluate, progress, plan, index, data, sample):
     lambda: nothing,
   )
   test = jax.lax.cond(
-    plan.test[index],
+    here & plan.test[index],
     lambda: _test(evaluate, state.params, state.stats, data),
     lambda: nothing,
   )

@@ -93,6 +93,11 @@ def read_config(folder: epath.Path) -> Config:
       f"{path}: format {stored.get('format')} is not "
       f"{FORMAT}, the one this version reads; use the version that wrote it."
     )
+  if not isinstance(stored.get("config"), dict):
+    raise errors.InputError(
+      f"{path} is damaged: it holds no config. Remove it and start the run "
+      f"again with --flagfile={folder / 'run.flags'}."
+    )
   return configs.from_flat(stored["config"])
 
 
@@ -135,9 +140,7 @@ def _check_grown(folder, stored: Config, asked: Config):
 
 def _settle_data(path, config, digests, resumed):
   dataset = config.data.dataset
-  if (
-    resumed and path.exists() and storage.read_json(path)["digests"] != digests
-  ):
+  if resumed and path.exists() and _read_key(path, "digests", dict) != digests:
     raise errors.InputError(
       f"--dataset={dataset}: the images are not the ones that this run began "
       f"with ({path}); give the --data_dir and --source of then."
@@ -148,7 +151,7 @@ def _settle_data(path, config, digests, resumed):
 def _settle_environment(path, say):
   """Adds this machine to `env.json` unless the last one was the same."""
   now = environment()
-  seen = storage.read_json(path)["environments"] if path.exists() else []
+  seen = _read_key(path, "environments", list) if path.exists() else []
   if seen and seen[-1] != now:
     changed = [
       f"{name} was {seen[-1].get(name)}, is {now[name]}"
@@ -161,6 +164,21 @@ def _settle_environment(path, say):
     )
   if not seen or seen[-1] != now:
     storage.write_json(path, {"environments": [*seen, now]})
+
+
+def _read_key(path, key: str, kind: type) -> Any:
+  """Reads one entry of a file that only this module writes."""
+  try:
+    value = storage.read_json(path).get(key)
+  except storage.DamagedError as error:
+    raise errors.InputError(f"{error} Remove it; it is made again.") from error
+  items = value if isinstance(value, list) else []
+  if not isinstance(value, kind) or not all(isinstance(x, dict) for x in items):
+    raise errors.InputError(
+      f"{path} is damaged: '{key}' is not as it was written. Remove it; it is "
+      "made again."
+    )
+  return value
 
 
 def environment() -> dict[str, Any]:

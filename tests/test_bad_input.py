@@ -213,6 +213,43 @@ def test_a_damaged_config_is_named(undisturbed, tmp_path):
   assert records(folder) == records(undisturbed)
 
 
+@pytest.mark.parametrize("name", ["config.json", "data.json", "env.json"])
+@pytest.mark.parametrize(
+  "text", ["", "{", "[]", "{}", '{"format": 1}', "NaN", "\x00"]
+)
+def test_a_damaged_file_of_the_workdir_is_named(
+  undisturbed, tmp_path, name, text
+):
+  folder = tmp_path / "run"
+  shutil.copytree(undisturbed, folder)
+  (folder / name).write_text(text)
+  assert_one_line(call(f"--workdir={folder}", *_TINY), name, "Remove it")
+
+
+@pytest.mark.parametrize(
+  ("name", "key", "value"),
+  [
+    ("config.json", "config", 5),
+    ("data.json", "digests", []),
+    ("env.json", "environments", 5),
+    ("env.json", "environments", [5]),
+  ],
+)
+def test_an_altered_value_is_named(undisturbed, tmp_path, name, key, value):
+  folder = tmp_path / "run"
+  shutil.copytree(undisturbed, folder)
+  content = json.loads((folder / name).read_text()) | {key: value}
+  (folder / name).write_text(json.dumps(content))
+  assert_one_line(call(f"--workdir={folder}", *_TINY), name, "Remove it")
+
+
+def test_a_data_folder_may_be_in_the_home_folder(tmp_path, monkeypatch):
+  monkeypatch.setenv("HOME", str(tmp_path))
+  flags = "--dataset=mnist", "--source=idx", "--data_dir=~/mnist"
+  result = call(f"--workdir={tmp_path / 'run'}", *_TINY, *flags)
+  assert_one_line(result, str(tmp_path / "mnist"), "--data_dir")
+
+
 def test_two_processes_do_not_share_a_workdir(tmp_path):
   long = [flag for flag in _TINY if not flag.startswith("--steps")]
   first = subprocess.Popen(

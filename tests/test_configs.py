@@ -55,6 +55,14 @@ def test_flat_and_back():
   assert configs.from_flat(configs.to_flat(config)) == config
 
 
+def test_a_flagfile_keeps_commas_within_a_value(tmp_path):
+  rules = ["Dense_[0-9]{1,2}/kernel=0.2", 'a"b=0.1']
+  config = configs.from_flat({"rates": rules, "hidden": [3, 4]})
+  path = tmp_path / "run.flags"
+  path.write_text(flags.to_flagfile(config))
+  assert config_of(f"--flagfile={path}") == config
+
+
 def test_unknown_fields_are_refused_with_a_suggestion():
   with pytest.raises(errors.InputError, match="did you mean 'seed'"):
     configs.from_flat({"sede": 3})

@@ -104,3 +104,14 @@ def test_random_masks_differ_by_replicate_and_round(ticket):
   ]
   for one, other in itertools.combinations(drawn, 2):
     assert float(masks_lib.overlap(one, other)) < 0.5
+
+
+def test_statistics_come_with_the_weights(ticket):
+  ticket = ticket._replace(stats={"mean": np.ones(3)})
+  saved = tiny.start()._replace(stats={"mean": np.zeros(3)})
+  start = controls.random_masks(tiny.key(1), saved, ticket)
+  assert not start.stats["mean"].any()
+  fresh = {"mean": np.full(3, 2.0)}
+  params = tiny.start().params
+  start = controls.reinit(tiny.key(1), lambda key: (params, fresh), ticket)
+  assert (start.stats["mean"] == 2).all()

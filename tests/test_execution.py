@@ -231,8 +231,8 @@ def test_a_lane_that_fails_gives_its_device_back(pool):
 def test_speed_is_measured_on_busy_devices():
   pool = execution.make_pool(jax.local_devices()[:2], tiny.data())
   speed = speed_lib.measure(
-    tiny.trainer(), pool, tiny.start(), tiny.sample(), tiny.key()
+    tiny.trainer(), pool, tiny.start(), tiny.sample(), tiny.key(), store=0.25
   )
   pool.threads.shutdown()
   assert 0 < speed.step < 1 and 0 < speed.image < 1
-  assert type(speed.step) is float
+  assert type(speed.step) is float and speed.store == 0.25

@@ -245,3 +245,9 @@ def test_unknown_scope_is_an_error():
     masks_lib.permute(
       jax.random.key(0), [jnp.ones((2, 2), bool)], scope="network"
     )
+
+
+def test_permute_mixes_each_leaf_in_its_own_way():
+  mask = jnp.arange(64).reshape(8, 8) % 2 == 0
+  one, other = masks_lib.permute(jax.random.key(0), [mask, mask], scope="layer")
+  assert (one != other).any()

@@ -211,3 +211,26 @@ def test_a_whole_round_on_an_nnx_module():
     ticket.trained.params,
     masks_lib.apply(ticket.trained.params, ticket.start.masks),
   )
+
+
+class NamedStream(nnx.Module):
+  """Dropout from a random stream of another name."""
+
+  def __init__(self, rngs):
+    self.dropout = nnx.Dropout(0.5, rng_collection="noise", rngs=rngs)
+
+  def __call__(self, images):
+    """Returns what is left."""
+    return self.dropout(images)
+
+
+def test_every_random_stream_of_an_nnx_module_follows_the_key():
+  model = models.from_nnx(lambda rngs: NamedStream(nnx.Rngs(noise=0)))
+  params, stats = model.init(tiny.key())
+  images = np.ones((8, 8), np.float32)
+  one, again, other = (
+    model.apply(params, stats, images, train=True, key=tiny.key(seed))[0]
+    for seed in (1, 1, 2)
+  )
+  np.testing.assert_array_equal(one, again)
+  assert (np.asarray(one) != np.asarray(other)).any()

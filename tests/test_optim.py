@@ -262,3 +262,42 @@ def test_masks_that_do_not_fit_are_an_error_naming_the_leaf():
   masks = {"w": jnp.ones((4, 1), bool)}
   with pytest.raises(ValueError, match="'w'"):
     optimizer.update(params, optimizer.init(params), params, masks=masks)
+
+
+def test_project_hides_updates_that_are_not_finite():
+  params, masks = start()
+  updates = jax.tree.map(lambda p: jnp.full_like(p, jnp.nan), params)
+  updates, _ = optim.project(masks).update(updates, optax.EmptyState(), params)
+  after = optax.apply_updates(params, updates)
+  for leaf in ("w", "v"):
+    assert not np.any(np.asarray(after[leaf])[~np.asarray(masks[leaf])])
+
+
+@pytest.mark.parametrize("name", ["adam", "sgd", "momentum", "nesterov"])
+def test_a_schedule_is_of_the_training_step(name):
+  params, masks = start()
+  halves = optax.piecewise_constant_schedule(0.25, {20: 0.5})
+  updates = {}
+  for label, rate, step in (
+    ("early", halves, 3),
+    ("late", halves, 30),
+    ("fixed", 0.125, 30),
+  ):
+    optimizer = optim.create(name, rate)
+    state = optimizer.init(params)  # fresh, as at the start of a round
+    updates[label], _ = optimizer.update(
+      params, state, params, masks=masks, step=step
+    )
+  half = jax.tree.map(lambda u: u / 2, updates["early"])
+  for expected in (half, updates["fixed"]):
+    for one, other in zip(
+      jax.tree.leaves(updates["late"]), jax.tree.leaves(expected)
+    ):
+      np.testing.assert_array_equal(one, other)
+
+
+def test_a_schedule_without_a_step_is_an_error():
+  params, masks = start()
+  optimizer = optim.create("sgd", optax.constant_schedule(0.1))
+  with pytest.raises(ValueError, match="needs step"):
+    optimizer.update(params, optimizer.init(params), params, masks=masks)

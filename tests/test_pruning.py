@@ -385,3 +385,12 @@ def test_two_to_the_31_entries_ranked_together_are_a_clear_error():
 def test_negative_rounds_are_an_error():
   with pytest.raises(ValueError, match="round is -1"):
     pruning.one_shot(0.2, -1)
+
+
+@pytest.mark.parametrize("scope", ["layer", "global"])
+def test_leaves_of_rate_0_count_with_what_they_have(scope):
+  sparse = np.arange(20).reshape(4, 5) % 2 == 0
+  masks = {"a": np.ones((10, 10), bool), "b": sparse}
+  rates = {"a": 0.5, "b": 0.0}
+  found = pruning.density_schedule(masks, rates, 2, scope=scope)
+  assert found == (110 / 120, 60 / 120, 35 / 120)

@@ -424,6 +424,30 @@ def test_early_stopping_is_at_the_first_minimum(scripted, eval_z):
   assert done.tolist() == [step < 10 * first for step in range(NUM_STEPS)]
 
 
+def test_the_test_images_choose_nothing():
+  data = tiny.data()
+  wrong = data._replace(test_labels=(data.test_labels + 1) % tiny.CLASSES)
+  todo = training.plan([0, 20, 40, 60], [True] * 4, [True] * 4, length=4)
+  trainer, sample, key = tiny.trainer(), tiny.sample(), tiny.key()
+  found = []
+  for seen in (data, wrong):
+    progress = trainer.begin(tiny.start(), sample)
+    progress, history = trainer.advance(progress, todo, seen, sample, key)
+    found.append((progress, history.valid))
+    assert np.isfinite(history.test.loss).all()
+  tiny.assert_equal_bits(*found)
+
+
+def test_an_entry_that_lies_behind_measures_nothing():
+  trainer, sample, key = tiny.trainer(), tiny.sample(), tiny.key()
+  progress = trainer.begin(tiny.start(step=20), sample)
+  todo = training.plan([0, 10, 30], [True] * 3, [True] * 3, length=3)
+  progress, history = trainer.advance(progress, todo, tiny.data(), sample, key)
+  assert int(progress.state.step) == 30
+  assert np.isfinite(history.valid.loss).tolist() == [False, False, True]
+  assert history.test.num_correct[:2].tolist() == [-1, -1]
+
+
 def test_never_finite_validation_keeps_the_start(scripted):
   progress, _ = scripted(0, np.nan, every(10))
   assert int(progress.best.step) == 0 and progress.best.loss == np.inf

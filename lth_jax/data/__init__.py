@@ -10,6 +10,8 @@ Three sources, and never a silent change from one to another:
 Splits and the order of batches are in `lth_jax.data.order`.
 """
 
+import os
+
 from lth_jax import errors
 from lth_jax.data import bundled, idx, tfds
 from lth_jax.data.dataset import Dataset as Dataset
@@ -52,6 +54,8 @@ def load(
     raise errors.InputError(
       f"Unknown source '{source}'; choose one of {', '.join(SOURCES)}."
     )
+  if data_dir is not None:
+    data_dir = os.path.expanduser(data_dir)
   match _find(name, data_dir) if source == "auto" else source:
     case "bundled":
       return bundled.load(name)

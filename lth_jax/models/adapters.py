@@ -117,11 +117,22 @@ def from_nnx(make: Callable[[nnx.Rngs], nnx.Module]) -> Model:
       module.eval()
       return module(images), stats
     module.train()
-    nnx.reseed(module, default=key, params=key, dropout=key)
+    streams = _stream_names(randomness)
+    nnx.reseed(
+      module, **dict(zip(streams, jax.random.split(key, len(streams))))
+    )
     logits = module(images)
     return logits, _split(module)[3]
 
   return Model(init, apply)
+
+
+def _stream_names(randomness: nnx.State) -> list[str]:
+  """Names of a module's random streams: dropout, or whatever it asks for."""
+  states = jax.tree.leaves(
+    randomness, is_leaf=lambda x: isinstance(x, nnx.RngState)
+  )
+  return sorted({state.tag for state in states})
 
 
 def _split(module: nnx.Module):
