@@ -9,12 +9,14 @@ The defaults are the paper's protocol (`paper.flags`).
 """
 
 from absl import app
+from absl import flags as absl_flags
 
 from lth_jax import command, configs, flags
 
 CONFIG = configs.Config()
 
 _config = flags.define(CONFIG)
+absl_flags.adopt_module_key_flags(flags)  # so that --help lists them
 
 
 def main(argv: list[str]) -> None:
@@ -23,4 +25,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-  app.run(main)
+  app.run(main, flags_parser=command.parse_flags)

@@ -7,7 +7,7 @@ nodes, activation functions, numbers) passes through untouched.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -20,14 +20,29 @@ _MAX_COUNT = 2**31 - 1
 
 
 def name(path: Path) -> str:
-  """`Dense_2/kernel`; the `/value` that NNX variables add is dropped."""
-  text = jax.tree_util.keystr(path, simple=True, separator="/")
-  return text.removesuffix("/value")
+  """`Dense_2/kernel`; the `.value` that NNX variables add is dropped."""
+  match path:
+    case (*_, jax.tree_util.DictKey(), jax.tree_util.GetAttrKey(name="value")):
+      path = path[:-1]
+  return jax.tree_util.keystr(path, simple=True, separator="/")
 
 
 def names(tree: PyTree) -> list[str]:
   """Names of all leaves, in leaf order."""
   return [name(path) for path, _ in jax.tree.leaves_with_path(tree)]
+
+
+def by_name(tree: PyTree, values: Sequence[Any]) -> dict[str, Any]:
+  """One value for each leaf, by the leaf's name.
+
+  Raises:
+    ValueError: two leaves have the same name, such as `{"a/b": ...}` and
+      `{"a": {"b": ...}}`.
+  """
+  named = dict(zip(names(tree), values))
+  if len(named) < len(values):
+    raise ValueError(f"leaves share a name: {sorted(names(tree))}")
+  return named
 
 
 def is_array(leaf: Any) -> bool:
@@ -68,17 +83,23 @@ def check(tree: PyTree, masks: PyTree, what: str) -> None:
     ValueError: a mask is not a bool array, `tree` has no array at its place, or
       the shapes differ.
   """
+  check_masks(masks)
   found = at_masks(tree, masks, what)
   for (path, mask), leaf in zip(jax.tree.leaves_with_path(masks), found):
-    if not is_array(mask) or mask.dtype != bool:
-      kind = mask.dtype if is_array(mask) else type(mask).__name__
-      raise ValueError(f"mask {name(path)!r} is {kind}, not a bool array")
     if not is_array(leaf):
       raise ValueError(f"{what} have no array at {name(path)!r}: {leaf!r}")
     if mask.shape != leaf.shape:
       raise ValueError(
         f"mask {name(path)!r} has shape {mask.shape}, {what} {leaf.shape}"
       )
+
+
+def check_masks(masks: PyTree) -> None:
+  """Raises a ValueError that names the first leaf that is no bool array."""
+  for path, mask in jax.tree.leaves_with_path(masks):
+    if not is_array(mask) or mask.dtype != bool:
+      kind = mask.dtype if is_array(mask) else type(mask).__name__
+      raise ValueError(f"mask {name(path)!r} is {kind}, not a bool array")
 
 
 def map_masked(

@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from typing import NoReturn
 
 from absl import flags as absl_flags
 from absl import logging
@@ -34,15 +35,24 @@ def run_experiment(
     check_no_arguments(argv)
     if not absl_flags.FLAGS["verbosity"].present:
       logging.set_verbosity(logging.WARNING)  # Orbax narrates every save
-    config, workdir = (
-      read_config(),
-      flags.workdir(),
-    )
+    config, workdir = read_config(), flags.workdir()
     with stop_signals() as stop:
       runner.run(config, workdir, experiment, stop)
-    progress.say(f"Report: {report.write(workdir)}")
+      progress.say(f"Report: {report.write(workdir)}")
 
   call(run)
+
+
+def parse_flags(argv: Sequence[str]) -> list[str]:
+  """Parses the command line; for `app.run(main, flags_parser=parse_flags)`.
+
+  Exits with `EXIT_BAD_INPUT` and one line if a flag is wrong.
+  """
+  try:
+    return absl_flags.FLAGS(argv)
+  except absl_flags.Error as error:
+    line = " ".join(str(error).split())
+    _exit(f"error: {line}; --help lists all flags.", EXIT_BAD_INPUT)
 
 
 def check_no_arguments(argv: Sequence[str]) -> None:
@@ -69,6 +79,8 @@ def call(function: Callable[[], None]) -> None:
     _exit(f"error: {error}", EXIT_BAD_INPUT)
   except OSError as error:
     _exit(f"error: {_explain(error)}", EXIT_BAD_INPUT)
+  except KeyboardInterrupt:
+    _exit("Stopped.", EXIT_STOPPED)
   except runner.StoppedError:
     _exit(
       "Stopped; what was done is stored. Start the same command to go on.",
@@ -112,6 +124,6 @@ def _explain(error: OSError) -> str:
   return f"{where}: {reason}; {remedy}."
 
 
-def _exit(message: str, code: int) -> None:
+def _exit(message: str, code: int) -> NoReturn:
   print(message, file=sys.stderr, flush=True)
   sys.exit(code)

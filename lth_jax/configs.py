@@ -199,7 +199,7 @@ def from_flat(values: Mapping[str, Any]) -> Config:
   """Inverse of `to_flat`; fields that `values` lacks keep their default.
 
   Raises:
-    InputError: a name is unknown.
+    InputError: a name is unknown, or a value of the wrong type.
   """
   known = fields(Config())
   sections: dict[str, dict[str, Any]] = {}
@@ -207,6 +207,8 @@ def from_flat(values: Mapping[str, Any]) -> Config:
     if name not in known:
       raise errors.InputError(_unknown("field", name, known))
     value = tuple(value) if isinstance(value, list) else value
+    if not _fits(value, known[name][2]):
+      raise errors.InputError(f"'{name}' cannot be {value!r}.")
     sections.setdefault(known[name][0], {})[name] = value
   default = Config()
   return dataclasses.replace(
@@ -216,6 +218,20 @@ def from_flat(values: Mapping[str, Any]) -> Config:
       for section, changed in sections.items()
     },
   )
+
+
+def _fits(value: Any, kind: Any) -> bool:
+  """Says whether a value has a field's type; choices are `check`'s matter."""
+  if get_origin(kind) is Literal:
+    return isinstance(value, str)
+  if get_origin(kind) is tuple:
+    item = get_args(kind)[0]
+    return isinstance(value, tuple) and all(_fits(x, item) for x in value)
+  if get_args(kind):  # X | None
+    return any(_fits(value, choice) for choice in get_args(kind))
+  if isinstance(value, bool):
+    return kind is bool
+  return isinstance(value, (int, float) if kind is float else kind)
 
 
 def identity(config: Config) -> dict[str, Any]:
@@ -286,6 +302,12 @@ def check(config: Config) -> None:
     value = getattr(getattr(config, section), name)
     if not allowed(value):
       raise errors.InputError(f"--{name}={show(value)}: must be {what}.")
+  late = [r for r in config.study.control_rounds if r > config.study.rounds]
+  if late:
+    raise errors.InputError(
+      f"--control_rounds={show(config.study.control_rounds)}: there is no "
+      f"round {late[0]} of --rounds={config.study.rounds}; leave it out."
+    )
   if "ticket" not in config.study.arms:
     raise errors.InputError(
       "--arms lacks 'ticket': masks come from tickets, and every control is "
@@ -300,6 +322,10 @@ def check(config: Config) -> None:
     )
 
 
+def _distinct(items):
+  return len(set(items)) == len(items)
+
+
 def _at_least(low):
   return lambda value: value >= low
 
@@ -309,7 +335,7 @@ _COUNT = (_at_least(0), "at least 0")
 _RANGES = (
   ("num_valid", *_COUNT),
   ("hidden", lambda widths: all(w >= 1 for w in widths), "widths of 1 or more"),
-  ("steps", *_POSITIVE),
+  ("steps", lambda steps: 1 <= steps < 2**31, "in [1, 2**31)"),
   ("batch_size", *_POSITIVE),
   (
     "learning_rate",
@@ -327,17 +353,17 @@ _RANGES = (
   ),
   ("rounds", *_COUNT),
   ("replicates", *_POSITIVE),
-  ("first_replicate", *_COUNT),
+  ("first_replicate", lambda index: 0 <= index < 2**31, "in [0, 2**31)"),
   ("reinits", *_POSITIVE),
   (
     "arms",
-    lambda arms: len(set(arms)) == len(arms) > 0,
+    lambda arms: len(arms) > 0 and _distinct(arms),
     f"one or more of {', '.join(ARMS)}, each once",
   ),
   (
     "control_rounds",
-    lambda rounds: all(index >= 1 for index in rounds),
-    "rounds from 1 on",
+    lambda rounds: all(r >= 1 for r in rounds) and _distinct(rounds),
+    "rounds from 1 on, each once",
   ),
   ("devices", *_COUNT),
   (

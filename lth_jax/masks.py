@@ -97,7 +97,8 @@ def apply(params: PyTree, masks: PyTree) -> PyTree:
     masks: its masks.
 
   Returns:
-    `params`, same dtypes, with 0.0 where a mask is False.
+    `params` with 0.0 where a mask is False, in the dtypes that JAX has for
+    theirs: NumPy's float64 becomes float32 unless x64 is enabled.
 
   Raises:
     ValueError: names the leaf at which masks do not fit.
@@ -124,11 +125,12 @@ def num_kept(masks: PyTree) -> jax.Array:
     int32 scalar.
 
   Raises:
-    ValueError: the masks have 2^31 entries or more.
+    ValueError: the masks have 2^31 entries or more, or one is not bool.
 
   >>> int(num_kept({"w": jnp.array([[True, False]]), "b": None}))
   1
   """
+  _trees.check_masks(masks)
   _trees.size(masks)
   counts = [jnp.sum(m, dtype=jnp.int32) for m in jax.tree.leaves(masks)]
   return sum(counts, jnp.zeros((), jnp.int32))
@@ -144,12 +146,15 @@ def density(masks: PyTree) -> jax.Array:
     float32 scalar in [0, 1]; use `num_kept` where the exact count matters.
 
   Raises:
-    ValueError: the masks have 2^31 entries or more.
+    ValueError: the masks have no entry, or 2^31 or more, or one is not bool.
 
   >>> float(density({"w": jnp.array([[True, False]]), "b": None}))
   0.5
   """
-  return num_kept(masks).astype(jnp.float32) / _trees.size(masks)
+  size = _trees.size(masks)
+  if size == 0:
+    raise ValueError("masks without an entry have no density")
+  return num_kept(masks).astype(jnp.float32) / size
 
 
 def density_by_name(masks: PyTree) -> dict[str, jax.Array]:
@@ -162,14 +167,15 @@ def density_by_name(masks: PyTree) -> dict[str, jax.Array]:
     float32 scalars by leaf name, in leaf order.
 
   Raises:
-    ValueError: one leaf has 2^31 entries or more.
+    ValueError: a leaf has no entry, or 2^31 or more, or is not bool, or two
+      leaves share a name.
 
   >>> masks = {"fc": {"kernel": jnp.array([[True, False]]), "bias": None}}
   >>> {name: float(d) for name, d in density_by_name(masks).items()}
   {'fc/kernel': 0.5}
   """
-  leaves = jax.tree.leaves(masks)
-  return dict(zip(_trees.names(masks), map(density, leaves)))
+  _trees.check_masks(masks)
+  return _trees.by_name(masks, [density(m) for m in jax.tree.leaves(masks)])
 
 
 def intersection(a: PyTree, b: PyTree) -> PyTree:
@@ -267,14 +273,17 @@ def permute(key: jax.Array, masks: PyTree, *, scope: str = "layer") -> PyTree:
     Masks in the containers of `masks`, uniform among those of equal counts.
 
   Raises:
-    ValueError: unknown scope.
+    ValueError: unknown scope, or a mask that is not bool.
 
   >>> mask = permute(jax.random.key(0), jnp.array([[True, False, False]]))
   >>> int(num_kept(mask)), mask.shape
   (1, (1, 3))
   """
   _trees.check_scope(scope)
+  _trees.check_masks(masks)
   leaves = jax.tree.leaves(masks)
+  if not leaves:
+    return masks
   flat = [jnp.ravel(leaf) for leaf in leaves]
   if scope == "global":
     ends = [sum(f.size for f in flat[: i + 1]) for i in range(len(flat))]
@@ -296,9 +305,13 @@ def pack(masks: PyTree) -> PyTree:
   Returns:
     A tree of uint8 arrays `[ceil(size / 8)]`, `None` where masks have it.
 
+  Raises:
+    ValueError: a mask is not bool.
+
   >>> pack({"w": jnp.array([[True, False], [True, True]]), "b": None})
   {'b': None, 'w': Array([176], dtype=uint8)}
   """
+  _trees.check_masks(masks)
   return jax.tree.map(lambda mask: jnp.packbits(jnp.ravel(mask)), masks)
 
 

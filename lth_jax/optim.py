@@ -18,11 +18,11 @@ def masked(
 ) -> optax.GradientTransformationExtraArgs:
   """Freezes pruned weights, whatever the inner optimizer does.
 
-  Gradients are masked before `inner`, so that pruned weights enter no norm or
-  moment, and updates after it, so that neither momentum of a dense run nor
-  weight decay nor noise moves them. A masked update is -0.0, because p + -0.0
-  is p, and p + 0.0 is not for p = -0.0. (XLA on CPU takes subnormal numbers for
-  zeros in any sum; those alone do not keep their bits.)
+  Gradients are masked before `inner`, so that those of pruned weights enter no
+  norm or moment, and updates after it, so that neither momentum of a dense run,
+  nor weight decay, nor noise moves them. A masked update is -0.0, because
+  p + -0.0 is p, and p + 0.0 is not for p = -0.0. (XLA on CPU takes subnormal
+  numbers for zeros in any sum; those alone do not keep their bits.)
 
   Masks are an argument of `update`, not part of the state: a new round brings
   new masks and a fresh state, and compiles nothing.
@@ -32,7 +32,8 @@ def masked(
 
   Returns:
     A transformation with `update(grads, state, params, *, masks, **extra)`; it
-    raises a ValueError that names the leaf at which masks do not fit.
+    raises a ValueError that names the leaf at which masks do not fit, also if
+    there is no mask at all.
 
   >>> import jax.numpy as jnp
   >>> optimizer = masked(optax.sgd(0.5, momentum=0.9))
@@ -46,6 +47,8 @@ def masked(
   inner = optax.with_extra_args_support(inner)
 
   def update(grads, state, params=None, *, masks, **extra):
+    if not jax.tree.leaves(masks):
+      raise ValueError("masks hold no mask: nothing would be frozen")
     grads = masks_lib.apply(grads, masks)
     updates, state = inner.update(grads, state, params, **extra)
     return _trees.map_masked(_freeze, updates, masks, what="updates"), state

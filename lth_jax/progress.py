@@ -15,11 +15,13 @@ class Display(NamedTuple):
 
   Attributes:
     advance: (training steps done, what is being trained).
+    skip: (training steps done before); they do not count for the speed.
     finish: (what has been trained); a line of its own in a log.
     say: (message); for what the user must see.
   """
 
   advance: Callable[[int, str], None]
+  skip: Callable[[int], None]
   finish: Callable[[str], None]
   say: Callable[[str], None]
 
@@ -39,13 +41,13 @@ def show(kind: str, num_steps: int) -> Iterator[Display]:
     kind = "bar" if sys.stderr.isatty() else "log"
   lock = threading.Lock()
   begin = last_line = time.monotonic()
-  done = 0
+  done = skipped = 0
 
   def left() -> str:
-    if not done:
+    if done == skipped:
       return "?"
     elapsed = time.monotonic() - begin
-    return duration(elapsed * (num_steps - done) / done)
+    return duration(elapsed * (num_steps - done) / (done - skipped))
 
   def line(text: str) -> None:
     nonlocal last_line
@@ -73,6 +75,14 @@ def show(kind: str, num_steps: int) -> Iterator[Display]:
         elif kind == "log" and time.monotonic() - last_line > _LINE_SECONDS:
           line(what)
 
+    def skip(steps: int) -> None:
+      nonlocal done, skipped
+      with lock:
+        done += steps
+        skipped += steps
+        if kind == "bar":
+          bar.update(steps)
+
     def finish(what: str) -> None:
       with lock:
         if kind == "log":
@@ -84,7 +94,7 @@ def show(kind: str, num_steps: int) -> Iterator[Display]:
       else:
         say(message)
 
-    yield Display(advance, finish, write)
+    yield Display(advance, skip, finish, write)
 
 
 def say(message: str) -> None:

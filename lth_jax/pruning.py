@@ -6,6 +6,7 @@ flat order, leaves first; -0.0 equals 0.0. What was pruned never returns.
 
 import math
 import numbers
+import operator
 import re
 from collections.abc import Sequence
 from typing import Any, overload
@@ -35,7 +36,7 @@ def prune(
     scores: a tree with a float array for each mask.
     masks: a mask tree.
     fraction: one rate for every leaf, or a tree of rates as from `fractions`.
-      A rate is a Python number in [0, 1). Leaves of rate 0 keep what they have.
+      A rate is a concrete number in [0, 1); at 0 a leaf keeps what it has.
     scope: `layer`: each leaf loses its own fraction (paper, section 1).
       `global`: the leaves with a rate above 0 lose one fraction of all their
       weights together (paper, section 4).
@@ -47,7 +48,8 @@ def prune(
     ValueError: a rate outside [0, 1), different nonzero rates in global scope,
       an unknown scope, trees that do not fit, NaN among the scores of kept
       weights (traced, NaN ranks lowest), or 2^31 entries or more to rank.
-    TypeError: scores that are not real floats.
+    TypeError: scores that are not real floats, or are float64 while JAX is
+      limited to float32, which would make ties of different scores.
 
   >>> masks = {"w": jnp.ones((1, 5), bool), "b": None}
   >>> scores = {"w": jnp.array([[0.3, 0.1, 0.2, 0.5, 0.4]]), "b": None}
@@ -113,14 +115,21 @@ def one_shot(fraction: float | PyTree, round: int) -> float | PyTree:
     `1 - (1 - rate) ** round`, for each rate.
 
   Raises:
-    ValueError: a rate outside [0, 1), or a negative round.
+    ValueError: a rate outside [0, 1), a negative round, or a fraction that is
+      1 in float64.
 
   >>> one_shot(0.5, 3)
   0.875
   """
-  if round < 0:
-    raise ValueError(f"round is {round}, not 0 or more")
-  return jax.tree.map(lambda rate: 1 - (1 - _rate(rate)) ** round, fraction)
+  _check_rounds(round)
+
+  def at_once(rate):
+    removed = 1 - (1 - _rate(rate)) ** round
+    if removed >= 1:
+      raise ValueError(f"rate {rate} leaves nothing after {round} rounds")
+    return removed
+
+  return jax.tree.map(at_once, fraction)
 
 
 def count_schedule(
@@ -145,12 +154,13 @@ def count_schedule(
   >>> count_schedule({"w": jnp.ones((10, 10), bool)}, 0.2, 3)
   ({'w': 100}, {'w': 80}, {'w': 64}, {'w': 51})
   """
+  _trees.check_masks(masks)
+  _check_rounds(num_rounds)
   rates = _rates(masks, fraction)
-  names = _trees.names(masks)
   rounds = [[int(np.sum(mask)) for mask in jax.tree.leaves(masks)]]
   for _ in range(num_rounds):
     rounds.append([n - num_removed(n, r) for n, r in zip(rounds[-1], rates)])
-  return tuple(dict(zip(names, counts)) for counts in rounds)
+  return tuple(_trees.by_name(masks, counts) for counts in rounds)
 
 
 def density_schedule(
@@ -177,8 +187,12 @@ def density_schedule(
   >>> density_schedule({"w": jnp.ones((10, 10), bool)}, 0.2, 3)
   (1.0, 0.8, 0.64, 0.51)
   """
+  _trees.check_masks(masks)
+  _check_rounds(num_rounds)
   leaves = jax.tree.leaves(masks)
   total = sum(mask.size for mask in leaves)
+  if total == 0:
+    raise ValueError("masks without an entry have no density")
   groups = _groups(masks, fraction, scope)
   counts = [sum(int(np.sum(leaves[i])) for i in group) for group, _ in groups]
   fixed = sum(int(np.sum(mask)) for mask in leaves) - sum(counts)
@@ -197,7 +211,7 @@ def num_removed(kept, rate):
   """`round(rate * kept)`: a float64 product, then half to even.
 
   Args:
-    kept: a Python int, or an int32 array below 2^31 (also traced), any shape.
+    kept: a Python int, or an integer array below 2^31 (also traced), any shape.
     rate: Python float in [0, 1).
 
   Returns:
@@ -208,9 +222,10 @@ def num_removed(kept, rate):
   >>> [int(n) for n in num_removed(jnp.array([5, 15, 50_000_003]), 0.1)]
   [0, 2, 5000000]
   """
+  rate = _rate(rate)
   if isinstance(kept, numbers.Integral):
     return round(rate * int(kept))
-  return _num_removed_array(kept, rate)
+  return _num_removed_array(jnp.asarray(kept, jnp.int32), rate)
 
 
 def _groups(masks, fraction, scope):
@@ -227,9 +242,11 @@ def _groups(masks, fraction, scope):
 
 
 def _rates(masks, fraction):
-  leaves = jax.tree.leaves(masks)
-  if isinstance(fraction, numbers.Real):
-    return [_rate(fraction)] * len(leaves)
+  if isinstance(fraction, numbers.Real) or (
+    np.ndim(fraction) == 0 and (_trees.is_array(fraction))
+  ):
+    return [_rate(fraction)] * len(jax.tree.leaves(masks))
+  _check_no_other(fraction, masks)
   return [_rate(rate) for rate in _trees.at_masks(fraction, masks, "fractions")]
 
 
@@ -237,6 +254,20 @@ def _rate(rate):
   if not 0 <= float(rate) < 1:
     raise ValueError(f"rate {rate} is outside [0, 1)")
   return float(rate)
+
+
+def _check_no_other(fraction, masks):
+  known = {path for path, _ in jax.tree.leaves_with_path(masks)}
+  for path, _ in jax.tree.leaves_with_path(fraction):
+    if path not in known:
+      raise ValueError(
+        f"fractions have a leaf {_trees.name(path)!r}, masks have none"
+      )
+
+
+def _check_rounds(num_rounds):
+  if operator.index(num_rounds) < 0:
+    raise ValueError(f"{num_rounds} rounds: must be 0 or more")
 
 
 def _compile(pattern):
@@ -261,13 +292,18 @@ def _check_scores(scores, masks):
   for name, value in zip(_trees.names(masks), values):
     if not jnp.issubdtype(value.dtype, jnp.floating):
       raise TypeError(f"scores {name!r} are {value.dtype}, not real floats")
+    if jax.dtypes.canonicalize_dtype(value.dtype) != value.dtype:
+      raise TypeError(
+        f"scores {name!r} are {value.dtype}, which JAX would round: cast them, "
+        "or enable jax_enable_x64"
+      )
 
 
 def _kept_counts(masks, values):
   """Weights kept in each leaf: Python ints, int32 scalars where traced."""
   leaves = jax.tree.leaves(masks)
   kept, num_nan = _survey(values, leaves)
-  if any(isinstance(count, jax.core.Tracer) for count in kept):
+  if any(isinstance(x, jax.core.Tracer) for x in (*kept, *num_nan)):
     return kept
   for name, num in zip(_trees.names(masks), jax.device_get(num_nan)):
     if num:

@@ -123,7 +123,8 @@ def _train_all(parts, stores, todo, devices, dataset, stop) -> None:
       speed_lib.estimate(entries, parts.num_images, speed),
     )
     progress.say(
-      f"{len(todo)} training runs of {config.training.steps:,} steps on "
+      f"{len(todo)} training run{'s' * (len(todo) > 1)} of "
+      f"{config.training.steps:,} steps on "
       f"{len(devices)} x {devices[0].device_kind}, about "
       f"{progress.duration(seconds)} (measured: {1e3 * speed.step:.2f} ms a "
       "step)."
@@ -245,5 +246,5 @@ def _measure_speed(parts, pool, stores, replicate: int) -> execution.Speed:
     start,
     jax.device_get(study.split(parts, replicate)),
     study.order_key(parts.config, Lane(replicate, 0, "ticket")),
-    store=stages.time_store(stores, replicate, start),
+    store=stages.time_store(stores, start),
   )

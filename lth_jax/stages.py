@@ -158,9 +158,9 @@ def saved_start(stores: Stores, parts: study.Study, replicate: int) -> Start:
   return start
 
 
-def time_store(stores: Stores, replicate: int, start: Start) -> float:
+def time_store(stores: Stores, start: Start) -> float:
   """Returns the seconds that storing a lane takes; nothing of it stays."""
-  name = f"replicate_{replicate}/timing"
+  name = ".timing"
   arrays = _arrays(start.params, start.stats, start.masks)
   seconds = 0.0
   for _ in range(2):  # the first imports Orbax
@@ -188,7 +188,7 @@ def _train_lane(
   parts, label = session.study, _label(lane, start)
   resume, slot = _load_partial(session, lane, start, sample)
   first_step = resume.rows[-1].step if resume else int(start.step)
-  session.display.advance(first_step - int(start.step), label)
+  session.display.skip(first_step - int(start.step))
   checkpoint, summary = execution.train(
     parts.trainer,
     worker,

@@ -115,6 +115,11 @@ def load_record(folder: epath.Path, owner: str) -> dict[str, Any]:
     InputError: the store is another run's or of an unknown format.
   """
   commit = read_json(folder / _COMMIT)
+  files = commit.get("files")
+  if not isinstance(files, dict) or {"format", "owner"} - set(commit):
+    raise DamagedError(f"{folder / _COMMIT} is altered.")
+  if {_RECORD, _ARRAYS} - {name.split("/")[0] for name in files}:
+    raise DamagedError(f"{folder / _COMMIT} lacks files.")
   if commit.get("format") != FORMAT:
     raise errors.InputError(
       f"{folder / _COMMIT}: format {commit.get('format')} is not {FORMAT}, "
@@ -125,10 +130,8 @@ def load_record(folder: epath.Path, owner: str) -> dict[str, Any]:
       f"{folder} belongs to '{commit.get('owner')}', not to '{owner}': it was "
       "copied here from elsewhere; remove it."
     )
-  if not isinstance(commit.get("files"), dict):
-    raise DamagedError(f"{folder / _COMMIT} is altered.")
   found = _digests(folder)
-  for name, digest in commit["files"].items():
+  for name, digest in files.items():
     if found.get(name) != digest:
       state = "altered" if name in found else "missing"
       raise DamagedError(f"{folder / name} is {state}.")
@@ -168,6 +171,9 @@ def load(
 
 def discard(folder: epath.Path) -> None:
   """Removes a store, its commit first, so that a kill leaves no half of one."""
+  if not is_remote(folder) and os.path.islink(folder):
+    os.unlink(folder)
+    return
   (folder / _COMMIT).unlink(missing_ok=True)
   if folder.exists():
     folder.rmtree()

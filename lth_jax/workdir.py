@@ -16,6 +16,7 @@ FORMAT = 1
 # What a run may leave before its config is there: it is written last.
 _OWN_NAMES = (
   ".lock",
+  ".timing",
   "config.json",
   "run.flags",
   "data.json",
@@ -84,21 +85,28 @@ def read_config(folder: epath.Path) -> Config:
   try:
     stored = storage.read_json(path)
   except storage.DamagedError as error:
-    raise errors.InputError(
-      f"{error} Remove it and start the run again with "
-      f"--flagfile={folder / 'run.flags'}."
-    ) from error
+    raise _damaged(path, "it is cut short or altered") from error
+  if not isinstance(stored.get("config"), dict):
+    raise _damaged(path, "it holds no config")
   if stored.get("format") != FORMAT:
     raise errors.InputError(
       f"{path}: format {stored.get('format')} is not "
       f"{FORMAT}, the one this version reads; use the version that wrote it."
     )
-  if not isinstance(stored.get("config"), dict):
-    raise errors.InputError(
-      f"{path} is damaged: it holds no config. Remove it and start the run "
-      f"again with --flagfile={folder / 'run.flags'}."
-    )
-  return configs.from_flat(stored["config"])
+  try:
+    config = configs.from_flat(stored["config"])
+  except errors.InputError as error:
+    raise _damaged(path, str(error).rstrip(".")) from error
+  if stored.get("run_id") != configs.run_id(config):
+    raise _damaged(path, "its run_id is not that of its fields")
+  return config
+
+
+def _damaged(path: epath.Path, reason: str) -> errors.InputError:
+  return errors.InputError(
+    f"{path} is damaged: {reason}. Remove it and start the run again with "
+    f"--flagfile={path.parent / 'run.flags'}."
+  )
 
 
 def _check_same(folder, stored, asked):

@@ -6,6 +6,7 @@ that the test mounts, since root ignores file modes.
 
 import contextlib
 import io
+import json
 import os
 import pathlib
 import shutil
@@ -19,7 +20,7 @@ from absl import flags as absl_flags
 from absl.testing import flagsaver
 
 from experiments import mnist_lenet
-from lth_jax import errors, flags, report
+from lth_jax import configs, errors, flags, report
 
 _ROOT = pathlib.Path(__file__).parents[1]
 _TINY = (
@@ -110,6 +111,10 @@ def test_a_workdir_on_an_object_store_stays_as_it_is():
     ("--batch_size=9901", ["9,901", "9,900"]),
     ("--num_valid=10000", ["--num_valid", "10,000"]),
     ("--replicates=0", ["--replicates=0", "at least 1"]),
+    ("--steps=2147483648", ["--steps", "2**31"]),
+    ("--first_replicate=5000000000", ["--first_replicate", "2**31"]),
+    ("--control_rounds=2", ["--control_rounds=2", "--rounds=1"]),
+    ("--control_rounds=1,1", ["--control_rounds=1,1", "each once"]),
     ("word", ["'word' is no flag"]),
     ("--hidden=30,x", ["--hidden", "whole numbers"]),
     ("--devices=1000 --replicates=1000", ["--devices=1000"]),
@@ -144,9 +149,19 @@ def test_the_process_ends_with_one_line_and_a_code(tmp_path):
   result = start(f"--workdir={tmp_path}", *_TINY, "--replicates=0")
   assert_one_line(result, "--replicates=0")
   assert result.returncode == 2
-  for flag in ("--learnin_rate=1", "--optimizer=adamm"):
+  for flag, word in (
+    ("--learnin_rate=1", "learning_rate"),
+    ("--optimizer=adamm", "adam"),
+  ):
     result = start(f"--workdir={tmp_path}", *_TINY, flag)
-    assert result.returncode == 1 and "Traceback" not in result.stderr
+    assert_one_line(result, word, "--help")
+    assert result.returncode == 2
+
+
+def test_help_lists_the_flags_of_the_config():
+  result = start("--help")
+  for name in configs.fields(configs.Config()):
+    assert f"--{name}:" in result.stdout or f"--[no]{name}:" in result.stdout
 
 
 def test_a_missing_workdir_is_asked_for():
@@ -241,6 +256,24 @@ def test_an_altered_value_is_named(undisturbed, tmp_path, name, key, value):
   content = json.loads((folder / name).read_text()) | {key: value}
   (folder / name).write_text(json.dumps(content))
   assert_one_line(call(f"--workdir={folder}", *_TINY), name, "Remove it")
+
+
+@pytest.mark.parametrize(
+  ("name", "value"), [("arms", 5), ("steps", None), ("steps", "x"), ("eta", 1)]
+)
+def test_an_altered_config_is_named(undisturbed, tmp_path, name, value):
+  folder = tmp_path / "run"
+  shutil.copytree(undisturbed, folder)
+  stored = json.loads((folder / "config.json").read_text())
+  stored["config"][name] = value
+  (folder / "config.json").write_text(json.dumps(stored))
+  result = call(f"--workdir={folder}", *_TINY)
+  assert_one_line(result, "config.json", "run.flags")
+  del stored["config"][name]
+  if name == "steps":  # the default is not what was stored
+    (folder / "config.json").write_text(json.dumps(stored))
+    result = call(f"--workdir={folder}", *_TINY)
+    assert_one_line(result, "config.json", "run.flags")
 
 
 def test_a_data_folder_may_be_in_the_home_folder(tmp_path, monkeypatch):

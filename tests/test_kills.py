@@ -163,6 +163,8 @@ def _stats(folder):
   """{path: stat} of all below a folder, while another process changes it."""
   stats = {}
   for parent, folders, files in os.walk(folder):
+    if ".timing" in folders:  # what is timed before a run is no phase of it
+      folders.remove(".timing")
     for name in folders + files:
       path = pathlib.Path(parent, name)
       with contextlib.suppress(FileNotFoundError):

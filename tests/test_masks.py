@@ -7,6 +7,7 @@ import pytest
 import pytrees
 
 from lth_jax import masks as masks_lib
+from lth_jax import pruning
 
 on_table = pytest.mark.parametrize("name", pytrees.TABLE)
 on_dtypes = pytest.mark.parametrize("dtype", pytrees.DTYPES)
@@ -251,3 +252,55 @@ def test_permute_mixes_each_leaf_in_its_own_way():
   mask = jnp.arange(64).reshape(8, 8) % 2 == 0
   one, other = masks_lib.permute(jax.random.key(0), [mask, mask], scope="layer")
   assert (one != other).any()
+
+
+@pytest.mark.parametrize(
+  "function",
+  [
+    masks_lib.num_kept,
+    masks_lib.density,
+    masks_lib.density_by_name,
+    masks_lib.pack,
+    lambda masks: masks_lib.permute(jax.random.key(0), masks),
+    lambda masks: pruning.count_schedule(masks, 0.2, 2),
+    lambda masks: pruning.density_schedule(masks, 0.2, 2),
+  ],
+)
+def test_params_in_the_place_of_masks_are_an_error(function):
+  with pytest.raises(ValueError, match="'w' is float32, not a bool array"):
+    function({"w": jnp.ones((2, 3))})
+
+
+@pytest.mark.parametrize(
+  "function",
+  [
+    masks_lib.density,
+    lambda masks: pruning.density_schedule(masks, 0.2, 2),
+  ],
+)
+@pytest.mark.parametrize("masks", [{"a": None}, [np.ones((0, 3), bool)]])
+def test_masks_without_an_entry_have_no_density(function, masks):
+  with pytest.raises(ValueError, match="without an entry"):
+    function(masks)
+
+
+def test_permute_of_no_mask_is_no_mask():
+  for scope in ("layer", "global"):
+    masks = masks_lib.permute(jax.random.key(0), {"a": None}, scope=scope)
+    assert masks == {"a": None}
+
+
+def test_leaves_that_share_a_name_are_an_error():
+  mask = jnp.ones((2, 3), bool)
+  masks = {"a/b": mask, "a": {"b": mask}}
+  with pytest.raises(ValueError, match="share a name"):
+    masks_lib.density_by_name(masks)
+  with pytest.raises(ValueError, match="share a name"):
+    pruning.count_schedule(masks, 0.2, 2)
+
+
+def test_a_leaf_called_value_keeps_its_name():
+  mask = jnp.ones((2, 3), bool)
+  masks = {"attention": {"value": mask, "query": mask}}
+  names = ["attention/query", "attention/value"]
+  assert list(masks_lib.density_by_name(masks)) == names

@@ -234,3 +234,27 @@ def test_every_random_stream_of_an_nnx_module_follows_the_key():
   )
   np.testing.assert_array_equal(one, again)
   assert (np.asarray(one) != np.asarray(other)).any()
+
+
+class WithState(nn.Module):
+  """A module with a collection of its own."""
+
+  @nn.compact
+  def __call__(self, images, train):
+    """Returns logits."""
+    self.variable("cache", "seen", np.zeros, 1)
+    return nn.Dense(3)(images)
+
+
+class WithoutParams(nn.Module):
+  """A module that learns nothing."""
+
+  def __call__(self, images, train):
+    """Returns its input."""
+    return images
+
+
+@pytest.mark.parametrize("module", [WithState(), WithoutParams()])
+def test_collections_that_linen_modules_may_not_have(module):
+  with pytest.raises(ValueError, match=f"{type(module).__name__} has the coll"):
+    models.from_linen(module, tiny.IMAGE).init(tiny.key())

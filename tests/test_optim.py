@@ -301,3 +301,11 @@ def test_a_schedule_without_a_step_is_an_error():
   optimizer = optim.create("sgd", optax.constant_schedule(0.1))
   with pytest.raises(ValueError, match="needs step"):
     optimizer.update(params, optimizer.init(params), params, masks=masks)
+
+
+@pytest.mark.parametrize("masks", [None, {}, {"w": None, "v": None}])
+def test_masks_that_freeze_nothing_are_an_error(masks):
+  params, _ = start()
+  optimizer = optim.create("sgd", 0.1)
+  with pytest.raises(ValueError, match="no mask"):
+    optimizer.update(params, optimizer.init(params), params, masks=masks)

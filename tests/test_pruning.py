@@ -1,5 +1,7 @@
 """Pruning against an independent reference: sort all, drop the first few."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,8 +10,8 @@ import pytrees
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lth_jax import _ranking, pruning, scores
 from lth_jax import masks as masks_lib
-from lth_jax import pruning, scores
 
 on_table = pytest.mark.parametrize("name", pytrees.TABLE)
 in_turn = pytest.mark.parametrize(("name", "dtype"), pytrees.IN_TURN)
@@ -343,7 +345,7 @@ MASKS = {"w": np.ones((2, 2), bool), "v": np.ones((2, 2), bool)}
       "'v' are complex",
     ),
     (
-      {"scores": GOOD | {"v": np.array([[0, np.nan], [0, 0]])}},
+      {"scores": GOOD | {"v": np.float32([[0, np.nan], [0, 0]])}},
       ValueError,
       "'v' of kept weights contain NaN",
     ),
@@ -382,11 +384,6 @@ def test_two_to_the_31_entries_ranked_together_are_a_clear_error():
     jax.eval_shape(prune("global"), [half, half], [mask, mask])
 
 
-def test_negative_rounds_are_an_error():
-  with pytest.raises(ValueError, match="round is -1"):
-    pruning.one_shot(0.2, -1)
-
-
 @pytest.mark.parametrize("scope", ["layer", "global"])
 def test_leaves_of_rate_0_count_with_what_they_have(scope):
   sparse = np.arange(20).reshape(4, 5) % 2 == 0
@@ -394,3 +391,94 @@ def test_leaves_of_rate_0_count_with_what_they_have(scope):
   rates = {"a": 0.5, "b": 0.0}
   found = pruning.density_schedule(masks, rates, 2, scope=scope)
   assert found == (110 / 120, 60 / 120, 35 / 120)
+
+
+def test_vmap_may_share_masks_or_scores():
+  values = jax.random.uniform(jax.random.key(0), (3, 4, 5))
+  mask = jnp.ones((4, 5), bool)
+  masks = jnp.stack([mask, mask.at[0].set(False)])
+  shared = jax.vmap(lambda v: pruning.prune([v], [mask], 0.2)[0])(values)
+  inside = jax.vmap(lambda v: pruning.prune([v], masks_lib.full([v]), 0.2)[0])(
+    values
+  )
+  for value, one, other in zip(values, shared, inside):
+    expected = pruning.prune([value], [mask], 0.2)[0]
+    np.testing.assert_array_equal(one, expected)
+    np.testing.assert_array_equal(other, expected)
+  found = jax.vmap(lambda m: pruning.prune([values[0]], [m], 0.2)[0])(masks)
+  for one, each in zip(found, masks):
+    expected = pruning.prune([values[0]], [each], 0.2)[0]
+    np.testing.assert_array_equal(one, expected)
+
+
+def test_counts_of_numpy_arrays():
+  counts = np.array([5, 15, 50_000_003])
+  assert pruning.num_removed(counts, 0.1).tolist() == [0, 2, 5_000_000]
+  with pytest.raises(ValueError, match="outside"):
+    pruning.num_removed(10, 1.5)
+
+
+def test_float64_scores_are_not_rounded_silently():
+  values = 1 + np.arange(10.0)[::-1].reshape(2, 5) * 1e-12
+  masks = [np.ones((2, 5), bool)]
+  with pytest.raises(TypeError, match="float64"):
+    pruning.prune([values], masks, 0.3)
+  with jax.enable_x64(True):
+    kept = pruning.prune([values], masks, 0.3)[0]
+  assert np.flatnonzero(~np.asarray(kept)).tolist() == [7, 8, 9]
+
+
+@pytest.mark.parametrize("rate", [np.array(0.2), np.float32(0.2), 0.2])
+def test_a_rate_may_be_a_scalar_array(rate):
+  values, masks = [jnp.arange(10.0)], [jnp.ones(10, bool)]
+  kept = pruning.prune(values, masks, rate)[0]
+  assert kept.tolist() == [False] * 2 + [True] * 8
+
+
+def test_a_fraction_for_no_mask_is_an_error():
+  values, masks = {"w": jnp.arange(10.0)}, {"w": jnp.ones(10, bool)}
+  with pytest.raises(ValueError, match="'typo'"):
+    pruning.prune(values, masks, {"w": 0.2, "typo": 0.9})
+
+
+def test_rounds_that_cannot_be():
+  masks = [np.ones(10, bool)]
+  with pytest.raises(ValueError, match="leaves nothing after 100 rounds"):
+    pruning.one_shot(0.5, 100)
+  for function in (pruning.count_schedule, pruning.density_schedule):
+    with pytest.raises(ValueError, match="-1 rounds"):
+      function(masks, 0.2, -1)
+  with pytest.raises(ValueError, match="-1 rounds"):
+    pruning.one_shot(0.2, -1)
+  with pytest.raises(TypeError):
+    pruning.one_shot(0.2, 1.5)
+
+
+def test_ranking_copies_no_scores():
+  shape = jax.ShapeDtypeStruct((1000, 1000), jnp.float32)
+  mask = jax.ShapeDtypeStruct((1000, 1000), bool)
+  compiled = _ranking.remove_lowest.lower([shape], [mask], 5).compile()
+  assert compiled.memory_analysis().temp_size_in_bytes < 100_000
+
+
+def test_ranking_gathers_no_sharded_leaf():
+  devices = jax.devices()
+  assert len(devices) > 1
+  mesh = jax.make_mesh(
+    (len(devices),), ("x",), axis_types=(jax.sharding.AxisType.Auto,)
+  )
+  sharding = jax.NamedSharding(mesh, jax.P("x"))
+  rng = np.random.default_rng(0)
+  values = [rng.integers(0, 50, (8 * n, 12)).astype(np.float32) for n in (1, 3)]
+  masks = [rng.random(v.shape) < 0.8 for v in values]
+  sharded = jax.device_put((values, masks), sharding)
+  for count in (0, 1, 30, 200):
+    found = _ranking.remove_lowest(*sharded, count)
+    expected = _ranking.remove_lowest(values, masks, count)
+    for one, other in zip(found, expected):
+      np.testing.assert_array_equal(one, other)
+  text = _ranking.remove_lowest.lower(*sharded, 30).compile().as_text()
+  # What the devices exchange are counts, one of each device.
+  assert set(re.findall(r"= (\S+) all-\w+", text)) == {
+    f"s32[{len(devices)},1]{{1,0}}"
+  }

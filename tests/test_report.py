@@ -1,6 +1,7 @@
 """Reports are computed from records alone; what they say is checked here."""
 
 import csv
+import functools
 import json
 import math
 import re
@@ -11,8 +12,16 @@ import pytest
 import synthetic_runs
 from scipy import stats
 
-from lth_jax import errors, report
-from lth_jax.report import claims, measures, published, records, statistics
+from lth_jax import configs, errors, report, study
+from lth_jax.report import (
+  claims,
+  measures,
+  panels,
+  plan,
+  published,
+  records,
+  statistics,
+)
 
 _SMALL = {
   "rounds": 4,
@@ -52,7 +61,26 @@ def _run(step, accuracy, density=(1.0, 0.5, 0.25, 0.125), **more):
     for r in range(len(step))
     for k in range(len(step[r]))
   )
-  return records.Run("test", synthetic_runs.config(**more), lanes)
+  planned = {
+    "arms": ["ticket"],
+    "rounds": max(map(len, step)) - 1,
+    "replicates": len(step),
+  }
+  return records.Run("test", synthetic_runs.config(**(planned | more)), lanes)
+
+
+def _ladder(accuracy, train=1.0, **more):
+  """Makes a run of tickets on the 0.8 ladder; its end is as its early stop."""
+  step = [[1000.0 + k for k in range(len(row))] for row in accuracy]
+  density = [0.8**k for k in range(max(map(len, accuracy)))]
+  run = _run(step, accuracy, density, **more)
+  lanes = tuple(
+    lane._replace(
+      end=lane.early_stop._replace(reached=True, train_accuracy=train)
+    )
+    for lane in run.lanes
+  )
+  return run._replace(lanes=lanes)
 
 
 def _lane(
@@ -169,17 +197,18 @@ def test_open_band_holds_where_the_truth_may_only_be_larger():
 
 def test_crossings_are_sought_from_the_sparse_end():
   accuracy = [[98, 97.9, 98.2, 97], [98, 98.2, 97, 97], [98, 97, 97, 97]]
-  step = [[5000, 4000, 4500, 6000]] * 3
+  accuracy.append(accuracy[-1])
+  step = [[5000, 4000, 4500, 6000]] * 4
   run = _run(step, accuracy)
   back = measures.back(run, statistics.EARLY_TEST)
-  np.testing.assert_allclose(back.values, [25, 50, 100])
+  np.testing.assert_allclose(back.values, [25, 50, 100, 100])
   np.testing.assert_allclose(
-    measures.falls(run, "ticket").values, [12.5, 25, 50]
+    measures.falls(run, "ticket").values, [12.5, 25, 50, 50]
   )
   np.testing.assert_allclose(
-    measures.back(run, statistics.EARLY_STEP).values, [25] * 3
+    measures.back(run, statistics.EARLY_STEP).values, [25] * 4
   )
-  np.testing.assert_allclose(measures.fastest(run).values, [50] * 3)
+  np.testing.assert_allclose(measures.fastest(run).values, [50] * 4)
   assert not measures.fastest(run).may_fall
 
 
@@ -195,6 +224,155 @@ def test_crossing_beyond_the_run_is_an_upper_bound():
 def test_fastest_at_the_end_of_the_run_may_be_sparser():
   run = _run([[5000, 4000, 3000, 2000]] * 3, [[98] * 4] * 3)
   assert measures.fastest(run).may_fall
+
+
+_DENSITY_CLAIMS = [
+  measures.fastest,
+  lambda run: measures.back(run, statistics.EARLY_STEP),
+  lambda run: measures.back(run, statistics.EARLY_TEST),
+  lambda run: measures.falls(run, "ticket"),
+  lambda run: measures.lowest_train(run, "ticket", 0.02),
+]
+
+
+def _dip(rounds):
+  """Accuracies that fall below the dense network's at once, and for good."""
+  return [98.0, 98.1] + [97.0] * (rounds - 1)
+
+
+@pytest.mark.parametrize("measure", _DENSITY_CLAIMS)
+def test_rounds_that_are_missing_could_overturn_a_density(measure):
+  finished = _ladder([_dip(20)] * 4)
+  assert not measure(finished).may_fall
+  short = _ladder([_dip(20), *[_dip(3)] * 3])
+  assert measure(short).may_fall
+  assert "not trained to the end yet: 3 of 4" in measure(short).note
+
+
+@pytest.mark.parametrize("measure", _DENSITY_CLAIMS)
+def test_a_series_that_diverged_is_left_out(measure):
+  run = _ladder([_dip(20)] * 3 + [_dip(3)])
+  lanes = tuple(
+    lane._replace(diverged=(lane.replicate, lane.round) == (3, 3))
+    for lane in run.lanes
+  )
+  found = measure(run._replace(lanes=lanes))
+  assert np.isnan(found.values).tolist() == [False] * 3 + [True]
+  assert "left out, as a lane diverged: 1 of 4" in found.note
+  assert not found.may_fall
+
+
+def test_an_unfinished_run_decides_no_claim_over_densities():
+  accuracy = [[98.0, *[98.4] * 16, *[97.0] * 4]] + [[98.0, 98.3, 98.3]] * 2
+  over = {
+    "Tickets learn fastest at",
+    "Tickets are back to the original's early-stop step at",
+    "Tickets are back to the original's test accuracy at",
+    "Tickets: test accuracy falls below the original's at",
+    "Tickets at the end: test accuracy above the original's by up to",
+    "Train accuracy at the end, tickets down to 2%",
+  }
+  results = claims.evaluate(_ladder(accuracy))
+  found = {each.claim.text: each.verdict for each in results}
+  assert {found[text] for text in over} == {"undecided"}
+
+
+def test_largest_gain_may_rise_while_rounds_are_missing():
+  done = [98.0, 98.3, 98.1, 98.1]
+  assert not measures.largest_gain(_ladder([done] * 3)).may_rise
+  found = measures.largest_gain(_ladder([done, done, done[:2]]))
+  assert found.may_rise
+  # Only densities that every replicate has are compared.
+  assert found.tries == 1
+  np.testing.assert_allclose(found.values, [0.3] * 3)
+
+
+def test_a_range_that_is_measured_in_part_bounds_nothing():
+  run = _ladder([[98.0] + [98.3] * 4] * 3, pruning="oneshot")
+  measure = functools.partial(
+    measures.over_range, quantity=statistics.EARLY_TEST, dense=0.95
+  )
+  assert measure(run, sparse=0.45)[1:3] == (False, False)
+  assert measure(run, sparse=0.0517)[1:3] == (True, True)
+
+
+def test_a_late_density_is_pending_for_controls_too():
+  run = _ladder([_dip(4)] * 3, arms=["ticket", "random"], control_rounds=[3])
+  randoms = tuple(_lane(r, 3, 0.8**3, 900, 97, "random") for r in range(3))
+  finished = run._replace(lanes=run.lanes + randoms)
+  assert measures.falls(finished, "random").note == ""
+  short = run._replace(lanes=run.lanes + randoms[:2])
+  assert "yet: 1 of 3" in measures.falls(short, "random").note
+
+
+def _claim_of(text):
+  return next(each for each in published.CLAIMS if each.text == text)
+
+
+@pytest.mark.parametrize(
+  "text",
+  [
+    "Tickets at the end: test accuracy above the original's by up to",
+    "Tickets learn fastest at",
+  ],
+)
+@pytest.mark.parametrize("replicates", [3, 10])
+def test_the_best_of_noise_holds_no_more_often_than_by_chance(text, replicates):
+  claim, rng, held = _claim_of(text), np.random.default_rng(1), 0
+  for _ in range(200):
+    step = rng.permuted(
+      np.tile(np.arange(21.0) + 1000, (replicates, 1)), axis=1
+    )
+    accuracy = 98 + 0.2 * rng.standard_normal((replicates, 21))
+    run = _run(step.tolist(), accuracy.tolist(), 0.8 ** np.arange(21))
+    lanes = tuple(lane._replace(end=lane.early_stop) for lane in run.lanes)
+    run = run._replace(lanes=lanes)
+    held += claims.judge(claim, claim.measure(run)).verdict == "holds"
+  assert held <= 0.025 * 200
+
+
+def test_the_best_of_many_is_tested_at_the_corrected_level():
+  rng = np.random.default_rng(0)
+  accuracy = 98 + 0.1 * rng.standard_normal((3, 21))
+  claim = _claim_of(
+    "Tickets at the end: test accuracy above the original's by up to"
+  )
+  sample = claim.measure(_ladder(accuracy.tolist()))
+  result = claims.judge(claim, sample)
+  expected = stats.ttest_1samp(sample.values, 0).confidence_interval(0.9975)
+  np.testing.assert_allclose([result.ours.low, result.ours.high], expected)
+  assert "the best of 20 densities" in result.note
+  assert "level 99.75%" in result.note
+
+
+def test_equal_crossings_are_no_surer_than_the_ladder():
+  claim = _claim_of("Tickets: test accuracy falls below the original's at")
+  result = claims.judge(claim, claim.measure(_ladder([_dip(20)] * 3)))
+  np.testing.assert_allclose(
+    [result.ours.low, result.ours.high], [64 * 0.8**0.5, 64 / 0.8**0.5]
+  )
+  assert "half a step of the ladder (12%)" in result.note
+  fastest = _claim_of("Tickets learn fastest at")
+  ours = claims.judge(fastest, fastest.measure(_ladder([_dip(20)] * 3))).ours
+  np.testing.assert_allclose(
+    [ours.low, ours.high], 100 * 0.8 ** np.array([0.5, -0.5])
+  )
+
+
+def test_a_ratio_of_crossings_has_both_their_half_steps():
+  density, lanes = 0.8 ** np.arange(8), []
+  for r in range(3):
+    for k in range(8):
+      for arm, last in (("ticket", 6), ("reinit", 2)):
+        if arm == "ticket" or k > 0:
+          lane = _lane(r, k, density[k], 900, 98, arm)
+          train = 1.0 if k <= last else 0.9
+          end = lane.end._replace(train_accuracy=train)
+          lanes.append(lane._replace(end=end))
+  config = synthetic_runs.config(rounds=7, arms=["ticket", "reinit"])
+  found = measures.full_train(records.Run("test", config, tuple(lanes)))
+  np.testing.assert_allclose(found.values, 0.8**-4)
+  np.testing.assert_allclose(found.half_step, math.log(1 / 0.8))
 
 
 def test_unreached_early_stop_bounds_a_ratio():
@@ -235,10 +413,10 @@ def test_one_shot_claims_are_measured(tmp_path):
 
 
 def test_protocol_differences_are_named():
-  paper = synthetic_runs.config(
-    steps=50000, replicates=5, reinits=3, rates=["out=0.1", ".=0.2"]
-  )
+  paper = configs.to_flat(configs.Config())
   assert claims.differences(paper) == ""
+  assert claims.differences({**paper, "rates": [
+    "Dense_2/kernel=0.10", "kernel=.2"]}) == ""  # fmt: skip
   assert claims.differences({**paper, "replicates": 20}) == ""
   assert claims.differences({**paper, "steps": 15000}) == (
     "scaled down: steps 15,000 instead of 50,000"
@@ -246,6 +424,39 @@ def test_protocol_differences_are_named():
   assert claims.differences({**paper, "optimizer": "sgd"}) == (
     "not the paper's protocol: optimizer sgd instead of adam"
   )
+
+
+@pytest.mark.parametrize(
+  ("change", "words"),
+  [
+    (
+      {"arms": ["ticket", "reinit"]},
+      "scaled down: arms ticket, reinit instead",
+    ),
+    (
+      {"control_rounds": [1, 5]},
+      "scaled down: control_rounds 1, 5 instead of all",
+    ),
+    ({"control_rounds": list(range(1, 21))}, ""),
+    ({"arms": ["ticket", "reinit"], "pruning": "oneshot"}, ""),
+    ({"arms": ["ticket", "reinit", "random", "random_global"]}, ""),
+    ({"scaling": "l2"}, "not the paper's protocol: scaling l2"),
+    ({"order": "per_round"}, "not the paper's protocol: order per_round"),
+    ({"matmul_precision": "default"}, "protocol: matmul_precision default"),
+    (
+      {"rates": ["Dense_0/kernel=0.1", "kernel=0.2"]},
+      "protocol: rates Dense_0",
+    ),
+    ({"rates": ["kernel=0.2", "Dense_2/kernel=0.1"]}, "protocol: rates kernel"),
+    ({"dataset": "mnist_corrupted"}, "not the paper's protocol: dataset"),
+    ({"dataset": "mnist_10k"}, "scaled down: dataset mnist_10k"),
+    ({"test_every": 1, "seed": 3}, ""),
+  ],
+)
+def test_departures_from_the_paper_are_named(change, words):
+  found = claims.differences(configs.to_flat(configs.Config()) | change)
+  assert words in found
+  assert bool(words) == bool(found)
 
 
 def test_report_has_every_file_and_no_other(small):
@@ -337,13 +548,140 @@ def test_unfinished_run_is_reported_as_far_as_it_went(tmp_path):
   for lane in ("ticket", "reinit_0"):
     (workdir / f"replicate_2/round_002/{lane}/commit.json").unlink()
   page = _page(workdir)
-  assert "Unfinished: 8 of 9 ticket trainings" in page
+  assert (
+    "Unfinished: 19 of 21 trainings are on disk; missing: 1 reinit, 1 ticket."
+  ) in page
+
+
+def _keys(config):
+  lanes = tuple(
+    study.lanes(config, replicate, index)
+    for replicate in study.replicates(config)
+    for index in range(config.study.rounds + 1)
+  )
+  return sorted(
+    (x.replicate, x.round, x.arm, x.draw or 0) for row in lanes for x in row
+  )
+
+
+@pytest.mark.parametrize(
+  "changes",
+  [
+    {"arms": ["ticket"]},
+    {"arms": ["random_global", "ticket", "reinit"], "reinits": 3},
+    {"control_rounds": [2, 4], "first_replicate": 2, "replicates": 2},
+    {"reset": "continued", "rounds": 3},
+    {"pruning": "oneshot", "rounds": 2},
+  ],
+)
+def test_expected_lanes_are_those_that_a_run_trains(changes):
+  config = configs.from_flat({"rounds": 5, **changes})
+  run = records.Run("test", configs.to_flat(config), ())
+  assert sorted(plan.expected(run)) == _keys(config)
+  for arm in config.study.arms:
+    rounds = [index for _, index, name, _ in _keys(config) if name == arm]
+    assert plan.last_round(run.config, arm) == max(rounds)
+
+
+def test_missing_controls_are_unfinished(tmp_path):
+  workdir = synthetic_runs.write(tmp_path, **{**_SMALL, "rounds": 2})
+  assert "Unfinished" not in _page(workdir)
+  (workdir / "replicate_0/round_001/reinit_1/commit.json").unlink()
+  assert "Unfinished: 20 of 21 trainings are on disk; missing: 1 reinit." in (
+    _page(workdir)
+  )
+  _damage(
+    workdir / "config.json",
+    lambda content: content["config"].update(control_rounds=[2]),
+  )
+  assert "Unfinished" not in _page(workdir)
 
 
 def test_only_the_dense_network(tmp_path):
   workdir = synthetic_runs.write(tmp_path, **{**_SMALL, "rounds": 0})
   page = report.write(workdir).read_text()
   assert "Only the dense network has been trained so far." in page
+
+
+def _diverge(workdir, where, replicates=range(3)):
+  """Ends the series of replicates with a ticket of round `where`."""
+  for replicate in replicates:
+    folder = workdir / f"replicate_{replicate}"
+    for lane in folder.glob("round_*"):
+      if int(lane.name[-3:]) > where:
+        shutil.rmtree(lane)
+    path = folder / f"round_{where:03d}/ticket/record.json"
+    record = json.loads(path.read_text())
+    record |= {"diverged": True, "early_stop": None}
+    record["end"] |= {"test_accuracy": None, "train_accuracy": None}
+    synthetic_runs.write_lane(workdir, record)
+
+
+def test_a_run_that_diverged_is_finished(tmp_path):
+  workdir = synthetic_runs.write(tmp_path, **{**_SMALL, "rounds": 2})
+  _diverge(workdir, 0)
+  page = _page(workdir)
+  assert "Unfinished" not in page
+  assert "<h1>3 series ended by divergence in round 0.</h1>" in page
+
+
+def test_series_may_end_in_different_rounds(tmp_path):
+  workdir = synthetic_runs.write(tmp_path, **{**_SMALL, "rounds": 3})
+  _diverge(workdir, 0, [0])
+  _diverge(workdir, 2, [1])
+  page = _page(workdir)
+  assert "Unfinished" not in page
+  assert "ended by divergence: 1 in round 0, 1 in round 2." in page
+  # One replicate has no dense network to compare with.
+  assert "Undecided: 2 replicates cannot tell" in page
+  (workdir / "replicate_1/round_002/reinit_1/commit.json").unlink()
+  assert "Unfinished: 17 of 18 trainings" in _page(workdir)
+
+
+def test_dense_networks_that_diverged_do_not_hide_what_is_missing(tmp_path):
+  workdir = synthetic_runs.write(tmp_path, **{**_SMALL, "rounds": 1})
+  _diverge(workdir, 0, [0])
+  for replicate in (1, 2):
+    shutil.rmtree(workdir / f"replicate_{replicate}/round_001")
+  page = _page(workdir)
+  assert "1 series ended by divergence in round 0. Only the dense" in page
+  assert "Unfinished: 3 of 9 trainings" in page
+
+
+def test_one_shot_and_control_lanes_end_no_series():
+  lanes = (_lane(0, 1, 0.5, 100, 90, diverged=True),
+           _lane(0, 1, 0.5, 100, 90, "random", diverged=True))  # fmt: skip
+  one_shot = synthetic_runs.config(pruning="oneshot")
+  assert plan.ended(records.Run("test", one_shot, lanes)) == {}
+  iterative = synthetic_runs.config()
+  assert plan.ended(records.Run("test", iterative, lanes)) == {0: 1}
+  assert plan.ended(records.Run("test", iterative, lanes[1:])) == {}
+  continued = synthetic_runs.config(reset="continued")
+  assert plan.ended(records.Run("test", continued, lanes)) == {}
+
+
+def test_arms_beside_each_other_leave_the_dense_network_in_place():
+  percent = 100 * 0.8 ** np.arange(21)
+  for log in (True, False):
+    assert panels.beside(percent, 0, log).tolist() == percent.tolist()
+    right, left = (panels.beside(percent, n, log) for n in (1, -1))
+    assert right[0] == left[0] == 100
+    assert (right[1:] < percent[1:]).all()
+    assert (left[1:] > percent[1:]).all()
+  moved = panels.beside(percent, 1, True)[1:] / percent[1:]
+  axis = math.log(100 * 1.06 / (percent[-1] / 1.06))
+  np.testing.assert_allclose(np.log(moved), -0.005 * axis)
+
+
+def test_the_shift_is_told_where_there_is_one(tmp_path):
+  for arms in (["ticket"], ["ticket", "reinit"]):
+    changes = {**_SMALL, "rounds": 1, "arms": arms}
+    page = report.write(
+      synthetic_runs.write(tmp_path / str(len(arms)), **changes)
+    ).read_text()
+    captions = re.findall("<figcaption.*?</figcaption>", page, re.DOTALL)
+    shifted = ["moved sideways" in caption for caption in captions]
+    assert shifted == [len(arms) > 1, False, len(arms) > 1]
 
 
 def test_no_validation_split_means_no_early_stop(tmp_path):
@@ -422,7 +760,29 @@ def test_an_altered_record_is_refused_though_it_parses(small, tmp_path):
   shutil.copytree(small, workdir)
   path = workdir / "replicate_1/round_002/ticket/record.json"
   path.write_text(path.read_text().replace("0.9", "0.8"))
-  _assert_refused(workdir, str(path), "not as it was written")
+  _assert_refused(
+    workdir, str(path), "not as it was written", "start the run again"
+  )
+
+
+@pytest.mark.parametrize(
+  ("field", "value"),
+  [
+    ("arms", 5),
+    ("arms", [5]),
+    ("rounds", "20"),
+    ("control_rounds", "all"),
+    ("hidden", None),
+    ("rates", ["kernel"]),
+    ("steps", [1]),
+  ],
+)
+def test_config_of_wrong_types_is_refused(small, tmp_path, field, value):
+  workdir = tmp_path / "run"
+  shutil.copytree(small, workdir)
+  path = workdir / "config.json"
+  _damage(path, lambda content: content["config"].update({field: value}))
+  _assert_refused(workdir, str(path), field)
 
 
 def test_damaged_files_are_refused(small, tmp_path):

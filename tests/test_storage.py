@@ -52,11 +52,27 @@ def test_another_owner_and_another_format_are_refused(folder):
     storage.load_record(folder, "me")
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"format": 1}', "\0"])
+@pytest.mark.parametrize(
+  "text",
+  [
+    *("", "{", "[]", "{}", "\0", '{"format": 1}'),
+    '{"format": 1, "owner": "me", "files": {}}',
+    '{"format": 1, "owner": "me", "files": 5}',
+    '{"format": 1, "owner": "me", "files": {"record.json": "00"}}',
+  ],
+)
 def test_a_damaged_commit_is_damage(folder, text):
   (folder / "commit.json").write_text(text)
-  with pytest.raises(errors.InputError):
+  with pytest.raises(storage.DamagedError):
     storage.load_record(folder, "me")
+
+
+def test_a_link_is_discarded_and_what_it_shows_is_kept(folder, tmp_path):
+  link = tmp_path / "link"
+  link.symlink_to(folder)
+  assert storage.exists(epath.Path(link))
+  storage.discard(epath.Path(link))
+  assert not link.is_symlink() and storage.exists(folder)
 
 
 def test_arrays_that_do_not_fit_are_damage(folder):

@@ -6,4 +6,5 @@ Nothing outside this package imports flax.
 from lth_jax.models.adapters import Model as Model
 from lth_jax.models.adapters import from_linen as from_linen
 from lth_jax.models.adapters import from_nnx as from_nnx
+from lth_jax.models.conv import conv as conv
 from lth_jax.models.lenet import lenet as lenet

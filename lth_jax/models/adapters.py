@@ -55,7 +55,8 @@ def from_linen(module: nn.Module, image_shape: tuple[int, ...]) -> Model:
     image_shape: `(H, W, C)`.
 
   Returns:
-    The model; its params are the plain dict that Linen makes.
+    The model; its params are the plain dict that Linen makes. Its `init`
+    raises a ValueError for a module with other collections.
 
   Example:
     >>> class Linear(nn.Module):
@@ -71,6 +72,12 @@ def from_linen(module: nn.Module, image_shape: tuple[int, ...]) -> Model:
   def init(key):
     images = jnp.zeros((1, *image_shape))
     variables = module.init(key, images, train=False)
+    others = set(variables) - {"params", "batch_stats"}
+    if others or "params" not in variables:
+      raise ValueError(
+        f"{type(module).__name__} has the collections {sorted(variables)}; "
+        "from_linen takes 'params', and 'batch_stats' if there are any"
+      )
     return variables["params"], variables.get("batch_stats", {})
 
   def apply(params, stats, images, *, train, key):

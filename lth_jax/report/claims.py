@@ -6,6 +6,11 @@ opposite; it *does not hold* if the interval excludes the band; else it is
 *undecided*, and always so under 3 replicates. It is *not measured* if the run
 has no data. A verdict that the end of the training or of the run could still
 overturn (see `measures`) is undecided.
+
+A density is known to a step of the ladder only: its interval is half a step
+wider on each side, as a logarithm. Of a value that is the best of K densities
+the interval is that at level 1 - 0.05 / K (Bonferroni). The density that is
+best in each replicate counts only if they agree on it better than by luck.
 """
 
 import math
@@ -20,16 +25,21 @@ from lth_jax.report import measures, published, records, statistics
 PROTOCOL = {
   "dataset": "mnist",
   "num_valid": 5000,
+  "scaling": "unit",
   "hidden": [300, 100],
   "steps": 50000,
   "batch_size": 60,
   "optimizer": "adam",
   "learning_rate": 1.2e-3,
   "eval_every": 100,
+  "matmul_precision": "highest",
   "rounds": 20,
-  "rates": [0.1, 0.2],
+  "rates": ["Dense_2/kernel=0.1", "kernel=0.2"],
   "scope": "layer",
   "reset": "every_round",
+  "order": "shared",
+  "arms": ["ticket", "reinit", "random"],
+  "control_rounds": [],
   "reinits": 3,
   "replicates": 5,
 }
@@ -63,19 +73,27 @@ def differences(config: dict[str, Any]) -> str:
   Returns:
     For example "scaled down: steps 15,000 instead of 50,000".
   """
-  rates = sorted({float(r.rpartition("=")[2]) for r in config["rates"]})
-  ours = config | {"hidden": list(config["hidden"]), "rates": rates}
-  differing = [field for field in PROTOCOL if _differs(field, ours)]
+  rules = [rule.rpartition("=") for rule in config["rates"]]
+  rates = [f"{pattern}={float(rate):g}" for pattern, _, rate in rules]
+  ours, paper = config | {"rates": rates}, PROTOCOL
+  if config["pruning"] == "oneshot":
+    paper = paper | {"arms": ["ticket", "reinit"]}
+  differing = [field for field in paper if _differs(field, ours, paper)]
   if not differing:
     return ""
-  smaller = ours["dataset"].startswith("mnist_") or any(
-    ours[field] < PROTOCOL[field]
-    for field in ("steps", *_MORE_IS_FINE)
-    if field in differing
+  smaller = (
+    ours["dataset"] == "mnist_10k"
+    or not {"arms", "control_rounds"}.isdisjoint(differing)
+    or any(
+      ours[field] < paper[field]
+      for field in ("steps", *_MORE_IS_FINE)
+      if field in differing
+    )
   )
   label = "scaled down" if smaller else "not the paper's protocol"
   return f"{label}: " + "; ".join(
-    f"{field} {_plain(ours[field])} instead of {_plain(PROTOCOL[field])}"
+    f"{field} {_plain(field, ours[field])} instead of "
+    f"{_plain(field, paper[field])}"
     for field in differing
   )
 
@@ -86,7 +104,11 @@ def judge(claim: published.Claim, sample: measures.Sample) -> Result:
   values = sample.values
   if claim.unit in ("times", "% of weights"):
     scale, back, values = _log, _exp, np.log(values)
-  scaled = statistics.interval(values)
+  level = 1 - 0.05 / sample.tries
+  scaled = statistics.interval(values, level)
+  scaled = scaled._replace(
+    low=scaled.low - sample.half_step, high=scaled.high + sample.half_step
+  )
   verdict = _verdict(
     scaled,
     (scale(claim.band[0]), scale(claim.band[1])),
@@ -97,8 +119,14 @@ def judge(claim: published.Claim, sample: measures.Sample) -> Result:
   bound = {(True, False): "at least", (False, True): "at most"}.get(
     (sample.may_rise, sample.may_fall), ""
   )
-  missing = "" if ours.n else "the run has no such data"
-  return Result(claim, ours, verdict, bound, sample.note or missing)
+  note = sample.note or ("" if ours.n else "the run has no such data")
+  if sample.tries > 1:
+    note += f"; interval at level {100 * level:.4g}%, corrected for that choice"
+  if sample.half_step:
+    wider = 100 * math.expm1(sample.half_step)
+    note = f"{note}; " if note else ""
+    note += f"interval wider by half a step of the ladder ({wider:.0f}%)"
+  return Result(claim, ours, verdict, bound, note)
 
 
 def evaluate(run: records.Run) -> tuple[Result, ...]:
@@ -138,17 +166,23 @@ def _verdict(
   return "undecided"
 
 
-def _differs(field: str, ours: dict[str, Any]) -> bool:
+def _differs(field: str, ours: dict[str, Any], paper: dict[str, Any]) -> bool:
+  if field == "arms":
+    return not set(paper["arms"]) <= set(ours["arms"])
+  if field == "control_rounds":
+    chosen = set(ours[field]) if len(ours["arms"]) > 1 else set()
+    return bool(chosen) and not set(range(1, ours["rounds"] + 1)) <= chosen
   if field == "reinits" and "reinit" not in ours["arms"]:
     return False
   if field in _MORE_IS_FINE:
-    return ours[field] < PROTOCOL[field]
-  return ours[field] != PROTOCOL[field]
+    return ours[field] < paper[field]
+  return ours[field] != paper[field]
 
 
-def _plain(value: Any) -> str:
+def _plain(field: str, value: Any) -> str:
   if isinstance(value, list):
-    return "-".join(str(each) for each in value)
+    between = "-" if field == "hidden" else ", "
+    return between.join(str(each) for each in value) or "all"
   return f"{value:,}" if isinstance(value, int) else str(value)
 
 

@@ -1,11 +1,12 @@
 """The page of a report: one file that needs no other, on any screen."""
 
+import collections
 import html
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from lth_jax.report import claims, figures, records, statistics, tables
+from lth_jax.report import claims, figures, plan, records, statistics, tables
 
 _STYLE = """
 :root { color-scheme: light; --line: #dcdcdc; --soft: #5c5c5c; }
@@ -65,6 +66,10 @@ _CAPTIONS = {
   "figure_4b": "As figure 4a, at the last step of training.",
   "figure_4c": "As figure 4a, on a linear axis.",
 }
+_BESIDE = (
+  "Arms are moved sideways, by half a percent of the axis from one to the "
+  "next, so that their bars stand beside each other; the dense network is not."
+)
 
 
 class Content(NamedTuple):
@@ -80,19 +85,20 @@ class Content(NamedTuple):
 def page(content: Content) -> str:
   """Returns the page; all text that comes from the run is escaped."""
   run, protocol = content.run, content.protocol
-  drawn = {figure.name: figure for figure in content.drawn}
   sections = (
     *_notes(run, protocol),
-    _figure("figure_4a", drawn, protocol),
+    _figure("figure_4a", content),
     "<h2>Winning tickets</h2>",
     f"<p>{html.escape(_WINNING)}</p>",
     _table(tables.verdicts(content.winning).text, protocol),
     "<h2>Published claims</h2>",
     f"<p>{html.escape(_CLAIMS)}</p>",
     _table(tables.claim_table(content.claims).text, protocol),
-    _figure("figure_3", drawn, protocol),
-    _figure("figure_4b", drawn, protocol),
-    _figure("figure_4c", drawn, protocol) if "figure_4c" in drawn else "",
+    _figure("figure_3", content),
+    _figure("figure_4b", content),
+    _figure("figure_4c", content)
+    if any(figure.name == "figure_4c" for figure in content.drawn)
+    else "",
     "<h2>All results</h2>",
     f"<p>{html.escape(_RESULTS)}</p>",
     _table(tables.results(run).text, protocol),
@@ -117,8 +123,11 @@ def headline(content: Content) -> str:
   """Says the main finding of a run in one sentence."""
   measured = [each for each in content.winning if each.accuracy.n > 0]
   wins = [each for each in measured if each.verdict == "wins"]
+  ended = _ended(content.run)
   if not content.winning:
-    return "Only the dense network has been trained so far."
+    waiting = "Only the dense network has been trained so far."
+    more = not ended or plan.missing(content.run)
+    return f"{ended} {waiting if more else ''}".strip()
   if not measured:
     return (
       "Winning tickets cannot be judged: this run has no early-stop step of a "
@@ -126,8 +135,9 @@ def headline(content: Content) -> str:
     )
   if wins:
     return _best(content.run, wins[-1])
-  if max(each.accuracy.n for each in measured) < statistics.MIN_REPLICATES:
-    few = _count(len(statistics.grid(content.run).replicates), "replicate")
+  most = max(each.accuracy.n for each in measured)
+  if most < statistics.MIN_REPLICATES:
+    few = _count(most, "replicate")
     return (
       f"Undecided: {few} cannot tell luck from effect; "
       f"{statistics.MIN_REPLICATES} are the least that is judged."
@@ -152,7 +162,11 @@ _CLAIMS = (
   "the 95% interval (paired t over replicates) excludes the opposite; it does "
   "not hold if the interval excludes the band. The bands are ours and were "
   "fixed before the run. Where something happens at a density, it is taken "
-  "among the measured densities, from the sparse end, in each replicate."
+  "among the measured densities, from the sparse end, in each replicate, and "
+  "its interval is half a step of that ladder wider on each side. The interval "
+  "of what is the best of K densities is at level 1 \N{MINUS SIGN} 0.05 / K; "
+  "the best density itself decides nothing unless replicates agree on it more "
+  "than by luck."
 )
 _RESULTS = (
   "Mean over replicates (smallest to largest). \N{GREATER-THAN OR EQUAL TO} "
@@ -192,17 +206,13 @@ def _tally(content: Content) -> str:
 
 def _notes(run: records.Run, protocol: str) -> list[str]:
   notes = [_sentence(protocol)] if protocol else []
-  planned = run.config["replicates"] * (run.config["rounds"] + 1)
-  found = sum(lane.arm == "ticket" for lane in run.lanes)
-  if found < planned:
-    rounds = {
-      replicate: max(r.round for r in run.lanes if r.replicate == replicate)
-      for replicate in statistics.grid(run).replicates
-    }
-    each = ", ".join(f"{key}: {value}" for key, value in rounds.items())
+  missing, planned = plan.missing(run), plan.expected(run)
+  if missing:
+    arms = collections.Counter(key.arm for key in missing)
+    each = ", ".join(f"{count} {arm}" for arm, count in sorted(arms.items()))
     notes.append(
-      f"Unfinished: {found} of {planned} ticket trainings are on disk (last "
-      f"round by replicate {each})."
+      f"Unfinished: {len(planned) - len(missing)} of {len(planned)} trainings "
+      f"are on disk; missing: {each}."
     )
   if not any(math.isfinite(lane.early_stop.step) for lane in run.lanes):
     why = (
@@ -220,11 +230,23 @@ def _notes(run: records.Run, protocol: str) -> list[str]:
       f"{_count(diverged, 'lane')} diverged and left the statistics; see the "
       "end of the page."
     )
+  if _ended(run):
+    notes.append(_ended(run))
   return [f'<p class="note">{html.escape(note)}</p>' for note in notes]
 
 
-def _figure(name: str, drawn: dict[str, figures.Drawn], protocol: str) -> str:
+def _ended(run: records.Run) -> str:
+  ends = collections.Counter(plan.ended(run).values())
+  each = (f"{ends[index]} in round {index}" for index in sorted(ends))
+  if len(ends) == 1:
+    [(index, count)] = ends.items()
+    return f"{count} series ended by divergence in round {index}."
+  return f"Series ended by divergence: {', '.join(each)}." if ends else ""
+
+
+def _figure(name: str, content: Content) -> str:
   number = name.removeprefix("figure_")
+  drawn = {figure.name: figure for figure in content.drawn}
   if name not in drawn:
     return f"<h2>Figure {number}</h2>\n<p>Not measured in this run.</p>"
   figure = drawn[name]
@@ -233,7 +255,10 @@ def _figure(name: str, drawn: dict[str, figures.Drawn], protocol: str) -> str:
     svg.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)
     for svg in figure.panels
   )
-  caption = html.escape(f"{_CAPTIONS[name]} {_sentence(protocol)}".strip())
+  caption = _CAPTIONS[name]
+  if name != "figure_3" and len(statistics.arms(content.run)) > 1:
+    caption += f" {_BESIDE}"
+  caption = html.escape(f"{caption} {_sentence(content.protocol)}".strip())
   return (
     f'<h2>{label}</h2>\n<figure>\n<div class="panels">{panels}</div>\n'
     f'<figcaption class="small">{caption}</figcaption>\n</figure>'

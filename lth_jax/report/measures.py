@@ -8,7 +8,12 @@ weights does not count as a crossing.
 
 An early-stop step is a lower bound where the validation loss still fell at the
 last evaluation; a density is an upper bound where the run ended before the
-crossing. A sample says to which side the truth may lie.
+crossing, or has not ended yet. A sample says to which side the truth may lie.
+A replicate whose series diverged before its last density is left out of all
+that is sought over densities.
+
+A density is known to half a step of the measured ladder. That equal replicates
+agree on it makes it no more certain, so a sample carries this half step too.
 """
 
 import math
@@ -16,7 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lth_jax.report import records, statistics
+from lth_jax.report import plan, records, statistics
 
 DENSE = ("ticket", 1.0)
 # "About 100%" train accuracy, in percent (our reading; not in the paper).
@@ -34,12 +39,18 @@ class Sample(NamedTuple):
     may_rise: the true values may be higher than these.
     may_fall: the true values may be lower than these.
     note: a remark for the reader.
+    half_step: half a step of the ladder of densities, as a logarithm, by which
+      an interval of `values` is wider on each side.
+    tries: among how many candidates the data themselves chose these values; an
+      interval of them is one at level 1 - 0.05 / tries (Bonferroni).
   """
 
   values: np.ndarray
   may_rise: bool = False
   may_fall: bool = False
   note: str = ""
+  half_step: float = 0.0
+  tries: int = 1
 
 
 def nothing(run: records.Run, note: str = "") -> Sample:
@@ -74,17 +85,35 @@ def earlier(run: records.Run, a: Where, b: Where) -> Sample:
 
 
 def fastest(run: records.Run) -> Sample:
-  """Returns the density of the earliest stop; of equals, the denser one."""
+  """Returns the density of the earliest stop; of equals, the denser one.
+
+  Some density is always the fastest. If luck alone chose it in each replicate,
+  every density with equal chance, the mean would lie in the middle of the
+  ladder; so nothing is decided unless the replicates agree better than luck.
+  """
   step = statistics.values(run, "ticket", statistics.EARLY_STEP)
-  known = np.isfinite(step) & ~statistics.not_reached(run, "ticket")
+  finite = np.isfinite(step)
+  left_out, pending = plan.short(run, "ticket", finite)
+  known = finite & ~statistics.not_reached(run, "ticket")
+  known &= ~left_out[:, None]
   best = np.argmin(np.where(known, step, math.inf), axis=1)
   density = 100 * statistics.grid(run).density
   last = [int(np.flatnonzero(row).max(initial=0)) for row in known]
-  at_end = bool((best == last).any())
+  chosen = known.sum(axis=1) > 1
+  at_end = bool((best == last)[chosen].any())
+  lucky = statistics.may_be_luck(best[chosen], int(known.any(axis=0).sum()))
   return Sample(
-    np.where(known.sum(axis=1) > 1, density[best], math.nan),
-    may_fall=at_end,
-    note="the sparsest density is the fastest" if at_end else "",
+    np.where(chosen, density[best], math.nan),
+    may_rise=lucky,
+    may_fall=lucky or at_end or bool(pending.any()),
+    note=_join(
+      "replicates agree no better than by luck" if lucky else "",
+      "the sparsest density is the fastest" if at_end else "",
+      plan.remark(left_out, pending),
+    ),
+    half_step=statistics.half_step(
+      density[row] for row, is_chosen in zip(known, chosen) if is_chosen
+    ),
   )
 
 
@@ -92,28 +121,30 @@ def back(run: records.Run, quantity: statistics.Quantity) -> Sample:
   """Returns the sparsest density at which tickets are as good as dense."""
   if quantity is statistics.EARLY_STEP and _late(run, DENSE):
     return nothing(run, "the original's early stop was not reached")
-  return _sparsest(run, *_as_good(run, "ticket", quantity))
+  return _sparsest(run, "ticket", *_as_good(run, "ticket", quantity))
 
 
 def falls(run: records.Run, arm: str) -> Sample:
   """Returns the density from which on an arm is less accurate than dense."""
   good, known = _as_good(run, arm, statistics.EARLY_TEST)
-  return _sparsest(run, good, known, past=1)
+  return _sparsest(run, arm, good, known, past=1)
 
 
 def full_train(run: records.Run) -> Sample:
   """Returns the sparsest density that is fitted in full, reinit / ticket."""
   ticket, reinit = (
-    _sparsest(run, accuracy >= FULL_ACCURACY, np.isfinite(accuracy))
-    for accuracy in (
-      _with_dense(run, arm, statistics.END_TRAIN)
-      for arm in ("ticket", "reinit")
-    )
+    _sparsest(run, arm, accuracy >= FULL_ACCURACY, np.isfinite(accuracy))
+    for arm in ("ticket", "reinit")
+    for accuracy in [_with_dense(run, arm, statistics.END_TRAIN)]
   )
   if ticket.may_fall and reinit.may_fall:
     return nothing(run, "neither loses it in every replicate within the run")
   return Sample(
-    reinit.values / ticket.values, ticket.may_fall, reinit.may_fall, ticket.note
+    reinit.values / ticket.values,
+    may_rise=ticket.may_fall,
+    may_fall=reinit.may_fall,
+    note=_join(ticket.note, reinit.note),
+    half_step=ticket.half_step + reinit.half_step,
   )
 
 
@@ -121,24 +152,50 @@ def lowest_train(run: records.Run, arm: str, down_to: float) -> Sample:
   """Returns the lowest train accuracy at the end down to a density."""
   accuracy = statistics.values(run, arm, statistics.END_TRAIN)
   density = statistics.grid(run).density
-  known = np.isfinite(accuracy) & (density >= 0.98 * down_to)
+  finite = np.isfinite(accuracy)
+  left_out, pending = plan.short(run, arm, finite)
+  covered = np.where(finite, density, 1.0).min(axis=1)
+  short = covered > 1.25 * down_to
+  left_out &= short
+  known = finite & (density >= 0.98 * down_to) & ~left_out[:, None]
   lowest = np.where(known, accuracy, math.inf).min(axis=1)
-  covered = density[np.isfinite(accuracy).any(axis=0)].min(initial=1.0)
-  short = bool(covered > 1.25 * down_to)
-  note = f"measured down to {100 * covered:.1f}%" if short else ""
-  values = np.where(known.any(axis=1), lowest, math.nan)
-  return Sample(values, may_fall=short, note=note)
+  short &= ~left_out & known.any(axis=1)
+  note = f"measured down to {100 * covered[short].max(initial=0):.1f}%"
+  return Sample(
+    np.where(known.any(axis=1), lowest, math.nan),
+    may_fall=bool(short.any() or pending.any()),
+    note=_join(note if short.any() else "", plan.remark(left_out, pending)),
+  )
 
 
 def largest_gain(run: records.Run) -> Sample:
-  """Returns ticket - dense test accuracy at the end, where it is largest."""
+  """Returns ticket - dense test accuracy at the end, where it is largest.
+
+  The density with the largest mean is chosen by the numbers that are tested
+  then, and the best of many gains is positive by luck alone; `tries` corrects
+  for that. A density counts if every replicate has it that is not left out.
+  """
   gain = _gain(run, statistics.END_TEST)
-  mean = [statistics.interval(each).mean for each in gain.T]
-  if np.isnan(mean).all():
-    return nothing(run)
-  best = int(np.nanargmax(mean))
+  finite = np.isfinite(gain)
+  left_out, pending = plan.short(run, "ticket", finite)
+  gain[left_out] = math.nan
+  begun = finite.any(axis=1) & ~left_out
+  columns = np.flatnonzero(finite[begun].all(axis=0))
+  if len(columns) == 0 or not begun.any():
+    return nothing(run, plan.remark(left_out, pending))
+  best = columns[np.argmax(gain[begun][:, columns].mean(axis=0))]
   density = 100 * statistics.grid(run).density[best]
-  return Sample(gain[:, best], note=f"at {density:.1f}%, the best of all")
+  at_end = best == columns[-1]
+  return Sample(
+    gain[:, best],
+    may_rise=bool(at_end or pending.any()),
+    note=_join(
+      f"at {density:.1f}%, the best of {len(columns)} densities",
+      "the sparsest of all" if at_end else "",
+      plan.remark(left_out, pending),
+    ),
+    tries=len(columns),
+  )
 
 
 def over_range(
@@ -157,12 +214,18 @@ def over_range(
   means = [statistics.interval(each).mean for each in gain[:, chosen].T]
   timed = quantity is statistics.EARLY_STEP
   late = statistics.not_reached(run, "ticket")[:, chosen].any()
+  _, pending = plan.short(run, "ticket", np.isfinite(gain))
+  covered = density[chosen].min()
+  short = bool(covered > 1.25 * sparse or pending.any())
   return Sample(
     gain[:, chosen].mean(axis=1),
-    may_rise=timed and _late(run, DENSE),
-    may_fall=bool(timed and late),
-    note=f"mean; better at {sum(m > 0 for m in means)} of {len(means)} "
-    "densities",
+    may_rise=short or (timed and _late(run, DENSE)),
+    may_fall=short or bool(timed and late),
+    note=_join(
+      f"mean; better at {sum(m > 0 for m in means)} of {len(means)} densities",
+      f"measured down to {100 * covered:.1f}%" if short else "",
+      plan.remark(np.zeros_like(pending), pending),
+    ),
   )
 
 
@@ -215,19 +278,33 @@ def _as_good(
 
 
 def _sparsest(
-  run: records.Run, good: np.ndarray, known: np.ndarray, past: int = 0
+  run: records.Run,
+  arm: str,
+  good: np.ndarray,
+  known: np.ndarray,
+  past: int = 0,
 ) -> Sample:
   """The sparsest good density of each replicate, or the next one past it."""
   density = 100 * statistics.grid(run).density
-  values, unfinished = np.full(len(good), math.nan), 0
-  for replicate, (is_good, is_known) in enumerate(zip(good, known)):
-    columns = np.flatnonzero(is_known)
-    hits = np.flatnonzero(is_good[columns])
+  left_out, pending = plan.short(run, arm, known)
+  values, unfinished, ladders = np.full(len(good), math.nan), 0, []
+  for replicate in np.flatnonzero(~left_out):
+    columns = np.flatnonzero(known[replicate])
+    hits = np.flatnonzero(good[replicate, columns])
     if len(columns) > 1 and len(hits) > 0:
       end = len(columns) - 1
       unfinished += int(hits[-1] == end)
       values[replicate] = density[columns[min(hits[-1] + past, end)]]
+      first = min(hits[-1], end - 1)
+      ladders.append(density[columns[first : first + 2]])
   note = f"not reached within the run: {unfinished} of {len(good)}"
   return Sample(
-    values, may_fall=unfinished > 0, note=note if unfinished else ""
+    values,
+    may_fall=unfinished > 0 or bool(pending.any()),
+    note=_join(note if unfinished else "", plan.remark(left_out, pending)),
+    half_step=statistics.half_step(ladders),
   )
+
+
+def _join(*notes: str) -> str:
+  return "; ".join(dict.fromkeys(note for note in notes if note))

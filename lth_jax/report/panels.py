@@ -50,6 +50,10 @@ _PANELS_3 = (
 # Figure 3 is about the rise of the curves; they are flat long before the end of
 # the paper's 50,000 iterations.
 _LAST_STEP_3 = 15000
+# Distance of neighbouring arms at one density, as a share of the axis.
+_BESIDE = 0.005
+# Margins of the density axis, on a logarithmic and on a linear scale.
+_LOG_MARGIN, _LINEAR_LIMIT = 1.06, 103
 
 
 def against_density(
@@ -73,9 +77,7 @@ def against_density(
     ).T
     late = statistics.not_reached(run, arm).any(axis=0) & is_step
     colour, marker = _ARMS.get(arm, _OTHER)
-    # Bars of different arms stand beside each other.
-    shift = 0.012 * (place - (len(shown) - 1) / 2)
-    x = percent * (1 + shift) if log else percent - 50 * shift
+    x = beside(percent, place - (len(shown) - 1) / 2, log)
     style = {"color": colour, "marker": marker, "markersize": 4.5}
     axes.errorbar(
       x[known],
@@ -117,6 +119,28 @@ def learning(run: records.Run) -> tuple[DrawPanel, ...]:
   )
 
 
+def beside(percent: np.ndarray, places: float, log: bool) -> np.ndarray:
+  """Moves an arm to the right, so that bars of arms stand beside each other.
+
+  Args:
+    percent: the densities, `[K]`.
+    places: how many arms' distances to move by.
+    log: whether the axis is logarithmic.
+
+  Returns:
+    Where to draw, `[K]`; the dense network stays, it has one arm only.
+
+  >>> beside(np.array([100.0, 50.0]), 1, log=False).tolist()
+  [100.0, 49.485]
+  """
+  if log:
+    low, high = percent.min() / _LOG_MARGIN, percent.max() * _LOG_MARGIN
+    moved = percent * (low / high) ** (_BESIDE * places)
+  else:
+    moved = percent - _LINEAR_LIMIT * _BESIDE * places
+  return np.where(percent == 100, percent, moved)
+
+
 def _dense_line(
   run: records.Run, quantity: statistics.Quantity, axes: mpl_axes.Axes
 ) -> None:
@@ -140,10 +164,9 @@ def _density_axis(axes: mpl_axes.Axes, percent: np.ndarray, log: bool) -> None:
     )
     axes.xaxis.set_minor_locator(ticker.FixedLocator(percent.tolist()))
     axes.xaxis.set_minor_formatter(ticker.NullFormatter())
-    margin = 1.06
-    axes.set_xlim(percent.max() * margin, percent.min() / margin)
+    axes.set_xlim(percent.max() * _LOG_MARGIN, percent.min() / _LOG_MARGIN)
   else:
-    axes.set_xlim(103, 0)
+    axes.set_xlim(_LINEAR_LIMIT, 0)
   axes.set_xlabel("Percent of weights left")
 
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from etils import epath
 
-from lth_jax import errors
+from lth_jax import configs, errors
 
 FORMAT = 1
 _T = TypeVar("_T")
@@ -18,18 +18,23 @@ _T = TypeVar("_T")
 _CONFIG_FIELDS = (
   "arms",
   "batch_size",
+  "control_rounds",
   "dataset",
   "eval_every",
+  "first_replicate",
   "hidden",
   "learning_rate",
+  "matmul_precision",
   "num_valid",
   "optimizer",
+  "order",
   "pruning",
   "rates",
   "reinits",
   "replicates",
   "reset",
   "rounds",
+  "scaling",
   "scope",
   "steps",
 )
@@ -122,7 +127,7 @@ def read(workdir: epath.PathLike) -> Run:
     )
   lanes = {}
   for path in commits:
-    remedy = "remove its folder and run again"
+    remedy = "start the run again, which trains this lane anew"
     lane = _load(path.parent / "record.json", _lane, remedy)
     if lanes.setdefault(lane[:4], lane) is not lane:
       raise errors.InputError(
@@ -142,12 +147,12 @@ def _load(path: epath.Path, parse: Callable[[Any], _T], remedy: str) -> _T:
     content = json.loads(path.read_text())
     if content["format"] != FORMAT:
       raise errors.InputError(
-        f"{path}: format {content['format']!r}, but this version reads format "
+        f"format {content['format']!r}, but this version reads format "
         f"{FORMAT}; use the version of lth_jax that wrote the run."
       )
     return parse(content)
-  except errors.InputError:
-    raise
+  except errors.InputError as error:
+    raise errors.InputError(f"{path}: {error}") from error
   except (KeyError, TypeError, ValueError, AttributeError, OSError) as error:
     cause = f"no {error}" if isinstance(error, KeyError) else str(error)
     raise errors.InputError(
@@ -164,10 +169,12 @@ def _sha256(path: epath.Path) -> str:
 
 
 def _config(content) -> tuple[str, dict[str, Any]]:
-  config = content["config"]
+  stored = content["config"]
   for field in _CONFIG_FIELDS:
-    config[field]  # A KeyError names what is missing.
-  return str(content["experiment"]), config
+    stored[field]  # A KeyError names what is missing.
+  config = configs.from_flat(stored)
+  configs.rules(config)
+  return str(content["experiment"]), configs.to_flat(config)
 
 
 def _lane(content) -> Lane:

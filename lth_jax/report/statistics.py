@@ -8,7 +8,7 @@ density. Accuracies are in percent from here on, their differences in points.
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -210,6 +210,22 @@ def interval(sample: np.ndarray, level: float = 0.95) -> Interval:
   return Interval(
     mean, mean - half, mean + half, float(found.min()), float(found.max()), n
   )
+
+
+def half_step(ladders: Iterable[np.ndarray]) -> float:
+  """Returns half the mean step of each replicate's ladder, as a logarithm."""
+  steps = [np.abs(np.diff(np.log(ladder))).mean() for ladder in ladders]
+  return float(np.mean(steps)) / 2 if steps else 0.0
+
+
+def may_be_luck(columns: np.ndarray, num_columns: int) -> bool:
+  """Says whether luck alone puts columns as close in over 2.5% of draws."""
+  if len(columns) < MIN_REPLICATES:
+    return False
+  size = (20_000, len(columns))
+  drawn = np.random.default_rng(0).integers(num_columns, size=size)
+  as_close = drawn.var(axis=1) <= columns.var() + 1e-9
+  return bool(as_close.mean() > 0.025)
 
 
 def winning(run: records.Run) -> tuple[Winning, ...]:

@@ -1,0 +1,109 @@
+"""Conv-2, Conv-4 and Conv-6, the paper's scaled-down VGG networks."""
+
+import flax.linen as nn
+
+from lth_jax.models import adapters, convolution, pooling
+
+# Output channels of the convolutions, two before each pooling (figure 2).
+_CHANNELS = {2: (64,), 4: (64, 128), 6: (64, 128, 256)}
+_DENSE = (256, 256)
+
+
+class Conv(nn.Module):
+  """3x3 convolutions in pairs, each pair pooled, then dense layers.
+
+  Attributes:
+    channels: output channels of each pair.
+    dense: widths of the hidden dense layers.
+    num_classes: width of the output layer.
+    dropout: rate before each dense layer; 0.5 in section 4, else 0.
+  """
+
+  channels: tuple[int, ...]
+  dense: tuple[int, ...]
+  num_classes: int
+  dropout: float = 0.0
+
+  @nn.compact
+  def __call__(self, images, train: bool):
+    """Returns logits `[B, num_classes]`; dropout is on if `train`."""
+    x = images
+    for width in self.channels:
+      for _ in range(2):
+        x = nn.relu(_convolution(width)(x))
+      x = pooling.max_pool(x)
+    x = x.reshape(len(x), -1)
+    for width in self.dense:
+      x = nn.Dropout(self.dropout, deterministic=not train)(x)
+      x = nn.relu(_dense(width)(x))
+    x = nn.Dropout(self.dropout, deterministic=not train)(x)
+    return _dense(self.num_classes)(x)
+
+
+def conv(
+  num_convolutions: int,
+  image_shape: tuple[int, ...],
+  num_classes: int,
+  *,
+  width: float = 1.0,
+  dropout: float = 0.0,
+) -> adapters.Model:
+  """Conv-2, -4 or -6: 4.3M, 2.4M and 2.3M weights on CIFAR-10 (figure 2).
+
+  Kernels are drawn from Glorot's normal distribution, biases start at zero,
+  as `lenet`'s.
+
+  Args:
+    num_convolutions: 2, 4 or 6.
+    image_shape: `(H, W, C)`, H and W divisible by 2 for each pooling.
+    num_classes: number of logits.
+    width: factor for the channels and the dense layers.
+    dropout: rate before each dense layer.
+
+  Returns:
+    The model, with leaves `Conv_i/kernel` `[3, 3, C, N]`, `Dense_i/kernel`
+    `[fan_in, fan_out]` and their biases.
+
+  Raises:
+    ValueError: another number of convolutions.
+
+  >>> model = conv(6, (32, 32, 3), 10)
+  >>> params, _ = jax.eval_shape(model.init, jax.random.key(0))
+  >>> sum(layer["kernel"].size for layer in params.values())
+  2261184
+  """
+  if num_convolutions not in _CHANNELS:
+    raise ValueError(
+      f"there is no Conv-{num_convolutions}: choose one of {[*_CHANNELS]}"
+    )
+  module = Conv(
+    channels=_scaled(_CHANNELS[num_convolutions], width),
+    dense=_scaled(_DENSE, width),
+    num_classes=num_classes,
+    dropout=dropout,
+  )
+  return adapters.from_linen(module, image_shape)
+
+
+def _scaled(widths, factor):
+  return tuple(max(1, round(factor * width)) for width in widths)
+
+
+def _convolution(width: int) -> nn.Conv:
+  return nn.Conv(
+    width,
+    (3, 3),
+    kernel_init=nn.initializers.glorot_normal(),
+    conv_general_dilated=_convolve,
+  )
+
+
+def _convolve(images, kernel, strides, padding, **options):
+  del options
+  if tuple(strides) != (1, 1) or padding != "SAME":
+    raise ValueError(f"strides {strides}, padding {padding!r}: not this module")
+  return convolution.convolve(images, kernel)
+
+
+def _dense(width: int) -> nn.Dense:
+  return nn.Dense(width, kernel_init=nn.initializers.glorot_normal())

@@ -1,0 +1,123 @@
+"""Which lanes a run is to have, and which of them are missing.
+
+The rules are those of `lth_jax.study` and `lth_jax.runner`, which import jax.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from lth_jax.report import records, statistics
+
+
+class Key(NamedTuple):
+  """Names a lane."""
+
+  replicate: int
+  round: int
+  arm: str
+  draw: int
+
+
+def expected(run: records.Run) -> tuple[Key, ...]:
+  """Lists the lanes that the run has when it is finished.
+
+  Where masks would come from a lane that diverged, the replicate's series has
+  ended, and with it this list.
+  """
+  first, ends = run.config["first_replicate"], ended(run)
+  return tuple(
+    Key(replicate, index, arm, draw)
+    for replicate in range(first, first + run.config["replicates"])
+    for index in range(ends.get(replicate, run.config["rounds"]) + 1)
+    for arm, draw in _lanes(run.config, index)
+  )
+
+
+def missing(run: records.Run) -> tuple[Key, ...]:
+  """Lists the lanes that are still to be trained."""
+  found = {lane[:4] for lane in run.lanes}
+  return tuple(key for key in expected(run) if key not in found)
+
+
+def ended(run: records.Run) -> dict[int, int]:
+  """Returns the round in which the series of a replicate diverged, if any."""
+  ends: dict[int, int] = {}
+  for lane in run.lanes:
+    if lane.diverged and _supplies_masks(run.config, lane):
+      found = ends.get(lane.replicate, lane.round)
+      ends[lane.replicate] = min(found, lane.round)
+  return ends
+
+
+def last_round(config: dict[str, Any], arm: str) -> int:
+  """Returns the last round in which an arm is to be trained.
+
+  >>> config = {"arms": ["ticket", "random"], "rounds": 9}
+  >>> config |= {"reset": "every_round", "control_rounds": [2, 7, 12]}
+  >>> last_round(config, "ticket"), last_round(config, "random")
+  (9, 7)
+  """
+  return max(
+    (
+      index
+      for index in range(config["rounds"] + 1)
+      if arm in dict(_lanes(config, index))
+    ),
+    default=0,
+  )
+
+
+def short(
+  run: records.Run, arm: str, known: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+  """Finds the replicates that have less of an arm than was planned.
+
+  Args:
+    run: the run.
+    arm: name of the arm.
+    known: where there is a number of it, bool `[R, K]`.
+
+  Returns:
+    Those that end before the last planned density and get no further, bool
+    `[R]` (a lane diverged), and those with lanes still to be trained, `[R]`.
+  """
+  axes = statistics.grid(run)
+  to_come = {key.replicate for key in missing(run) if key.arm == arm}
+  pending = np.isin(axes.replicates, list(to_come))
+  last = last_round(run.config, arm)
+  done = known[:, np.array(axes.rounds) >= last].any(axis=1)
+  return known.any(axis=1) & ~done & ~pending, pending
+
+
+def remark(left_out: np.ndarray, pending: np.ndarray) -> str:
+  """Says how many replicates `short` found; "" if none."""
+  ended_early, unfinished, of = left_out.sum(), pending.sum(), len(pending)
+  notes = (
+    f"left out, as a lane diverged: {ended_early} of {of}"
+    if ended_early
+    else "",
+    f"not trained to the end yet: {unfinished} of {of}" if unfinished else "",
+  )
+  return "; ".join(filter(None, notes))
+
+
+def _lanes(config: dict[str, Any], index: int) -> list[tuple[str, int]]:
+  """The arm and draw of each lane of a round."""
+  found = [("ticket", 0)]
+  if index == 0:
+    return found
+  if config["reset"] == "continued" and index < config["rounds"]:
+    found.append(("search", 0))
+  if not config["control_rounds"] or index in config["control_rounds"]:
+    for arm in sorted(set(config["arms"]) - {"ticket"}):
+      draws = config["reinits"] if arm == "reinit" else 1
+      found += [(arm, draw) for draw in range(draws)]
+  return found
+
+
+def _supplies_masks(config: dict[str, Any], lane: records.Lane) -> bool:
+  if lane.round == 0:
+    return True
+  search = "search" if config["reset"] == "continued" else "ticket"
+  return config["pruning"] == "iterative" and lane.arm == search

@@ -1,0 +1,145 @@
+"""Convolutional networks against XLA's own convolution and pooling."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tiny
+
+from lth_jax import models
+from lth_jax.models import convolution, pooling
+
+SHAPES = [
+  ((6, 8, 6, 3), (3, 3, 3, 5)),
+  ((4, 5, 7, 20), (3, 3, 20, 32)),
+  ((3, 8, 8, 4), (5, 3, 4, 8)),
+  ((2, 2, 2, 32), (3, 3, 32, 16)),  # smaller than the kernel
+  ((3, 1, 1, 4), (3, 3, 4, 4)),
+  ((7, 4, 4, 8), (1, 1, 8, 8)),
+  ((2, 32, 32, 64), (3, 3, 64, 64)),  # several chunks
+]
+
+
+def native(images, kernel):
+  return jax.lax.conv_general_dilated(
+    images, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+  )
+
+
+def draw(*shapes):
+  rng = np.random.default_rng(0)
+  return [rng.standard_normal(s).astype(np.float32) for s in shapes]
+
+
+def assert_close(found, expected):
+  assert found.shape == expected.shape and found.dtype == expected.dtype
+  scale = float(jnp.abs(expected).max())
+  np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * scale)
+
+
+@pytest.mark.parametrize(("image_shape", "kernel_shape"), SHAPES)
+def test_a_convolution_and_its_gradients_are_xlas(image_shape, kernel_shape):
+  images, kernel, grad = draw(
+    image_shape, kernel_shape, (*image_shape[:3], kernel_shape[-1])
+  )
+
+  @jax.jit
+  def run(images, kernel, grad):
+    return [
+      (value, *pullback(grad))
+      for value, pullback in (
+        jax.vjp(f, images, kernel) for f in (convolution.convolve, native)
+      )
+    ]
+
+  for found, expected in zip(*run(images, kernel, grad)):
+    assert_close(found, expected)
+
+
+def test_lanes_may_be_stacked():
+  images, kernels = draw((2, 4, 6, 6, 3), (2, 3, 3, 3, 5))
+
+  def loss(convolve, kernel, images):
+    return jnp.square(convolve(images, kernel)).sum()
+
+  found, expected = (
+    jax.vmap(jax.grad(lambda k, x, f=f: loss(f, k, x)))(kernels, images)
+    for f in (convolution.convolve, native)
+  )
+  assert_close(found, expected)
+
+
+def test_the_gradient_of_the_input_is_not_made_where_nobody_uses_it():
+  images, kernel = draw(*SHAPES[0])
+
+  def loss(kernel, images):
+    return convolution.convolve(images, kernel).sum()
+
+  def count(argnums):
+    step = jax.jit(jax.grad(loss, argnums))
+    text = step.lower(kernel, images).compile().as_text()
+    return text.count(" convolution(") + text.count("ynn_fusion(")
+
+  assert count(0) < count((0, 1))
+
+
+@pytest.mark.parametrize("shape", [(2, 4, 6, 3), (2, 5, 7, 3), (1, 1, 3, 2)])
+def test_pooling_and_its_gradient_are_xlas_also_for_ties(shape):
+  rng = np.random.default_rng(0)
+  images = rng.integers(0, 3, shape).astype(np.float32)
+  outer = rng.standard_normal(
+    (shape[0], shape[1] // 2, shape[2] // 2, shape[3])
+  ).astype(np.float32)
+
+  def reference(x):
+    return nn.max_pool(x, (2, 2), (2, 2))
+
+  for found, expected in zip(
+    *(
+      (value, *pullback(outer))
+      for value, pullback in (
+        jax.vjp(f, images) for f in (pooling.max_pool, reference)
+      )
+    )
+  ):
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize(
+  ("num", "weights"), [(2, 4_300_992), (4, 2_425_024), (6, 2_261_184)]
+)
+def test_the_networks_have_the_papers_weights(num, weights):
+  model = models.conv(num, (32, 32, 3), 10)
+  params, stats = jax.eval_shape(model.init, tiny.key())
+  kernels = [layer["kernel"] for layer in params.values()]
+  assert sum(k.size for k in kernels) == weights
+  assert len(kernels) == num + 3 and stats == {}
+
+
+def test_a_width_factor_scales_all_but_the_output():
+  model = models.conv(4, (32, 32, 3), 10, width=0.25)
+  params, _ = jax.eval_shape(model.init, tiny.key())
+  widths = [layer["bias"].shape[0] for layer in params.values()]
+  assert widths == [16, 16, 32, 32, 64, 64, 10]
+
+
+def test_another_number_of_convolutions_is_an_error():
+  with pytest.raises(ValueError, match="no Conv-3"):
+    models.conv(3, (32, 32, 3), 10)
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.5])
+def test_dropout_is_of_the_key_and_off_in_evaluation(rate):
+  model = models.conv(2, (8, 8, 3), 10, width=0.1, dropout=rate)
+  params, stats = model.init(tiny.key())
+  images = draw((4, 8, 8, 3))[0]
+  logits = {
+    (train, seed): np.asarray(
+      model.apply(params, stats, images, train=train, key=tiny.key(seed))[0]
+    )
+    for train in (False, True)
+    for seed in (1, 2)
+  }
+  np.testing.assert_array_equal(logits[False, 1], logits[False, 2])
+  assert (logits[True, 1] != logits[True, 2]).any() == (rate > 0)
