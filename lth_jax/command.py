@@ -47,6 +47,17 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
   """Parses the command line; for `app.run(main, flags_parser=parse_flags)`.
 
   Exits with `EXIT_BAD_INPUT` and one line if a flag is wrong.
+
+  Args:
+    argv: the program's name and what follows it.
+
+  Returns:
+    What is no flag, the program's name first.
+
+  >>> parse_flags(["mnist_lenet", "--no_such_flag=1"])
+  Traceback (most recent call last):
+    ...
+  SystemExit: 2
   """
   try:
     return absl_flags.FLAGS(argv)
@@ -58,8 +69,16 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
 def check_no_arguments(argv: Sequence[str]) -> None:
   """Refuses what is no flag.
 
+  Args:
+    argv: as `parse_flags` returns it.
+
   Raises:
     InputError: there is something behind the program's name.
+
+  >>> check_no_arguments(["mnist_lenet", "steps=9"])
+  Traceback (most recent call last):
+    ...
+  lth_jax.errors.InputError: 'steps=9' is no flag; write flags as --name=value.
   """
   if argv[1:]:
     raise errors.InputError(
@@ -72,6 +91,16 @@ def call(function: Callable[[], None]) -> None:
 
   Exits with `EXIT_BAD_INPUT` for bad input and for a disk that is full or
   cannot be written, with `EXIT_STOPPED` after a signal.
+
+  Args:
+    function: takes nothing; what it returns is dropped.
+
+  >>> def stopped():
+  ...   raise runner.StoppedError
+  >>> call(stopped)
+  Traceback (most recent call last):
+    ...
+  SystemExit: 75
   """
   try:
     function()
@@ -90,7 +119,15 @@ def call(function: Callable[[], None]) -> None:
 
 @contextlib.contextmanager
 def stop_signals() -> Iterator[threading.Event]:
-  """Yields an event that SIGTERM or Ctrl-C sets; a second one ends at once."""
+  """Yields an event that SIGTERM or Ctrl-C sets; a second one ends at once.
+
+  For the main thread, the only one that may handle signals.
+
+  >>> with stop_signals() as stop:
+  ...   signal.raise_signal(signal.SIGTERM)  # prints a line on standard error
+  ...   stop.is_set()
+  True
+  """
   stop = threading.Event()
 
   def handle(number, frame):

@@ -174,7 +174,15 @@ class Config:
 
 
 def fields(config: Config) -> dict[str, tuple[str, dataclasses.Field, Any]]:
-  """Returns {field name: (section, field, type)} over all sections."""
+  """Returns {field name: (section, field, type)} over all sections.
+
+  Args:
+    config: any; names and types do not depend on its values.
+
+  >>> section, field, kind = fields(Config())["batch_size"]
+  >>> section, field.default, kind, field.metadata["help"]
+  ('training', 60, <class 'int'>, 'Images a step.')
+  """
   return {
     field.name: (section.name, field, types[field.name])
     for section in dataclasses.fields(config)
@@ -184,7 +192,15 @@ def fields(config: Config) -> dict[str, tuple[str, dataclasses.Field, Any]]:
 
 
 def to_flat(config: Config) -> dict[str, Any]:
-  """Returns {field name: value} with lists for tuples, ready for JSON."""
+  """Returns {field name: value} with lists for tuples, ready for JSON.
+
+  Args:
+    config: what to write down.
+
+  >>> flat = to_flat(Config(model=Model(hidden=(20, 10))))
+  >>> flat["hidden"], flat["optimizer"]
+  ([20, 10], 'adam')
+  """
   values = {
     name: getattr(getattr(config, section), name)
     for name, (section, _, _) in fields(config).items()
@@ -198,8 +214,19 @@ def to_flat(config: Config) -> dict[str, Any]:
 def from_flat(values: Mapping[str, Any]) -> Config:
   """Inverse of `to_flat`; fields that `values` lacks keep their default.
 
+  Args:
+    values: {field name: value}, of any sections.
+
   Raises:
     InputError: a name is unknown, or a value of the wrong type.
+
+  >>> config = from_flat({"hidden": [20, 10], "steps": 100})
+  >>> config.model.hidden, config.training.steps, config.training.batch_size
+  ((20, 10), 100, 60)
+  >>> from_flat({"step": 100})
+  Traceback (most recent call last):
+    ...
+  lth_jax.errors.InputError: Unknown field: 'step'; did you mean 'steps'? ...
   """
   known = fields(Config())
   sections: dict[str, dict[str, Any]] = {}
@@ -235,7 +262,17 @@ def _fits(value: Any, kind: Any) -> bool:
 
 
 def identity(config: Config) -> dict[str, Any]:
-  """Returns the fields that make a run what it is."""
+  """Returns the fields that make a run what it is.
+
+  Args:
+    config: the run.
+
+  Returns:
+    {field name: value} of the sections in `IDENTITY`.
+
+  >>> [name in identity(Config()) for name in ("steps", "rounds", "devices")]
+  [True, False, False]
+  """
   known = fields(config)
   return {
     name: value
@@ -248,6 +285,14 @@ def run_id(config: Config) -> str:
   """Returns 16 hexadecimal digits for the identity's non-default fields.
 
   A field added later with a default that keeps behaviour renames no old run.
+
+  Args:
+    config: the run.
+
+  >>> run_id(Config()) == run_id(from_flat({"rounds": 3, "devices": 1}))
+  True
+  >>> run_id(Config()) == run_id(from_flat({"steps": 100}))
+  False
   """
   default = identity(Config())
   changed = {
@@ -262,8 +307,14 @@ def run_id(config: Config) -> str:
 def rules(config: Config) -> list[tuple[str, float]]:
   """Parses `rates` into (pattern, rate) pairs.
 
+  Args:
+    config: has them.
+
   Raises:
     InputError: a rule has no rate or one outside [0, 1).
+
+  >>> rules(Config())
+  [('Dense_2/kernel', 0.1), ('kernel', 0.2)]
   """
   parsed = []
   for rule in config.pruning.rates:
@@ -284,8 +335,16 @@ def rules(config: Config) -> list[tuple[str, float]]:
 def check(config: Config) -> None:
   """Checks all that can be checked without data or network.
 
+  Args:
+    config: what a person asked for.
+
   Raises:
     InputError: a field is wrong; the message names it, and what would do.
+
+  >>> check(from_flat({"batch_size": 0}))
+  Traceback (most recent call last):
+    ...
+  lth_jax.errors.InputError: --batch_size=0: must be at least 1.
   """
   for name, (section, _, kind) in fields(config).items():
     value = getattr(getattr(config, section), name)
@@ -375,7 +434,17 @@ _RANGES = (
 
 
 def show(value: Any) -> Any:
-  """Formats a field as its flag is written."""
+  """Formats a field as its flag is written.
+
+  Args:
+    value: of a config's field.
+
+  Returns:
+    A tuple joined by commas, anything else as it is.
+
+  >>> show((300, 100)), show(60)
+  ('300,100', 60)
+  """
   return ",".join(map(str, value)) if isinstance(value, tuple) else value
 
 

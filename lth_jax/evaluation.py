@@ -34,7 +34,22 @@ def make(model, scale, batch_size: int):
   """Returns (params, stats, images, labels, indices [N]) -> Score.
 
   The images at `indices`, int32, are evaluated `batch_size` at a time; none of
-  them gives a loss of NaN and no correct image. Arguments are as for `make`.
+  them gives a loss of NaN and no correct image.
+
+  Args:
+    model: the network, a `models.Model`.
+    scale: uint8 images `[B, H, W, C]` to float32.
+    batch_size: B, images evaluated at once; changes memory and speed only.
+
+  >>> from lth_jax import models
+  >>> from lth_jax.data import scaling
+  >>> images, labels = jnp.zeros((4, 2, 2, 1), jnp.uint8), jnp.arange(4) % 2
+  >>> scale = scaling.make("unit", images)
+  >>> evaluate = make(models.lenet((2, 2, 1), 2, ()), scale, batch_size=2)
+  >>> params = {"Dense_0": {"kernel": jnp.ones((4, 2)), "bias": jnp.zeros(2)}}
+  >>> jax.jit(evaluate)(params, {}, images, labels, jnp.array([0, 1, 2]))
+  Score(loss=Array(0.6931472, dtype=float32), \
+num_correct=Array(2, dtype=int32))
   """
 
   def evaluate(params, stats, images, labels, indices):
@@ -83,5 +98,9 @@ def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
 
 
 def no_score() -> Score:
-  """Returns the score of what was not measured: NaN and -1."""
+  """Returns the score of what was not measured: NaN and -1.
+
+  >>> no_score()
+  Score(loss=Array(nan, dtype=float32), num_correct=Array(-1, dtype=int32))
+  """
   return Score(jnp.float32(jnp.nan), jnp.int32(-1))

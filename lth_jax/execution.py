@@ -139,6 +139,13 @@ def make_pool(devices: Sequence[jax.Device], data: Data) -> Pool:
 
   Returns:
     A pool whose `threads` are to be shut down when it is no longer needed.
+
+  >>> images, labels = np.zeros((4, 2, 2, 1), np.uint8), np.zeros(4, np.int32)
+  >>> data = Data(images, labels, images, labels)
+  >>> pool = make_pool(find_devices(0, num_lanes=1), data)
+  >>> pool.workers[0].data.images.devices() == {pool.workers[0].device}
+  True
+  >>> pool.threads.shutdown()
   """
   workers = tuple(
     Worker(device, jax.device_put(data, device)) for device in devices
@@ -156,6 +163,13 @@ def submit(
   """Calls a function with the next free worker.
 
   Calls begin in the order in which they were handed in.
+
+  Args:
+    pool: made by `make_pool`.
+    function: called in a thread of the pool.
+
+  Returns:
+    The future of what it returns or raises.
 
   >>> pool = make_pool(find_devices(0, num_lanes=1), Data([], [], [], []))
   >>> submit(pool, lambda worker: worker.device.id).result()
@@ -181,6 +195,13 @@ def entries(
   Evaluations are at the start, at multiples of `eval_every`, and at the stop;
   tests at the start, at multiples of `test_every`, and at the stop.
 
+  Args:
+    start: first step; 0, or k after late rewinding.
+    stop: last step.
+    eval_every: steps between evaluations on the validation images.
+    test_every: steps between evaluations on the test images.
+    pause_every: steps between pauses.
+
   >>> entries(0, 250, 100, 200, 1000)
   [Entry(step=0, evaluate=True, test=True), Entry(step=100, evaluate=True, \
 test=False), Entry(step=200, evaluate=True, test=True), Entry(step=250, \
@@ -199,6 +220,12 @@ evaluate=True, test=True)]
 
 def plan_of(piece: Sequence[Entry]) -> training.Plan:
   """Returns the plan of a segment that visits some entries.
+
+  Args:
+    piece: 1 to `SEGMENT_ENTRIES` of them, in the order of their steps.
+
+  Returns:
+    A plan of NumPy arrays `[SEGMENT_ENTRIES]`.
 
   >>> plan_of([Entry(100, True, False)]).steps[0]
   np.int32(100)

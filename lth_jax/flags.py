@@ -13,6 +13,9 @@ from lth_jax.configs import Config
 def define(default: Config) -> Callable[[], Config]:
   """Defines `--workdir` and one flag for each field of a config.
 
+  Flags are the process's: a program calls this once, when it is imported, and
+  what it returns once absl has parsed the command line.
+
   Args:
     default: its values become the flags' defaults.
 
@@ -46,6 +49,13 @@ def workdir() -> epath.Path:
 
   Raises:
     InputError: it was not given.
+
+  >>> from unittest import mock
+  >>> given = mock.Mock(workdir="runs/first")  # as by --workdir=runs/first
+  >>> with mock.patch.object(flags, "FLAGS", given):
+  ...   folder = workdir()
+  >>> folder.is_absolute(), folder.name
+  (True, 'first')
   """
   if not flags.FLAGS.workdir:
     raise errors.InputError(
@@ -58,7 +68,14 @@ def workdir() -> epath.Path:
 
 
 def to_flagfile(config: Config) -> str:
-  """Returns the text of a flagfile that gives the config again."""
+  """Returns the text of a flagfile that gives the config again.
+
+  Args:
+    config: what to write down; a field that is None has no line.
+
+  >>> to_flagfile(configs.from_flat({"num_valid": 0})).splitlines()[:2]
+  ['--dataset=mnist', '--num_valid=0']
+  """
   lines = []
   for name, value in configs.to_flat(config).items():
     if isinstance(value, list):

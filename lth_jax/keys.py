@@ -25,6 +25,10 @@ _INITIAL, _SPLIT, _ORDER, _REINIT, _RANDOM_MASKS = range(5)
 def initial(seed: int, replicate: int) -> jax.Array:
   """Key of theta_0.
 
+  Args:
+    seed: the run's seed, 0 to 2**32 - 1.
+    replicate: index of the replicate, from 0.
+
   >>> jax.random.key_data(initial(0, 3))
   Array([4257973933, 3811338087], dtype=uint32)
   """
@@ -33,6 +37,10 @@ def initial(seed: int, replicate: int) -> jax.Array:
 
 def split(seed: int, replicate: int) -> jax.Array:
   """Key of the split into training and validation images.
+
+  Args:
+    seed: the run's seed, 0 to 2**32 - 1.
+    replicate: index of the replicate, from 0.
 
   >>> bool(split(0, 3) == split(0, 3)), bool(split(0, 3) == initial(0, 3))
   (True, False)
@@ -46,8 +54,8 @@ def order(
   """Key of batch order, augmentation and dropout.
 
   Args:
-    order_seed: seed of the order, by default the run's seed.
-    replicate: index of the replicate.
+    order_seed: seed of the order, by default the run's seed; 0 to 2**32 - 1.
+    replicate: index of the replicate, from 0.
     round_index: None if all rounds share one order (the default), else the
       round that the order belongs to.
 
@@ -64,6 +72,12 @@ def order(
 def reinit(seed: int, replicate: int, round_index: int, draw: int) -> jax.Array:
   """Key of one fresh draw of weights under a ticket's masks.
 
+  Args:
+    seed: the run's seed, 0 to 2**32 - 1.
+    replicate: index of the replicate, from 0.
+    round_index: the ticket's round, 1 or more.
+    draw: index of the draw among several for this ticket, from 0.
+
   >>> bool(reinit(0, 3, 1, draw=0) == reinit(0, 3, 1, draw=1))
   False
   """
@@ -72,6 +86,11 @@ def reinit(seed: int, replicate: int, round_index: int, draw: int) -> jax.Array:
 
 def random_masks(seed: int, replicate: int, round_index: int) -> jax.Array:
   """Key of one random mask tree.
+
+  Args:
+    seed: the run's seed, 0 to 2**32 - 1.
+    replicate: index of the replicate, from 0.
+    round_index: the round whose density the masks have, 1 or more.
 
   >>> bool(random_masks(0, 3, round_index=1) == random_masks(0, 3, 2))
   False

@@ -36,6 +36,14 @@ def show(kind: str, num_steps: int) -> Iterator[Display]:
 
   Yields:
     The functions to report with.
+
+  >>> with contextlib.redirect_stderr(sys.stdout), show("log", 100) as display:
+  ...   display.skip(25)  # by an earlier process
+  ...   display.finish("round 1 ticket")
+  ...   display.advance(75, "round 2 ticket")
+  ...   display.finish("round 2 ticket")
+   25%  round 1 ticket, ? left
+  100%  round 2 ticket, 0:00 left
   """
   if kind == "auto":
     kind = "bar" if sys.stderr.isatty() else "log"
@@ -98,7 +106,12 @@ def show(kind: str, num_steps: int) -> Iterator[Display]:
 
 
 def say(message: str) -> None:
-  """Prints a line on standard error."""
+  """Prints a line on standard error.
+
+  >>> with contextlib.redirect_stderr(sys.stdout):
+  ...   say("note: 2 lanes diverged")
+  note: 2 lanes diverged
+  """
   print(message, file=sys.stderr, flush=True)
 
 

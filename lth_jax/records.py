@@ -35,6 +35,23 @@ def of_lane(
     Accuracies as fractions, losses as means over images, None where a number
     is not finite or was not measured. `early_stop` is None without validation
     images and for a lane that diverged.
+
+  >>> masks, w = {"w": np.array([True, False])}, {"w": np.array([0.5, 0.0])}
+  >>> state = training.TrainState(10, w, {}, (), masks)
+  >>> progress = training.Progress(state, *5 * [None], finite=True)
+  >>> row = execution.Row(10, False, True, None, None, -1, 0.3, 40)
+  >>> score = evaluation.Score(0.3, 40)
+  >>> metrics = evaluation.Metrics(score, score, score)
+  >>> record = of_lane(
+  ...   storage.Lane(replicate=0, round=1, arm="ticket"),
+  ...   training.Start(w, {}, 0, masks),
+  ...   execution.Checkpoint(progress, (row,)),
+  ...   training.Summary(end=metrics, early_stop=metrics),
+  ...   evaluation.NumImages(train=60, valid=0, test=50),
+  ...   eval_every=10,
+  ... )
+  >>> record["density"], record["tests"]["accuracy"], record["early_stop"]
+  (0.5, [0.8], None)
   """
   progress, rows = checkpoint
   diverged = has_diverged(checkpoint, num_images.valid)
@@ -82,6 +99,12 @@ def has_diverged(checkpoint: execution.Checkpoint, num_valid: int) -> bool:
   Args:
     checkpoint: the lane's end.
     num_valid: number of validation images; with none there is no loss of them.
+
+  >>> progress = training.Progress(*6 * [None], finite=True)
+  >>> row = execution.Row(10, True, False, 0.7, None, 4, None, -1)
+  >>> checkpoint = execution.Checkpoint(progress, (row,))
+  >>> has_diverged(checkpoint, num_valid=5), has_diverged(checkpoint, 0)
+  (True, False)
   """
   lost = any(
     (row.evaluate and num_valid > 0 and row.valid_loss is None)

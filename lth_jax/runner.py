@@ -88,6 +88,25 @@ def missing(parts: study.Study, stores: stages.Stores) -> list[Lane]:
   Checks every file of the run. What is damaged is said and discarded, and a
   starting point among it is made again at once. Where masks would come from a
   lane that diverged, the replicate's series has ended, and with it this list.
+
+  Args:
+    parts: of the run.
+    stores: where its results lie.
+
+  >>> import tempfile
+  >>> import numpy as np
+  >>> from lth_jax import configs
+  >>> images = np.zeros((6000, 2, 2, 1), np.uint8)
+  >>> part = data.Split(images, np.zeros(6000, np.int32))
+  >>> dataset = data.Dataset("tiny", part, part, num_classes=2, source="made")
+  >>> config = {"hidden": [], "rates": ["kernel=0.2"]}
+  >>> config |= {"arms": ["ticket", "random"], "rounds": 1, "replicates": 1}
+  >>> parts = study.make(configs.from_flat(config), dataset)
+  >>> with tempfile.TemporaryDirectory() as folder:
+  ...   stores = stages.Stores(epath.Path(folder), parts.run_id, print)
+  ...   [lane.name for lane in missing(parts, stores)]
+  ['replicate_0/round_000/ticket', 'replicate_0/round_001/ticket',
+  'replicate_0/round_001/random']
   """
   config = parts.config
   found = []

@@ -110,6 +110,19 @@ def read_trained(
     stores: where results lie.
     name: the store, below the workdir.
     start: what the lane began from; a store with other masks is damaged.
+
+  >>> import tempfile
+  >>> start = Start({"w": np.ones(2)}, {}, 0, {"w": np.array([True, True])})
+  >>> arrays = {"params": {"w": np.zeros(2)}, "stats": {}, "masks": start.masks}
+  >>> digests = {"masks": storage.digest(start.masks)}
+  >>> record = {"diverged": False, "digests": digests}
+  >>> with tempfile.TemporaryDirectory() as folder:
+  ...   stores, owner = Stores(epath.Path(folder), "0123", print), "run 0123, a"
+  ...   storage.save(stores.folder / "a", owner, arrays, record, timing={})
+  ...   read_trained(stores, "a", start)
+  ...   read_trained(stores, "b", start) is None
+  Trained(params={'w': array([0., 0.])}, stats={}, diverged=False)
+  True
   """
   like = _arrays(start.params, start.stats, start.masks)
   masks = storage.digest(start.masks)
@@ -128,18 +141,69 @@ def read_trained(
 
 
 def read_record(stores: Stores, name: str) -> dict[str, Any] | None:
-  """Returns the record of a store that is as it was written, else None."""
+  """Returns the record of a store that is as it was written, else None.
+
+  Args:
+    stores: where results lie.
+    name: the store, below the workdir; discarded, and said, if it is damaged.
+
+  >>> import tempfile
+  >>> with tempfile.TemporaryDirectory() as folder:
+  ...   stores = Stores(epath.Path(folder), "0123456789abcdef", print)
+  ...   (stores.folder / "ticket").mkdir()
+  ...   storage.write_json(stores.folder / "ticket" / "commit.json", {})
+  ...   read_record(stores, "ticket") is None
+  warning: .../ticket/commit.json is altered. It is discarded and made again.
+  True
+  """
   return _read(stores, name, storage.load_record)
 
 
 def discard_partials(stores: Stores, lane: Lane) -> None:
-  """Removes what a lane saved on its way, once it is stored itself."""
+  """Removes what a lane saved on its way, once it is stored itself.
+
+  Args:
+    stores: where results lie.
+    lane: which lane.
+
+  >>> import tempfile
+  >>> lane = Lane(0, 1, "ticket")
+  >>> with tempfile.TemporaryDirectory() as folder:
+  ...   stores = Stores(epath.Path(folder), "0123456789abcdef", print)
+  ...   saved = stores.folder / f"{lane.name}.partial_1"
+  ...   saved.mkdir(parents=True)
+  ...   discard_partials(stores, lane)
+  ...   saved.exists()
+  False
+  """
   for slot in range(2):
     storage.discard(stores.folder / _partial(lane, slot))
 
 
 def saved_start(stores: Stores, parts: study.Study, replicate: int) -> Start:
-  """Returns theta_0 from the run's folder, where it is put the first time."""
+  """Returns theta_0 from the run's folder, where it is put the first time.
+
+  Args:
+    stores: where results lie.
+    parts: has the seed, the network and the masks.
+    replicate: index of the replicate.
+
+  Returns:
+    Weights under full masks, as NumPy arrays.
+
+  >>> import tempfile
+  >>> from lth_jax import configs, data
+  >>> images = np.zeros((6000, 2, 2, 1), np.uint8)
+  >>> part = data.Split(images, np.zeros(6000, np.int32))
+  >>> dataset = data.Dataset("tiny", part, part, num_classes=2, source="made")
+  >>> config = configs.from_flat({"hidden": [], "rates": ["kernel=0.2"]})
+  >>> parts = study.make(config, dataset)
+  >>> with tempfile.TemporaryDirectory() as folder:
+  ...   stores = Stores(epath.Path(folder), parts.run_id, print)
+  ...   start = saved_start(stores, parts, replicate=0)
+  ...   read_record(stores, "replicate_0/rewind")["step"]
+  0
+  """
   name = rewind_name(replicate)
   start = study.initial_start(parts, replicate)
   stored = read_trained(stores, name, start)
@@ -159,7 +223,19 @@ def saved_start(stores: Stores, parts: study.Study, replicate: int) -> Start:
 
 
 def time_store(stores: Stores, start: Start) -> float:
-  """Returns the seconds that storing a lane takes; nothing of it stays."""
+  """Returns the seconds that storing a lane takes; nothing of it stays.
+
+  Args:
+    stores: where to.
+    start: what to store; shapes matter, values do not.
+
+  >>> import tempfile
+  >>> start = Start({"w": np.ones(2)}, {}, 0, {"w": np.array([True, True])})
+  >>> with tempfile.TemporaryDirectory() as folder:
+  ...   stores = Stores(epath.Path(folder), "0123456789abcdef", print)
+  ...   time_store(stores, start) > 0, list(stores.folder.iterdir())
+  (True, [])
+  """
   name = ".timing"
   arrays = _arrays(start.params, start.stats, start.masks)
   seconds = 0.0
@@ -172,7 +248,14 @@ def time_store(stores: Stores, start: Start) -> float:
 
 
 def rewind_name(replicate: int) -> str:
-  """Returns the name of the store of theta_0."""
+  """Returns the name of the store of theta_0, below the workdir.
+
+  Args:
+    replicate: index of the replicate.
+
+  >>> rewind_name(3)
+  'replicate_3/rewind'
+  """
   return f"replicate_{replicate}/rewind"
 
 

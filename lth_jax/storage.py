@@ -87,6 +87,13 @@ def save(
 
   Raises:
     OSError: there is no space for it, or the folder cannot be written.
+
+  >>> import tempfile
+  >>> with tempfile.TemporaryDirectory() as name:
+  ...   folder = epath.Path(name) / "ticket"
+  ...   save(folder, "me", {"w": np.ones(2)}, {"num_steps": 10}, {"seconds": 2})
+  ...   sorted(path.name for path in folder.iterdir())
+  ['arrays', 'commit.json', 'record.json', 'timing.json']
   """
   import orbax.checkpoint as ocp  # takes a second: only runs need it
 
@@ -103,7 +110,15 @@ def save(
 
 
 def exists(folder: epath.Path) -> bool:
-  """Says whether the folder holds a store that was committed."""
+  """Says whether the folder holds a store that was committed.
+
+  >>> import tempfile
+  >>> with tempfile.TemporaryDirectory() as name:
+  ...   folder = epath.Path(name)
+  ...   write_json(folder / "record.json", {})  # killed before the commit
+  ...   exists(folder)
+  False
+  """
   return (folder / _COMMIT).exists()
 
 
@@ -113,6 +128,16 @@ def load_record(folder: epath.Path, owner: str) -> dict[str, Any]:
   Raises:
     DamagedError: a file is missing, altered or cut short.
     InputError: the store is another run's or of an unknown format.
+
+  >>> import tempfile
+  >>> with tempfile.TemporaryDirectory() as name:
+  ...   folder = epath.Path(name)
+  ...   save(folder, "me", {"w": np.ones(2)}, {"num_steps": 10}, {})
+  ...   write_json(folder / "record.json", {"num_steps": 11})
+  ...   load_record(folder, "me")
+  Traceback (most recent call last):
+    ...
+  lth_jax.storage.DamagedError: .../record.json is altered.
   """
   commit = read_json(folder / _COMMIT)
   files = commit.get("files")
@@ -153,6 +178,14 @@ def load(
 
   Raises:
     DamagedError, InputError: as `load_record`; also if the arrays do not fit.
+
+  >>> import tempfile
+  >>> like = {"w": jax.ShapeDtypeStruct((2,), np.float32)}
+  >>> with tempfile.TemporaryDirectory() as name:
+  ...   folder, arrays = epath.Path(name), {"w": np.ones(2, np.float32)}
+  ...   save(folder, "me", arrays, {"num_steps": 10}, {})
+  ...   load(folder, "me", like)
+  ({'w': array([1., 1.], dtype=float32)}, {'num_steps': 10})
   """
   import orbax.checkpoint as ocp
 
@@ -170,7 +203,16 @@ def load(
 
 
 def discard(folder: epath.Path) -> None:
-  """Removes a store, its commit first, so that a kill leaves no half of one."""
+  """Removes a store, its commit first, so that a kill leaves no half of one.
+
+  >>> import tempfile
+  >>> with tempfile.TemporaryDirectory() as name:
+  ...   folder = epath.Path(name) / "ticket"
+  ...   save(folder, "me", {"w": np.ones(2)}, {}, {})
+  ...   discard(folder)
+  ...   folder.exists()
+  False
+  """
   if not is_remote(folder) and os.path.islink(folder):
     os.unlink(folder)
     return
@@ -180,7 +222,15 @@ def discard(folder: epath.Path) -> None:
 
 
 def digest(tree: PyTree) -> str:
-  """Returns the SHA-256 over names, dtypes, shapes and bytes of all leaves."""
+  """Returns the SHA-256 over names, dtypes, shapes and bytes of all leaves.
+
+  Args:
+    tree: pytree of arrays of any shapes and dtypes.
+
+  >>> a, b = np.zeros(2, np.float32), np.zeros((1, 2), np.float32)
+  >>> digest(a) == digest(a.copy()), digest(a) == digest(b)  # shapes count
+  (True, False)
+  """
   total = hashlib.sha256()
   for path, leaf in jax.tree.leaves_with_path(tree):
     leaf = np.asarray(leaf)
@@ -191,13 +241,27 @@ def digest(tree: PyTree) -> str:
 
 
 def write_json(path: epath.Path, value: Any) -> None:
-  """Writes JSON so that the file is either there whole or not at all."""
+  """Writes JSON so that the file is either there whole or not at all.
+
+  >>> write_json(epath.Path("not_written.json"), {"loss": float("nan")})
+  Traceback (most recent call last):
+    ...
+  ValueError: Out of range float values are not JSON compliant...
+  """
   text = json.dumps(value, indent=1, allow_nan=False) + "\n"
   write_text(path, text)
 
 
 def write_text(path: epath.Path, text: str) -> None:
-  """Writes text so that the file is either there whole or not at all."""
+  """Writes text so that the file is either there whole or not at all.
+
+  >>> import tempfile
+  >>> with tempfile.TemporaryDirectory() as name:
+  ...   path = epath.Path(name) / "run.flags"
+  ...   write_text(path, "--rounds=3")
+  ...   path.read_text(), [each.name for each in path.parent.iterdir()]
+  ('--rounds=3', ['run.flags'])
+  """
   if is_remote(path):  # an object appears whole
     path.write_text(text)
     return
@@ -214,6 +278,13 @@ def read_json(path: epath.Path) -> dict[str, Any]:
 
   Raises:
     DamagedError: it is cut short or altered.
+
+  >>> import tempfile
+  >>> with tempfile.TemporaryDirectory() as name:
+  ...   path = epath.Path(name) / "record.json"
+  ...   write_json(path, {"num_steps": 10})
+  ...   read_json(path)
+  {'num_steps': 10}
   """
   try:
     value = json.loads(path.read_text())
@@ -225,7 +296,11 @@ def read_json(path: epath.Path) -> dict[str, Any]:
 
 
 def is_remote(path: epath.Path) -> bool:
-  """Says whether a path is on an object store."""
+  """Says whether a path is on an object store.
+
+  >>> is_remote(epath.Path("/tmp/run")), is_remote(epath.Path("gs://a/run"))
+  (False, True)
+  """
   return "://" in str(path)
 
 
@@ -237,6 +312,14 @@ def lock(workdir: epath.Path) -> Iterator[None]:
 
   Raises:
     InputError: another process holds it.
+
+  >>> import tempfile
+  >>> with tempfile.TemporaryDirectory() as name, lock(epath.Path(name)):
+  ...   with lock(epath.Path(name)):  # as another process would
+  ...     pass
+  Traceback (most recent call last):
+    ...
+  lth_jax.errors.InputError: ... is in use by another process; ...
   """
   if is_remote(workdir):
     yield

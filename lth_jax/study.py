@@ -57,6 +57,14 @@ def make(config: Config, dataset: Dataset) -> Study:
 
   Raises:
     InputError: the config does not fit the data or the network.
+
+  >>> from lth_jax import data
+  >>> config = configs.from_flat({"hidden": [], "rates": ["kernel=0.2"]})
+  >>> study = make(config, data.load("mnist_10k"))
+  >>> study.num_images
+  NumImages(train=5000, valid=5000, test=2000)
+  >>> study.fractions
+  {'Dense_0': {'bias': None, 'kernel': 0.2}}
   """
   configs.check(config)
   num_train = len(dataset.train.labels) - config.data.num_valid
@@ -101,6 +109,9 @@ def make(config: Config, dataset: Dataset) -> Study:
 def replicates(config: Config) -> range:
   """Returns the indices of a run's replicates.
 
+  Args:
+    config: the run.
+
   >>> config = configs.from_flat({"first_replicate": 3, "replicates": 2})
   >>> replicates(config)
   range(3, 5)
@@ -111,6 +122,11 @@ def replicates(config: Config) -> range:
 
 def lanes(config: Config, replicate: int, round_index: int) -> list[Lane]:
   """Lists the lanes of a round, the ticket first.
+
+  Args:
+    config: the run.
+    replicate: index of the replicate.
+    round_index: index of the round, 0 for the dense network.
 
   >>> config = configs.from_flat({"arms": ["ticket", "reinit"], "reinits": 2})
   >>> [lane.name for lane in lanes(config, replicate=0, round_index=7)]
@@ -132,6 +148,11 @@ def control_lanes(
 ) -> list[Lane]:
   """Lists the control lanes of a round; the dense round 0 has none.
 
+  Args:
+    config: the run.
+    replicate: index of the replicate.
+    round_index: index of the round.
+
   >>> config = configs.from_flat({"arms": ["ticket", "random"]})
   >>> [len(control_lanes(config, 0, index)) for index in range(3)]
   [0, 1, 1]
@@ -152,6 +173,10 @@ def control_lanes(
 def supplies_masks(config: Config, lane: Lane) -> bool:
   """Says whether the masks of later rounds are pruned from a lane.
 
+  Args:
+    config: the run.
+    lane: one of its lanes.
+
   >>> config = configs.from_flat({"pruning": "oneshot"})
   >>> [supplies_masks(config, Lane(0, index, "ticket")) for index in range(3)]
   [True, False, False]
@@ -167,6 +192,9 @@ def supplies_masks(config: Config, lane: Lane) -> bool:
 def num_lanes_at_once(config: Config) -> int:
   """Returns how many lanes could run side by side, at most.
 
+  Args:
+    config: the run.
+
   >>> arms = ["ticket", "reinit"]
   >>> config = {"arms": arms, "reinits": 3, "replicates": 5}
   >>> num_lanes_at_once(configs.from_flat(config))
@@ -181,6 +209,10 @@ def num_lanes_at_once(config: Config) -> int:
 def order_key(config: Config, lane: Lane) -> jax.Array:
   """Returns the key `[]` of a lane's batch order and noise.
 
+  Args:
+    config: the run.
+    lane: one of its lanes.
+
   >>> key = order_key(configs.Config(), Lane(0, 0, "ticket"))
   >>> bool(key == order_key(configs.Config(), Lane(0, 7, "reinit", 1)))
   True
@@ -194,7 +226,19 @@ def order_key(config: Config, lane: Lane) -> jax.Array:
 def split(study: Study, replicate: int) -> training.Sample:
   """Returns indices of a replicate's training and validation images.
 
-  Both int32, of the counts in `study.num_images`.
+  Args:
+    study: has the seed and the counts.
+    replicate: index of the replicate.
+
+  Returns:
+    Both int32, `[T]` and `[V]`, of the counts in `study.num_images`.
+
+  >>> from lth_jax import data
+  >>> config = configs.from_flat({"hidden": [], "rates": ["kernel=0.2"]})
+  >>> study = make(config, data.load("mnist_10k"))
+  >>> first, second = split(study, replicate=0), split(study, replicate=1)
+  >>> first.valid.shape, bool((first.valid == second.valid).all())
+  ((5000,), False)
   """
   num_images = study.num_images
   return training.Sample(
@@ -207,7 +251,21 @@ def split(study: Study, replicate: int) -> training.Sample:
 
 
 def initial_start(study: Study, replicate: int) -> training.Start:
-  """Returns theta_0 under full masks, as NumPy arrays."""
+  """Returns theta_0 under full masks, as NumPy arrays.
+
+  Args:
+    study: has the seed, the network and the masks.
+    replicate: index of the replicate.
+
+  >>> from lth_jax import data
+  >>> images = np.zeros((6000, 2, 2, 1), np.uint8)
+  >>> part = data.Split(images, np.zeros(6000, np.int32))
+  >>> dataset = data.Dataset("tiny", part, part, num_classes=2, source="made")
+  >>> config = configs.from_flat({"hidden": [], "rates": ["kernel=0.2"]})
+  >>> start = initial_start(make(config, dataset), replicate=0)
+  >>> start.params["Dense_0"]["kernel"].shape, start.step
+  ((4, 2), array(0, dtype=int32))
+  """
   key = keys.initial(study.config.randomness.seed, replicate)
   params, stats = jax.device_get(study.model.init(key))
   return training.Start(params, stats, np.array(0, np.int32), study.masks)
@@ -226,6 +284,15 @@ def prune(study: Study, trained: PyTree, masks: PyTree) -> PyTree:
 
   Raises:
     ValueError: a weight that is kept is NaN.
+
+  >>> from lth_jax import data
+  >>> config = configs.from_flat({"hidden": [], "rates": ["kernel=0.2"]})
+  >>> study = make(config, data.load("mnist_10k"))
+  >>> kernel = np.linspace(-1, 1, 7840, dtype=np.float32).reshape(784, 10)
+  >>> trained = {"Dense_0": {"kernel": kernel, "bias": np.zeros(10)}}
+  >>> kept = prune(study, trained, study.masks)["Dense_0"]["kernel"]
+  >>> kept.mean(), abs(kernel[kept]).min() > abs(kernel[~kept]).max()
+  (np.float64(0.8), np.True_)
   """
   return jax.device_get(
     pruning.prune(
@@ -250,6 +317,15 @@ def prune_at_once(
 
   Returns:
     Masks of that round, NumPy; counts are rounded once, not once a round.
+
+  >>> from lth_jax import data
+  >>> config = configs.from_flat({"hidden": [], "rates": ["kernel=0.2"]})
+  >>> study = make(config, data.load("mnist_10k"))
+  >>> kernel = np.linspace(-1, 1, 7840, dtype=np.float32).reshape(784, 10)
+  >>> trained = {"Dense_0": {"kernel": kernel, "bias": np.zeros(10)}}
+  >>> masks = prune_at_once(study, trained, study.masks, round_index=2)
+  >>> masks["Dense_0"]["kernel"].sum(), round(7840 * 0.8**2)
+  (np.int64(5018), 5018)
   """
   at_once = pruning.one_shot(study.fractions, round_index)
   return prune(study._replace(fractions=at_once), trained, masks)
@@ -257,6 +333,10 @@ def prune_at_once(
 
 def entries(config: Config, speed: execution.Speed) -> list[execution.Entry]:
   """Lists the steps at which every lane of a run is measured or may pause.
+
+  Args:
+    config: the run.
+    speed: measured; slow steps ask for more pauses.
 
   >>> config = configs.from_flat({"steps": 250})
   >>> found = entries(config, execution.Speed(step=1e-3, image=1e-5))

@@ -262,8 +262,25 @@ def make_step(model, optimizer, scale):
   """Returns one training step, (state, images, labels, key) -> (state, loss).
 
   The gradient is of the mean cross-entropy over the batch; images are uint8
-  `[B, H, W, C]`, labels int32 `[B]`. The key is the run's, the step is folded
-  in here. Arguments are as for `make`.
+  `[B, H, W, C]`, labels int32 `[B]`, the loss is float32 `[]`. The key is the
+  run's, the step is folded in here.
+
+  Args:
+    model: as for `make`.
+    optimizer: as for `make`.
+    scale: as for `make`.
+
+  >>> from lth_jax import optim
+  >>> from lth_jax.data import scaling
+  >>> images, labels = np.zeros((2, 2, 2, 1), np.uint8), np.array([1, 1])
+  >>> params = {"Dense_0": {"kernel": jnp.ones((4, 2)), "bias": jnp.zeros(2)}}
+  >>> masks = {"Dense_0": {"kernel": jnp.ones((4, 2), bool), "bias": None}}
+  >>> optimizer, scale = optim.create("sgd", 0.1), scaling.make("unit", images)
+  >>> step = make_step(models.lenet((2, 2, 1), 2, ()), optimizer, scale)
+  >>> state = TrainState(0, params, {}, optimizer.init(params), masks)
+  >>> state, loss = jax.jit(step)(state, images, labels, jax.random.key(1))
+  >>> loss, state.params["Dense_0"]["bias"]
+  (Array(0.6931472, dtype=float32), Array([-0.05,  0.05], dtype=float32))
   """
 
   def step(state, images, labels, key):

@@ -46,6 +46,14 @@ def settle(
 
   Raises:
     InputError: the folder holds another run, or the data are not the same.
+
+  >>> import tempfile
+  >>> config, digests = Config(), {"images": "0a1b"}
+  >>> with tempfile.TemporaryDirectory() as name:
+  ...   folder = epath.Path(name)
+  ...   settle(folder, config, "mnist_lenet", digests, say=print)
+  ...   sorted(path.name for path in folder.iterdir())
+  ['config.json', 'data.json', 'env.json', 'run.flags']
   """
   path = folder / "config.json"
   if path.exists():
@@ -80,6 +88,13 @@ def read_config(folder: epath.Path) -> Config:
 
   Raises:
     InputError: it is damaged or of another format.
+
+  >>> import tempfile
+  >>> config = Config(study=configs.Study(rounds=3))
+  >>> with tempfile.TemporaryDirectory() as name:
+  ...   settle(epath.Path(name), config, "mnist_lenet", {}, say=print)
+  ...   read_config(epath.Path(name)).study.rounds
+  3
   """
   path = folder / "config.json"
   try:
@@ -190,7 +205,12 @@ def _read_key(path, key: str, kind: type) -> Any:
 
 
 def environment() -> dict[str, Any]:
-  """Returns the versions and the machine, as far as results depend on them."""
+  """Returns the versions and the machine, as far as results depend on them.
+
+  >>> now = environment()
+  >>> now["jax"] == jax.__version__, now["cpus"] == execution.usable_cpus()
+  (True, True)
+  """
   versions = {
     name: importlib.metadata.version(name)
     for name in ("jax", "jaxlib", "flax", "optax", "numpy")

@@ -15,7 +15,16 @@ import pytest
 import tiny
 from etils import epath
 
-from lth_jax import configs, data, errors, runner, stages, storage, study
+from lth_jax import (
+  configs,
+  data,
+  errors,
+  runner,
+  stages,
+  storage,
+  study,
+  training,
+)
 from lth_jax.report import records as report_records
 
 FLAGS = {
@@ -382,3 +391,30 @@ def test_the_estimate_is_within_a_factor_of_two(tmp_path, capsys):
     if 0.5 <= ratios[-1] <= 2:
       return
   raise AssertionError(f"trained / estimated: {ratios}")
+
+
+def test_all_lanes_and_a_resume_share_one_trace(tmp_path, monkeypatch):
+  traces = []
+  make_step = training.make_step
+
+  def counted(*args):
+    step = make_step(*args)
+
+    def traced(*inputs):
+      traces.append(1)
+      return step(*inputs)
+
+    return traced
+
+  monkeypatch.setattr(training, "make_step", counted)
+
+  def count(folder, **changed):
+    traces.clear()
+    run(folder, **changed)
+    return len(traces)
+
+  one_lane = count(tmp_path / "one", rounds=0, replicates=1)
+  assert one_lane > 0
+  assert count(tmp_path / "all") == one_lane  # rounds, arms, two devices
+  shutil.rmtree(tmp_path / "all" / "replicate_1" / "round_001" / "random")
+  assert count(tmp_path / "all", rounds=3) == one_lane

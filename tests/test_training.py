@@ -346,7 +346,7 @@ def scripted():
       "keys": np.zeros((NUM_STEPS, 2), np.uint32),
     }
     clock = {"clock": np.float32(begin)}
-    start = training.Start(clock, stats, np.int32(begin), {"clock": None})
+    start = training.Start(clock, stats, np.int32(begin), {"clock": np.True_})
     plan = training.plan(*zip(*entries), execution.SEGMENT_ENTRIES)
     progress = trainer.begin(start, sample)
     progress, history = trainer.advance(
@@ -446,6 +446,33 @@ def test_an_entry_that_lies_behind_measures_nothing():
   assert int(progress.state.step) == 30
   assert np.isfinite(history.valid.loss).tolist() == [False, False, True]
   assert history.test.num_correct[:2].tolist() == [-1, -1]
+
+
+def test_the_summary_has_the_statistics_of_its_weights():
+  def apply(params, stats, images, *, train, key):
+    del key
+    z = jnp.abs(stats["steps"] - 7.0) + 0 * params["w"]
+    logits = jnp.stack([jnp.zeros(len(images)), jnp.full(len(images), z)], 1)
+    return logits, {"steps": stats["steps"] + train}
+
+  trainer = training.make(
+    models.Model(None, apply),
+    optim.create("sgd", 0.1),
+    lambda images: images,
+    batch_size=tiny.BATCH,
+  )
+  data = tiny.data()
+  data = data._replace(labels=0 * data.labels, test_labels=0 * data.test_labels)
+  masks = {"w": np.True_}
+  start = training.Start({"w": 0.0}, {"steps": 0.0}, 0, masks)
+  steps = [0, 7, 12]
+  todo = training.plan(steps, [True] * 3, [False] * 3, length=3)
+  progress = trainer.begin(start, tiny.sample())
+  progress, _ = trainer.advance(progress, todo, data, tiny.sample(), tiny.key())
+  summary = trainer.summarize(progress, data, tiny.sample())
+  for metrics, z in ((summary.early_stop, 0), (summary.end, 5)):
+    for score in metrics:
+      np.testing.assert_allclose(score.loss, np.logaddexp(0, z), rtol=1e-5)
 
 
 def test_never_finite_validation_keeps_the_start(scripted):

@@ -19,6 +19,10 @@ _SHA256 = "2cc7b436f5e58f0019108c38a73f8fd9ba418b4ff584c2b56581aaab2f4bdd5f"
 def load(name: str) -> dataset.Dataset:
   """Loads a bundled data set, its checksum checked.
 
+  >>> test = load('mnist_10k').test
+  >>> test.images.shape, test.images.dtype, test.labels[:5]
+  ((2000, 28, 28, 1), dtype('uint8'), array([1, 4, 1, 0, 7], dtype=int32))
+
   Args:
     name: 'mnist_10k': 10,000 training and 2,000 test images of MNIST.
 

@@ -45,6 +45,11 @@ NAMES = tuple(SHA256)
 def load(name: str, data_dir: str | os.PathLike[str] | None) -> dataset.Dataset:
   """Loads MNIST or Fashion-MNIST in the original order, checksums checked.
 
+  >>> load('mnist', '/nowhere')
+  Traceback (most recent call last):
+    ...
+  lth_jax.errors.InputError: No file train-images-idx3-ubyte.gz in /nowhere; ...
+
   Args:
     name: 'mnist' or 'fashion_mnist'.
     data_dir: folder of the four files, each as `.gz` or unpacked.
@@ -75,7 +80,18 @@ def load(name: str, data_dir: str | os.PathLike[str] | None) -> dataset.Dataset:
 
 
 def holds(name: str, data_dir: str | os.PathLike[str]) -> bool:
-  """Whether a folder has at least one of a data set's original files."""
+  """Whether a folder has at least one of a data set's original files.
+
+  >>> import tempfile
+  >>> with tempfile.TemporaryDirectory() as folder:
+  ...   pathlib.Path(folder, 'train-images-idx3-ubyte.gz').touch()
+  ...   holds('mnist', folder), holds('mnist_10k', folder)
+  (True, False)
+
+  Args:
+    name: name of the data set.
+    data_dir: the folder; its files may be packed or not, and are not read.
+  """
   folder = pathlib.Path(data_dir)
   return name in NAMES and any(
     (folder / (file + suffix)).exists()

@@ -67,12 +67,28 @@ def load(
 
 
 def holds(name: str, data_dir: str | os.PathLike[str] | None = None) -> bool:
-  """Whether a data set is prepared, in any format."""
+  """Whether a data set is prepared, in any format.
+
+  >>> import tempfile
+  >>> with tempfile.TemporaryDirectory() as folder:
+  ...   holds('mnist', folder)
+  False
+
+  Args:
+    name: as for `find`.
+    data_dir: as for `find`.
+  """
   return find(name, data_dir) is not None
 
 
 def default_dir() -> pathlib.Path:
-  """Returns the folder that TFDS itself uses by default."""
+  """Returns the folder that TFDS itself uses by default.
+
+  >>> from unittest import mock
+  >>> with mock.patch.dict(os.environ, TFDS_DATA_DIR='prepared'):
+  ...   str(default_dir())
+  'prepared'
+  """
   folder = os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")
   return pathlib.Path(folder).expanduser()
 
@@ -81,6 +97,19 @@ def find(
   name: str, data_dir: str | os.PathLike[str] | None = None
 ) -> pathlib.Path | None:
   """Returns the folder of a prepared data set, or None.
+
+  >>> import tempfile
+  >>> with tempfile.TemporaryDirectory() as root:
+  ...   for version in ('3.0.9', '3.0.10'):
+  ...     folder = pathlib.Path(root, 'mnist', version)
+  ...     folder.mkdir(parents=True)
+  ...     (folder / 'dataset_info.json').touch()
+  ...   find('mnist', root).name, find('mnist:3.0.9', root).name
+  ('3.0.10', '3.0.9')
+
+  Args:
+    name: as TFDS spells it; without a version, the newest.
+    data_dir: folder of prepared sets; None is `default_dir()`.
 
   Raises:
     errors.InputError: the set has configurations and `name` names none.
@@ -104,7 +133,26 @@ def find(
 
 
 def require_array_record(name: str, folder: pathlib.Path) -> None:
-  """Raises errors.InputError unless a prepared set is of ArrayRecord."""
+  """Refuses a prepared set of another format than ArrayRecord.
+
+  >>> import tempfile
+  >>> with tempfile.TemporaryDirectory() as root:
+  ...   info = pathlib.Path(root, 'dataset_info.json')
+  ...   _ = info.write_text('{"fileFormat": "tfrecord"}')
+  ...   require_array_record('mnist', pathlib.Path(root))
+  Traceback (most recent call last):
+    ...
+  lth_jax.errors.InputError: ... is of format tfrecord, which needs TensorFlow
+  to read; prepare it as ArrayRecord in another folder by `python -m ...
+
+  Args:
+    name: name of the data set, for the message.
+    folder: of the prepared set, as from `find`.
+
+  Raises:
+    errors.InputError: the set is of another format, or its description is
+      missing or damaged.
+  """
   file = folder / "dataset_info.json"
   try:
     info = json.loads(file.read_text())
@@ -120,7 +168,11 @@ def require_array_record(name: str, folder: pathlib.Path) -> None:
 
 
 def import_library() -> types.ModuleType:
-  """Imports tensorflow_datasets, or says how to install it."""
+  """Imports tensorflow_datasets, or says how to install it.
+
+  Raises:
+    errors.InputError: it or a package that it needs is not installed.
+  """
   try:
     for package in ("PIL", "importlib_resources"):  # not declared by TFDS
       importlib.import_module(package)

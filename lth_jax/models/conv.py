@@ -67,6 +67,7 @@ def conv(
   Raises:
     ValueError: another number of convolutions.
 
+  >>> import jax
   >>> model = conv(6, (32, 32, 3), 10)
   >>> params, _ = jax.eval_shape(model.init, jax.random.key(0))
   >>> sum(layer["kernel"].size for layer in params.values())

@@ -30,6 +30,14 @@ def write(workdir: epath.PathLike) -> epath.Path:
 
   Raises:
     lth_jax.errors.InputError: no run, no finished lane, or a damaged record.
+
+  >>> import tempfile
+  >>> with tempfile.TemporaryDirectory() as folder:
+  ...   write(folder)
+  Traceback (most recent call last):
+    ...
+  lth_jax.errors.InputError: ...: no config.json here; --workdir must name
+  the folder of a run.
   """
   files = _render(records.read(workdir))
   folder = epath.Path(workdir) / "report"

@@ -72,6 +72,9 @@ def differences(config: dict[str, Any]) -> str:
 
   Returns:
     For example "scaled down: steps 15,000 instead of 50,000".
+
+  >>> differences(PROTOCOL | {"pruning": "iterative", "steps": 15000})
+  'scaled down: steps 15,000 instead of 50,000'
   """
   rules = [rule.rpartition("=") for rule in config["rates"]]
   rates = [f"{pattern}={float(rate):g}" for pattern, _, rate in rules]
@@ -99,7 +102,19 @@ def differences(config: dict[str, Any]) -> str:
 
 
 def judge(claim: published.Claim, sample: measures.Sample) -> Result:
-  """Applies the verdict rules of the module's docstring."""
+  """Applies the verdict rules of the module's docstring.
+
+  Args:
+    claim: the claim.
+    sample: our numbers in the claim's unit, one a replicate, `[R]`.
+
+  >>> claim = published.CLAIMS[1]  # by how many percent tickets stop earlier
+  >>> claim.published, claim.band, claim.opposites
+  ('38%', (20.0, 55.0), (0.0,))
+  >>> result = judge(claim, measures.Sample(np.array([30.0, 36.0, 39.0])))
+  >>> result.ours.mean, round(result.ours.low, 1), result.verdict
+  (35.0, 23.6, 'holds')
+  """
   scale, back = float, float
   values = sample.values
   if claim.unit in ("times", "% of weights"):
@@ -130,7 +145,15 @@ def judge(claim: published.Claim, sample: measures.Sample) -> Result:
 
 
 def evaluate(run: records.Run) -> tuple[Result, ...]:
-  """Judges every published claim on a run."""
+  """Judges every published claim on a run.
+
+  >>> end = records.Point(500, True, 0.98, 1.0)
+  >>> dense = records.Lane(0, 0, "ticket", 0, 1.0, [], [], end, end, False, ())
+  >>> config = PROTOCOL | {"pruning": "iterative", "first_replicate": 0}
+  >>> found = evaluate(records.Run("example", config, (dense,)))
+  >>> found[1].verdict, found[1].note
+  ('not measured', 'the run has no such data')
+  """
   samples = (
     claim.measure(run)
     if claim.pruning == run.config["pruning"]

@@ -83,7 +83,13 @@ class Content(NamedTuple):
 
 
 def page(content: Content) -> str:
-  """Returns the page; all text that comes from the run is escaped."""
+  """Returns the page; all text that comes from the run is escaped.
+
+  >>> from lth_jax import configs
+  >>> run = records.Run("a < b", configs.to_flat(configs.Config()), ())
+  >>> "a &lt; b" in page(Content(run, "", winning=(), claims=(), drawn=()))
+  True
+  """
   run, protocol = content.run, content.protocol
   sections = (
     *_notes(run, protocol),
@@ -120,7 +126,15 @@ def page(content: Content) -> str:
 
 
 def headline(content: Content) -> str:
-  """Says the main finding of a run in one sentence."""
+  """Says the main finding of a run in one sentence.
+
+  >>> import numpy as np
+  >>> gain = statistics.interval(np.array([0.2, 0.3]))
+  >>> ticket = statistics.Winning(1, 0.8, gain, gain, 0, "undecided")
+  >>> headline(Content(records.Run("example", {}, ()), "", [ticket], (), ()))
+  'Undecided: 2 replicates cannot tell luck from effect; 3 are the least
+  that is judged.'
+  """
   measured = [each for each in content.winning if each.accuracy.n > 0]
   wins = [each for each in measured if each.verdict == "wins"]
   ended = _ended(content.run)

@@ -54,7 +54,14 @@ class Sample(NamedTuple):
 
 
 def nothing(run: records.Run, note: str = "") -> Sample:
-  """Returns the sample of a claim that a run cannot speak about."""
+  """Returns the sample of a claim that a run cannot speak about.
+
+  >>> end = records.Point(500, True, 0.98, 1.0)
+  >>> dense = records.Lane(0, 0, "ticket", 0, 1.0, [], [], end, end, False, ())
+  >>> run = records.Run("example", {}, (dense, dense._replace(replicate=1)))
+  >>> nothing(run, "needs a run with oneshot pruning").values
+  array([nan, nan])
+  """
   return Sample(
     np.full(len(statistics.grid(run).replicates), math.nan), note=note
   )
@@ -63,12 +70,31 @@ def nothing(run: records.Run, note: str = "") -> Sample:
 def difference(
   run: records.Run, quantity: statistics.Quantity, a: Where, b: Where
 ) -> Sample:
-  """Returns an accuracy at `a` minus that at `b`, in points."""
+  """Returns an accuracy at `a` minus that at `b`, in points.
+
+  >>> end = records.Point(500, True, 0.98, 1.0)
+  >>> dense = records.Lane(0, 0, "ticket", 0, 1.0, [], [], end, end, False, ())
+  >>> early = records.Point(400, True, 0.985, 1.0)
+  >>> sparse = dense._replace(round=1, density=0.5, early_stop=early)
+  >>> run = records.Run("example", {}, (dense, sparse))
+  >>> sample = difference(run, statistics.EARLY_TEST, ("ticket", 0.5), DENSE)
+  >>> sample.values.round(2)
+  array([0.5])
+  """
   return Sample(_at(run, quantity, a) - _at(run, quantity, b))
 
 
 def ratio(run: records.Run, a: Where, b: Where) -> Sample:
-  """Returns the early-stop step at `a` divided by that at `b`."""
+  """Returns the early-stop step at `a` divided by that at `b`.
+
+  >>> end = records.Point(500, True, 0.98, 1.0)
+  >>> dense = records.Lane(0, 0, "ticket", 0, 1.0, [], [], end, end, False, ())
+  >>> early = records.Point(400, True, 0.985, 1.0)
+  >>> sparse = dense._replace(round=1, density=0.5, early_stop=early)
+  >>> run = records.Run("example", {}, (dense, sparse))
+  >>> ratio(run, ("ticket", 0.5), DENSE).values
+  array([0.8])
+  """
   quantity = statistics.EARLY_STEP
   steps = _positive(_at(run, quantity, a)) / _positive(_at(run, quantity, b))
   late_a, late_b = _late(run, a), _late(run, b)
@@ -77,7 +103,16 @@ def ratio(run: records.Run, a: Where, b: Where) -> Sample:
 
 
 def earlier(run: records.Run, a: Where, b: Where) -> Sample:
-  """Returns by how many percent the early stop at `a` precedes that at `b`."""
+  """Returns by how many percent the early stop at `a` precedes that at `b`.
+
+  >>> end = records.Point(500, True, 0.98, 1.0)
+  >>> dense = records.Lane(0, 0, "ticket", 0, 1.0, [], [], end, end, False, ())
+  >>> early = records.Point(400, True, 0.985, 1.0)
+  >>> sparse = dense._replace(round=1, density=0.5, early_stop=early)
+  >>> run = records.Run("example", {}, (dense, sparse))
+  >>> earlier(run, ("ticket", 0.5), DENSE).values.round(2)
+  array([20.])
+  """
   steps = ratio(run, a, b)
   return Sample(
     100 * (1 - steps.values), steps.may_fall, steps.may_rise, steps.note
@@ -90,6 +125,16 @@ def fastest(run: records.Run) -> Sample:
   Some density is always the fastest. If luck alone chose it in each replicate,
   every density with equal chance, the mean would lie in the middle of the
   ladder; so nothing is decided unless the replicates agree better than luck.
+
+  >>> from lth_jax import configs
+  >>> config = configs.to_flat(configs.Config()) | {"rounds": 2}
+  >>> ends = [records.Point(step, True, 0.98, 1.0) for step in (500, 300, 400)]
+  >>> lanes = tuple(
+  ...   records.Lane(0, k, "ticket", 0, 0.5**k, [], [], end, end, False, ())
+  ...   for k, end in enumerate(ends)
+  ... )
+  >>> fastest(records.Run("example", config, lanes)).values
+  array([50.])
   """
   step = statistics.values(run, "ticket", statistics.EARLY_STEP)
   finite = np.isfinite(step)
@@ -118,20 +163,55 @@ def fastest(run: records.Run) -> Sample:
 
 
 def back(run: records.Run, quantity: statistics.Quantity) -> Sample:
-  """Returns the sparsest density at which tickets are as good as dense."""
+  """Returns the sparsest density at which tickets are as good as dense.
+
+  >>> from lth_jax import configs
+  >>> config = configs.to_flat(configs.Config()) | {"rounds": 2}
+  >>> ends = [records.Point(step, True, 0.98, 1.0) for step in (500, 400, 600)]
+  >>> lanes = tuple(
+  ...   records.Lane(0, k, "ticket", 0, 0.5**k, [], [], end, end, False, ())
+  ...   for k, end in enumerate(ends)
+  ... )
+  >>> back(records.Run("example", config, lanes), statistics.EARLY_STEP).values
+  array([50.])
+  """
   if quantity is statistics.EARLY_STEP and _late(run, DENSE):
     return nothing(run, "the original's early stop was not reached")
   return _sparsest(run, "ticket", *_as_good(run, "ticket", quantity))
 
 
 def falls(run: records.Run, arm: str) -> Sample:
-  """Returns the density from which on an arm is less accurate than dense."""
+  """Returns the density from which on an arm is less accurate than dense.
+
+  >>> from lth_jax import configs
+  >>> config = configs.to_flat(configs.Config()) | {"rounds": 2}
+  >>> ends = [records.Point(9, True, test, 1.0) for test in (0.98, 0.99, 0.97)]
+  >>> lanes = tuple(
+  ...   records.Lane(0, k, "ticket", 0, 0.5**k, [], [], end, end, False, ())
+  ...   for k, end in enumerate(ends)
+  ... )
+  >>> falls(records.Run("example", config, lanes), "ticket").values
+  array([25.])
+  """
   good, known = _as_good(run, arm, statistics.EARLY_TEST)
   return _sparsest(run, arm, good, known, past=1)
 
 
 def full_train(run: records.Run) -> Sample:
-  """Returns the sparsest density that is fitted in full, reinit / ticket."""
+  """Returns the sparsest density that is fitted in full, reinit / ticket.
+
+  >>> from lth_jax import configs
+  >>> config = configs.to_flat(configs.Config()) | {"rounds": 2}
+  >>> trained = {"ticket": (1.0, 1.0, 0.9), "reinit": (1.0, 0.9, 0.9)}
+  >>> lanes = tuple(
+  ...   records.Lane(0, k, arm, 0, 0.5**k, [], [], end, end, False, ())
+  ...   for arm, accuracies in trained.items()
+  ...   for k, accuracy in enumerate(accuracies)
+  ...   for end in [records.Point(500, True, 0.98, accuracy)]
+  ... )
+  >>> full_train(records.Run("example", config, lanes)).values
+  array([2.])
+  """
   ticket, reinit = (
     _sparsest(run, arm, accuracy >= FULL_ACCURACY, np.isfinite(accuracy))
     for arm in ("ticket", "reinit")
@@ -149,7 +229,19 @@ def full_train(run: records.Run) -> Sample:
 
 
 def lowest_train(run: records.Run, arm: str, down_to: float) -> Sample:
-  """Returns the lowest train accuracy at the end down to a density."""
+  """Returns the lowest train accuracy at the end down to a density.
+
+  >>> from lth_jax import configs
+  >>> config = configs.to_flat(configs.Config()) | {"rounds": 2}
+  >>> ends = [records.Point(500, True, 0.98, train) for train in (1, 0.99, 0.9)]
+  >>> lanes = tuple(
+  ...   records.Lane(0, k, "ticket", 0, 0.5**k, [], [], end, end, False, ())
+  ...   for k, end in enumerate(ends)
+  ... )
+  >>> run = records.Run("example", config, lanes)
+  >>> lowest_train(run, "ticket", down_to=0.5).values
+  array([99.])
+  """
   accuracy = statistics.values(run, arm, statistics.END_TRAIN)
   density = statistics.grid(run).density
   finite = np.isfinite(accuracy)
@@ -174,6 +266,17 @@ def largest_gain(run: records.Run) -> Sample:
   The density with the largest mean is chosen by the numbers that are tested
   then, and the best of many gains is positive by luck alone; `tries` corrects
   for that. A density counts if every replicate has it that is not left out.
+
+  >>> from lth_jax import configs
+  >>> config = configs.to_flat(configs.Config()) | {"rounds": 2}
+  >>> ends = [records.Point(9, True, p, 1.0) for p in (0.98, 0.985, 0.983)]
+  >>> lanes = tuple(
+  ...   records.Lane(0, k, "ticket", 0, 0.5**k, [], [], end, end, False, ())
+  ...   for k, end in enumerate(ends)
+  ... )
+  >>> sample = largest_gain(records.Run("example", config, lanes))
+  >>> sample.values.round(2), sample.note, sample.tries
+  (array([0.5]), 'at 50.0%, the best of 2 densities', 2)
   """
   gain = _gain(run, statistics.END_TEST)
   finite = np.isfinite(gain)
@@ -204,6 +307,18 @@ def over_range(
   """Returns how much better tickets are, averaged over a range of densities.
 
   Accuracies in points, the early-stop step in percent earlier.
+
+  >>> from lth_jax import configs
+  >>> config = configs.to_flat(configs.Config()) | {"rounds": 2}
+  >>> ends = [records.Point(9, True, p, 1.0) for p in (0.98, 0.985, 0.983)]
+  >>> lanes = tuple(
+  ...   records.Lane(0, k, "ticket", 0, 0.5**k, [], [], end, end, False, ())
+  ...   for k, end in enumerate(ends)
+  ... )
+  >>> run = records.Run("example", config, lanes)
+  >>> sample = over_range(run, statistics.EARLY_TEST, sparse=0.25, dense=0.5)
+  >>> sample.values.round(2), sample.note
+  (array([0.4]), 'mean; better at 2 of 2 densities')
   """
   gain = _gain(run, quantity)
   density = statistics.grid(run).density

@@ -62,7 +62,17 @@ def against_density(
   axes: mpl_axes.Axes,
   log: bool = True,
 ) -> None:
-  """Draws a quantity of every arm against the percentage of weights left."""
+  """Draws a quantity of every arm against the percentage of weights left.
+
+  >>> from matplotlib import figure
+  >>> end = records.Point(500, True, 0.98, 1.0)
+  >>> dense = records.Lane(0, 0, "ticket", 0, 1.0, [], [], end, end, False, ())
+  >>> axes = figure.Figure().subplots()
+  >>> run = records.Run("example", {}, (dense,))
+  >>> against_density(run, statistics.EARLY_STEP, axes)
+  >>> axes.get_title(), axes.get_xlabel()
+  ('Early-stop step', 'Percent of weights left')
+  """
   percent = 100 * statistics.grid(run).density
   is_step = quantity is statistics.EARLY_STEP
   shown = statistics.arms(run)
@@ -109,7 +119,17 @@ def against_density(
 
 
 def learning(run: records.Run) -> tuple[DrawPanel, ...]:
-  """Returns the panels of figure 3: those whose arms the run has."""
+  """Returns the panels of figure 3: those whose arms the run has.
+
+  >>> none, end = np.empty(0), records.Point(500, True, 0.98, 1.0)
+  >>> dense = records.Lane(
+  ...   0, 0, "ticket", 0, 1.0, none, none, end, end, False, ()
+  ... )
+  >>> both = dense, dense._replace(round=1, density=0.5, arm="reinit")
+  >>> runs = [records.Run("example", {"steps": 9}, x) for x in ((dense,), both)]
+  >>> [len(learning(run)) for run in runs]  # the third panel is of reinit
+  [2, 3]
+  """
   limits = _limits_3(run)
   present = statistics.arms(run)
   return tuple(

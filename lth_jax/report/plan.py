@@ -24,6 +24,13 @@ def expected(run: records.Run) -> tuple[Key, ...]:
 
   Where masks would come from a lane that diverged, the replicate's series has
   ended, and with it this list.
+
+  >>> from lth_jax import configs
+  >>> config = configs.to_flat(configs.Config())
+  >>> config |= {"rounds": 1, "replicates": 1, "arms": ["ticket", "reinit"]}
+  >>> [key[1:] for key in expected(records.Run("example", config, ()))]
+  [(0, 'ticket', 0), (1, 'ticket', 0), (1, 'reinit', 0), (1, 'reinit', 1),
+   (1, 'reinit', 2)]
   """
   first, ends = run.config["first_replicate"], ended(run)
   return tuple(
@@ -35,13 +42,29 @@ def expected(run: records.Run) -> tuple[Key, ...]:
 
 
 def missing(run: records.Run) -> tuple[Key, ...]:
-  """Lists the lanes that are still to be trained."""
+  """Lists the lanes that are still to be trained.
+
+  >>> from lth_jax import configs
+  >>> config = configs.to_flat(configs.Config())
+  >>> config |= {"rounds": 1, "replicates": 1, "arms": ["ticket"]}
+  >>> end = records.Point(500, True, 0.98, 1.0)
+  >>> dense = records.Lane(0, 0, "ticket", 0, 1.0, [], [], end, end, False, ())
+  >>> missing(records.Run("example", config, (dense,)))
+  (Key(replicate=0, round=1, arm='ticket', draw=0),)
+  """
   found = {lane[:4] for lane in run.lanes}
   return tuple(key for key in expected(run) if key not in found)
 
 
 def ended(run: records.Run) -> dict[int, int]:
-  """Returns the round in which the series of a replicate diverged, if any."""
+  """Returns the round in which the series of a replicate diverged, if any.
+
+  >>> config = {"pruning": "iterative", "reset": "every_round"}
+  >>> end = records.Point(500, True, 0.1, 0.1)
+  >>> lane = records.Lane(3, 7, "ticket", 0, 0.2, [], [], end, end, True, ())
+  >>> ended(records.Run("example", config, (lane,)))
+  {3: 7}
+  """
   ends: dict[int, int] = {}
   for lane in run.lanes:
     if lane.diverged and _supplies_masks(run.config, lane):
@@ -81,6 +104,15 @@ def short(
   Returns:
     Those that end before the last planned density and get no further, bool
     `[R]` (a lane diverged), and those with lanes still to be trained, `[R]`.
+
+  >>> from lth_jax import configs
+  >>> config = configs.to_flat(configs.Config()) | {"rounds": 2}
+  >>> end = records.Point(500, True, 0.98, 1.0)
+  >>> dense = records.Lane(0, 0, "ticket", 0, 1.0, [], [], end, end, False, ())
+  >>> lanes = dense, dense._replace(round=1, density=0.5)
+  >>> run, known = records.Run("example", config, lanes), np.ones((1, 2), bool)
+  >>> short(run, "ticket", known)  # round 2 is still to be trained
+  (array([False]), array([ True]))
   """
   axes = statistics.grid(run)
   to_come = {key.replicate for key in missing(run) if key.arm == arm}
@@ -91,7 +123,15 @@ def short(
 
 
 def remark(left_out: np.ndarray, pending: np.ndarray) -> str:
-  """Says how many replicates `short` found; "" if none."""
+  """Says how many replicates `short` found; "" if none.
+
+  Args:
+    left_out: as from `short`, bool `[R]`.
+    pending: likewise.
+
+  >>> remark(np.array([True, False, False]), np.array([False, False, True]))
+  'left out, as a lane diverged: 1 of 3; not trained to the end yet: 1 of 3'
+  """
   ended_early, unfinished, of = left_out.sum(), pending.sum(), len(pending)
   notes = (
     f"left out, as a lane diverged: {ended_early} of {of}"

@@ -108,6 +108,16 @@ def read(workdir: epath.PathLike) -> Run:
 
   Raises:
     errors.InputError: no run, no committed lane, or a damaged file.
+
+  >>> import tempfile
+  >>> config = configs.to_flat(configs.Config())
+  >>> stored = {"format": FORMAT, "experiment": "mnist_lenet", "config": config}
+  >>> with tempfile.TemporaryDirectory() as folder:
+  ...   _ = (epath.Path(folder) / "config.json").write_text(json.dumps(stored))
+  ...   read(folder)
+  Traceback (most recent call last):
+    ...
+  lth_jax.errors.InputError: ...: no lane of this run is complete yet; ...
   """
   root = epath.Path(workdir)
   if not (root / "config.json").exists():

@@ -106,7 +106,14 @@ class Winning(NamedTuple):
 
 
 def grid(run: records.Run) -> Grid:
-  """Returns the replicates, rounds and densities that a run has."""
+  """Returns the replicates, rounds and densities that a run has.
+
+  >>> end = records.Point(500, True, 0.98, 1.0)
+  >>> dense = records.Lane(0, 0, "ticket", 0, 1.0, [], [], end, end, False, ())
+  >>> sparse = dense._replace(round=1, density=0.5)
+  >>> grid(records.Run("example", {}, (dense, sparse)))
+  Grid(replicates=(0,), rounds=(0, 1), density=array([1. , 0.5]))
+  """
   density = {lane.round: lane.density for lane in reversed(run.lanes)}
   return Grid(
     tuple(sorted({lane.replicate for lane in run.lanes})),
@@ -116,7 +123,14 @@ def grid(run: records.Run) -> Grid:
 
 
 def arms(run: records.Run) -> tuple[str, ...]:
-  """Returns the arms to show, tickets first; the search arm is not shown."""
+  """Returns the arms to show, tickets first; the search arm is not shown.
+
+  >>> end = records.Point(500, True, 0.98, 1.0)
+  >>> dense = records.Lane(0, 0, "ticket", 0, 1.0, [], [], end, end, False, ())
+  >>> other = [dense._replace(round=1, arm=arm) for arm in ("random", "search")]
+  >>> arms(records.Run("example", {}, (dense, *other)))
+  ('ticket', 'random')
+  """
   order = ("ticket", "reinit", "random", "random_global")
   found = {lane.arm for lane in run.lanes} - {"search"}
   return tuple(arm for arm in order if arm in found) + tuple(
@@ -125,7 +139,16 @@ def arms(run: records.Run) -> tuple[str, ...]:
 
 
 def values(run: records.Run, arm: str, quantity: Quantity) -> np.ndarray:
-  """Returns a quantity of one arm, `[R, K]`; NaN where there is none."""
+  """Returns a quantity of one arm, `[R, K]`; NaN where there is none.
+
+  >>> end = records.Point(500, True, 0.98, 1.0)
+  >>> dense = records.Lane(0, 0, "ticket", 0, 1.0, [], [], end, end, False, ())
+  >>> reinit = dense._replace(round=1, density=0.5, arm="reinit")
+  >>> late = reinit._replace(draw=1, early_stop=end._replace(step=700))
+  >>> run = records.Run("example", {}, (dense, reinit, late))
+  >>> values(run, "reinit", EARLY_STEP)  # the mean of two draws; no dense one
+  array([[ nan, 600.]])
+  """
   cells: dict[tuple[int, int], list[float]] = {}
   for lane in run.lanes:
     if lane.arm == arm:
@@ -144,19 +167,44 @@ def values(run: records.Run, arm: str, quantity: Quantity) -> np.ndarray:
 
 
 def not_reached(run: records.Run, arm: str) -> np.ndarray:
-  """Returns where an early-stop step is only a lower bound, bool `[R, K]`."""
+  """Returns where an early-stop step is only a lower bound, bool `[R, K]`.
+
+  >>> end = records.Point(500, True, 0.98, 1.0)
+  >>> dense = records.Lane(0, 0, "ticket", 0, 1.0, [], [], end, end, False, ())
+  >>> late = end._replace(reached=False)
+  >>> sparse = dense._replace(round=1, density=0.5, early_stop=late)
+  >>> not_reached(records.Run("example", {}, (dense, sparse)), "ticket")
+  array([[False, True]])
+  """
   return values(run, arm, _NOT_REACHED) > 0
 
 
 def column(run: records.Run, density: float) -> int | None:
-  """Returns the index of the density nearest to one, None if none is near."""
+  """Returns the index of the density nearest to one, None if none is near.
+
+  >>> end = records.Point(500, True, 0.98, 1.0)
+  >>> dense = records.Lane(0, 0, "ticket", 0, 1.0, [], [], end, end, False, ())
+  >>> sparse = dense._replace(round=1, density=0.5)
+  >>> run = records.Run("example", {}, (dense, sparse))
+  >>> column(run, 0.513), column(run, 0.7)
+  (1, None)
+  """
   distance = np.abs(np.log(grid(run).density / density))
   nearest = int(np.argmin(distance))
   return nearest if distance[nearest] <= _SAME_DENSITY else None
 
 
 def at(table: np.ndarray, index: int | None) -> np.ndarray:
-  """Returns one density of a `[R, K]` table, `[R]`; all NaN if it is None."""
+  """Returns one density of a `[R, K]` table, `[R]`; all NaN if it is None.
+
+  Args:
+    table: `[R, K]`.
+    index: which of the K densities, as from `column`.
+
+  >>> table = np.array([[98.0, 98.5], [98.1, 98.2]])
+  >>> at(table, 1), at(table, None)
+  (array([98.5, 98.2]), array([nan, nan]))
+  """
   if index is None:
     return np.full(len(table), math.nan)
   return table[:, index]
@@ -174,6 +222,12 @@ def curves(
 
   Returns:
     The steps that all its lanes share, `[T]`, and the accuracy, `[R, T]`.
+
+  >>> end = records.Point(10, True, 0.9, 1.0)
+  >>> curve = np.array([0, 5, 10]), np.array([0.1, 0.8, 0.9])
+  >>> lane = records.Lane(0, 0, "ticket", 0, 1.0, *curve, end, end, False, ())
+  >>> curves(records.Run("example", {}, (lane,)), "ticket", 0)
+  (array([ 0, 5, 10]), array([[10., 80., 90.]]))
   """
   lanes = [
     lane
@@ -198,6 +252,10 @@ def interval(sample: np.ndarray, level: float = 0.95) -> Interval:
   Args:
     sample: one value a replicate, `[R]`.
     level: confidence.
+
+  >>> ours = interval(np.array([0.2, 0.3, 0.4, np.nan]))
+  >>> round(ours.low, 3), round(ours.mean, 3), round(ours.high, 3), ours.n
+  (0.052, 0.3, 0.548, 3)
   """
   found = sample[np.isfinite(sample)]
   n = len(found)
@@ -213,13 +271,30 @@ def interval(sample: np.ndarray, level: float = 0.95) -> Interval:
 
 
 def half_step(ladders: Iterable[np.ndarray]) -> float:
-  """Returns half the mean step of each replicate's ladder, as a logarithm."""
+  """Returns half the mean step of each replicate's ladder, as a logarithm.
+
+  Args:
+    ladders: densities in their order, `[K]` with K of 2 or more, in any unit.
+
+  >>> half = half_step([np.array([100.0, 80.0, 64.0])])
+  >>> round(half, 3), round(math.exp(2 * half), 3)
+  (0.112, 1.25)
+  """
   steps = [np.abs(np.diff(np.log(ladder))).mean() for ladder in ladders]
   return float(np.mean(steps)) / 2 if steps else 0.0
 
 
 def may_be_luck(columns: np.ndarray, num_columns: int) -> bool:
-  """Says whether luck alone puts columns as close in over 2.5% of draws."""
+  """Says whether luck alone puts columns as close in over 2.5% of draws.
+
+  Args:
+    columns: the column that each replicate chose, `[R]` int.
+    num_columns: how many there were to choose from.
+
+  >>> close, apart = np.array([6, 7, 6]), np.array([1, 7, 16])
+  >>> may_be_luck(close, 20), may_be_luck(apart, 20)
+  (False, True)
+  """
   if len(columns) < MIN_REPLICATES:
     return False
   size = (20_000, len(columns))
@@ -236,6 +311,17 @@ def winning(run: records.Run) -> tuple[Winning, ...]:
   its early-stop step is at most one evaluation later. It does not win if a
   bound shows the opposite. A step that is a lower bound proves neither that a
   ticket is in time nor that it is late against such a dense network.
+
+  >>> end = records.Point(500, True, 0.98, 1.0)
+  >>> dense = records.Lane(0, 0, "ticket", 0, 1.0, [], [], end, end, False, ())
+  >>> lanes = tuple(
+  ...   dense._replace(replicate=replicate, round=k, density=0.5**k)
+  ...   for replicate in range(3)
+  ...   for k in range(2)
+  ... )
+  >>> [ticket] = winning(records.Run("example", {"eval_every": 100}, lanes))
+  >>> ticket.density, ticket.accuracy.low, ticket.verdict  # as good as dense
+  (0.5, 0.0, 'wins')
   """
   axes = grid(run)
   dense = column(run, 1.0)

@@ -33,6 +33,12 @@ def results(run: records.Run) -> Tables:
   """Tabulates every quantity at each density and arm.
 
   A step is marked as a lower bound where an early stop was not reached.
+
+  >>> end = records.Point(500, True, 0.98, 1.0)
+  >>> dense = records.Lane(0, 0, "ticket", 0, 1.0, [], [], end, end, False, ())
+  >>> table = results(records.Run("example", {}, (dense,))).data
+  >>> table.header[1:4], table.rows[0][1:4]
+  (('density_percent', 'arm', 'replicates'), ('100', 'dense', '1'))
   """
   data, text = [], []
   for k, index in enumerate(statistics.grid(run).rounds):
@@ -90,7 +96,14 @@ def results(run: records.Run) -> Tables:
 
 
 def summary(run: records.Run) -> Table:
-  """Tabulates early-stop step and test accuracy, one row a density."""
+  """Tabulates early-stop step and test accuracy, one row a density.
+
+  >>> end = records.Point(500, True, 0.98, 1.0)
+  >>> dense = records.Lane(0, 0, "ticket", 0, 1.0, [], [], end, end, False, ())
+  >>> summary(records.Run("example", {}, (dense,))).header
+  ('Weights left', 'ticket: early-stop step',
+   'ticket: test accuracy at early stop (%)')
+  """
   arms = statistics.arms(run)
   columns = [
     (arm, quantity)
@@ -111,7 +124,13 @@ def summary(run: records.Run) -> Table:
 
 
 def verdicts(found: Sequence[statistics.Winning]) -> Tables:
-  """Tabulates where a ticket wins."""
+  """Tabulates where a ticket wins.
+
+  >>> gain = statistics.Interval(0.3, 0.1, 0.5, 0.2, 0.4, 3)
+  >>> ticket = statistics.Winning(1, 0.8, gain, gain, 0, "wins")
+  >>> verdicts([ticket]).text.rows[0][:3]
+  ('80.0%', 'wins', '0.30 (0.10 to 0.50)')
+  """
   data = tuple(
     (
       str(each.round),
@@ -165,7 +184,14 @@ def verdicts(found: Sequence[statistics.Winning]) -> Tables:
 
 
 def claim_table(found: Sequence[claims.Result]) -> Tables:
-  """Tabulates the published claims and what the run says."""
+  """Tabulates the published claims and what the run says.
+
+  >>> from lth_jax.report import published
+  >>> ours = statistics.Interval(35.0, 23.6, 46.4, 30.0, 39.0, 3)
+  >>> result = claims.Result(published.CLAIMS[1], ours, "holds", "", "")
+  >>> claim_table([result]).text.rows[0][2:7]
+  ('holds', '38%', '20 to 55%', '35.0%', '23.6 to 46.4')
+  """
   ahead = ("figure", "claim", "published", "band_low", "band_high", "unit")
   ours = ("mean", "low95", "high95", "min", "max", "replicates")
   titles = ("Figure", "Claim", "Verdict", "Published", "Band", "Ours")
@@ -180,7 +206,14 @@ def claim_table(found: Sequence[claims.Result]) -> Tables:
 
 
 def lanes_not_reached(run: records.Run, arm: str, index: int) -> int:
-  """Counts the lanes of a round whose early stop is a lower bound."""
+  """Counts the lanes of a round whose early stop is a lower bound.
+
+  >>> end = records.Point(500, True, 0.98, 1.0)
+  >>> dense = records.Lane(0, 0, "ticket", 0, 1.0, [], [], end, end, False, ())
+  >>> late = dense._replace(replicate=1, early_stop=end._replace(reached=False))
+  >>> lanes_not_reached(records.Run("example", {}, (dense, late)), "ticket", 0)
+  1
+  """
   return sum(
     (lane.arm, lane.round) == (arm, index)
     and not lane.diverged
@@ -191,7 +224,13 @@ def lanes_not_reached(run: records.Run, arm: str, index: int) -> int:
 
 
 def csv(table: Table, protocol: str) -> str:
-  """Writes CSV whose last column says under which protocol it was measured."""
+  """Writes CSV whose last column says under which protocol it was measured.
+
+  >>> table = Table(("arm", "n"), (("ticket", "3"),))
+  >>> print(csv(table, protocol=""), end="")
+  arm,n,protocol
+  ticket,3,paper
+  """
   out = io.StringIO()
   writer = csv_format.writer(out, lineterminator="\n")
   writer.writerow((*table.header, "protocol"))
@@ -200,7 +239,16 @@ def csv(table: Table, protocol: str) -> str:
 
 
 def markdown(table: Table, caption: str) -> str:
-  """Writes a Markdown table below a caption."""
+  r"""Writes a Markdown table below a caption.
+
+  >>> table = Table(("Arm", "n"), (("a|b", "3"),))
+  >>> print(markdown(table, caption="Replicates"), end="")
+  Replicates
+  <BLANKLINE>
+  | Arm | n |
+  | --- | --- |
+  | a\|b | 3 |
+  """
   lines = [table.header, ("---",) * len(table.header), *table.rows]
   return f"{caption}\n\n" + "".join(
     "| " + " | ".join(_cell(cell) for cell in line) + " |\n" for line in lines
@@ -208,13 +256,21 @@ def markdown(table: Table, caption: str) -> str:
 
 
 def percent(density: float) -> str:
-  """Formats a density: one decimal, two below 1%."""
+  """Formats a density: one decimal, two below 1%.
+
+  >>> percent(1.0), percent(0.512), percent(0.0092)
+  ('100%', '51.2%', '0.92%')
+  """
   value = 100 * density
   return "100%" if density == 1 else f"{value:.{1 if value >= 1 else 2}f}%"
 
 
 def number(value: float, digits: int) -> str:
-  """Formats a number with thousands separators; a dash if not finite."""
+  """Formats a number with thousands separators; a dash if not finite.
+
+  >>> number(12345.678, 2), number(float("nan"), 2) == DASH
+  ('12,345.68', True)
+  """
   if not math.isfinite(value):
     return DASH
   return f"{value:,.{digits}f}".replace("-", "\N{MINUS SIGN}")

@@ -1,0 +1,83 @@
+"""`prune` against np.partition and JAX's stable argsort: time and memory.
+
+  python -m benchmarks.pruning [--json] [--sizes 1000000 10000000 100000000]
+
+Layer-wise pruning has ten leaves of equal size. Memory is what XLA allocates
+beside arguments and result, as a fraction of the scores; a NumPy partition
+copies them all. The argsort is timed once and left out above `--sort_up_to`.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks import tables
+from lth_jax import _ranking, pruning
+
+_RATE = 0.2
+
+
+def main() -> None:
+  """Prints the table."""
+  parser = tables.arguments(__doc__.splitlines()[0])
+  parser.add_argument(
+    "--sizes", type=int, nargs="+", default=[10**6, 10**7, 10**8]
+  )
+  parser.add_argument("--sort_up_to", type=int, default=10**7)
+  parser.add_argument("--repeats", type=int, default=5)
+  options = parser.parse_args()
+  rows = [
+    _row(size, scope, options)
+    for size in options.sizes
+    for scope in ("layer", "global")
+  ]
+  tables.show(rows, options.json)
+
+
+def _row(size, scope, options):
+  shapes = [(10, size // 100)] * 10
+  keys = jax.random.split(jax.random.key(0), len(shapes))
+  scores = [jnp.abs(jax.random.normal(k, s)) for k, s in zip(keys, shapes)]
+  masks = [jnp.ones(s, bool) for s in shapes]
+  flat = [np.asarray(s).ravel() for s in scores]
+  parts = flat if scope == "layer" else [np.concatenate(flat)]
+
+  def prune():
+    jax.block_until_ready(pruning.prune(scores, masks, _RATE, scope=scope))
+
+  def partition():
+    for part in parts:
+      np.partition(part, int(_RATE * part.size))
+
+  def sort():
+    for part in parts:
+      jnp.argsort(part, stable=True).block_until_ready()
+
+  sides = {"prune": prune, "partition": partition}
+  median = tables.alternate(sides, options.repeats)
+  sort_s = None
+  if size <= options.sort_up_to:
+    sort_s = tables.alternate({"sort": sort}, 1)["sort"]
+  return {
+    "weights": size,
+    "scope": scope,
+    "prune_s": median["prune"],
+    "np_partition_s": median["partition"],
+    "jax_argsort_s": sort_s,
+    "times_partition": median["prune"] / median["partition"],
+    "argsort_over_prune": sort_s and sort_s / median["prune"],
+    "extra_memory": _extra_memory(scores, masks, scope),
+  }
+
+
+def _extra_memory(scores, masks, scope):
+  if scope == "layer":
+    scores, masks = scores[:1], masks[:1]
+  program = _ranking.remove_lowest.lower(scores, masks, 1).compile()
+  return program.memory_analysis().temp_size_in_bytes / sum(
+    s.nbytes for s in scores
+  )
+
+
+if __name__ == "__main__":
+  main()

@@ -1,0 +1,86 @@
+"""Time to import, and to the first training step of LeNet.
+
+  python -m benchmarks.startup [--json]
+
+Each measurement is a process of its own. `import lth_jax` is timed against
+`import jax`, in turn. The first step is that of `experiments.mnist_lenet` with
+two steps of training, without a compilation cache and with a filled one.
+"""
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+from benchmarks import tables
+
+_FIRST_STEP = """
+import jax, numpy as np
+from lth_jax import configs, data, execution, study
+config = configs.Config()
+config = configs.from_flat({"dataset": "mnist_10k", "num_valid": 1000})
+dataset = data.load("mnist_10k")
+parts = study.make(config, dataset)
+from lth_jax import training
+start, sample = study.initial_start(parts, 0), study.split(parts, 0)
+plan = execution.plan_of([execution.Entry(1, True, True)])
+images = training.Data(*dataset.train, *dataset.test)
+progress = parts.trainer.begin(start, sample)
+key = study.order_key(config, study.lanes(config, 0, 0)[0])
+jax.block_until_ready(
+  parts.trainer.advance(progress, plan, images, sample, key)
+)
+"""
+
+
+def main() -> None:
+  """Prints the table."""
+  parser = tables.arguments(__doc__.splitlines()[0])
+  parser.add_argument("--repeats", type=int, default=5)
+  options = parser.parse_args()
+  imports = {"import jax": "import jax", "import lth_jax": "import lth_jax"}
+  times = {name: [] for name in imports}
+  for _ in range(options.repeats + 1):
+    for name, code in imports.items():
+      times[name].append(_seconds(code))
+  rows = [
+    {"what": name, "seconds": statistics.median(found[1:])}
+    for name, found in times.items()
+  ]
+  rows.append(
+    {
+      "what": "lth_jax beside jax",
+      "seconds": rows[1]["seconds"] - rows[0]["seconds"],
+    }
+  )
+  with tempfile.TemporaryDirectory() as cache:
+    cached = {
+      "JAX_COMPILATION_CACHE_DIR": cache,
+      "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+      "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    }
+    first = [_seconds(_FIRST_STEP) for _ in range(3)]
+    _seconds(_FIRST_STEP, cached)
+    again = [_seconds(_FIRST_STEP, cached) for _ in range(3)]
+  for what, found in (
+    ("first step, nothing cached", first),
+    ("first step, programs cached", again),
+  ):
+    rows.append({"what": what, "seconds": statistics.median(found)})
+  tables.show(rows, options.json)
+
+
+def _seconds(code, environment=()):
+  begin = time.perf_counter()
+  subprocess.run(
+    [sys.executable, "-c", code],
+    check=True,
+    env={**os.environ, **dict(environment)},
+  )
+  return time.perf_counter() - begin
+
+
+if __name__ == "__main__":
+  main()

@@ -1,0 +1,62 @@
+"""How benchmarks measure and print: medians, sides in turn, rows as JSON."""
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+Row = dict[str, Any]
+
+
+def arguments(description: str) -> argparse.ArgumentParser:
+  """Returns a parser that knows `--json`."""
+  parser = argparse.ArgumentParser(description=description)
+  parser.add_argument(
+    "--json", action="store_true", help="print one JSON list of rows"
+  )
+  return parser
+
+
+def show(rows: Sequence[Row], as_json: bool) -> None:
+  """Prints rows of equal keys as a Markdown table, or as one JSON list."""
+  if as_json:
+    json.dump(list(rows), sys.stdout, indent=1)
+    print()
+    return
+  names = list(rows[0])
+  lines = [names, ["---"] * len(names)]
+  lines += [[_text(row[name]) for name in names] for row in rows]
+  for line in lines:
+    print(f"| {' | '.join(line)} |")
+
+
+def alternate(
+  sides: dict[str, Callable[[], Any]], repeats: int
+) -> dict[str, float]:
+  """Times functions in turn, so that all see the same noise.
+
+  Args:
+    sides: each is called once before, to compile and to warm up.
+    repeats: how often each is timed.
+
+  Returns:
+    The median seconds of each.
+  """
+  for function in sides.values():
+    function()
+  times: dict[str, list[float]] = {name: [] for name in sides}
+  for _ in range(repeats):
+    for name, function in sides.items():
+      begin = time.perf_counter()
+      function()
+      times[name].append(time.perf_counter() - begin)
+  return {name: statistics.median(found) for name, found in times.items()}
+
+
+def _text(value: Any) -> str:
+  if value is None:
+    return "-"
+  return f"{value:.4g}" if isinstance(value, float) else str(value)

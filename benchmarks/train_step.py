@@ -1,0 +1,237 @@
+"""One training step against the best torch loop and the machine's limits.
+
+  python -m benchmarks.train_step [--json] [--models lenet conv2 conv4 conv6]
+
+Needs torch: pip install -e '.[experiments,benchmarks]'. Batches of 60, Adam,
+masks of density 0.5. Every number is milliseconds of the whole machine a step:
+with n workers at once, the time of a step over n.
+
+  step_ms: lanes of `lth_jax.training`, one on every core.
+  torch_step_ms: fused Adam, masked gradients, images in tensors; the better of
+    one process with all threads and one process with one thread a core.
+  limit_ms: the step's matrix products alone in torch's BLAS, one process a
+    core.
+  limit_with_state_ms: that, and reading and writing parameters, gradients and
+    optimizer state once at the memory speed measured for arrays of that size.
+
+Sides take turns; medians. The products of a convolution are those of its
+patches, a limit that Winograd's algorithm could beat.
+"""
+
+import multiprocessing
+import os
+import statistics
+import time
+
+import numpy as np
+
+from benchmarks import networks, tables
+
+_CORES = len(os.sched_getaffinity(0))
+# Bytes moved for each weight: parameter and two moments read and written,
+# gradient written and read, mask read.
+_STATE_BYTES = 4 * 4 * 2 + 1
+_SECONDS = 2.0
+_NUM_IMAGES = 10_000
+
+
+def main() -> None:
+  """Prints the table."""
+  parser = tables.arguments(__doc__.splitlines()[0])
+  parser.add_argument(
+    "--models",
+    nargs="+",
+    choices=list(networks.NETWORKS),
+    default=list(networks.NETWORKS),
+  )
+  parser.add_argument("--repeats", type=int, default=3)
+  options = parser.parse_args()
+  rows = [_row(name, options.repeats) for name in options.models]
+  tables.show(rows, options.json)
+
+
+def _row(name, repeats):
+  sides = {
+    "ours": (_time_ours, 1),
+    "torch threads": (_time_torch_threads, 1),
+    "torch processes": (_time_torch, _CORES),
+    "products": (_time_products, _CORES),
+    "state": (_time_state, _CORES),
+  }
+  times = {side: [] for side in sides}
+  for _ in range(repeats):
+    for side, (function, num_processes) in sides.items():
+      times[side].append(_time(function, name, num_processes))
+  median = {side: statistics.median(found) for side, found in times.items()}
+  torch = min(median["torch threads"], median["torch processes"])
+  with_state = median["products"] + median["state"]
+  return {
+    "model": name,
+    "step_ms": median["ours"],
+    "torch_step_ms": torch,
+    "speedup_vs_torch": torch / median["ours"],
+    "limit_ms": median["products"],
+    "limit_with_state_ms": with_state,
+    "limit_fraction": with_state / median["ours"],
+  }
+
+
+def _time(function, name, num_processes):
+  """Milliseconds a step of the machine, with some processes at once."""
+  context = multiprocessing.get_context("spawn")
+  barrier, results = context.Barrier(num_processes), context.Queue()
+  processes = [
+    context.Process(target=function, args=(name, barrier, results))
+    for _ in range(num_processes)
+  ]
+  for process in processes:
+    process.start()
+  found = [results.get(timeout=600) for _ in processes]
+  for process in processes:
+    process.join()
+  return 1e3 * statistics.mean(found) / num_processes
+
+
+def _measure(run, barrier):
+  """Seconds of a step; `run(n)` does n of them."""
+  run(2)
+  barrier.wait()
+  begin, num_steps = time.perf_counter(), 0
+  chunk = 1
+  while (passed := time.perf_counter() - begin) < _SECONDS:
+    run(chunk)
+    num_steps += chunk
+    chunk = max(1, int(0.2 * num_steps / max(passed, 1e-3)))
+    chunk = min(chunk, 2 * num_steps)
+  return (time.perf_counter() - begin) / num_steps
+
+
+def _images(network):
+  rng = np.random.default_rng(0)
+  images = rng.integers(0, 256, (_NUM_IMAGES, *network.image_shape), np.uint8)
+  return images, rng.integers(0, 10, _NUM_IMAGES).astype(np.int32)
+
+
+def _time_ours(name, barrier, results):
+  import threading
+
+  import jax
+
+  from lth_jax import execution, masks, optim, scores, training
+  from lth_jax import pruning as pruning_lib
+  from lth_jax.data import scaling
+
+  del barrier  # this side is one process
+  devices = execution.find_devices(0, _CORES)
+  network = networks.NETWORKS[name]
+  images, labels = _images(network)
+  model = networks.model(network)
+  params, stats = jax.jit(model.init)(jax.random.key(0))
+  kept = masks.full(params)
+  kept = pruning_lib.prune(scores.magnitude(params), kept, 0.5)
+  start = training.Start(masks.apply(params, kept), stats, 0, kept)
+  trainer = training.make(
+    model,
+    optim.create("adam", network.learning_rate),
+    scaling.make("unit", images),
+    batch_size=networks.BATCH_SIZE,
+  )
+  data = training.Data(images, labels, images[:100], labels[:100])
+  sample = training.Sample(
+    np.arange(_NUM_IMAGES, dtype=np.int32), np.arange(100, dtype=np.int32)
+  )
+  together, found = threading.Barrier(len(devices)), []
+
+  def lane(device):
+    at = jax.device_put((start, data, sample, jax.random.key(1)), device)
+    progress = trainer.begin(at[0], at[2])
+
+    def run(num_steps):
+      nonlocal progress
+      step = int(progress.state.step) + num_steps
+      plan = execution.plan_of([execution.Entry(step, False, False)])
+      progress, _ = trainer.advance(progress, plan, *at[1:])
+      jax.block_until_ready(progress)
+
+    found.append(_measure(run, together))
+
+  threads = [threading.Thread(target=lane, args=(d,)) for d in devices]
+  for thread in threads:
+    thread.start()
+  for thread in threads:
+    thread.join()
+  results.put(statistics.mean(found) / len(devices))
+
+
+def _time_torch(name, barrier, results):
+  _time_torch_with(1, name, barrier, results)
+
+
+def _time_torch_threads(name, barrier, results):
+  _time_torch_with(_CORES, name, barrier, results)
+
+
+def _time_torch_with(num_threads, name, barrier, results):
+  import torch
+
+  torch.set_num_threads(num_threads)
+  network = networks.NETWORKS[name]
+  images, labels = _images(network)
+  images = torch.from_numpy(images.astype(np.float32) / 255).permute(0, 3, 1, 2)
+  labels = torch.from_numpy(labels).long()
+  module = networks.torch_module(network).to(memory_format=torch.channels_last)
+  optimizer = torch.optim.Adam(
+    module.parameters(), network.learning_rate, fused=True
+  )
+  loss_fn = torch.nn.CrossEntropyLoss()
+  kept = [
+    (p, (torch.rand_like(p) < 0.5).float())
+    for p in module.parameters()
+    if p.dim() > 1
+  ]
+  with torch.no_grad():
+    for p, mask in kept:
+      p.mul_(mask)
+
+  def run(num_steps):
+    for _ in range(num_steps):
+      chosen = torch.randint(_NUM_IMAGES, (networks.BATCH_SIZE,))
+      optimizer.zero_grad(set_to_none=True)
+      loss_fn(module(images[chosen]), labels[chosen]).backward()
+      for p, mask in kept:
+        p.grad.mul_(mask)
+      optimizer.step()
+
+  results.put(_measure(run, barrier))
+
+
+def _time_products(name, barrier, results):
+  import torch
+
+  torch.set_num_threads(1)
+  pairs = [
+    (torch.rand(m, k), torch.rand(k, n), torch.empty(m, n))
+    for m, k, n in networks.products(networks.NETWORKS[name])
+  ]
+
+  def run(num_steps):
+    for _ in range(num_steps):
+      for a, b, out in pairs:
+        torch.mm(a, b, out=out)
+
+  results.put(_measure(run, barrier))
+
+
+def _time_state(name, barrier, results):
+  size = networks.num_weights(networks.NETWORKS[name]) * _STATE_BYTES // 2
+  one, other = np.zeros(size, np.uint8), np.zeros(size, np.uint8)
+
+  def run(num_steps):
+    for _ in range(num_steps):
+      np.copyto(one, other)  # as many bytes read as written
+
+  results.put(_measure(run, barrier))
+
+
+if __name__ == "__main__":
+  main()

@@ -1,0 +1,78 @@
+"""Every public name says what it is, and every function shows it."""
+
+import ast
+import pathlib
+
+import lth_jax
+
+_PACKAGE = pathlib.Path(lth_jax.__file__).parent
+
+# Functions without an example, and why.
+EXEMPT = {
+  "command.run_experiment": "a whole run",
+  "data.bundle.main": "a process, and needs the original files",
+  "data.prepare.fetch": "needs a network or the original files",
+  "data.prepare.main": "a process",
+  "data.prepare.prepare": "needs a network or the original files",
+  "data.tfds.import_library": "an optional package",
+  "data.tfds.load": "needs a prepared data set and an optional package",
+  "execution.train": "a whole lane",
+  "report.figures.draw": "draws every figure, takes a second",
+  "flags.define": "flags are the process's, and cannot be defined twice",
+  "runner.run": "a whole run",
+  "speed.measure": "compiles, then trains for seconds",
+  "stages.submit": "a whole lane",
+}
+
+
+def _definitions():
+  """{dotted name: (node, docstring)} of what is public in public modules."""
+  found = {}
+  for path in sorted(_PACKAGE.rglob("*.py")):
+    parts = path.relative_to(_PACKAGE).with_suffix("").parts
+    if parts[-1] == "__init__":
+      parts = parts[:-1]
+    if any(part.startswith("_") for part in parts):
+      continue
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+      if _is_public(node):
+        docstring = ast.get_docstring(node) or ""
+        found[".".join([*parts, node.name])] = node, docstring
+  return found
+
+
+def _is_public(node):
+  kinds = ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef
+  return (
+    isinstance(node, kinds)
+    and not node.name.startswith("_")
+    and not any(
+      ast.unparse(decorator).split(".")[-1] == "overload"
+      for decorator in node.decorator_list
+    )
+  )
+
+
+def _functions():
+  """{dotted name: whether its docstring has an example}."""
+  return {
+    name: ">>>" in docstring
+    for name, (node, docstring) in _definitions().items()
+    if not isinstance(node, ast.ClassDef)
+  }
+
+
+def test_every_public_function_and_class_has_a_docstring():
+  found = _definitions()
+  assert {"lottery.rounds", "report.write", "training.Start"} <= set(found)
+  assert [name for name, (_, text) in found.items() if not text] == []
+
+
+def test_every_public_function_has_an_example():
+  lack = {name for name, shown in _functions().items() if not shown}
+  assert sorted(lack - set(EXEMPT)) == []
+
+
+def test_exemptions_are_of_functions_that_exist_and_lack_an_example():
+  functions = _functions()
+  assert [name for name in EXEMPT if functions.get(name, True)] == []
