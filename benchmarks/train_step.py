@@ -117,41 +117,25 @@ def _time_ours(name, barrier, results):
 
   import jax
 
-  from lth_jax import execution, masks, optim, scores, training
-  from lth_jax import pruning as pruning_lib
-  from lth_jax.data import scaling
+  from benchmarks import problem
+  from lth_jax import execution
 
   del barrier  # this side is one process
   devices = execution.find_devices(0, _CORES)
-  network = networks.NETWORKS[name]
-  images, labels = _images(network)
-  model = networks.model(network)
-  params, stats = jax.jit(model.init)(jax.random.key(0))
-  kept = masks.full(params)
-  kept = pruning_lib.prune(scores.magnitude(params), kept, 0.5)
-  start = training.Start(masks.apply(params, kept), stats, 0, kept)
-  trainer = training.make(
-    model,
-    optim.create("adam", network.learning_rate),
-    scaling.make("unit", images),
-    batch_size=networks.BATCH_SIZE,
-  )
-  data = training.Data(images, labels, images[:100], labels[:100])
-  sample = training.Sample(
-    np.arange(_NUM_IMAGES, dtype=np.int32), np.arange(100, dtype=np.int32)
-  )
+  made = problem.make(networks.NETWORKS[name], train=_NUM_IMAGES)
   together, found = threading.Barrier(len(devices)), []
 
   def lane(device):
-    at = jax.device_put((start, data, sample, jax.random.key(1)), device)
-    progress = trainer.begin(at[0], at[2])
+    start, data, sample, key = jax.device_put(made[1:], device)
+    progress = made.trainer.begin(start, sample)
 
     def run(num_steps):
       nonlocal progress
       step = int(progress.state.step) + num_steps
       plan = execution.plan_of([execution.Entry(step, False, False)])
-      progress, _ = trainer.advance(progress, plan, *at[1:])
-      jax.block_until_ready(progress)
+      progress, _ = jax.block_until_ready(
+        made.trainer.advance(progress, plan, data, sample, key)
+      )
 
     found.append(_measure(run, together))
 

@@ -1,0 +1,51 @@
+"""A network to train on random images, as all benchmarks of ours do."""
+
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from benchmarks import networks
+from lth_jax import masks, optim, pruning, scores, training
+from lth_jax.data import scaling
+
+
+class Problem(NamedTuple):
+  """What `execution.train` takes of a lane, and the images."""
+
+  trainer: training.Trainer
+  start: training.Start
+  data: training.Data
+  sample: training.Sample
+  key: jax.Array
+
+
+def make(
+  network: networks.Network, *, train: int, valid: int = 100, test: int = 100
+) -> Problem:
+  """Makes a lane at density 0.5 with Adam, as many images as are asked for."""
+  rng = np.random.default_rng(0)
+  shape = train + valid + test, *network.image_shape
+  images = rng.integers(0, 256, shape, np.uint8)
+  labels = rng.integers(0, 10, shape[0]).astype(np.int32)
+  model = networks.model(network)
+  params, stats = jax.device_get(jax.jit(model.init)(jax.random.key(0)))
+  kept = pruning.prune(scores.magnitude(params), masks.full(params), 0.5)
+  start = training.Start(masks.apply(params, kept), stats, np.int32(0), kept)
+  trainer = training.make(
+    model,
+    optim.create("adam", network.learning_rate),
+    scaling.make("unit", images),
+    batch_size=networks.BATCH_SIZE,
+  )
+  known = train + valid
+  index = np.arange(known, dtype=np.int32)
+  return Problem(
+    trainer,
+    jax.device_get(start),
+    training.Data(
+      images[:known], labels[:known], images[known:], labels[known:]
+    ),
+    training.Sample(index[:train], index[train:]),
+    jax.random.key(1),
+  )
