@@ -183,7 +183,7 @@ def _settle_environment(path, say):
     ]
     say(
       f"note: this run began elsewhere: {'; '.join(changed)}. Equal bits are "
-      "promised only for equal jax, backend and number of CPUs."
+      "promised only for equal jax, backend, processor and number of CPUs."
     )
   if not seen or seen[-1] != now:
     storage.write_json(path, {"environments": [*seen, now]})
@@ -219,8 +219,21 @@ def environment() -> dict[str, Any]:
     **versions,
     "python": platform.python_version(),
     "machine": platform.machine(),
+    "processor": _processor(),
     "backend": jax.default_backend(),
     "device_kind": jax.local_devices()[0].device_kind,
     "cpus": execution.usable_cpus(),
     "xla_flags": os.environ.get("XLA_FLAGS", ""),
   }
+
+
+def _processor() -> str:
+  """Names the processor's vector instructions: sums depend on their width."""
+  try:
+    with open("/proc/cpuinfo", encoding="utf-8") as file:
+      lines = [line.split(":", 1) for line in file if ":" in line]
+  except OSError:  # not Linux
+    return platform.processor()
+  flags = next((v for k, v in lines if k.strip() in ("flags", "Features")), "")
+  vector = ("avx", "fma", "amx", "asimd", "sve")
+  return " ".join(sorted(x for x in flags.split() if x.startswith(vector)))

@@ -393,6 +393,17 @@ def test_the_estimate_is_within_a_factor_of_two(tmp_path, capsys):
   raise AssertionError(f"trained / estimated: {ratios}")
 
 
+def test_a_resume_on_another_processor_says_so(undisturbed, tmp_path, capsys):
+  shutil.copytree(undisturbed, tmp_path / "run")
+  path = tmp_path / "run" / "env.json"
+  content = json.loads(path.read_text())
+  assert content["environments"][-1]["processor"]
+  content["environments"][-1]["processor"] = "abacus"
+  path.write_text(json.dumps(content))
+  run(tmp_path / "run")
+  assert "processor was abacus" in capsys.readouterr().err
+
+
 def test_all_lanes_and_a_resume_share_one_trace(tmp_path, monkeypatch):
   traces = []
   make_step = training.make_step
