@@ -2,7 +2,7 @@
 
 import flax.linen as nn
 
-from lth_jax.models import adapters, convolution, pooling
+from lth_jax.models import adapters, layers, pooling
 
 # Output channels of the convolutions, two before each pooling (figure 2).
 _CHANNELS = {2: (64,), 4: (64, 128), 6: (64, 128, 256)}
@@ -30,14 +30,14 @@ class Conv(nn.Module):
     x = images
     for width in self.channels:
       for _ in range(2):
-        x = nn.relu(_convolution(width)(x))
+        x = nn.relu(layers.convolution(width)(x))
       x = pooling.max_pool(x)
     x = x.reshape(len(x), -1)
     for width in self.dense:
       x = nn.Dropout(self.dropout, deterministic=not train)(x)
-      x = nn.relu(_dense(width)(x))
+      x = nn.relu(layers.dense(width)(x))
     x = nn.Dropout(self.dropout, deterministic=not train)(x)
-    return _dense(self.num_classes)(x)
+    return layers.dense(self.num_classes)(x)
 
 
 def conv(
@@ -88,23 +88,3 @@ def conv(
 
 def _scaled(widths, factor):
   return tuple(max(1, round(factor * width)) for width in widths)
-
-
-def _convolution(width: int) -> nn.Conv:
-  return nn.Conv(
-    width,
-    (3, 3),
-    kernel_init=nn.initializers.glorot_normal(),
-    conv_general_dilated=_convolve,
-  )
-
-
-def _convolve(images, kernel, strides, padding, **options):
-  del options
-  if tuple(strides) != (1, 1) or padding != "SAME":
-    raise ValueError(f"strides {strides}, padding {padding!r}: not this module")
-  return convolution.convolve(images, kernel)
-
-
-def _dense(width: int) -> nn.Dense:
-  return nn.Dense(width, kernel_init=nn.initializers.glorot_normal())

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import flax.linen as nn
 
-from lth_jax.models import adapters
+from lth_jax.models import adapters, layers
 
 
 class LeNet(nn.Module):
@@ -24,8 +24,8 @@ class LeNet(nn.Module):
     del train
     x = images.reshape(images.shape[0], -1)
     for width in self.hidden:
-      x = nn.relu(_dense(width)(x))
-    return _dense(self.num_classes)(x)
+      x = nn.relu(layers.dense(width)(x))
+    return layers.dense(self.num_classes)(x)
 
 
 def lenet(
@@ -57,7 +57,3 @@ def lenet(
   """
   module = LeNet(hidden=tuple(hidden), num_classes=num_classes)
   return adapters.from_linen(module, image_shape)
-
-
-def _dense(width: int) -> nn.Dense:
-  return nn.Dense(width, kernel_init=nn.initializers.glorot_normal())
