@@ -2,9 +2,9 @@
 
 The sections `data` to `randomness` are the *identity* of a run: a stored run
 that differs in one of their fields is another run. `study` may grow: more
-rounds, replicates, arms. `execution` may change freely, no result depends on
-it. Field names are unique over all sections, so that flags, `config.json` and
-messages use them bare.
+rounds, replicates, arms. `execution` may change freely: results do not depend
+on it. Field names are unique over all sections, so that flags, `config.json`
+and messages use them bare.
 """
 
 import dataclasses
@@ -137,7 +137,10 @@ class Study:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Execution:
-  """How it is computed; no result depends on it."""
+  """How it is computed; results do not depend on it.
+
+  But for the last bits, which depend on `lane_axis` and `lanes_per_device`.
+  """
 
   source: Literal["auto", "bundled", "idx", "tfds"] = _field(
     "auto", "Where the data set is read from."
@@ -147,8 +150,18 @@ class Execution:
   )
   devices: int = _field(
     0,
-    "Devices to train on at once, each one lane; on CPU one host device a "
-    "core. 0 takes all.",
+    "Devices to train on at once; on CPU one host device a core. 0 takes all.",
+  )
+  lane_axis: Literal["auto", "loop", "vmap"] = _field(
+    "auto",
+    "How training runs share a device: one after the other ('loop', best on "
+    "CPU), or side by side ('vmap', best on GPU and TPU).",
+  )
+  lanes_per_device: int = _field(
+    0,
+    "Training runs that a device trains at once under --lane_axis=vmap; equal "
+    "bits need an equal number. 0 takes the number that the run began with, "
+    "or all that could run, at most 32.",
   )
   checkpoint_minutes: float = _field(
     5.0, "Minutes between saves inside a training run; 0 saves at every pause."
@@ -425,6 +438,7 @@ _RANGES = (
     "rounds from 1 on, each once",
   ),
   ("devices", *_COUNT),
+  ("lanes_per_device", *_COUNT),
   (
     "checkpoint_minutes",
     lambda minutes: 0 <= minutes < math.inf,

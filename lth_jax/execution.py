@@ -1,26 +1,24 @@
-"""Lanes on devices: who trains where, in which pieces, how fast.
+"""Lanes on devices: who trains where, in which pieces.
 
 A lane is one training run of one replicate and arm. It is trained by one
-compiled single-device program, a segment at a time; that is what makes its
-bits independent of how many devices and lanes there are. A worker thread a
-device takes lanes in the order in which they were handed in.
+compiled single-device program, alone or in lockstep with others, a segment at
+a time; that is what makes its bits independent of how many devices and lanes
+there are.
 """
 
-import concurrent.futures
 import contextlib
 import os
-import queue
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from lth_jax import errors, training
+from lth_jax import lockstep as lockstep_lib
 from lth_jax.training import Data, Sample, Start
 
 PyTree = Any
-T = TypeVar("T")
 
 # Entries of a plan that one segment can hold; fixes the shape of the program.
 SEGMENT_ENTRIES = 32
@@ -40,8 +38,8 @@ class Speed(NamedTuple):
   """Measured seconds, with all devices busy.
 
   Attributes:
-    step: one training step.
-    image: the evaluation of one image.
+    step: one training step of the lanes that a device trains together.
+    image: the evaluation of one image by each of them.
     store: storing what a lane leaves.
   """
 
@@ -81,12 +79,20 @@ class Worker(NamedTuple):
   data: Data
 
 
-class Pool(NamedTuple):
-  """Workers, and the threads that hand lanes to whichever is free."""
+class Run(NamedTuple):
+  """What training one lane takes.
 
-  free: queue.SimpleQueue
-  workers: tuple[Worker, ...]
-  threads: concurrent.futures.ThreadPoolExecutor
+  Attributes:
+    start: where it begins.
+    sample: its training and validation images.
+    key: of its order and noise.
+    resume: a checkpoint to go on from, if there is one.
+  """
+
+  start: Start
+  sample: Sample
+  key: jax.Array
+  resume: Checkpoint | None = None
 
 
 def usable_cpus() -> int:
@@ -130,61 +136,23 @@ def find_devices(wanted: int, num_lanes: int) -> list[jax.Device]:
   return devices[: min(wanted or len(devices), num_lanes)]
 
 
-def make_pool(devices: Sequence[jax.Device], data: Data) -> Pool:
-  """Puts the images on every device and starts a thread for each.
+def make_workers(devices: Sequence[jax.Device], data: Data) -> list[Worker]:
+  """Puts the images on every device.
+
+  Host devices use NumPy arrays in place if they are aligned, as those of
+  `lth_jax.data` are, so that memory holds them once.
 
   Args:
     devices: one or more.
-    data: images and labels, anywhere.
-
-  Returns:
-    A pool whose `threads` are to be shut down when it is no longer needed.
+    data: images and labels, NumPy.
 
   >>> images, labels = np.zeros((4, 2, 2, 1), np.uint8), np.zeros(4, np.int32)
   >>> data = Data(images, labels, images, labels)
-  >>> pool = make_pool(find_devices(0, num_lanes=1), data)
-  >>> pool.workers[0].data.images.devices() == {pool.workers[0].device}
+  >>> (worker,) = make_workers(find_devices(0, num_lanes=1), data)
+  >>> worker.data.images.devices() == {worker.device}
   True
-  >>> pool.threads.shutdown()
   """
-  workers = tuple(
-    Worker(device, jax.device_put(data, device)) for device in devices
-  )
-  free = queue.SimpleQueue()
-  for worker in workers:
-    free.put(worker)
-  threads = concurrent.futures.ThreadPoolExecutor(len(workers), "device")
-  return Pool(free, workers, threads)
-
-
-def submit(
-  pool: Pool, function: Callable[[Worker], T]
-) -> concurrent.futures.Future[T]:
-  """Calls a function with the next free worker.
-
-  Calls begin in the order in which they were handed in.
-
-  Args:
-    pool: made by `make_pool`.
-    function: called in a thread of the pool.
-
-  Returns:
-    The future of what it returns or raises.
-
-  >>> pool = make_pool(find_devices(0, num_lanes=1), Data([], [], [], []))
-  >>> submit(pool, lambda worker: worker.device.id).result()
-  0
-  >>> pool.threads.shutdown()
-  """
-
-  def call():
-    worker = pool.free.get()
-    try:
-      return function(worker)
-    finally:
-      pool.free.put(worker)
-
-  return pool.threads.submit(call)
+  return [Worker(device, jax.device_put(data, device)) for device in devices]
 
 
 def entries(
@@ -235,63 +203,73 @@ def plan_of(piece: Sequence[Entry]) -> training.Plan:
 
 
 def train(
-  trainer: training.Trainer,
+  lockstep: lockstep_lib.Lockstep,
   worker: Worker,
-  start: Start,
-  sample: Sample,
-  key: jax.Array,
+  runs: Sequence[Run],
   todo: Sequence[Entry],
   *,
-  resume: Checkpoint | None,
   speed: Speed,
-  pause: Callable[[Checkpoint], None],
-) -> tuple[Checkpoint, training.Summary]:
-  """Trains one lane on one device.
+  pause: Callable[[int, Callable[[], list[Checkpoint]]], None],
+) -> list[tuple[Checkpoint, training.Summary]]:
+  """Trains lanes together on one device.
 
   Args:
-    trainer: the compiled functions.
+    lockstep: the compiled functions.
     worker: where.
-    start: where the run begins.
-    sample: the lane's training and validation images.
-    key: the lane's order and noise.
-    todo: all entries of the run.
-    resume: a checkpoint to go on from.
+    runs: at least one lane and at most the lockstep's width, which is filled
+      up with copies. All begin at one step, and go on from one.
+    todo: all entries of the runs.
     speed: decides how much goes into a segment, and nothing else.
-    pause: called after every segment; may save, report, or raise to stop.
+    pause: called after every segment with the step and a function that returns
+      the checkpoints; may save, report, or raise to stop.
 
   Returns:
-    The last checkpoint and the summary, on the host.
+    The last checkpoint and the summary of each lane, on the host.
   """
-  sample, key = jax.device_put((sample, key), worker.device)
-  if resume is None:
-    start = jax.device_put(start, worker.device)
-    checkpoint = Checkpoint(trainer.begin(start, sample), ())
-  else:
-    todo = [e for e in todo if e.step > resume.rows[-1].step]
-    progress = jax.device_put(resume.progress, worker.device)
-    checkpoint = Checkpoint(progress, resume.rows)
+  trainer, unstack = lockstep.trainer, lockstep.unstack
+  filled = [*runs, *[runs[0]] * (lockstep.width - len(runs))]
+  with jax.default_device(worker.device):
+    sample, key, progress = jax.device_put(
+      (
+        lockstep.stack([run.sample for run in filled]),
+        lockstep.stack([run.key for run in filled]),
+        lockstep.stack(
+          [run.resume.progress if run.resume else run.start for run in filled]
+        ),
+      ),
+      worker.device,
+    )
+  if isinstance(progress, Start):
+    progress = trainer.begin(progress, sample)
+  rows = [run.resume.rows if run.resume else () for run in runs]
+  if rows[0]:
+    todo = [entry for entry in todo if entry.step > rows[0][-1].step]
+
+  def checkpoints() -> list[Checkpoint]:
+    return [Checkpoint(*pair) for pair in zip(unstack(progress), rows)]
+
+  step = rows[0][-1].step if rows[0] else int(runs[0].start.step)
+  num_valid = len(runs[0].sample.valid)
   while todo:
-    num = _how_many(todo, checkpoint, speed, sample, worker.data)
+    num = _how_many(todo, step, speed, num_valid, len(worker.data.test_labels))
     piece, todo = todo[:num], todo[num:]
     progress, history = trainer.advance(
-      checkpoint.progress, plan_of(piece), worker.data, sample, key
+      progress, plan_of(piece), worker.data, sample, key
     )
-    rows = checkpoint.rows + _rows(piece, history)
-    checkpoint = Checkpoint(progress, rows)
-    pause(checkpoint)
-  summary = trainer.summarize(checkpoint.progress, worker.data, sample)
-  progress, summary = jax.device_get((checkpoint.progress, summary))
-  return Checkpoint(progress, checkpoint.rows), summary
+    rows = [
+      before + _rows(piece, new) for before, new in zip(rows, unstack(history))
+    ]
+    step = piece[-1].step
+    pause(step, checkpoints)
+  summaries = unstack(trainer.summarize(progress, worker.data, sample))
+  return list(zip(checkpoints(), summaries))
 
 
-def _how_many(todo, checkpoint, speed, sample, data) -> int:
+def _how_many(todo, step, speed, num_valid, num_test) -> int:
   """Entries that fit into one segment; at least one."""
-  rows = checkpoint.rows
-  step = rows[-1].step if rows else todo[0].step
   budget = SEGMENT_SECONDS
   for index, entry in enumerate(todo[:SEGMENT_ENTRIES]):
-    images = len(sample.valid) * entry.evaluate
-    images += len(data.test_labels) * entry.test
+    images = num_valid * entry.evaluate + num_test * entry.test
     budget -= (entry.step - step) * speed.step + images * speed.image
     if budget < 0:
       return max(index, 1)
@@ -300,7 +278,6 @@ def _how_many(todo, checkpoint, speed, sample, data) -> int:
 
 
 def _rows(piece, history) -> tuple[Row, ...]:
-  history = jax.device_get(history)
   return tuple(
     Row(
       *entry,

@@ -6,9 +6,10 @@ same loop.
 """
 
 import concurrent.futures
+import functools
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -19,12 +20,14 @@ from lth_jax import (
   data,
   execution,
   keys,
+  lockstep,
   lottery,
   progress,
   stages,
   storage,
   study,
   training,
+  waves,
   workdir,
 )
 from lth_jax import speed as speed_lib
@@ -71,13 +74,29 @@ def run(
   parts = study.make(config, dataset)
   folder.mkdir(parents=True, exist_ok=True)
   with storage.lock(folder):
+    sharing = study.share_devices(
+      config, devices, workdir.sharing_before(folder)
+    )
     workdir.settle(
-      folder, config, experiment, data.digests(dataset), progress.say
+      folder,
+      config,
+      experiment,
+      data.digests(dataset),
+      sharing,
+      progress.say,
     )
     stores = stages.Stores(folder, parts.run_id, progress.say)
     todo = missing(parts, stores)
     if todo:
-      _train_all(parts, stores, todo, devices, dataset, stop)
+      _train_all(
+        parts,
+        stores,
+        todo,
+        devices,
+        lockstep.make(parts.trainer, sharing),
+        dataset,
+        stop,
+      )
     else:
       progress.say(f"{folder} is complete, nothing to train.")
 
@@ -127,57 +146,76 @@ def missing(parts: study.Study, stores: stages.Stores) -> list[Lane]:
   return found
 
 
-def _train_all(parts, stores, todo, devices, dataset, stop) -> None:
+def _train_all(parts, stores, todo, devices, lockstep, dataset, stop) -> None:
   """Trains every lane that is not stored yet."""
   config = parts.config
-  pool = execution.make_pool(
+  workers = execution.make_workers(
     devices, training.Data(*dataset.train, *dataset.test)
   )
-  try:
-    speed = _measure_speed(parts, pool, stores, todo[0].replicate)
-    entries = study.entries(config, speed)
-    seconds = speed_lib.estimate_all(
-      todo,
-      len(devices),
-      speed_lib.estimate(entries, parts.num_images, speed),
+  speed = _measure_speed(parts, lockstep, workers, stores, todo[0].replicate)
+  entries = study.entries(config, speed)
+  seconds = speed_lib.estimate_all(
+    todo,
+    len(devices) * lockstep.width,
+    speed_lib.estimate(entries, parts.num_images, speed),
+  )
+  progress.say(_announcement(config, todo, devices, lockstep, speed, seconds))
+  begin = time.monotonic()
+  num_steps = len(todo) * config.training.steps
+  with progress.show(config.execution.progress, num_steps) as display:
+    session = Session(
+      stores._replace(say=display.say),
+      parts,
+      lockstep,
+      speed,
+      entries,
+      display,
+      stop,
+      [],
     )
-    progress.say(
-      f"{len(todo)} training run{'s' * (len(todo) > 1)} of "
-      f"{config.training.steps:,} steps on "
-      f"{len(devices)} x {devices[0].device_kind}, about "
-      f"{progress.duration(seconds)} (measured: {1e3 * speed.step:.2f} ms a "
-      "step)."
-    )
-    begin = time.monotonic()
-    num_steps = len(todo) * config.training.steps
-    with progress.show(config.execution.progress, num_steps) as display:
-      session = Session(
-        stores._replace(say=display.say),
-        parts,
-        pool,
-        speed,
-        entries,
-        display,
-        stop,
-        [],
-      )
-      _train_series(session)
-    progress.say(
-      f"Trained in {progress.duration(time.monotonic() - begin)} (estimated "
-      f"{progress.duration(seconds)})."
-    )
-  finally:
-    pool.threads.shutdown(wait=True, cancel_futures=True)
+    _train_series(session, workers)
+  progress.say(
+    f"Trained in {progress.duration(time.monotonic() - begin)} (estimated "
+    f"{progress.duration(seconds)})."
+  )
 
 
-def _train_series(session: Session) -> None:
+def _announcement(config, todo, devices, lockstep, speed, seconds) -> str:
+  together = f", {lockstep.width} at once on each" * (lockstep.width > 1)
+  return (
+    f"{len(todo)} training run{'s' * (len(todo) > 1)} of "
+    f"{config.training.steps:,} steps on "
+    f"{len(devices)} x {devices[0].device_kind}{together}, about "
+    f"{progress.duration(seconds)} (measured: {1e3 * speed.step:.2f} ms a "
+    "step)."
+  )
+
+
+def _train_series(
+  session: Session, workers: Sequence[execution.Worker]
+) -> None:
   """Runs all replicates side by side; the first failure stops the others."""
   replicates = study.replicates(session.study.config)
-  with concurrent.futures.ThreadPoolExecutor(len(replicates)) as threads:
-    series = [threads.submit(_train_replicate, session, r) for r in replicates]
-    for finished in concurrent.futures.as_completed(series):
-      if finished.exception():
-        session.stop.set()
+
+  def train(replicate, line):
+    try:
+      _train_replicate(session, line, replicate)
+    except BaseException:
+      session.stop.set()
+      raise
+    finally:
+      line.leave()
+
+  with (
+    waves.serve(
+      workers,
+      functools.partial(stages.train_wave, session),
+      width=session.lockstep.width,
+      num_series=len(replicates),
+    ) as line,
+    concurrent.futures.ThreadPoolExecutor(len(replicates)) as threads,
+  ):
+    series = [threads.submit(train, r, line) for r in replicates]
   failures = [error for s in series if (error := s.exception())]
   # What went wrong matters more than that others were stopped for it.
   failures = session.failures + failures
@@ -186,7 +224,9 @@ def _train_series(session: Session) -> None:
     raise failures[0]
 
 
-def _train_replicate(session: Session, replicate: int) -> None:
+def _train_replicate(
+  session: Session, line: waves.Line, replicate: int
+) -> None:
   """Trains one replicate's tickets round by round, with their controls."""
   parts = session.study
   sample = jax.device_get(study.split(parts, replicate))
@@ -195,10 +235,10 @@ def _train_replicate(session: Session, replicate: int) -> None:
 
   def train(arm: str, index: int, start: Start) -> lottery.Trained:
     lane = Lane(replicate, index, arm)
-    result = _ticket(session, lane, start, sample)
+    result = _ticket(session, line, lane, start, sample)
     if arm == "ticket":
       for control in study.control_lanes(parts.config, replicate, index):
-        waiting.append(_control(session, control, saved, start, sample))
+        waiting.append(_control(session, line, control, saved, start, sample))
     return result()
 
   for _ in _search(parts, saved, train):
@@ -224,23 +264,30 @@ def _search(parts, saved, train) -> Iterator[lottery.Round]:
 
 
 def _ticket(
-  session: Session, lane: Lane, start: Start, sample: Sample
+  session: Session, line: waves.Line, lane: Lane, start: Start, sample: Sample
 ) -> Callable[[], lottery.Trained]:
   """Returns a function that waits for the result of a ticket or a search."""
   stored = stages.read_trained(session.stores, lane.name, start)
   if stored is not None:
     return lambda: stored
-  return stages.submit(session, lane, lambda: start, sample)
+  return line.submit(stages.Job(lane, lambda: start, sample))
 
 
 def _control(
-  session: Session, lane: Lane, saved: Start, ticket: Start, sample: Sample
+  session: Session,
+  line: waves.Line,
+  lane: Lane,
+  saved: Start,
+  ticket: Start,
+  sample: Sample,
 ) -> Callable[[], Any]:
   """Returns a function that waits until a control is stored."""
   if stages.read_record(session.stores, lane.name) is not None:
     return lambda: None
-  return stages.submit(
-    session, lane, lambda: _control_start(session, lane, saved, ticket), sample
+  return line.submit(
+    stages.Job(
+      lane, lambda: _control_start(session, lane, saved, ticket), sample
+    )
   )
 
 
@@ -257,13 +304,14 @@ def _control_start(session, lane: Lane, saved: Start, ticket: Start) -> Start:
   return jax.device_get(start)
 
 
-def _measure_speed(parts, pool, stores, replicate: int) -> execution.Speed:
+def _measure_speed(
+  parts, lockstep, workers, stores, replicate: int
+) -> execution.Speed:
   start = study.initial_start(parts, replicate)
-  return speed_lib.measure(
-    parts.trainer,
-    pool,
+  run = execution.Run(
     start,
     jax.device_get(study.split(parts, replicate)),
     study.order_key(parts.config, Lane(replicate, 0, "ticket")),
-    store=stages.time_store(stores, start),
   )
+  store = stages.time_store(stores, start)
+  return speed_lib.measure(lockstep, workers, run, store)

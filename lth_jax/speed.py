@@ -1,25 +1,23 @@
 """How fast lanes train here, measured; and how long a lane will take."""
 
 import collections
-import threading
+import concurrent.futures
 import time
 from collections.abc import Sequence
 
 import jax
 import numpy as np
 
-from lth_jax import evaluation, execution, training
+from lth_jax import evaluation, execution
+from lth_jax import lockstep as lockstep_lib
 from lth_jax.execution import Speed
 from lth_jax.storage import Lane
-from lth_jax.training import Sample, Start
 
 
 def measure(
-  trainer: training.Trainer,
-  pool: execution.Pool,
-  start: Start,
-  sample: Sample,
-  key: jax.Array,
+  lockstep: lockstep_lib.Lockstep,
+  workers: Sequence[execution.Worker],
+  run: execution.Run,
   store: float,
 ) -> Speed:
   """Compiles for every device and times it with all of them busy.
@@ -27,24 +25,19 @@ def measure(
   Nothing that is trained here is kept.
 
   Args:
-    trainer: the compiled functions.
-    pool: the devices.
-    start: any start; shapes matter, values do not.
-    sample: as for `train`.
-    key: as for `train`.
+    lockstep: the compiled functions.
+    workers: the devices.
+    run: any lane; shapes matter, values do not.
     store: seconds that storing a lane takes, measured before.
 
   Returns:
     The mean over devices.
   """
-  barrier = threading.Barrier(len(pool.workers))
-  speeds = [
-    execution.submit(
-      pool, lambda w: _measure(trainer, w, barrier, start, sample, key)
+  with concurrent.futures.ThreadPoolExecutor(len(workers)) as threads:
+    timed = list(
+      threads.map(lambda worker: _compile(lockstep, worker, run), workers)
     )
-    for _ in pool.workers
-  ]
-  speeds = [speed.result() for speed in speeds]
+    speeds = list(threads.map(lambda time: time(), timed))
   step, image = np.mean(speeds, axis=0).tolist()
   return Speed(step, image, store)
 
@@ -74,7 +67,7 @@ def estimate(
 
 
 def estimate_all(
-  lanes: Sequence[Lane], num_devices: int, seconds: float
+  lanes: Sequence[Lane], num_at_once: int, seconds: float
 ) -> float:
   """Predicts the seconds of several lanes of equal length.
 
@@ -83,11 +76,11 @@ def estimate_all(
 
   Args:
     lanes: what is to be trained.
-    num_devices: how many of them at once.
-    seconds: what one takes.
+    num_at_once: how many of them on all devices.
+    seconds: what one takes, or several that are trained together.
 
   >>> lanes = [Lane(0, index, "ticket") for index in range(3)]
-  >>> estimate_all(lanes, num_devices=2, seconds=10.0)
+  >>> estimate_all(lanes, num_at_once=2, seconds=10.0)
   30.0
   >>> lanes += [Lane(1, index, "ticket") for index in range(3)]
   >>> estimate_all([*lanes, Lane(0, 1, "reinit", 0)], 2, seconds=10.0)
@@ -97,11 +90,16 @@ def estimate_all(
     lane.replicate for lane in lanes if lane.arm in ("ticket", "search")
   )
   longest = max(chains.values(), default=0)
-  return max(longest, -(-len(lanes) // num_devices)) * seconds
+  return max(longest, -(-len(lanes) // num_at_once)) * seconds
 
 
-def _measure(trainer, worker, barrier, start, sample, key):
-  start, sample, key = jax.device_put((start, sample, key), worker.device)
+def _compile(lockstep, worker, run):
+  """Returns a function that measures seconds a step and a test image."""
+  trainer = lockstep.trainer
+  with jax.default_device(worker.device):
+    start, sample, key = jax.device_put(
+      [lockstep.stack([x] * lockstep.width) for x in run[:3]], worker.device
+    )
   progress = trainer.begin(start, sample)
 
   def seconds(num_steps, test):
@@ -114,12 +112,13 @@ def _measure(trainer, worker, barrier, start, sample, key):
     )
     return time.perf_counter() - begin
 
-  seconds(1, True)  # compiles, as the next line does
+  def measure():
+    rough = seconds(20, False) / 20
+    num_steps = max(20, int(0.5 / rough))
+    per_step = seconds(num_steps, False) / num_steps
+    per_test = min(seconds(0, True) for _ in range(2))
+    return per_step, per_test / len(worker.data.test_labels)
+
+  seconds(1, True)
   jax.block_until_ready(trainer.summarize(progress, worker.data, sample))
-  barrier.wait()
-  rough = seconds(20, False) / 20
-  num_steps = max(20, int(0.5 / rough))
-  per_step = seconds(num_steps, False) / num_steps
-  per_test = min(seconds(0, True) for _ in range(2))
-  per_image = per_test / len(worker.data.test_labels)
-  return per_step, per_image
+  return measure

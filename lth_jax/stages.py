@@ -21,6 +21,7 @@ from lth_jax import (
   study,
   training,
 )
+from lth_jax import lockstep as lockstep_lib
 from lth_jax.storage import Lane
 from lth_jax.training import Sample, Start
 
@@ -51,7 +52,7 @@ class Session(NamedTuple):
   Attributes:
     stores: where results lie.
     study: the parts of the run.
-    pool: the devices.
+    lockstep: how many lanes are trained together, and how.
     speed: measured when the session began.
     entries: the steps at which every lane is measured or may pause.
     display: what the user sees.
@@ -61,7 +62,7 @@ class Session(NamedTuple):
 
   stores: Stores
   study: study.Study
-  pool: execution.Pool
+  lockstep: lockstep_lib.Lockstep
   speed: execution.Speed
   entries: Sequence[execution.Entry]
   display: progress.Display
@@ -69,36 +70,75 @@ class Session(NamedTuple):
   failures: list[Exception]
 
 
-def submit(
-  session: Session,
-  lane: Lane,
-  make_start: Callable[[], Start],
-  sample: Sample,
-) -> Callable[[], lottery.Trained]:
-  """Hands a lane to the devices; its failure stops the session.
+class Job(NamedTuple):
+  """A lane to train.
 
-  Args:
-    session: this process.
+  Attributes:
     lane: which lane.
     make_start: called when the lane's turn comes.
     sample: the replicate's images.
-
-  Returns:
-    A function that waits for the result.
   """
 
-  def call(worker: execution.Worker) -> lottery.Trained:
-    try:
-      _check_stop(session)
-      return _train_lane(session, lane, make_start(), sample, worker)
-    except StoppedError:
-      raise
-    except Exception as error:
-      session.failures.append(error)
-      session.stop.set()
-      raise
+  lane: Lane
+  make_start: Callable[[], Start]
+  sample: Sample
 
-  return execution.submit(session.pool, call).result
+
+class Standing(NamedTuple):
+  """A lane whose turn has come: where it stands.
+
+  Attributes:
+    lane: which lane.
+    label: its name for people.
+    run: where it begins or goes on.
+    slot: which of its two saves is the newer.
+  """
+
+  lane: Lane
+  label: str
+  run: execution.Run
+  slot: int
+
+  @property
+  def step(self) -> int:
+    """The step that it is trained from."""
+    run = self.run
+    return run.resume.rows[-1].step if run.resume else int(run.start.step)
+
+
+def train_wave(
+  session: Session, worker: execution.Worker, jobs: Sequence[Job]
+) -> list[lottery.Trained]:
+  """Trains and stores lanes on one device; a failure stops the session.
+
+  Lanes that an earlier process left at different steps are trained one step
+  after the other, those at one step together.
+
+  Args:
+    session: this process.
+    worker: the device.
+    jobs: at most as many as the session's lockstep is wide.
+
+  Returns:
+    The outcome of each.
+
+  Raises:
+    StoppedError: the session must end; what was done is stored.
+  """
+  try:
+    _check_stop(session)
+    standings = [_find_standing(session, job) for job in jobs]
+    trained = {}
+    for step in sorted({standing.step for standing in standings}):
+      together = [x for x in standings if x.step == step]
+      trained |= _train_together(session, worker, together)
+    return [trained[job.lane] for job in jobs]
+  except StoppedError:
+    raise
+  except Exception as error:
+    session.failures.append(error)
+    session.stop.set()
+    raise
 
 
 def read_trained(
@@ -259,68 +299,82 @@ def rewind_name(replicate: int) -> str:
   return f"replicate_{replicate}/rewind"
 
 
-def _train_lane(
-  session: Session,
-  lane: Lane,
-  start: Start,
-  sample: Sample,
-  worker: execution.Worker,
-) -> lottery.Trained:
-  """Trains a lane from where it stands, stores it, and returns its weights."""
+def _find_standing(session: Session, job: Job) -> Standing:
+  start = job.make_start()
+  resume, slot = _load_partial(session, job.lane, start, job.sample)
+  key = study.order_key(session.study.config, job.lane)
+  run = execution.Run(start, job.sample, key, resume)
+  return Standing(job.lane, _label(job.lane, start), run, slot)
+
+
+def _train_together(
+  session: Session, worker: execution.Worker, standings: Sequence[Standing]
+) -> dict[Lane, lottery.Trained]:
+  """Trains lanes that stand at one step, and stores them."""
   begin = time.monotonic()
-  parts, label = session.study, _label(lane, start)
-  resume, slot = _load_partial(session, lane, start, sample)
-  first_step = resume.rows[-1].step if resume else int(start.step)
-  session.display.skip(first_step - int(start.step))
-  checkpoint, summary = execution.train(
-    parts.trainer,
+  for standing in standings:
+    session.display.skip(standing.step - int(standing.run.start.step))
+  finished = execution.train(
+    session.lockstep,
     worker,
-    start,
-    sample,
-    study.order_key(parts.config, lane),
+    [standing.run for standing in standings],
     session.entries,
-    resume=resume,
     speed=session.speed,
-    pause=_make_pause(session, lane, label, first_step, slot),
+    pause=_make_pause(session, standings),
   )
-  state = checkpoint.progress.state
+  timing = {
+    "seconds": time.monotonic() - begin,
+    "from_step": standings[0].step,
+    "device": str(worker.device),
+    "lanes": len(standings),
+  }
+  return {
+    standing.lane: _store(session, standing, checkpoint, summary, timing)
+    for standing, (checkpoint, summary) in zip(standings, finished)
+  }
+
+
+def _store(session, standing, checkpoint, summary, timing) -> lottery.Trained:
+  """Stores what a lane has become and returns its weights."""
+  lane, parts, state = standing.lane, session.study, checkpoint.progress.state
   _check_pruned(lane, state)
   record = records.of_lane(
     lane,
-    start,
+    standing.run.start,
     checkpoint,
     summary,
     parts.num_images,
     parts.config.training.eval_every,
   )
-  timing = {
-    "seconds": time.monotonic() - begin,
-    "from_step": first_step,
-    "device": str(worker.device),
-  }
   arrays = _arrays(state.params, state.stats, state.masks)
   _save(session.stores, lane.name, arrays, record, timing)
   discard_partials(session.stores, lane)
-  session.display.finish(f"{label}: {_outcome(record)}")
+  session.display.finish(f"{standing.label}: {_outcome(record)}")
   return lottery.Trained(state.params, state.stats, record["diverged"])
 
 
-def _make_pause(session, lane, label, step, slot):
-  """Returns what happens between two segments of a lane."""
-  saved_at = time.monotonic()
+def _make_pause(session, standings):
+  """Returns what happens between two segments of lanes."""
+  saved_at, before = time.monotonic(), standings[0].step
+  slots = [standing.slot for standing in standings]
   minutes = session.study.config.execution.checkpoint_minutes
 
-  def pause(checkpoint: execution.Checkpoint) -> None:
-    nonlocal step, slot, saved_at
-    now = checkpoint.rows[-1].step
-    session.display.advance(now - step, label)
-    step = now
+  def pause(
+    step: int, checkpoints: Callable[[], list[execution.Checkpoint]]
+  ) -> None:
+    nonlocal saved_at, before, slots
+    for standing in standings:
+      session.display.advance(step - before, standing.label)
+    before = step
     due = time.monotonic() - saved_at >= 60 * minutes
-    if due or session.stop.is_set():
-      slot = 1 - slot
-      _save_partial(session, lane, slot, checkpoint)
+    stopping = session.stop.is_set()  # once: what stops is saved
+    if due or stopping:
+      slots = [1 - slot for slot in slots]
+      for standing, slot, checkpoint in zip(standings, slots, checkpoints()):
+        _save_partial(session, standing.lane, slot, checkpoint)
       saved_at = time.monotonic()
-    _check_stop(session)
+    if stopping:
+      raise StoppedError
 
   return pause
 
@@ -330,7 +384,7 @@ def _save_partial(session, lane, slot, checkpoint) -> None:
   _save(
     session.stores,
     _partial(lane, slot),
-    jax.device_get(checkpoint.progress),
+    checkpoint.progress,
     {"rows": rows},
     {},
   )

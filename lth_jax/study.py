@@ -1,6 +1,6 @@
 """From a config and a data set to the parts that all lanes of a run share."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -12,6 +12,7 @@ from lth_jax import (
   evaluation,
   execution,
   keys,
+  lockstep,
   models,
   optim,
   pruning,
@@ -24,6 +25,10 @@ from lth_jax.data import Dataset, order, scaling
 from lth_jax.storage import Lane
 
 PyTree = Any
+
+
+# More lanes at once than this are seldom faster, and all need memory.
+_MAX_LANES = 32
 
 
 class Study(NamedTuple):
@@ -204,6 +209,44 @@ def num_lanes_at_once(config: Config) -> int:
     len(lanes(config, 0, index)) for index in range(config.study.rounds + 1)
   ]
   return config.study.replicates * max(counts)
+
+
+def share_devices(
+  config: Config, devices: Sequence[jax.Device], before: lockstep.Sharing | None
+) -> lockstep.Sharing:
+  """Decides how lanes share a device.
+
+  Args:
+    config: the run.
+    devices: what it is trained on.
+    before: how an earlier process of this run decided.
+
+  Returns:
+    What the config asks for; what it leaves open is as before, so that the run
+    keeps its bits, else as its help says.
+
+  Raises:
+    InputError: several lanes are asked for and none may be beside another.
+
+  >>> config = configs.from_flat({"lane_axis": "vmap", "replicates": 2})
+  >>> share_devices(config, jax.devices()[:1], before=None)
+  Sharing(axis='vmap', lanes=10)
+  """
+  axis, lanes = config.execution.lane_axis, config.execution.lanes_per_device
+  if axis == "auto":
+    axis = "loop" if devices[0].platform == "cpu" else "vmap"
+  if axis == "loop":
+    if lanes > 1:
+      raise errors.InputError(
+        f"--lanes_per_device={lanes}: on {devices[0].platform} one lane is "
+        "trained after the other; ask for --lane_axis=vmap to have several."
+      )
+    return lockstep.Sharing(axis, 1)
+  if not lanes and before and before.axis == axis:
+    lanes = before.lanes
+  if not lanes:
+    lanes = min(-(-num_lanes_at_once(config) // len(devices)), _MAX_LANES)
+  return lockstep.Sharing(axis, lanes)
 
 
 def order_key(config: Config, lane: Lane) -> jax.Array:

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 from etils import epath
 
-from lth_jax import configs, errors, execution, flags, storage
+from lth_jax import configs, errors, execution, flags, lockstep, storage
 from lth_jax.configs import Config
 
 FORMAT = 1
@@ -31,6 +31,7 @@ def settle(
   config: Config,
   experiment: str,
   data_digests: dict[str, str],
+  sharing: lockstep.Sharing,
   say: Callable[[str], None],
 ) -> None:
   """Makes the folder this run's, or checks that it is and extends it.
@@ -42,6 +43,7 @@ def settle(
     config: the run that is asked for.
     experiment: its name.
     data_digests: of the data set.
+    sharing: how lanes share a device; their last bits depend on it.
     say: told when the machine is not the one that the run began on.
 
   Raises:
@@ -49,9 +51,10 @@ def settle(
 
   >>> import tempfile
   >>> config, digests = Config(), {"images": "0a1b"}
+  >>> sharing = lockstep.Sharing("loop", 1)
   >>> with tempfile.TemporaryDirectory() as name:
   ...   folder = epath.Path(name)
-  ...   settle(folder, config, "mnist_lenet", digests, say=print)
+  ...   settle(folder, config, "mnist_lenet", digests, sharing, say=print)
   ...   sorted(path.name for path in folder.iterdir())
   ['config.json', 'data.json', 'env.json', 'run.flags']
   """
@@ -70,7 +73,7 @@ def settle(
       "empty or new folder as --workdir."
     )
   _settle_data(folder / "data.json", config, data_digests, path.exists())
-  _settle_environment(folder / "env.json", say)
+  _settle_environment(folder / "env.json", sharing, say)
   storage.write_text(folder / "run.flags", flags.to_flagfile(config))
   storage.write_json(
     path,
@@ -91,8 +94,9 @@ def read_config(folder: epath.Path) -> Config:
 
   >>> import tempfile
   >>> config = Config(study=configs.Study(rounds=3))
+  >>> sharing = lockstep.Sharing("loop", 1)
   >>> with tempfile.TemporaryDirectory() as name:
-  ...   settle(epath.Path(name), config, "mnist_lenet", {}, say=print)
+  ...   settle(epath.Path(name), config, "mnist_lenet", {}, sharing, say=print)
   ...   read_config(epath.Path(name)).study.rounds
   3
   """
@@ -171,9 +175,12 @@ def _settle_data(path, config, digests, resumed):
   storage.write_json(path, {"dataset": dataset, "digests": digests})
 
 
-def _settle_environment(path, say):
+def _settle_environment(path, sharing, say):
   """Adds this machine to `env.json` unless the last one was the same."""
-  now = environment()
+  now = environment() | {
+    "lane_axis": sharing.axis,
+    "lanes_per_device": sharing.lanes,
+  }
   seen = _read_key(path, "environments", list) if path.exists() else []
   if seen and seen[-1] != now:
     changed = [
@@ -183,10 +190,37 @@ def _settle_environment(path, say):
     ]
     say(
       f"note: this run began elsewhere: {'; '.join(changed)}. Equal bits are "
-      "promised only for equal jax, backend, processor and number of CPUs."
+      "promised only for equal jax, backend, processor, number of CPUs and "
+      "lanes per device."
     )
   if not seen or seen[-1] != now:
     storage.write_json(path, {"environments": [*seen, now]})
+
+
+def sharing_before(folder: epath.Path) -> lockstep.Sharing | None:
+  """Returns how lanes shared a device when a run last went on, if it has.
+
+  Args:
+    folder: the workdir.
+
+  Raises:
+    InputError: what it says of that is damaged.
+
+  >>> import tempfile
+  >>> with tempfile.TemporaryDirectory() as name:
+  ...   folder, sharing = epath.Path(name), lockstep.Sharing("vmap", 4)
+  ...   settle(folder, Config(), "mnist_lenet", {}, sharing, say=print)
+  ...   sharing_before(folder)
+  Sharing(axis='vmap', lanes=4)
+  """
+  path = folder / "env.json"
+  seen = _read_key(path, "environments", list) if path.exists() else []
+  if not seen:
+    return None
+  axis, lanes = seen[-1].get("lane_axis"), seen[-1].get("lanes_per_device")
+  if axis not in lockstep.AXES or type(lanes) is not int or lanes < 1:
+    raise _altered(path, "lanes_per_device")
+  return lockstep.Sharing(axis, lanes)
 
 
 def _read_key(path, key: str, kind: type) -> Any:
@@ -197,11 +231,15 @@ def _read_key(path, key: str, kind: type) -> Any:
     raise errors.InputError(f"{error} Remove it; it is made again.") from error
   items = value if isinstance(value, list) else []
   if not isinstance(value, kind) or not all(isinstance(x, dict) for x in items):
-    raise errors.InputError(
-      f"{path} is damaged: '{key}' is not as it was written. Remove it; it is "
-      "made again."
-    )
+    raise _altered(path, key)
   return value
+
+
+def _altered(path, key: str) -> errors.InputError:
+  return errors.InputError(
+    f"{path} is damaged: '{key}' is not as it was written. Remove it; it is "
+    "made again."
+  )
 
 
 def environment() -> dict[str, Any]:

@@ -2,14 +2,13 @@
 
 import subprocess
 import sys
-import threading
 
 import jax
 import numpy as np
 import pytest
 import tiny
 
-from lth_jax import errors, evaluation, execution
+from lth_jax import data, errors, evaluation, execution, training
 from lth_jax import speed as speed_lib
 from lth_jax.execution import Entry
 
@@ -181,58 +180,26 @@ def test_host_devices_are_made_for_the_lanes_that_there_are():
     assert found.stdout.strip() == str(num), found.stderr
 
 
-@pytest.fixture
-def pool():
-  pool = execution.make_pool(jax.local_devices()[:3], tiny.data())
-  yield pool
-  pool.threads.shutdown()
-
-
-def test_a_pool_has_the_images_on_every_device(pool):
-  assert len(pool.workers) == 3
-  for worker, device in zip(pool.workers, jax.local_devices()):
+def test_every_device_has_the_images():
+  workers = execution.make_workers(jax.local_devices()[:3], tiny.data())
+  assert len(workers) == 3
+  for worker, device in zip(workers, jax.local_devices()):
     assert worker.device == device
     assert all(array.devices() == {device} for array in worker.data)
     tiny.assert_equal_bits(worker.data, tiny.data())
 
 
-def test_lanes_run_side_by_side_on_all_devices(pool):
-  together = threading.Barrier(3, timeout=20)
-
-  def lane(worker):
-    together.wait()  # passed only by three at once
-    return worker.device
-
-  lanes = [execution.submit(pool, lane) for _ in range(6)]
-  devices = [lane.result() for lane in lanes]
-  for three in (devices[:3], devices[3:]):
-    assert set(three) == {worker.device for worker in pool.workers}
-
-
-def test_lanes_are_taken_in_the_order_in_which_they_came():
-  pool, begun = execution.make_pool(jax.local_devices()[:1], tiny.data()), []
-  for index in range(9):
-    execution.submit(pool, lambda worker, index=index: begun.append(index))
-  pool.threads.shutdown()
-  assert begun == list(range(9))
-
-
-def test_a_lane_that_fails_gives_its_device_back(pool):
-  def fail(worker):
-    raise RuntimeError("lost")
-
-  for _ in range(7):
-    with pytest.raises(RuntimeError, match="lost"):
-      execution.submit(pool, fail).result()
-  devices = {execution.submit(pool, lambda w: w.device) for _ in range(3)}
-  assert all(lane.result(20) in jax.local_devices() for lane in devices)
+def test_host_devices_share_the_images_of_a_data_set():
+  loaded = data.load("mnist_10k")
+  arrays = training.Data(*loaded.train, *loaded.test)
+  for worker in execution.make_workers(jax.local_devices()[:2], arrays):
+    for array, placed in zip(arrays, worker.data):
+      assert placed.unsafe_buffer_pointer() == array.ctypes.data
 
 
 def test_speed_is_measured_on_busy_devices():
-  pool = execution.make_pool(jax.local_devices()[:2], tiny.data())
-  speed = speed_lib.measure(
-    tiny.trainer(), pool, tiny.start(), tiny.sample(), tiny.key(), store=0.25
-  )
-  pool.threads.shutdown()
+  workers = execution.make_workers(jax.local_devices()[:2], tiny.data())
+  run = execution.Run(tiny.start(), tiny.sample(), tiny.key())
+  speed = speed_lib.measure(tiny.alone(), workers, run, store=0.25)
   assert 0 < speed.step < 1 and 0 < speed.image < 1
   assert type(speed.step) is float and speed.store == 0.25

@@ -189,7 +189,7 @@ def test_a_run_stopped_again_and_again_ends_the_same(
 
 def test_a_complete_run_trains_nothing(undisturbed, capsys, monkeypatch):
   before = contents(undisturbed)
-  monkeypatch.setattr(stages, "_train_lane", lambda *_: 1 / 0)
+  monkeypatch.setattr(stages, "train_wave", lambda *_: 1 / 0)
   run(undisturbed)
   assert "is complete" in capsys.readouterr().err
   assert contents(undisturbed) == before
@@ -364,14 +364,14 @@ def test_divergence_ends_a_series_and_harms_no_other(
 def test_a_failure_in_a_lane_ends_the_run_with_that_failure(
   tmp_path, monkeypatch
 ):
-  real = stages._train_lane
+  real = stages._store
 
-  def fail(session, lane, *rest):
-    if lane.name == "replicate_1/round_001/random":
+  def fail(session, standing, *rest):
+    if standing.lane.name == "replicate_1/round_001/random":
       raise OSError(28, "No space left on device", "here")
-    return real(session, lane, *rest)
+    return real(session, standing, *rest)
 
-  monkeypatch.setattr(stages, "_train_lane", fail)
+  monkeypatch.setattr(stages, "_store", fail)
   with pytest.raises(OSError, match="No space left"):
     run(tmp_path)
 
@@ -404,6 +404,74 @@ def test_a_resume_on_another_processor_says_so(undisturbed, tmp_path, capsys):
   assert "processor was abacus" in capsys.readouterr().err
 
 
+VMAP = {"lane_axis": "vmap", "lanes_per_device": 3, "devices": 1}
+
+
+@pytest.fixture(scope="module")
+def side_by_side(tmp_path_factory):
+  folder = tmp_path_factory.mktemp("side_by_side")
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(data, "load", lambda *_, **__: tiny.dataset())
+    run(folder, **VMAP)
+  return folder
+
+
+def test_lanes_side_by_side_are_the_lanes_one_by_one(side_by_side, undisturbed):
+  """Up to the last bits, which here turn no weight's rank or class over."""
+  found, expected = contents(side_by_side), contents(undisturbed)
+  assert found.keys() == expected.keys()
+  for name in found:
+    one, other = json.loads(found[name]), json.loads(expected[name])
+    assert one.keys() == other.keys()
+    if "end" in one:
+      assert one["end"]["test_loss"] == pytest.approx(
+        other["end"]["test_loss"], rel=1e-3
+      )
+
+
+@pytest.mark.parametrize("minutes", [0, 5])
+def test_side_by_side_a_run_stopped_again_and_again_ends_the_same(
+  side_by_side, tmp_path, monkeypatch, minutes
+):
+  monkeypatch.setattr(stages.execution, "SEGMENT_SECONDS", 0.0)
+  stops = 0
+  for _ in range(60):
+    try:
+      run(tmp_path, StopAfter(60), **VMAP, checkpoint_minutes=minutes)
+      break
+    except runner.StoppedError:
+      stops += 1
+  assert stops > 2
+  assert contents(tmp_path) == contents(side_by_side)
+  assert not list(tmp_path.rglob("*.partial_*"))
+
+
+def test_side_by_side_a_replicate_is_itself_alone(side_by_side, tmp_path):
+  run(tmp_path, **VMAP, first_replicate=1, replicates=1)
+  expected = contents(side_by_side)
+  assert contents(tmp_path) == {
+    name: record
+    for name, record in expected.items()
+    if name.startswith("replicate_1/")
+  }
+
+
+def test_a_run_that_grows_keeps_the_lanes_per_device(tmp_path, capsys):
+  open_ended = VMAP | {"lanes_per_device": 0}
+  run(tmp_path, **open_ended, replicates=1)
+  assert "3 at once on each" in capsys.readouterr().err
+  run(tmp_path, **open_ended, replicates=2)
+  told = capsys.readouterr().err
+  assert "3 at once on each" in told and "began elsewhere" not in told
+  run(tmp_path, **VMAP | {"lanes_per_device": 2}, replicates=2)
+  assert "lanes_per_device was 3, is 2" in capsys.readouterr().err
+
+
+def test_several_lanes_one_after_the_other_are_refused(tmp_path):
+  with pytest.raises(errors.InputError, match="--lanes_per_device=2: on cpu"):
+    run(tmp_path, lanes_per_device=2)
+
+
 def test_all_lanes_and_a_resume_share_one_trace(tmp_path, monkeypatch):
   traces = []
   make_step = training.make_step
@@ -429,3 +497,7 @@ def test_all_lanes_and_a_resume_share_one_trace(tmp_path, monkeypatch):
   assert count(tmp_path / "all") == one_lane  # rounds, arms, two devices
   shutil.rmtree(tmp_path / "all" / "replicate_1" / "round_001" / "random")
   assert count(tmp_path / "all", rounds=3) == one_lane
+  # Full waves, filled up ones, and a wave that goes on.
+  assert count(tmp_path / "waves", **VMAP) == one_lane
+  shutil.rmtree(tmp_path / "waves" / "replicate_1" / "round_001" / "random")
+  assert count(tmp_path / "waves", **VMAP, rounds=3) == one_lane

@@ -6,7 +6,7 @@ import functools
 import jax
 import numpy as np
 
-from lth_jax import evaluation, execution, models, optim, training
+from lth_jax import evaluation, execution, lockstep, models, optim, training
 from lth_jax import masks as masks_lib
 from lth_jax.data import Dataset, Split, order, scaling
 
@@ -91,21 +91,40 @@ def entries(start=0, stop=60, pause_every=7):
   return execution.entries(start, stop, 10, 20, pause_every)
 
 
-def train(lane_start, todo, *, seed=0, device=0, speed=FAST, **options):
+def worker(device=0):
+  return execution.make_workers([jax.local_devices()[device]], data())[0]
+
+
+def alone():
+  return lockstep.make(trainer(), lockstep.Sharing("loop", 1))
+
+
+@functools.cache
+def stacked(width):
+  return lockstep.make(trainer(), lockstep.Sharing("vmap", width))
+
+
+def train(
+  lane_start,
+  todo,
+  *,
+  seed=0,
+  device=0,
+  speed=FAST,
+  resume=None,
+  pause=lambda checkpoint: None,
+):
   """`execution.train` of one lane with the shared trainer."""
-  device = jax.local_devices()[device]
-  worker = execution.Worker(device, jax.device_put(data(), device))
-  options = {"resume": None, "pause": lambda checkpoint: None} | options
-  return execution.train(
-    trainer(),
-    worker,
-    lane_start,
-    sample(),
-    key(seed),
+  run = execution.Run(lane_start, sample(), key(seed), resume)
+  (finished,) = execution.train(
+    alone(),
+    worker(device),
+    [run],
     todo,
     speed=speed,
-    **options,
+    pause=lambda step, checkpoints: pause(*checkpoints()),
   )
+  return finished
 
 
 @contextlib.contextmanager

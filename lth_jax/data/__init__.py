@@ -12,6 +12,8 @@ Splits and the order of batches are in `lth_jax.data.order`.
 
 import os
 
+import numpy as np
+
 from lth_jax import errors
 from lth_jax.data import bundled, idx, tfds
 from lth_jax.data.dataset import Dataset as Dataset
@@ -58,11 +60,28 @@ def load(
     data_dir = os.path.expanduser(data_dir)
   match _find(name, data_dir) if source == "auto" else source:
     case "bundled":
-      return bundled.load(name)
+      loaded = bundled.load(name)
     case "idx":
-      return idx.load(name, data_dir)
+      loaded = idx.load(name, data_dir)
     case _:
-      return tfds.load(name, data_dir)
+      loaded = tfds.load(name, data_dir)
+  return loaded._replace(
+    train=Split(*map(_align, loaded.train)),
+    test=Split(*map(_align, loaded.test)),
+  )
+
+
+def _align(array: np.ndarray) -> np.ndarray:
+  """Copies an array to an address that JAX's host devices use in place.
+
+  They want a multiple of 64 bytes, else each makes a copy of its own.
+  """
+  buffer = np.empty(array.nbytes + 64, np.uint8)
+  begin = -buffer.ctypes.data % 64
+  aligned = buffer[begin : begin + array.nbytes].view(array.dtype)
+  aligned = aligned.reshape(array.shape)
+  aligned[...] = array
+  return aligned
 
 
 def _find(name, data_dir):

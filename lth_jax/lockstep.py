@@ -1,0 +1,131 @@
+"""Lanes that one device trains together: one alone, or several stacked.
+
+Stacked lanes take the same steps at the same time, each from its own start, on
+its own images, in its own order. What they have in common, the step and the
+plan, stays a scalar, so that pauses and evaluations are branches and not both
+sides of a selection.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lth_jax import training
+from lth_jax.training import Progress, Start, TrainState
+
+# Axes of a stack; typed as they are because they stand in for arrays.
+_EACH: Any = 0
+_SHARED: Any = None
+_START = Start(params=_EACH, stats=_EACH, step=_SHARED, masks=_EACH)
+_PROGRESS = Progress(
+  TrainState(
+    step=_SHARED, params=_EACH, stats=_EACH, opt_state=_EACH, masks=_EACH
+  ),
+  best=_EACH,
+  batches=_EACH,
+  epoch=_SHARED,
+  loss_sum=_EACH,
+  loss_steps=_SHARED,
+  finite=_EACH,
+)
+
+AXES = ("loop", "vmap")
+
+
+class Sharing(NamedTuple):
+  """How lanes share a device.
+
+  Attributes:
+    axis: "loop", one after the other, or "vmap", side by side.
+    lanes: how many at once; 1 for "loop".
+  """
+
+  axis: str
+  lanes: int
+
+
+class Lockstep(NamedTuple):
+  """How many lanes are trained together, and the functions that do it.
+
+  Attributes:
+    width: how many.
+    trainer: compiled functions of stacks.
+    stack: `width` items of one lane each -> one stack. Items are starts,
+      progresses, which must stand at one step, or any other pytrees.
+    unstack: the inverse; its items are on the host.
+  """
+
+  width: int
+  trainer: training.Trainer
+  stack: Callable[[Sequence[Any]], Any]
+  unstack: Callable[[Any], list[Any]]
+
+
+def make(trainer: training.Trainer, sharing: Sharing) -> Lockstep:
+  """Returns functions that train as many lanes together as are to share.
+
+  A lane's bits depend on the axis and on the number, which are part of the
+  program, but not on the other lanes.
+
+  Args:
+    trainer: trains one lane; made by `training.make`.
+    sharing: how lanes share a device.
+
+  >>> trainer = training.Trainer(len, len, len)
+  >>> lanes = [Start([np.ones(3) * i], {}, np.int32(5), [None]) for i in (1, 2)]
+  >>> lockstep = make(trainer, Sharing("vmap", 2))
+  >>> stack = lockstep.stack(lanes)
+  >>> stack.params[0].shape, stack.step.shape
+  ((2, 3), ())
+  >>> lockstep.unstack(stack)[1].params
+  [array([2., 2., 2.], dtype=float32)]
+  """
+  if sharing.axis == "loop":
+    return Lockstep(1, trainer, _only, lambda stack: [jax.device_get(stack)])
+  width = sharing.lanes
+
+  def unstack(stack):
+    stack = jax.device_get(stack)
+    return [_take(stack, index) for index in range(width)]
+
+  begin = jax.vmap(trainer.begin, in_axes=(_START, 0), out_axes=_PROGRESS)
+  advance = jax.vmap(
+    trainer.advance,
+    in_axes=(_PROGRESS, None, None, 0, 0),
+    out_axes=(_PROGRESS, 0),
+  )
+  summarize = jax.vmap(trainer.summarize, in_axes=(_PROGRESS, None, 0))
+  stacked = map(jax.jit, (begin, advance, summarize))
+  return Lockstep(width, training.Trainer(*stacked), _stack, unstack)
+
+
+def _only(items):
+  (item,) = items
+  return item
+
+
+def _stack(items):
+  def join(axis, first, *others):
+    if axis is None:
+      return first
+    return jax.tree.map(lambda *parts: jnp.stack(parts), first, *others)
+
+  return _map_axes(join, *items)
+
+
+def _take(stack, index):
+  def part(axis, tree):
+    if axis is None:
+      return tree
+    return jax.tree.map(lambda leaf: np.array(leaf[index]), tree)
+
+  return _map_axes(part, stack)
+
+
+def _map_axes(function, *trees):
+  """Maps over the subtrees that have one axis: function(axis, *subtrees)."""
+  axes = {Start: _START, Progress: _PROGRESS}.get(type(trees[0]), 0)
+  return jax.tree.map(function, axes, *trees, is_leaf=lambda x: x is None)
