@@ -2,12 +2,13 @@
 
   python -m benchmarks.lanes [--json] [--model lenet] [--lanes 1 2 4 8 16]
 
-step_ms is the time of all lanes over the steps of all lanes; busy is the
-throughput against that of two lanes or more, at its best.
+Under "loop" a device trains its lanes one after the other, under "vmap" all of
+them side by side. step_ms is the time of all lanes over the steps of all
+lanes; busy is the throughput against the best of the table.
 """
 
 from benchmarks import networks, problem, tables
-from lth_jax import execution
+from lth_jax import execution, lockstep, waves
 
 
 def main() -> None:
@@ -17,55 +18,61 @@ def main() -> None:
     "--model", choices=list(networks.NETWORKS), default="lenet"
   )
   parser.add_argument("--lanes", type=int, nargs="+", default=[1, 2, 4, 8, 16])
+  parser.add_argument("--axes", nargs="+", default=list(lockstep.AXES))
   parser.add_argument("--steps", type=int, default=2000)
   parser.add_argument("--repeats", type=int, default=3)
   options = parser.parse_args()
   devices = execution.find_devices(0, max(options.lanes))
   made = problem.make(networks.NETWORKS[options.model], train=10_000)
-  pool = execution.make_pool(devices, made.data)
-  sides = {
-    num: lambda num=num: _train(made, pool, num, options.steps)
-    for num in options.lanes
-  }
+  workers = execution.make_workers(devices, made.data)
+  sides = {}
+  for axis in options.axes:
+    for num in options.lanes:
+      width = 1 if axis == "loop" else -(-num // len(devices))
+      together = lockstep.make(made.trainer, lockstep.Sharing(axis, width))
+      # Every device compiles before any time is taken.
+      _train(made, workers, together, width * len(devices), num_steps=2)
+      sides[axis, num] = lambda together=together, num=num: _train(
+        made, workers, together, num, options.steps
+      )
   median = tables.alternate(sides, options.repeats)
-  pool.threads.shutdown()
   step_ms = {
-    num: 1e3 * seconds / (num * options.steps)
-    for num, seconds in median.items()
+    (axis, num): 1e3 * seconds / (num * options.steps)
+    for (axis, num), seconds in median.items()
   }
   rows = [
     {
       "model": options.model,
       "devices": len(devices),
+      "axis": axis,
       "lanes": num,
       "step_ms": ms,
       "examples_per_s": 1e3 * networks.BATCH_SIZE / ms,
       "busy": min(step_ms.values()) / ms,
     }
-    for num, ms in step_ms.items()
+    for (axis, num), ms in step_ms.items()
   ]
   tables.show(rows, options.json)
 
 
-def _train(made, pool, num_lanes, num_steps):
+def _train(made, workers, together, num_lanes, num_steps):
   todo = execution.entries(0, num_steps, num_steps, num_steps, num_steps)
+  run = execution.Run(made.start, made.sample, made.key)
 
-  def lane(worker):
-    execution.train(
-      made.trainer,
+  def train(worker, runs):
+    return execution.train(
+      together,
       worker,
-      made.start,
-      made.sample,
-      made.key,
+      runs,
       todo,
-      resume=None,
       speed=execution.Speed(step=0.0, image=0.0),
-      pause=lambda checkpoint: None,
+      pause=lambda step, checkpoints: None,
     )
 
-  lanes = [execution.submit(pool, lane) for _ in range(num_lanes)]
-  for finished in lanes:
-    finished.result()
+  with waves.serve(workers, train, width=together.width, num_series=1) as line:
+    lanes = [line.submit(run) for _ in range(num_lanes)]
+    for finished in lanes:
+      finished()
 
 
 if __name__ == "__main__":

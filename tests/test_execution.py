@@ -1,5 +1,6 @@
 """Lanes on devices: the bits do not tell where and in how many pieces."""
 
+import gc
 import subprocess
 import sys
 
@@ -203,3 +204,54 @@ def test_speed_is_measured_on_busy_devices():
   speed = speed_lib.measure(tiny.alone(), workers, run, store=0.25)
   assert 0 < speed.step < 1 and 0 < speed.image < 1
   assert type(speed.step) is float and speed.store == 0.25
+
+
+def test_memory_in_use_does_not_grow_with_steps():
+  """A lane holds its progress; what was before a segment is let go."""
+  before, seen = _live_bytes(), []
+  checkpoint, _ = tiny.train(
+    tiny.start(),
+    tiny.entries(),
+    speed=SLOW,
+    pause=lambda checkpoint: seen.append(_live_bytes() - before),
+  )
+  assert len(seen) >= 4
+  images = sum(array.nbytes for array in tiny.data())
+  progress = sum(x.nbytes for x in jax.tree.leaves(checkpoint.progress))
+  sample = sum(x.nbytes for x in tiny.sample())
+  small = 4096  # key, plan, history
+  assert max(seen) <= images + 2 * progress + sample + small
+  assert max(seen) - min(seen) <= small
+
+
+def _live_bytes():
+  gc.collect()
+  return sum(array.nbytes for array in jax.live_arrays())
+
+
+@pytest.mark.parametrize("lanes", ["alone", "stacked"])
+def test_memory_of_a_program_grows_with_lanes_not_with_images(lanes):
+  width = 1 if lanes == "alone" else 4
+  lockstep = tiny.alone() if lanes == "alone" else tiny.stacked(4)
+
+  def temporary(copies):
+    """Bytes that the program takes beside what goes in and comes out."""
+    images = jax.tree.map(lambda x: np.concatenate([x] * copies), tiny.data())
+    sample = jax.tree.map(lambda x: np.concatenate([x] * copies), tiny.sample())
+    run = execution.Run(tiny.start(), sample, tiny.key())
+    start, sample, key = (lockstep.stack([x] * width) for x in run[:3])
+    progress = lockstep.trainer.begin(start, sample)
+    plan = execution.plan_of(tiny.entries()[:2])
+    lowered = lockstep.trainer.advance.lower(
+      progress, plan, images, sample, key
+    )
+    return lowered.compile().memory_analysis().temp_size_in_bytes, progress
+
+  few, progress = temporary(1)
+  many, _ = temporary(21)
+  state = sum(x.nbytes for x in jax.tree.leaves(progress))
+  evaluated = 16 * (np.prod(tiny.IMAGE) + tiny.HIDDEN + tiny.CLASSES) * 4
+  assert few <= 4 * state + 8 * width * evaluated
+  # An epoch's order is drawn by sorting random numbers, a few a lane and image.
+  more_images = 20 * tiny.NUM.train
+  assert many - few <= 32 * width * more_images

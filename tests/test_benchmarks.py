@@ -1,0 +1,57 @@
+"""Benchmarks run, and `--json` prints one list of rows with the named fields.
+
+At the smallest sizes: what they measure is not looked at, but that they do.
+"""
+
+import importlib.util
+import json
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+_ROOT = pathlib.Path(__file__).parents[1]
+_FIELDS = {
+  "lanes": ("--lanes 1 2 --steps 20 --repeats 1", "step_ms examples_per_s"),
+  "pruning": (
+    "--sizes 10000 --repeats 1",
+    "prune_s np_partition_s jax_argsort_s extra_memory",
+  ),
+  "rounds": ("--repeats 1", "part seconds percent_of_round"),
+  "startup": ("--repeats 1", "what seconds"),
+  "train_step": (
+    "--models lenet --repeats 1",
+    "model step_ms torch_step_ms speedup_vs_torch limit_ms "
+    "limit_with_state_ms limit_fraction",
+  ),
+}
+
+
+@pytest.mark.parametrize("name", _FIELDS)
+def test_a_benchmark_prints_rows(name):
+  if name == "train_step" and not importlib.util.find_spec("torch"):
+    pytest.skip("torch is not here: it comes with the extra [benchmarks]")
+  options, fields = _FIELDS[name]
+  found = subprocess.run(
+    [sys.executable, "-m", f"benchmarks.{name}", "--json", *options.split()],
+    cwd=_ROOT,
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  assert found.returncode == 0, found.stderr
+  rows = json.loads(found.stdout)
+  assert rows and all(row.keys() == rows[0].keys() for row in rows)
+  assert set(fields.split()) <= rows[0].keys()
+  numbers = [x for row in rows for x in row.values() if isinstance(x, float)]
+  assert numbers and all(x >= 0 for x in numbers)
+
+
+def test_every_benchmark_is_run_here():
+  scripts = {
+    path.stem
+    for path in (_ROOT / "benchmarks").glob("*.py")
+    if "__main__" in path.read_text()
+  }
+  assert scripts == set(_FIELDS)
