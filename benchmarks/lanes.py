@@ -57,7 +57,7 @@ def main() -> None:
 
 def _train(made, workers, together, num_lanes, num_steps):
   todo = execution.entries(0, num_steps, num_steps, num_steps, num_steps)
-  run = execution.Run(made.start, made.sample, made.key)
+  run = execution.Run(made.start, made.sample, made.key, made.schedule)
 
   def train(worker, runs):
     return execution.train(

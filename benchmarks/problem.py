@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 from benchmarks import networks
-from lth_jax import masks, optim, pruning, scores, training
+from lth_jax import masks, optim, pruning, schedules, scores, training
 from lth_jax.data import scaling
 
 
@@ -18,6 +18,7 @@ class Problem(NamedTuple):
   data: training.Data
   sample: training.Sample
   key: jax.Array
+  schedule: schedules.Schedule
 
 
 def make(
@@ -34,7 +35,7 @@ def make(
   start = training.Start(masks.apply(params, kept), stats, np.int32(0), kept)
   trainer = training.make(
     model,
-    optim.create("adam", network.learning_rate),
+    optim.create("adam"),
     scaling.make("unit", images),
     batch_size=networks.BATCH_SIZE,
   )
@@ -48,4 +49,5 @@ def make(
     ),
     training.Sample(index[:train], index[train:]),
     jax.random.key(1),
+    schedules.make(network.learning_rate),
   )

@@ -19,6 +19,7 @@ from lth_jax import (
   configs,
   evaluation,
   execution,
+  lanes,
   pruning,
   records,
   scores,
@@ -62,7 +63,9 @@ def _measure(repeats):
     step = int(progress.state.step) + num_steps
     plan = execution.plan_of([execution.Entry(step, evaluate, test)])
     progress, history = jax.block_until_ready(
-      made.trainer.advance(progress, plan, data, sample, made.key)
+      made.trainer.advance(
+        progress, plan, data, sample, made.key, made.schedule
+      )
     )
     return history
 
@@ -94,7 +97,7 @@ def _measure(repeats):
 
   def record():
     return records.of_lane(
-      storage.Lane(0, 1, "ticket"),
+      lanes.Lane(0, 1, "ticket"),
       made.start,
       end,
       summary,

@@ -126,7 +126,7 @@ def _time_ours(name, barrier, results):
   together, found = threading.Barrier(len(devices)), []
 
   def lane(device):
-    start, data, sample, key = jax.device_put(made[1:], device)
+    start, data, sample, key, schedule = jax.device_put(made[1:], device)
     progress = made.trainer.begin(start, sample)
 
     def run(num_steps):
@@ -134,7 +134,7 @@ def _time_ours(name, barrier, results):
       step = int(progress.state.step) + num_steps
       plan = execution.plan_of([execution.Entry(step, False, False)])
       progress, _ = jax.block_until_ready(
-        made.trainer.advance(progress, plan, data, sample, key)
+        made.trainer.advance(progress, plan, data, sample, key, schedule)
       )
 
     found.append(_measure(run, together))

@@ -33,14 +33,26 @@ def run_experiment(
 
   def run():
     check_no_arguments(argv)
-    if not absl_flags.FLAGS["verbosity"].present:
-      logging.set_verbosity(logging.WARNING)  # Orbax narrates every save
+    quiet()
     config, workdir = read_config(), flags.workdir()
     with stop_signals() as stop:
       runner.run(config, workdir, experiment, stop)
       progress.say(f"Report: {report.write(workdir)}")
 
   call(run)
+
+
+def quiet() -> None:
+  """Keeps Orbax from narrating every save, unless `--verbosity` is given.
+
+  >>> from unittest import mock
+  >>> with mock.patch.object(logging, "set_verbosity") as set_verbosity:
+  ...   quiet()
+  >>> set_verbosity.called
+  True
+  """
+  if not absl_flags.FLAGS["verbosity"].present:
+    logging.set_verbosity(logging.WARNING)
 
 
 def parse_flags(argv: Sequence[str]) -> list[str]:

@@ -17,8 +17,17 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from lth_jax import errors
 
-ARMS = ("ticket", "reinit", "random", "random_global")
+ARMS = (
+  "ticket",
+  "reinit",
+  "redraw",
+  "noise",
+  "random",
+  "random_global",
+  "magnitude_at_start",
+)
 IDENTITY = ("data", "model", "training", "pruning", "randomness")
+SECTIONS = (*IDENTITY, "study", "execution")
 
 
 def _field(default: Any, help: str) -> Any:
@@ -31,7 +40,7 @@ class Data:
 
   dataset: str = _field(
     "mnist",
-    "Data set: mnist_10k (bundled), mnist, fashion_mnist, or a TFDS "
+    "Data set: mnist_10k (bundled), mnist, fashion_mnist, cifar10, or a TFDS "
     "image-classification set.",
   )
   num_valid: int = _field(
@@ -39,11 +48,20 @@ class Data:
     "Training images set aside for validation; 0 for none, and then "
     "there is no early-stopping step.",
   )
+  num_train: int = _field(
+    0, "Images to train on, the first ones of the data set; 0 for all."
+  )
+  num_test: int = _field(0, "Test images, the first ones; 0 for all.")
   scaling: Literal["unit", "standard", "l2"] = _field(
     "unit",
     "Pixels as numbers: 'unit' divides by 255; 'standard' then has "
     "mean 0 and standard deviation 1 a channel; 'l2' divides an image by its "
     "Euclidean norm.",
+  )
+  augment: Literal["none", "crop_flip"] = _field(
+    "none",
+    "'crop_flip' pads each training image by 4 pixels, crops it at random and "
+    "flips every other one.",
   )
 
 
@@ -51,9 +69,22 @@ class Data:
 class Model:
   """The network."""
 
-  model: Literal["lenet"] = _field("lenet", "Network.")
+  model: Literal["lenet", "conv2", "conv4", "conv6", "resnet20", "vgg19"] = (
+    _field("lenet", "Network; the paper's Resnet-18 is 'resnet20'.")
+  )
   hidden: tuple[int, ...] = _field(
     (300, 100), "Widths of LeNet's hidden layers."
+  )
+  width: float = _field(
+    1.0, "Factor for the channels and hidden widths of every layer."
+  )
+  dropout: float = _field(
+    0.0, "Dropout rate before each dense layer of conv2, conv4 and conv6."
+  )
+  init_std: float = _field(
+    0.0,
+    "Standard deviation of the normal distribution that all kernels are drawn "
+    "from; 0 for Glorot's normal distribution.",
   )
 
 
@@ -67,6 +98,15 @@ class Training:
     "adam", "Optimizer."
   )
   learning_rate: float = _field(1.2e-3, "Learning rate.")
+  warmup: int = _field(
+    0, "Steps over which the learning rate rises linearly from 0."
+  )
+  drops: tuple[int, ...] = _field(
+    (), "Steps at which the learning rate drops to a tenth."
+  )
+  weight_decay: float = _field(
+    0.0, "Factor of the weights that is added to their gradients."
+  )
   momentum: float = _field(0.9, "Momentum of 'momentum' and 'nesterov'.")
   eval_every: int = _field(
     100, "Steps between evaluations on the validation images."
@@ -130,6 +170,11 @@ class Study:
     f"What to train at each density, of {', '.join(ARMS)}; ticket is needed.",
   )
   reinits: int = _field(3, "Fresh draws of weights for each ticket.")
+  noise: tuple[float, ...] = _field(
+    (0.5, 1.0, 2.0, 3.0),
+    "Levels of the arm 'noise': standard deviations of what is added to a "
+    "ticket's weights, in those of its layer's initial weights.",
+  )
   control_rounds: tuple[int, ...] = _field(
     (), "Rounds at which the controls are trained; by default all."
   )
@@ -142,8 +187,11 @@ class Execution:
   But for the last bits, which depend on `lane_axis` and `lanes_per_device`.
   """
 
-  source: Literal["auto", "bundled", "idx", "tfds"] = _field(
-    "auto", "Where the data set is read from."
+  source: Literal["auto", "bundled", "idx", "cifar", "tfds"] = _field(
+    "auto",
+    "Where the data set is read from: 'bundled' is the package; 'idx' (MNIST, "
+    "Fashion-MNIST) and 'cifar' are original files in --data_dir; 'tfds' is "
+    "what TFDS prepared; 'auto' takes the first that has it.",
   )
   data_dir: str | None = _field(
     None, "Folder of the original files, or of data that TFDS prepared."
@@ -380,6 +428,23 @@ def check(config: Config) -> None:
       f"--control_rounds={show(config.study.control_rounds)}: there is no "
       f"round {late[0]} of --rounds={config.study.rounds}; leave it out."
     )
+  settings = config.training
+  if settings.warmup > settings.steps:
+    raise errors.InputError(
+      f"--warmup={settings.warmup}: longer than the run, whose --steps is "
+      f"{settings.steps}; shorten it."
+    )
+  if settings.drops and settings.drops[-1] >= settings.steps:
+    raise errors.InputError(
+      f"--drops={show(settings.drops)}: step {settings.drops[-1]} is not "
+      f"before the end of the run, whose --steps is {settings.steps}; leave it "
+      "out."
+    )
+  if config.model.dropout and not config.model.model.startswith("conv"):
+    raise errors.InputError(
+      f"--dropout={config.model.dropout}: {config.model.model} has none; it "
+      "is for --model=conv2, conv4 and conv6."
+    )
   if "ticket" not in config.study.arms:
     raise errors.InputError(
       "--arms lacks 'ticket': masks come from tickets, and every control is "
@@ -406,6 +471,27 @@ _POSITIVE = (_at_least(1), "at least 1")
 _COUNT = (_at_least(0), "at least 0")
 _RANGES = (
   ("num_valid", *_COUNT),
+  ("num_train", *_COUNT),
+  ("num_test", *_COUNT),
+  ("width", lambda width: 0 < width < math.inf, "a positive, finite number"),
+  ("dropout", lambda rate: 0 <= rate < 1, "in [0, 1)"),
+  ("init_std", lambda std: 0 <= std < math.inf, "0 or positive, and finite"),
+  ("warmup", *_COUNT),
+  (
+    "drops",
+    lambda steps: steps == tuple(sorted(set(steps))) and min(steps, default=1),
+    "steps from 1 on, each later than the one before",
+  ),
+  (
+    "weight_decay",
+    lambda factor: 0 <= factor < math.inf,
+    "0 or positive, and finite",
+  ),
+  (
+    "noise",
+    lambda levels: _distinct(levels) and all(0 <= x < math.inf for x in levels),
+    "different levels of 0 or more",
+  ),
   ("hidden", lambda widths: all(w >= 1 for w in widths), "widths of 1 or more"),
   ("steps", lambda steps: 1 <= steps < 2**31, "in [1, 2**31)"),
   ("batch_size", *_POSITIVE),

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
-from lth_jax import lottery, rewinding
+from lth_jax import _ranking, _trees, lottery, rewinding, scores
 from lth_jax import masks as masks_lib
 from lth_jax.training import Start
 
@@ -30,7 +31,6 @@ def reinit(
   Returns:
     A start with fresh weights and statistics under the ticket's masks.
 
-  >>> import jax.numpy as jnp
   >>> masks = {"w": jnp.array([[True, False, True]])}
   >>> ticket = Start({"w": jnp.array([[1.0, 0.0, 3.0]])}, {}, 0, masks)
   >>> init = lambda key: ({"w": jax.random.normal(key, (1, 3))}, {})
@@ -62,7 +62,6 @@ def random_masks(
   Raises:
     ValueError: unknown scope.
 
-  >>> import jax.numpy as jnp
   >>> full = {"w": jnp.ones((1, 3), bool)}
   >>> saved = Start({"w": jnp.ones((1, 3))}, {}, 0, full)
   >>> ticket = lottery.rewind(saved, {"w": jnp.array([[True, False, True]])})
@@ -72,3 +71,119 @@ def random_masks(
   return lottery.rewind(
     saved, masks_lib.permute(key, ticket.masks, scope=scope)
   )
+
+
+def redraw(key: jax.Array, ticket: Start) -> Start:
+  """Keeps each layer's masks and distribution (appendix F.3, figure 17).
+
+  Each surviving weight is drawn anew, independently and with replacement, from
+  the surviving weights that its leaf has in the ticket, as the authors' code
+  does (`reuse`). Other leaves, such as biases, stay as they are.
+
+  Args:
+    key: consumed.
+    ticket: the ticket's start.
+
+  Returns:
+    The ticket with redrawn weights.
+
+  >>> masks = {"w": jnp.array([[True, False, True]])}
+  >>> ticket = Start({"w": jnp.array([[2.0, 0.0, 2.0]])}, {}, 0, masks)
+  >>> redraw(jax.random.key(0), ticket).params["w"].tolist()
+  [[2.0, 0.0, 2.0]]
+  """
+  return _replace_survivors(key, _resample, ticket)
+
+
+def magnitude_at_start(saved: Start, ticket: Start) -> Start:
+  """Keeps the largest weights of theta_0 (appendix F.4, figure 18).
+
+  Args:
+    saved: theta_0 (or theta_k) under full masks.
+    ticket: the ticket's start.
+
+  Returns:
+    `saved` under masks that keep as many weights of each leaf as the ticket's;
+    among equal magnitudes the earlier are pruned, as in `pruning`.
+
+  >>> full = {"w": jnp.ones((1, 3), bool)}
+  >>> saved = Start({"w": jnp.array([[1.0, 3.0, -2.0]])}, {}, 0, full)
+  >>> ticket = lottery.rewind(saved, {"w": jnp.array([[True, False, True]])})
+  >>> magnitude_at_start(saved, ticket).params["w"].tolist()
+  [[0.0, 3.0, -2.0]]
+  """
+  masks = ticket.masks
+  columns = zip(
+    _trees.at_masks(scores.magnitude(saved.params), masks, "saved params"),
+    _trees.at_masks(saved.masks, masks, "saved masks"),
+    jax.tree.leaves(masks),
+  )
+  leaves = []
+  for score, full, mask in columns:
+    count = masks_lib.num_kept(full) - masks_lib.num_kept(mask)
+    leaves += _ranking.remove_lowest([score], [full], count)
+  return lottery.rewind(saved, _trees.replace_leaves(masks, leaves))
+
+
+def noise(
+  key: jax.Array, saved: Start, ticket: Start, factor: float | jax.Array
+) -> Start:
+  """Adds Gaussian noise to the surviving weights (appendix F.7, figure 25).
+
+  The unit of the noise is the standard deviation of the layer's
+  initialization. It is measured, over all entries of the leaf in the dense
+  network, since a formula would hold for one initialization alone; of n normal
+  weights the measured one is off by a fraction of about 1 / sqrt(2n), 2% in
+  the 1,000 weights of LeNet's output layer.
+
+  Args:
+    key: consumed.
+    saved: theta_0 of the dense network. (Of theta_k it is the deviation of
+      theta_k that is measured.)
+    ticket: the ticket's start, to which the noise is added.
+    factor: standard deviation of the noise in this unit, 0 or more; the
+      paper's are 0.5, 1, 2 and 3.
+
+  Returns:
+    The ticket with other weights; leaves that are never pruned, such as
+    biases, stay as they are.
+
+  >>> full = {"w": jnp.ones((1, 3), bool)}
+  >>> saved = Start({"w": jnp.array([[1.0, 2.0, 3.0]])}, {}, 0, full)
+  >>> ticket = lottery.rewind(saved, {"w": jnp.array([[True, False, True]])})
+  >>> start = noise(jax.random.key(0), saved, ticket, 0.5)
+  >>> (start.params["w"] == ticket.params["w"]).tolist()
+  [[False, True, False]]
+  """
+
+  def one(leaf, mask, key, dense):
+    draw = jax.random.normal(key, leaf.shape, leaf.dtype)
+    return leaf + (factor * jnp.std(dense) * draw).astype(leaf.dtype)
+
+  return _replace_survivors(key, one, ticket, saved.params)
+
+
+@jax.jit
+def _resample(leaf, mask, key):
+  """Each entry is one of the kept ones, drawn uniformly."""
+  survivors = jnp.flatnonzero(mask, size=mask.size, fill_value=0)
+  num_kept = jnp.count_nonzero(mask)
+  chosen = jax.random.randint(key, mask.shape, 0, jnp.maximum(num_kept, 1))
+  return jnp.ravel(leaf)[survivors[chosen]]
+
+
+def _replace_survivors(key, function, ticket, *others):
+  """The ticket with `function(leaf, mask, key, ...)` as surviving weights."""
+  num_leaves = len(jax.tree.leaves(ticket.masks))
+  keys = _trees.replace_leaves(
+    ticket.masks, list(jax.random.split(key, num_leaves))
+  )
+  params = _trees.map_masked(
+    lambda leaf, *rest: function(jnp.asarray(leaf), *rest),
+    ticket.params,
+    ticket.masks,
+    keys,
+    *others,
+    what="params",
+  )
+  return ticket._replace(params=masks_lib.apply(params, ticket.masks))

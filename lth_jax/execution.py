@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from lth_jax import errors, training
+from lth_jax import errors, schedules, training
 from lth_jax import lockstep as lockstep_lib
 from lth_jax.training import Data, Sample, Start
 
@@ -86,12 +86,14 @@ class Run(NamedTuple):
     start: where it begins.
     sample: its training and validation images.
     key: of its order and noise.
+    schedule: its learning rates.
     resume: a checkpoint to go on from, if there is one.
   """
 
   start: Start
   sample: Sample
   key: jax.Array
+  schedule: schedules.Schedule
   resume: Checkpoint | None = None
 
 
@@ -229,10 +231,11 @@ def train(
   trainer, unstack = lockstep.trainer, lockstep.unstack
   filled = [*runs, *[runs[0]] * (lockstep.width - len(runs))]
   with jax.default_device(worker.device):
-    sample, key, progress = jax.device_put(
+    sample, key, schedule, progress = jax.device_put(
       (
         lockstep.stack([run.sample for run in filled]),
         lockstep.stack([run.key for run in filled]),
+        lockstep.stack([run.schedule for run in filled]),
         lockstep.stack(
           [run.resume.progress if run.resume else run.start for run in filled]
         ),
@@ -254,7 +257,7 @@ def train(
     num = _how_many(todo, step, speed, num_valid, len(worker.data.test_labels))
     piece, todo = todo[:num], todo[num:]
     progress, history = trainer.advance(
-      progress, plan_of(piece), worker.data, sample, key
+      progress, plan_of(piece), worker.data, sample, key, schedule
     )
     rows = [
       before + _rows(piece, new) for before, new in zip(rows, unstack(history))

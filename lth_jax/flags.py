@@ -1,6 +1,6 @@
 """Configs as absl flags and back; the only definer of flags."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, get_args, get_origin
 
 from absl import flags
@@ -10,7 +10,11 @@ from lth_jax import configs, errors
 from lth_jax.configs import Config
 
 
-def define(default: Config) -> Callable[[], Config]:
+def define(
+  default: Config,
+  sections: Sequence[str] = configs.SECTIONS,
+  values: flags.FlagValues = flags.FLAGS,
+) -> Callable[[], Config]:
   """Defines `--workdir` and one flag for each field of a config.
 
   Flags are the process's: a program calls this once, when it is imported, and
@@ -18,6 +22,8 @@ def define(default: Config) -> Callable[[], Config]:
 
   Args:
     default: its values become the flags' defaults.
+    sections: of the config, those that get flags.
+    values: where the flags are defined and read.
 
   Returns:
     A function that reads the parsed flags into a checked config.
@@ -26,22 +32,50 @@ def define(default: Config) -> Callable[[], Config]:
     "workdir",
     None,
     "Folder of the run: a path or a gs:// URL; resumed if it holds one.",
+    flag_values=values,
   )
-  known = configs.fields(default)
+  known = {
+    name: (section, field, kind)
+    for name, (section, field, kind) in configs.fields(default).items()
+    if section in sections
+  }
   for name, (section, field, kind) in known.items():
     value = getattr(getattr(default, section), name)
-    _define(name, value, field.metadata["help"], kind)
+    _define(name, value, field.metadata["help"], kind, values)
 
   def read() -> Config:
-    values = {name: getattr(flags.FLAGS, name) for name in known}
+    found = {name: getattr(values, name) for name in known}
     for name, (_, _, kind) in known.items():
       if kind == tuple[int, ...]:
-        values[name] = _integers(name, values[name])
-    config = configs.from_flat(values)
+        found[name] = _numbers(name, found[name], int, "whole numbers")
+      elif kind == tuple[float, ...]:
+        found[name] = _numbers(name, found[name], float, "numbers")
+    config = configs.from_flat(configs.to_flat(default) | found)
     configs.check(config)
     return config
 
   return read
+
+
+def parse(arguments: Sequence[str]) -> Config:
+  """Returns the config that a command line of an experiment would give.
+
+  Args:
+    arguments: `--flagfile=...`, `--name=value`, the later ones first in rank.
+
+  Raises:
+    InputError: one of them is wrong, or a flagfile is missing.
+
+  >>> parse(["--hidden=20,10", "--steps=100", "--steps=200"]).training.steps
+  200
+  """
+  values = flags.FlagValues()
+  read = define(Config(), values=values)
+  try:
+    values(["", *arguments])
+  except flags.Error as error:
+    raise errors.InputError(" ".join(str(error).split())) from error
+  return read()
 
 
 def workdir() -> epath.Path:
@@ -85,25 +119,26 @@ def to_flagfile(config: Config) -> str:
   return "".join(lines)
 
 
-def _define(name: str, value: Any, help: str, kind: Any) -> None:
+def _define(name: str, value: Any, help: str, kind: Any, values) -> None:
+  where = {"flag_values": values}
   if get_origin(kind) is Literal:
-    flags.DEFINE_enum(name, value, list(get_args(kind)), help)
+    flags.DEFINE_enum(name, value, list(get_args(kind)), help, **where)
   elif get_origin(kind) is tuple:
-    flags.DEFINE_list(name, [str(item) for item in value], help)
+    flags.DEFINE_list(name, [str(item) for item in value], help, **where)
   elif kind in (int, int | None):
-    flags.DEFINE_integer(name, value, help)
+    flags.DEFINE_integer(name, value, help, **where)
   elif kind is float:
-    flags.DEFINE_float(name, value, help)
+    flags.DEFINE_float(name, value, help, **where)
   elif kind in (str, str | None):
-    flags.DEFINE_string(name, value, help)
+    flags.DEFINE_string(name, value, help, **where)
   else:
     raise TypeError(f"no flag for field {name} of type {kind}")
 
 
-def _integers(name: str, items: list[str]) -> list[int]:
+def _numbers(name: str, items: list[str], kind: type, what: str) -> list:
   try:
-    return [int(item) for item in items]
+    return [kind(item) for item in items]
   except ValueError:
     raise errors.InputError(
-      f"--{name}={','.join(items)}: must be whole numbers with commas between."
+      f"--{name}={','.join(items)}: must be {what} with commas between."
     ) from None

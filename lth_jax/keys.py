@@ -9,6 +9,7 @@ result depends on which lanes, replicates or devices ran beside it:
 | train/validation split | seed, replicate                 | rounds, arms   |
 | batch order, noise     | order seed, replicate (, round) | rounds, arms   |
 | reinit draw j          | seed, replicate, round, j       | nobody         |
+| redraw, noise level j  | seed, replicate, round(, j)     | nobody         |
 | random mask            | seed, replicate, round          | nobody         |
 
 * but not by reinit.
@@ -19,7 +20,7 @@ change of JAX's default must not change a published number.
 
 import jax
 
-_INITIAL, _SPLIT, _ORDER, _REINIT, _RANDOM_MASKS = range(5)
+_INITIAL, _SPLIT, _ORDER, _REINIT, _RANDOM_MASKS, _REDRAW, _NOISE = range(7)
 
 
 def initial(seed: int, replicate: int) -> jax.Array:
@@ -96,6 +97,35 @@ def random_masks(seed: int, replicate: int, round_index: int) -> jax.Array:
   False
   """
   return _derive(seed, _RANDOM_MASKS, replicate, round_index)
+
+
+def redraw(seed: int, replicate: int, round_index: int) -> jax.Array:
+  """Key of weights redrawn from a ticket's own.
+
+  Args:
+    seed: the run's seed, 0 to 2**32 - 1.
+    replicate: index of the replicate, from 0.
+    round_index: the ticket's round, 1 or more.
+
+  >>> bool(redraw(0, 3, round_index=1) == reinit(0, 3, 1, 0))
+  False
+  """
+  return _derive(seed, _REDRAW, replicate, round_index)
+
+
+def noise(seed: int, replicate: int, round_index: int, level: int) -> jax.Array:
+  """Key of the noise that is added to a ticket's weights.
+
+  Args:
+    seed: the run's seed, 0 to 2**32 - 1.
+    replicate: index of the replicate, from 0.
+    round_index: the ticket's round, 1 or more.
+    level: index of the level of noise, from 0.
+
+  >>> bool(noise(0, 3, 1, level=0) == noise(0, 3, 1, level=1))
+  False
+  """
+  return _derive(seed, _NOISE, replicate, round_index, level)
 
 
 def _derive(seed: int, *path: int) -> jax.Array:

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from lth_jax import evaluation, execution, storage, training
+from lth_jax import evaluation, execution, lanes, storage, training
 from lth_jax import masks as masks_lib
 
 PyTree = Any
@@ -14,7 +14,7 @@ FORMAT = 1
 
 
 def of_lane(
-  lane: storage.Lane,
+  lane: lanes.Lane,
   start: training.Start,
   checkpoint: execution.Checkpoint,
   summary: training.Summary,
@@ -43,7 +43,7 @@ def of_lane(
   >>> score = evaluation.Score(0.3, 40)
   >>> metrics = evaluation.Metrics(score, score, score)
   >>> record = of_lane(
-  ...   storage.Lane(replicate=0, round=1, arm="ticket"),
+  ...   lanes.Lane(replicate=0, round=1, arm="ticket"),
   ...   training.Start(w, {}, 0, masks),
   ...   execution.Checkpoint(progress, (row,)),
   ...   training.Summary(end=metrics, early_stop=metrics),

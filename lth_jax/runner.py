@@ -20,20 +20,21 @@ from lth_jax import (
   data,
   execution,
   keys,
+  lanes,
   lockstep,
   lottery,
   progress,
   stages,
   storage,
+  structure,
   study,
-  training,
   waves,
   workdir,
 )
 from lth_jax import speed as speed_lib
 from lth_jax.configs import Config
+from lth_jax.lanes import Lane
 from lth_jax.stages import Session
-from lth_jax.storage import Lane
 from lth_jax.training import Sample, Start
 
 StoppedError = stages.StoppedError
@@ -64,7 +65,7 @@ def run(
     None if precision == "default" else precision,
   )
   devices = execution.find_devices(
-    config.execution.devices, study.num_lanes_at_once(config)
+    config.execution.devices, lanes.num_at_once(config)
   )
   dataset = data.load(
     config.data.dataset,
@@ -99,6 +100,8 @@ def run(
       )
     else:
       progress.say(f"{folder} is complete, nothing to train.")
+    for replicate in lanes.replicates(config):
+      structure.settle(parts, stores, replicate)
 
 
 def missing(parts: study.Study, stores: stages.Stores) -> list[Lane]:
@@ -129,17 +132,19 @@ def missing(parts: study.Study, stores: stages.Stores) -> list[Lane]:
   """
   config = parts.config
   found = []
-  for replicate in study.replicates(config):
+  for replicate in lanes.replicates(config):
     if stages.read_record(stores, stages.rewind_name(replicate)) is None:
       stages.saved_start(stores, parts, replicate)
     for index in range(config.study.rounds + 1):
-      lanes = study.lanes(config, replicate, index)
-      stored = {x: stages.read_record(stores, x.name) for x in lanes}
+      stored = {
+        lane: stages.read_record(stores, lane.name)
+        for lane in lanes.of_round(config, replicate, index)
+      }
       found += [lane for lane, record in stored.items() if record is None]
       for lane in stored.keys() - set(found):  # a kill may have come between
         stages.discard_partials(stores, lane)
       if any(
-        record and record["diverged"] and study.supplies_masks(config, lane)
+        record and record["diverged"] and lanes.supplies_masks(config, lane)
         for lane, record in stored.items()
       ):
         break
@@ -149,9 +154,7 @@ def missing(parts: study.Study, stores: stages.Stores) -> list[Lane]:
 def _train_all(parts, stores, todo, devices, lockstep, dataset, stop) -> None:
   """Trains every lane that is not stored yet."""
   config = parts.config
-  workers = execution.make_workers(
-    devices, training.Data(*dataset.train, *dataset.test)
-  )
+  workers = execution.make_workers(devices, study.images(parts, dataset))
   speed = _measure_speed(parts, lockstep, workers, stores, todo[0].replicate)
   entries = study.entries(config, speed)
   seconds = speed_lib.estimate_all(
@@ -195,7 +198,7 @@ def _train_series(
   session: Session, workers: Sequence[execution.Worker]
 ) -> None:
   """Runs all replicates side by side; the first failure stops the others."""
-  replicates = study.replicates(session.study.config)
+  replicates = lanes.replicates(session.study.config)
 
   def train(replicate, line):
     try:
@@ -237,7 +240,7 @@ def _train_replicate(
     lane = Lane(replicate, index, arm)
     result = _ticket(session, line, lane, start, sample)
     if arm == "ticket":
-      for control in study.control_lanes(parts.config, replicate, index):
+      for control in lanes.controls(parts.config, replicate, index):
         waiting.append(_control(session, line, control, saved, start, sample))
     return result()
 
@@ -292,15 +295,26 @@ def _control(
 
 
 def _control_start(session, lane: Lane, saved: Start, ticket: Start) -> Start:
-  seed = session.study.config.randomness.seed
-  if lane.arm == "reinit":
-    assert lane.draw is not None  # of several reinits, numbered from 0
-    key = keys.reinit(seed, lane.replicate, lane.round, lane.draw)
-    start = controls.reinit(key, session.study.model.init, ticket)
-  else:
-    scope = "global" if lane.arm == "random_global" else "layer"
-    key = keys.random_masks(seed, lane.replicate, lane.round)
-    start = controls.random_masks(key, saved, ticket, scope=scope)
+  config = session.study.config
+  where = config.randomness.seed, lane.replicate, lane.round
+  draw = lane.draw or 0
+  match lane.arm:
+    case "reinit":
+      key = keys.reinit(*where, draw)
+      start = controls.reinit(key, session.study.model.init, ticket)
+    case "redraw":
+      start = controls.redraw(keys.redraw(*where), ticket)
+    case "noise":
+      key, level = keys.noise(*where, draw), config.study.noise[draw]
+      start = controls.noise(key, saved, ticket, level)
+    case "random" | "random_global":
+      scope = "global" if lane.arm == "random_global" else "layer"
+      key = keys.random_masks(*where)
+      start = controls.random_masks(key, saved, ticket, scope=scope)
+    case "magnitude_at_start":
+      start = controls.magnitude_at_start(saved, ticket)
+    case _:
+      raise ValueError(f"no control '{lane.arm}'")
   return jax.device_get(start)
 
 
@@ -312,6 +326,7 @@ def _measure_speed(
     start,
     jax.device_get(study.split(parts, replicate)),
     study.order_key(parts.config, Lane(replicate, 0, "ticket")),
+    parts.schedule,
   )
   store = stages.time_store(stores, start)
   return speed_lib.measure(lockstep, workers, run, store)

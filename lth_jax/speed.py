@@ -11,7 +11,7 @@ import numpy as np
 from lth_jax import evaluation, execution
 from lth_jax import lockstep as lockstep_lib
 from lth_jax.execution import Speed
-from lth_jax.storage import Lane
+from lth_jax.lanes import Lane
 
 
 def measure(
@@ -97,8 +97,8 @@ def _compile(lockstep, worker, run):
   """Returns a function that measures seconds a step and a test image."""
   trainer = lockstep.trainer
   with jax.default_device(worker.device):
-    start, sample, key = jax.device_put(
-      [lockstep.stack([x] * lockstep.width) for x in run[:3]], worker.device
+    start, sample, key, schedule = jax.device_put(
+      [lockstep.stack([x] * lockstep.width) for x in run[:4]], worker.device
     )
   progress = trainer.begin(start, sample)
 
@@ -108,7 +108,7 @@ def _compile(lockstep, worker, run):
     plan = execution.plan_of([execution.Entry(step + num_steps, False, test)])
     begin = time.perf_counter()
     progress, _ = jax.block_until_ready(
-      trainer.advance(progress, plan, worker.data, sample, key)
+      trainer.advance(progress, plan, worker.data, sample, key, schedule)
     )
     return time.perf_counter() - begin
 

@@ -22,7 +22,7 @@ from lth_jax import (
   training,
 )
 from lth_jax import lockstep as lockstep_lib
-from lth_jax.storage import Lane
+from lth_jax.lanes import Lane
 from lth_jax.training import Sample, Start
 
 PyTree = Any
@@ -180,6 +180,33 @@ def read_trained(
   return _read(stores, name, read)
 
 
+def read_arrays(
+  stores: Stores, name: str, like: Start
+) -> dict[str, PyTree] | None:
+  """Returns the params, stats and masks of a store; None if there are none.
+
+  Args:
+    stores: where results lie.
+    name: the store, below the workdir; discarded, and said, if it is damaged.
+    like: has the same shapes.
+
+  >>> import tempfile
+  >>> start = Start({"w": np.ones(2)}, {}, 0, {"w": np.array([True, True])})
+  >>> arrays = {"params": {"w": np.zeros(2)}, "stats": {}, "masks": start.masks}
+  >>> with tempfile.TemporaryDirectory() as folder:
+  ...   stores, owner = Stores(epath.Path(folder), "0123", print), "run 0123, a"
+  ...   storage.save(stores.folder / "a", owner, arrays, {}, timing={})
+  ...   read_arrays(stores, "a", start)["params"]
+  {'w': array([0., 0.])}
+  """
+  shapes = _arrays(like.params, like.stats, like.masks)
+  return _read(
+    stores,
+    name,
+    lambda folder, owner: storage.load(folder, owner, shapes)[0],
+  )
+
+
 def read_record(stores: Stores, name: str) -> dict[str, Any] | None:
   """Returns the record of a store that is as it was written, else None.
 
@@ -303,7 +330,7 @@ def _find_standing(session: Session, job: Job) -> Standing:
   start = job.make_start()
   resume, slot = _load_partial(session, job.lane, start, job.sample)
   key = study.order_key(session.study.config, job.lane)
-  run = execution.Run(start, job.sample, key, resume)
+  run = execution.Run(start, job.sample, key, session.study.schedule, resume)
   return Standing(job.lane, _label(job.lane, start), run, slot)
 
 

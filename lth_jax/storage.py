@@ -21,7 +21,7 @@ import os
 import shutil
 import threading
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
@@ -43,30 +43,6 @@ _ORBAX = threading.Lock()
 
 class DamagedError(errors.InputError):
   """A store is complete by its commit, but a file of it is not as written."""
-
-
-class Lane(NamedTuple):
-  """One training run of a study.
-
-  Attributes:
-    replicate: index of the replicate.
-    round: index of the round, 0 for the dense network.
-    arm: "ticket", "reinit", "random", "random_global" or "search".
-    draw: index of the draw where an arm has several, else None.
-  """
-
-  replicate: int
-  round: int
-  arm: str
-  draw: int | None = None
-
-  @property
-  def name(self) -> str:
-    """The lane's folder below the workdir."""
-    suffix = "" if self.draw is None else f"_{self.draw}"
-    return (
-      f"replicate_{self.replicate}/round_{self.round:03d}/{self.arm}{suffix}"
-    )
 
 
 def save(

@@ -1,5 +1,6 @@
 """From a config and a data set to the parts that all lanes of a run share."""
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -16,13 +17,15 @@ from lth_jax import (
   models,
   optim,
   pruning,
+  schedules,
   scores,
   training,
 )
+from lth_jax import lanes as lanes_lib
 from lth_jax import masks as masks_lib
 from lth_jax.configs import Config
-from lth_jax.data import Dataset, order, scaling
-from lth_jax.storage import Lane
+from lth_jax.data import Dataset, augment, order, scaling
+from lth_jax.lanes import Lane
 
 PyTree = Any
 
@@ -39,6 +42,7 @@ class Study(NamedTuple):
     run_id: names the run in every store.
     model: the network.
     trainer: its compiled functions.
+    schedule: its learning rates.
     masks: full masks, NumPy.
     fractions: rates a round, a tree like the masks.
     num_images: training, validation and test images, a `NumImages`.
@@ -48,6 +52,7 @@ class Study(NamedTuple):
   run_id: str
   model: models.Model
   trainer: training.Trainer
+  schedule: schedules.Schedule
   masks: PyTree
   fractions: PyTree
   num_images: evaluation.NumImages
@@ -72,26 +77,20 @@ def make(config: Config, dataset: Dataset) -> Study:
   {'Dense_0': {'bias': None, 'kernel': 0.2}}
   """
   configs.check(config)
-  num_train = len(dataset.train.labels) - config.data.num_valid
-  if num_train < 1:
-    raise errors.InputError(
-      f"--num_valid={config.data.num_valid}: {dataset.name} has "
-      f"{len(dataset.train.labels):,} training images; set fewer aside."
-    )
-  order.num_batches(num_train, config.training.batch_size)
-  model = models.lenet(
-    dataset.train.images.shape[1:], dataset.num_classes, config.model.hidden
+  num_images = _count_images(config, dataset)
+  order.num_batches(num_images.train, config.training.batch_size)
+  settings = config.training
+  model = _network(
+    config.model, dataset.train.images.shape[1:], dataset.num_classes
   )
-  model = model._replace(init=jax.jit(model.init))
-  trainer = training.make(
+  trainer = _trainer(
     model,
-    optim.create(
-      config.training.optimizer,
-      config.training.learning_rate,
-      momentum=config.training.momentum,
-    ),
+    settings.optimizer,
+    settings.momentum,
+    settings.weight_decay,
     scaling.make(config.data.scaling, dataset.train.images),
-    batch_size=config.training.batch_size,
+    augment.make(config.data.augment),
+    settings.batch_size,
   )
   shapes, _ = jax.eval_shape(model.init, keys.initial(0, 0))
   masks = masks_lib.full(
@@ -103,112 +102,35 @@ def make(config: Config, dataset: Dataset) -> Study:
     run_id=configs.run_id(config),
     model=model,
     trainer=trainer,
+    schedule=schedules.make(
+      settings.learning_rate, warmup=settings.warmup, drops=settings.drops
+    ),
     masks=masks,
     fractions=_fractions(config, masks),
-    num_images=evaluation.NumImages(
-      num_train, config.data.num_valid, len(dataset.test.labels)
-    ),
+    num_images=num_images,
   )
 
 
-def replicates(config: Config) -> range:
-  """Returns the indices of a run's replicates.
+def images(study: Study, dataset: Dataset) -> training.Data:
+  """Returns the images that the run uses: the first ones of each part.
 
   Args:
-    config: the run.
+    study: has the counts.
+    dataset: that it was made for.
 
-  >>> config = configs.from_flat({"first_replicate": 3, "replicates": 2})
-  >>> replicates(config)
-  range(3, 5)
+  >>> from lth_jax import data
+  >>> config = {"hidden": [], "rates": ["kernel=0.2"], "num_test": 100}
+  >>> dataset = data.load("mnist_10k")
+  >>> study = make(configs.from_flat(config | {"num_train": 600}), dataset)
+  >>> used = images(study, dataset)
+  >>> len(used.labels), len(used.test_labels)
+  (5600, 100)
   """
-  first = config.study.first_replicate
-  return range(first, first + config.study.replicates)
-
-
-def lanes(config: Config, replicate: int, round_index: int) -> list[Lane]:
-  """Lists the lanes of a round, the ticket first.
-
-  Args:
-    config: the run.
-    replicate: index of the replicate.
-    round_index: index of the round, 0 for the dense network.
-
-  >>> config = configs.from_flat({"arms": ["ticket", "reinit"], "reinits": 2})
-  >>> [lane.name for lane in lanes(config, replicate=0, round_index=7)]
-  ['replicate_0/round_007/ticket', 'replicate_0/round_007/reinit_0',
-  'replicate_0/round_007/reinit_1']
-  """
-  lane = Lane(replicate, round_index, "ticket")
-  if round_index == 0:
-    return [lane]
-  found = [lane]
-  continued = config.pruning.reset == "continued"
-  if continued and round_index < config.study.rounds:
-    found.append(lane._replace(arm="search"))
-  return found + control_lanes(config, replicate, round_index)
-
-
-def control_lanes(
-  config: Config, replicate: int, round_index: int
-) -> list[Lane]:
-  """Lists the control lanes of a round; the dense round 0 has none.
-
-  Args:
-    config: the run.
-    replicate: index of the replicate.
-    round_index: index of the round.
-
-  >>> config = configs.from_flat({"arms": ["ticket", "random"]})
-  >>> [len(control_lanes(config, 0, index)) for index in range(3)]
-  [0, 1, 1]
-  """
-  chosen = config.study.control_rounds
-  if round_index == 0 or (chosen and round_index not in chosen):
-    return []
-  found = []
-  for arm in sorted(set(config.study.arms) - {"ticket"}):
-    if arm == "reinit":
-      draws = range(config.study.reinits)
-      found += [Lane(replicate, round_index, arm, draw) for draw in draws]
-    else:
-      found.append(Lane(replicate, round_index, arm))
-  return found
-
-
-def supplies_masks(config: Config, lane: Lane) -> bool:
-  """Says whether the masks of later rounds are pruned from a lane.
-
-  Args:
-    config: the run.
-    lane: one of its lanes.
-
-  >>> config = configs.from_flat({"pruning": "oneshot"})
-  >>> [supplies_masks(config, Lane(0, index, "ticket")) for index in range(3)]
-  [True, False, False]
-  """
-  if lane.round == 0:
-    return True
-  if config.pruning.pruning == "oneshot":
-    return False
-  search = "search" if config.pruning.reset == "continued" else "ticket"
-  return lane.arm == search
-
-
-def num_lanes_at_once(config: Config) -> int:
-  """Returns how many lanes could run side by side, at most.
-
-  Args:
-    config: the run.
-
-  >>> arms = ["ticket", "reinit"]
-  >>> config = {"arms": arms, "reinits": 3, "replicates": 5}
-  >>> num_lanes_at_once(configs.from_flat(config))
-  20
-  """
-  counts = [
-    len(lanes(config, 0, index)) for index in range(config.study.rounds + 1)
-  ]
-  return config.study.replicates * max(counts)
+  num_known = study.num_images.train + study.num_images.valid
+  return training.Data(
+    *(array[:num_known] for array in dataset.train),
+    *(array[: study.num_images.test] for array in dataset.test),
+  )
 
 
 def share_devices(
@@ -245,7 +167,7 @@ def share_devices(
   if not lanes and before and before.axis == axis:
     lanes = before.lanes
   if not lanes:
-    lanes = min(-(-num_lanes_at_once(config) // len(devices)), _MAX_LANES)
+    lanes = min(-(-lanes_lib.num_at_once(config) // len(devices)), _MAX_LANES)
   return lockstep.Sharing(axis, lanes)
 
 
@@ -396,6 +318,66 @@ def entries(config: Config, speed: execution.Speed) -> list[execution.Entry]:
     eval_every,
     config.training.test_every,
     pause_every,
+  )
+
+
+def _count_images(config: Config, dataset: Dataset) -> evaluation.NumImages:
+  asked, known = config.data, len(dataset.train.labels)
+  if asked.num_valid >= known:
+    raise errors.InputError(
+      f"--num_valid={asked.num_valid}: {dataset.name} has {known:,} training "
+      "images; set fewer aside."
+    )
+  if asked.num_train + asked.num_valid > known:
+    raise errors.InputError(
+      f"--num_train={asked.num_train}: {dataset.name} has {known:,} training "
+      f"images, of which --num_valid={asked.num_valid} are set aside; ask for "
+      "fewer, or for 0 to take the rest."
+    )
+  if asked.num_test > len(dataset.test.labels):
+    raise errors.InputError(
+      f"--num_test={asked.num_test}: {dataset.name} has "
+      f"{len(dataset.test.labels):,} test images; ask for fewer."
+    )
+  return evaluation.NumImages(
+    asked.num_train or known - asked.num_valid,
+    asked.num_valid,
+    asked.num_test or len(dataset.test.labels),
+  )
+
+
+# Cached, so that runs of one process that differ in what is data only, such
+# as learning rates and seeds, share their compiled programs.
+@functools.cache
+def _network(
+  asked: configs.Model, image_shape: tuple[int, ...], num_classes: int
+) -> models.Model:
+  try:
+    model = models.make(
+      asked.model,
+      image_shape,
+      num_classes,
+      hidden=asked.hidden,
+      width=asked.width,
+      dropout=asked.dropout,
+    )
+  except ValueError as error:
+    raise errors.InputError(f"--model={asked.model}: {error}.") from error
+  if asked.init_std:
+    model = models.with_normal_kernels(model, asked.init_std)
+  return model._replace(init=jax.jit(model.init))
+
+
+@functools.cache
+def _trainer(
+  model, optimizer, momentum, weight_decay, scale, augment, batch_size
+) -> training.Trainer:
+  return training.make(
+    model,
+    optim.create(optimizer, momentum=momentum, weight_decay=weight_decay),
+    scale,
+    augment,
+    batch_size=batch_size,
   )
 
 

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from lth_jax import evaluation, models
+from lth_jax import evaluation, models, schedules
 from lth_jax.data import order
 from lth_jax.evaluation import Metrics, Score
 
@@ -149,7 +149,8 @@ class Trainer(NamedTuple):
 
   Attributes:
     begin: (start, sample) -> Progress.
-    advance: (progress, plan, data, sample, key) -> (Progress, History).
+    advance: (progress, plan, data, sample, key, schedule) -> (Progress,
+      History).
     summarize: (progress, data, sample) -> Summary.
   """
 
@@ -162,6 +163,7 @@ def make(
   model: models.Model,
   optimizer: optax.GradientTransformationExtraArgs,
   scale: Callable[[jax.Array], jax.Array],
+  augment: Callable[[jax.Array, jax.Array], jax.Array] | None = None,
   *,
   batch_size: int,
   eval_batch_size: int = 1000,
@@ -170,9 +172,10 @@ def make(
 
   Args:
     model: the network.
-    optimizer: made by `optim.masked`: takes `masks=` at update, and `step=`,
-      so that a schedule goes on where a late start begins.
+    optimizer: made by `optim.create`: takes `masks=` and `learning_rate=` at
+      update.
     scale: uint8 images `[B, H, W, C]` to float32.
+    augment: (key, uint8 images) -> uint8 images, before a training step.
     batch_size: B, images a step.
     eval_batch_size: images evaluated at once; changes memory and speed only.
 
@@ -186,17 +189,19 @@ def make(
   >>> model = models.lenet((2, 2, 1), 2, hidden=())
   >>> params, stats = model.init(jax.random.key(0))
   >>> masks = {"Dense_0": {"kernel": jnp.ones((4, 2), bool), "bias": None}}
-  >>> optimizer, scale = optim.create("sgd", 0.1), scaling.make("unit", images)
+  >>> optimizer, scale = optim.create("sgd"), scaling.make("unit", images)
   >>> trainer = make(model, optimizer, scale, batch_size=2)
   >>> sample = Sample(train=jnp.arange(6), valid=jnp.array([6, 7]))
   >>> progress = trainer.begin(Start(params, stats, 0, masks), sample)
   >>> todo = plan([0, 5], [True, True], [False, True], length=2)
-  >>> key = jax.random.key(1)
-  >>> progress, history = trainer.advance(progress, todo, data, sample, key)
+  >>> key, schedule = jax.random.key(1), schedules.make(0.1)
+  >>> progress, history = trainer.advance(
+  ...   progress, todo, data, sample, key, schedule
+  ... )
   >>> int(progress.state.step), history.test.num_correct
   (5, Array([-1,  1], dtype=int32))
   """
-  step = make_step(model, optimizer, scale)
+  step = make_step(model, optimizer, scale, augment)
   evaluate = evaluation.make(model, scale, eval_batch_size)
 
   def begin(start: Start, sample: Sample) -> Progress:
@@ -218,11 +223,11 @@ def make(
       finite=jnp.bool_(True),
     )
 
-  def advance(progress, plan, data, sample, key):
+  def advance(progress, plan, data, sample, key, schedule):
     def visit(carry):
       index, progress, history = carry
       progress = _train_towards(
-        step, progress, plan.steps[index], data, sample, key
+        step, progress, plan.steps[index], data, sample, key, schedule
       )
       arrived = progress.state.step >= plan.steps[index]
       progress, row = jax.lax.cond(
@@ -258,33 +263,37 @@ def make(
   return Trainer(jax.jit(begin), jax.jit(advance), jax.jit(summarize))
 
 
-def make_step(model, optimizer, scale):
-  """Returns one training step, (state, images, labels, key) -> (state, loss).
+def make_step(model, optimizer, scale, augment=None):
+  """Returns a training step: state, images, labels, key, rate -> state, loss.
 
   The gradient is of the mean cross-entropy over the batch; images are uint8
-  `[B, H, W, C]`, labels int32 `[B]`, the loss is float32 `[]`. The key is the
+  `[B, H, W, C]`, labels int32 `[B]`, rate and loss float32 `[]`. The key is the
   run's, the step is folded in here.
 
   Args:
     model: as for `make`.
     optimizer: as for `make`.
     scale: as for `make`.
+    augment: as for `make`.
 
   >>> from lth_jax import optim
   >>> from lth_jax.data import scaling
   >>> images, labels = np.zeros((2, 2, 2, 1), np.uint8), np.array([1, 1])
   >>> params = {"Dense_0": {"kernel": jnp.ones((4, 2)), "bias": jnp.zeros(2)}}
   >>> masks = {"Dense_0": {"kernel": jnp.ones((4, 2), bool), "bias": None}}
-  >>> optimizer, scale = optim.create("sgd", 0.1), scaling.make("unit", images)
+  >>> optimizer, scale = optim.create("sgd"), scaling.make("unit", images)
   >>> step = make_step(models.lenet((2, 2, 1), 2, ()), optimizer, scale)
   >>> state = TrainState(0, params, {}, optimizer.init(params), masks)
-  >>> state, loss = jax.jit(step)(state, images, labels, jax.random.key(1))
+  >>> state, loss = jax.jit(step)(state, images, labels, jax.random.key(1), 0.1)
   >>> loss, state.params["Dense_0"]["bias"]
   (Array(0.6931472, dtype=float32), Array([-0.05,  0.05], dtype=float32))
   """
 
-  def step(state, images, labels, key):
+  def step(state, images, labels, key, learning_rate):
     key = jax.random.fold_in(jax.random.fold_in(key, _NOISE), state.step)
+    if augment is not None:
+      augment_key, key = jax.random.split(key)
+      images = augment(augment_key, images)
 
     def loss_fn(params):
       logits, stats = model.apply(
@@ -300,7 +309,7 @@ def make_step(model, optimizer, scale):
       state.opt_state,
       state.params,
       masks=state.masks,
-      step=state.step,
+      learning_rate=learning_rate,
     )
     params = optax.apply_updates(state.params, updates)
     state = TrainState(state.step + 1, params, stats, opt_state, state.masks)
@@ -343,7 +352,7 @@ def plan(
   )
 
 
-def _train_towards(step, progress, target, data, sample, key):
+def _train_towards(step, progress, target, data, sample, key, schedule):
   """Trains to `target` or to the end of the epoch, whichever is first."""
   num_batches, batch_size = progress.batches.shape
   epoch = progress.state.step // num_batches
@@ -356,7 +365,10 @@ def _train_towards(step, progress, target, data, sample, key):
   def body(_, carry):
     state, loss_sum, finite = carry
     chosen = batches[state.step % num_batches]
-    state, loss = step(state, data.images[chosen], data.labels[chosen], key)
+    learning_rate = schedules.rate(schedule, state.step)
+    state, loss = step(
+      state, data.images[chosen], data.labels[chosen], key, learning_rate
+    )
     return state, loss_sum + loss, finite & jnp.isfinite(loss)
 
   begin = progress.state.step

@@ -152,6 +152,8 @@ def _check_grown(folder, stored: Config, asked: Config):
     "first_replicate": new.first_replicate <= old.first_replicate,
     "replicates": last_new >= last_old,
     "arms": set(new.arms) >= set(old.arms),
+    "noise": "noise" not in old.arms
+    or new.noise[: len(old.noise)] == old.noise,
     "control_rounds": every_round
     or (
       old.control_rounds and set(new.control_rounds) >= {*old.control_rounds}

@@ -21,6 +21,7 @@ EXEMPT = {
   "report.figures.draw": "draws every figure, takes a second",
   "runner.run": "a whole run",
   "speed.measure": "compiles, then trains for seconds",
+  "structure.settle": "reads whole lanes",
   "stages.train_wave": "whole lanes",
 }
 

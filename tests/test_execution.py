@@ -200,7 +200,7 @@ def test_host_devices_share_the_images_of_a_data_set():
 
 def test_speed_is_measured_on_busy_devices():
   workers = execution.make_workers(jax.local_devices()[:2], tiny.data())
-  run = execution.Run(tiny.start(), tiny.sample(), tiny.key())
+  run = execution.Run(tiny.start(), tiny.sample(), tiny.key(), tiny.SCHEDULE)
   speed = speed_lib.measure(tiny.alone(), workers, run, store=0.25)
   assert 0 < speed.step < 1 and 0 < speed.image < 1
   assert type(speed.step) is float and speed.store == 0.25
@@ -238,12 +238,14 @@ def test_memory_of_a_program_grows_with_lanes_not_with_images(lanes):
     """Bytes that the program takes beside what goes in and comes out."""
     images = jax.tree.map(lambda x: np.concatenate([x] * copies), tiny.data())
     sample = jax.tree.map(lambda x: np.concatenate([x] * copies), tiny.sample())
-    run = execution.Run(tiny.start(), sample, tiny.key())
-    start, sample, key = (lockstep.stack([x] * width) for x in run[:3])
+    run = execution.Run(tiny.start(), sample, tiny.key(), tiny.SCHEDULE)
+    start, sample, key, schedule = (
+      lockstep.stack([x] * width) for x in run[:4]
+    )
     progress = lockstep.trainer.begin(start, sample)
     plan = execution.plan_of(tiny.entries()[:2])
     lowered = lockstep.trainer.advance.lower(
-      progress, plan, images, sample, key
+      progress, plan, images, sample, key, schedule
     )
     return lowered.compile().memory_analysis().temp_size_in_bytes, progress
 

@@ -5,17 +5,20 @@ import numpy as np
 import pytest
 import tiny
 
-from lth_jax import execution, lockstep
+from lth_jax import execution, lockstep, schedules
 
 SLOW = execution.Speed(step=0.1, image=0.0)
 DENSITIES = (1.0, 0.5, 0.2)
 
 
 def runs():
-  """Lanes that differ in weights, masks, images and order."""
+  """Lanes that differ in weights, masks, images, order and rates."""
   return [
     execution.Run(
-      tiny.start(seed, density=density), tiny.sample(seed), tiny.key(seed)
+      tiny.start(seed, density=density),
+      tiny.sample(seed),
+      tiny.key(seed),
+      schedules.make(0.01 * (1 + seed), warmup=5 * seed, drops=(30,)),
     )
     for seed, density in enumerate(DENSITIES)
   ]
@@ -110,13 +113,13 @@ def test_what_lanes_share_stays_a_branch():
 
   def count(lanes, width):
     run = runs()[0]
-    stacks = [lanes.stack([x] * width) for x in run[:3]]
-    start, sample, key = stacks
+    stacks = [lanes.stack([x] * width) for x in run[:4]]
+    start, sample, key, schedule = stacks
     progress = jax.eval_shape(lanes.trainer.begin, start, sample)
     plan = execution.plan_of(tiny.entries()[:2])
     return str(
       jax.make_jaxpr(lanes.trainer.advance)(
-        progress, plan, tiny.data(), sample, key
+        progress, plan, tiny.data(), sample, key, schedule
       )
     ).count(" cond[")
 

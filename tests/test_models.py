@@ -171,7 +171,7 @@ def test_a_whole_round_on_an_nnx_module():
   saved = training.Start(params, stats, np.int32(0), masks)
   trainer = training.make(
     model,
-    optim.create("adam", 0.01),
+    optim.create("adam"),
     scaling.make("unit", None),
     batch_size=tiny.BATCH,
   )
@@ -181,7 +181,7 @@ def test_a_whole_round_on_an_nnx_module():
   def train(arm, index, start):
     progress = trainer.begin(start, sample)
     progress, history = trainer.advance(
-      progress, plan, data, sample, tiny.key()
+      progress, plan, data, sample, tiny.key(), tiny.SCHEDULE
     )
     assert history.valid.loss[1] < history.valid.loss[0]
     state = jax.device_get(progress.state)

@@ -153,10 +153,11 @@ def test_kept_weights_train_as_in_a_physically_smaller_network(name):
     "v": params["v"][keep],
     "b": params["b"][keep],
   }
-  optimizer = optim.create(name, 0.01)
-  big, _ = train(optimizer.update, params, optimizer.init(params), masks, 50)
+  optimizer = optim.create(name)
+  update = functools.partial(optimizer.update, learning_rate=0.01)
+  big, _ = train(update, params, optimizer.init(params), masks, 50)
   thin, _ = train(
-    optimizer.update,
+    update,
     small,
     optimizer.init(small),
     masks_lib.full(small),
@@ -218,13 +219,15 @@ def test_masked_works_on_every_tree_of_gradients(name, dtype):
 
 def test_new_masks_compile_nothing():
   params, masks = start()
-  optimizer = optim.create("adam", 0.01)
+  optimizer = optim.create("adam")
   traces = []
 
   @jax.jit
   def step(params, state, masks):
     traces.append(None)
-    return optimizer.update(params, state, params, masks=masks)
+    return optimizer.update(
+      params, state, params, masks=masks, learning_rate=0.01
+    )
 
   state = optimizer.init(params)
   for seed in range(3):
@@ -241,11 +244,13 @@ def test_named_optimizers_equal_optax(name):
     "momentum": optax.sgd(0.01, 0.8),
     "nesterov": optax.sgd(0.01, 0.8, nesterov=True),
   }[name]
-  ours = optim.create(name, 0.01, momentum=0.8)
+  ours = optim.create(name, momentum=0.8)
   full = masks_lib.full(params)
   mine, theirs = ours.init(params), plain.init(params)
   for _ in range(3):
-    got, mine = ours.update(params, mine, params, masks=full)
+    got, mine = ours.update(
+      params, mine, params, masks=full, learning_rate=0.01
+    )
     want, theirs = plain.update(params, theirs, params)
     pytrees.assert_same(got, want)
 
@@ -253,12 +258,12 @@ def test_named_optimizers_equal_optax(name):
 def test_an_unknown_optimizer_is_an_error_that_lists_the_names():
   message = "'sdg': use one of adam, sgd, momentum, nesterov"
   with pytest.raises(errors.InputError, match=message):
-    optim.create("sdg", 0.1)
+    optim.create("sdg")
 
 
 def test_masks_that_do_not_fit_are_an_error_naming_the_leaf():
   params, _ = start()
-  optimizer = optim.create("sgd", 0.1)
+  optimizer = optim.create("sgd")
   masks = {"w": jnp.ones((4, 1), bool)}
   with pytest.raises(ValueError, match="'w'"):
     optimizer.update(params, optimizer.init(params), params, masks=masks)
@@ -274,38 +279,48 @@ def test_project_hides_updates_that_are_not_finite():
 
 
 @pytest.mark.parametrize("name", ["adam", "sgd", "momentum", "nesterov"])
-def test_a_schedule_is_of_the_training_step(name):
+def test_the_learning_rate_is_an_argument(name):
   params, masks = start()
-  halves = optax.piecewise_constant_schedule(0.25, {20: 0.5})
-  updates = {}
-  for label, rate, step in (
-    ("early", halves, 3),
-    ("late", halves, 30),
-    ("fixed", 0.125, 30),
-  ):
-    optimizer = optim.create(name, rate)
-    state = optimizer.init(params)  # fresh, as at the start of a round
-    updates[label], _ = optimizer.update(
-      params, state, params, masks=masks, step=step
-    )
-  half = jax.tree.map(lambda u: u / 2, updates["early"])
-  for expected in (half, updates["fixed"]):
-    for one, other in zip(
-      jax.tree.leaves(updates["late"]), jax.tree.leaves(expected)
-    ):
-      np.testing.assert_array_equal(one, other)
+  optimizer = optim.create(name)
+  state = optimizer.init(params)
+  traces = []
+
+  @jax.jit
+  def update(rate):
+    traces.append(None)
+    return optimizer.update(
+      params, state, params, masks=masks, learning_rate=rate
+    )[0]
+
+  double = jax.tree.map(lambda u: 2 * u, update(0.25))
+  for one, other in zip(jax.tree.leaves(update(0.5)), jax.tree.leaves(double)):
+    np.testing.assert_array_equal(one, other)
+  assert len(traces) == 1
+  with pytest.raises(TypeError, match="learning_rate"):
+    optimizer.update(params, state, params, masks=masks)
 
 
-def test_a_schedule_without_a_step_is_an_error():
+@pytest.mark.parametrize("name", ["adam", "momentum"])
+def test_weight_decay_is_the_gradient_of_a_penalty(name):
   params, masks = start()
-  optimizer = optim.create("sgd", optax.constant_schedule(0.1))
-  with pytest.raises(ValueError, match="needs step"):
-    optimizer.update(params, optimizer.init(params), params, masks=masks)
+  params = masks_lib.apply(params, masks)
+  grads = jax.tree.map(lambda p: 0.3 - p, params)
+  decayed = optim.create(name, weight_decay=0.1)
+  plain = optim.create(name)
+  found, _ = decayed.update(
+    grads, decayed.init(params), params, masks=masks, learning_rate=0.5
+  )
+  with_penalty = jax.tree.map(lambda g, p: g + 0.1 * p, grads, params)
+  expected, _ = plain.update(
+    with_penalty, plain.init(params), params, masks=masks, learning_rate=0.5
+  )
+  for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected)):
+    np.testing.assert_allclose(one, other, rtol=1e-6)
 
 
 @pytest.mark.parametrize("masks", [None, {}, {"w": None, "v": None}])
 def test_masks_that_freeze_nothing_are_an_error(masks):
   params, _ = start()
-  optimizer = optim.create("sgd", 0.1)
+  optimizer = optim.create("sgd")
   with pytest.raises(ValueError, match="no mask"):
     optimizer.update(params, optimizer.init(params), params, masks=masks)

@@ -9,8 +9,8 @@ import pytest
 import synthetic_runs
 
 from lth_jax import evaluation, execution, records, training
+from lth_jax.lanes import Lane
 from lth_jax.report import records as report_records
-from lth_jax.storage import Lane
 
 NUM = evaluation.NumImages(train=160, valid=40, test=50)
 TICKET = Lane(1, 2, "ticket")

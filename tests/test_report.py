@@ -12,7 +12,8 @@ import pytest
 import synthetic_runs
 from scipy import stats
 
-from lth_jax import configs, errors, report, study
+from lth_jax import configs, errors, report
+from lth_jax import lanes as lanes_lib
 from lth_jax.report import (
   claims,
   measures,
@@ -555,8 +556,8 @@ def test_unfinished_run_is_reported_as_far_as_it_went(tmp_path):
 
 def _keys(config):
   lanes = tuple(
-    study.lanes(config, replicate, index)
-    for replicate in study.replicates(config)
+    lanes_lib.of_round(config, replicate, index)
+    for replicate in lanes_lib.replicates(config)
     for index in range(config.study.rounds + 1)
   )
   return sorted(

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from etils import epath
 
-from lth_jax import errors, storage
+from lth_jax import errors, lanes, storage
 
 ARRAYS = {"w": np.arange(6, dtype=np.float32).reshape(2, 3), "none": None}
 
@@ -145,6 +145,6 @@ def test_a_workdir_has_one_writer(tmp_path):
 
 
 def test_lane_names():
-  lane = storage.Lane(3, 7, "reinit", 1)
+  lane = lanes.Lane(3, 7, "reinit", 1)
   assert lane.name == "replicate_3/round_007/reinit_1"
-  assert storage.Lane(0, 0, "ticket").name == "replicate_0/round_000/ticket"
+  assert lanes.Lane(0, 0, "ticket").name == "replicate_0/round_000/ticket"

@@ -16,9 +16,10 @@ from lth_jax import (
   study,
   training,
 )
+from lth_jax import lanes as lanes_lib
 from lth_jax import masks as masks_lib
 from lth_jax.data import order
-from lth_jax.storage import Lane
+from lth_jax.lanes import Lane
 
 # Percent of LeNet's weights left after each round, rounded from the formula of
 # paper-facts 1.4: sum of n (1 - rate)^k over layers. In bold there: printed in
@@ -135,8 +136,8 @@ def names(lanes):
 
 def test_lanes_of_a_round():
   some = config(arms=ARMS, reinits=2)
-  assert names(study.lanes(some, 4, 0)) == ["0/ticket"]
-  assert names(study.lanes(some, 4, 2)) == [
+  assert names(lanes_lib.of_round(some, 4, 0)) == ["0/ticket"]
+  assert names(lanes_lib.of_round(some, 4, 2)) == [
     "2/ticket",
     "2/random",
     "2/random_global",
@@ -147,20 +148,22 @@ def test_lanes_of_a_round():
 
 def test_lanes_do_not_depend_on_the_order_of_the_arms():
   for index in range(4):
-    one = study.lanes(config(arms=ARMS), 0, index)
-    assert one == study.lanes(config(arms=ARMS[::-1]), 0, index)
+    one = lanes_lib.of_round(config(arms=ARMS), 0, index)
+    assert one == lanes_lib.of_round(config(arms=ARMS[::-1]), 0, index)
 
 
 def test_controls_may_skip_rounds():
   some = config(arms=["ticket", "random"], control_rounds=[1, 3])
-  found = [names(study.control_lanes(some, 4, index)) for index in range(4)]
+  found = [names(lanes_lib.controls(some, 4, index)) for index in range(4)]
   assert found == [[], ["1/random"], [], ["3/random"]]
-  assert all(study.lanes(some, 4, i)[0].arm == "ticket" for i in range(4))
+  assert all(
+    lanes_lib.of_round(some, 4, i)[0].arm == "ticket" for i in range(4)
+  )
 
 
 def test_continued_training_adds_its_search_but_not_after_the_last_round():
   some = config(reset="continued", arms=["ticket"])
-  found = [names(study.lanes(some, 4, index)) for index in range(4)]
+  found = [names(lanes_lib.of_round(some, 4, index)) for index in range(4)]
   assert found == [
     ["0/ticket"],
     ["1/ticket", "1/search"],
@@ -192,11 +195,13 @@ def test_lanes_and_their_masks_are_those_of_the_algorithm(changes):
     return masks
 
   list(function(saved, train, prune, 3))
-  expected = [lane for i in range(4) for lane in study.lanes(some, 0, i)]
+  expected = [lane for i in range(4) for lane in lanes_lib.of_round(some, 0, i)]
   assert run == expected
   # The last round would supply a round that the run does not have.
   supplying = [
-    lane for lane in run if study.supplies_masks(some, lane) and lane != run[-1]
+    lane
+    for lane in run
+    if lanes_lib.supplies_masks(some, lane) and lane != run[-1]
   ]
   assert supplying == list(dict.fromkeys(pruned))
 
@@ -204,21 +209,21 @@ def test_lanes_and_their_masks_are_those_of_the_algorithm(changes):
 def test_controls_supply_no_masks():
   for changes in ({}, {"pruning": "oneshot"}, {"reset": "continued"}):
     some = config(arms=ARMS, **changes)
-    for lane in study.control_lanes(some, 0, 2):
-      assert not study.supplies_masks(some, lane)
+    for lane in lanes_lib.controls(some, 0, 2):
+      assert not lanes_lib.supplies_masks(some, lane)
 
 
 def test_lanes_at_once_are_those_of_the_widest_round():
-  assert study.num_lanes_at_once(config(arms=["ticket"], replicates=3)) == 3
+  assert lanes_lib.num_at_once(config(arms=["ticket"], replicates=3)) == 3
   some = config(arms=ARMS, reinits=3, replicates=2, control_rounds=[2])
-  assert study.num_lanes_at_once(some) == 2 * 6
-  assert study.num_lanes_at_once(config(rounds=0, replicates=2)) == 2
+  assert lanes_lib.num_at_once(some) == 2 * 6
+  assert lanes_lib.num_at_once(config(rounds=0, replicates=2)) == 2
 
 
 def test_replicates_are_counted_from_the_first():
-  assert list(study.replicates(config(replicates=2))) == [0, 1]
+  assert list(lanes_lib.replicates(config(replicates=2))) == [0, 1]
   alone = config(replicates=1, first_replicate=3)
-  assert list(study.replicates(alone)) == [3]
+  assert list(lanes_lib.replicates(alone)) == [3]
 
 
 @pytest.fixture(scope="module")

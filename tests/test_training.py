@@ -7,7 +7,15 @@ import optax
 import pytest
 import tiny
 
-from lth_jax import errors, evaluation, execution, models, optim, training
+from lth_jax import (
+  errors,
+  evaluation,
+  execution,
+  models,
+  optim,
+  schedules,
+  training,
+)
 from lth_jax.data import order, scaling
 
 NUM_STEPS = 80  # five epochs of `tiny`
@@ -98,7 +106,7 @@ def assert_close(one, other, **tolerance):
 @pytest.mark.parametrize("name", ["sgd", "momentum", "nesterov", "adam"])
 def test_a_step_is_that_of_numpy(name):
   start = tiny.start(density=0.6)
-  optimizer = optim.create(name, 0.02)
+  optimizer = optim.create(name)
   step = jax.jit(
     training.make_step(tiny.model(), optimizer, scaling.make("unit", None))
   )
@@ -113,7 +121,7 @@ def test_a_step_is_that_of_numpy(name):
   found = []
   for batch in batches:
     images, labels = (x[batch] for x in tiny.dataset().train)
-    state, loss = step(state, images, labels, tiny.key())
+    state, loss = step(state, images, labels, tiny.key(), 0.02)
     found.append(loss)
   expected = numpy_train(name, 0.02, start.params, start.masks, batches)
   assert_close((state.params, found), expected, rtol=2e-4, atol=2e-6)
@@ -270,8 +278,8 @@ def test_lanes_under_vmap_train_as_they_do_alone():
 
   progress = stack([trainer.begin(start, sample) for start in starts])
   together, history = jax.jit(
-    jax.vmap(trainer.advance, in_axes=(0, None, None, None, 0))
-  )(progress, plan, data, sample, jnp.stack(keys))
+    jax.vmap(trainer.advance, in_axes=(0, None, None, None, 0, None))
+  )(progress, plan, data, sample, jnp.stack(keys), tiny.SCHEDULE)
   assert together.finite.tolist() == [True, True, False]
   entries = [execution.Entry(s, True, s == 20) for s in steps]
   tolerance = {"rtol": 1e-4, "atol": 1e-6}
@@ -297,7 +305,7 @@ def test_a_plan_is_padded():
 
 def test_a_batch_larger_than_the_data_is_an_error():
   trainer = training.make(
-    tiny.model(), optim.create("sgd", 0.1), lambda x: x, batch_size=164
+    tiny.model(), optim.create("sgd"), lambda x: x, batch_size=164
   )
   with pytest.raises(errors.InputError, match="164 does not fit 163"):
     trainer.begin(tiny.start(), tiny.sample())
@@ -350,7 +358,7 @@ def scripted():
     plan = training.plan(*zip(*entries), execution.SEGMENT_ENTRIES)
     progress = trainer.begin(start, sample)
     progress, history = trainer.advance(
-      progress, plan, data, sample, tiny.key()
+      progress, plan, data, sample, tiny.key(), tiny.SCHEDULE
     )
     history = jax.tree.map(lambda x: x[: len(entries)], history)
     return jax.device_get((progress, history))
@@ -432,7 +440,9 @@ def test_the_test_images_choose_nothing():
   found = []
   for seen in (data, wrong):
     progress = trainer.begin(tiny.start(), sample)
-    progress, history = trainer.advance(progress, todo, seen, sample, key)
+    progress, history = trainer.advance(
+      progress, todo, seen, sample, key, tiny.SCHEDULE
+    )
     found.append((progress, history.valid))
     assert np.isfinite(history.test.loss).all()
   tiny.assert_equal_bits(*found)
@@ -442,7 +452,9 @@ def test_an_entry_that_lies_behind_measures_nothing():
   trainer, sample, key = tiny.trainer(), tiny.sample(), tiny.key()
   progress = trainer.begin(tiny.start(step=20), sample)
   todo = training.plan([0, 10, 30], [True] * 3, [True] * 3, length=3)
-  progress, history = trainer.advance(progress, todo, tiny.data(), sample, key)
+  progress, history = trainer.advance(
+    progress, todo, tiny.data(), sample, key, tiny.SCHEDULE
+  )
   assert int(progress.state.step) == 30
   assert np.isfinite(history.valid.loss).tolist() == [False, False, True]
   assert history.test.num_correct[:2].tolist() == [-1, -1]
@@ -457,7 +469,7 @@ def test_the_summary_has_the_statistics_of_its_weights():
 
   trainer = training.make(
     models.Model(None, apply),
-    optim.create("sgd", 0.1),
+    optim.create("sgd"),
     lambda images: images,
     batch_size=tiny.BATCH,
   )
@@ -468,7 +480,9 @@ def test_the_summary_has_the_statistics_of_its_weights():
   steps = [0, 7, 12]
   todo = training.plan(steps, [True] * 3, [False] * 3, length=3)
   progress = trainer.begin(start, tiny.sample())
-  progress, _ = trainer.advance(progress, todo, data, tiny.sample(), tiny.key())
+  progress, _ = trainer.advance(
+    progress, todo, data, tiny.sample(), tiny.key(), schedules.make(0.1)
+  )
   summary = trainer.summarize(progress, data, tiny.sample())
   for metrics, z in ((summary.early_stop, 0), (summary.end, 5)):
     for score in metrics:

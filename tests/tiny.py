@@ -6,7 +6,15 @@ import functools
 import jax
 import numpy as np
 
-from lth_jax import evaluation, execution, lockstep, models, optim, training
+from lth_jax import (
+  evaluation,
+  execution,
+  lockstep,
+  models,
+  optim,
+  schedules,
+  training,
+)
 from lth_jax import masks as masks_lib
 from lth_jax.data import Dataset, Split, order, scaling
 
@@ -15,6 +23,7 @@ IMAGE, CLASSES, HIDDEN, BATCH = (8, 8, 1), 3, 8, 10
 # the 16 images that are evaluated at once.
 NUM = evaluation.NumImages(train=163, valid=37, test=50)
 SPEED = execution.Speed(step=0.02, image=0.0)  # 75 steps a segment
+SCHEDULE = schedules.make(0.01)
 FAST = execution.Speed(step=0.0, image=0.0)
 
 
@@ -63,7 +72,7 @@ def trainer():
   """The compiled functions that most tests share."""
   return training.make(
     model(),
-    optim.create("adam", 0.01),
+    optim.create("adam"),
     scaling.make("unit", dataset().train.images),
     batch_size=BATCH,
     eval_batch_size=16,
@@ -115,7 +124,7 @@ def train(
   pause=lambda checkpoint: None,
 ):
   """`execution.train` of one lane with the shared trainer."""
-  run = execution.Run(lane_start, sample(), key(seed), resume)
+  run = execution.Run(lane_start, sample(), key(seed), SCHEDULE, resume)
   (finished,) = execution.train(
     alone(),
     worker(device),

@@ -1,13 +1,15 @@
 """Image data sets, whole and in memory, as NumPy arrays.
 
-Three sources, and never a silent change from one to another:
+Four sources, and never a silent change from one to another:
 
 * 'bundled': `mnist_10k`, a subset of MNIST that comes with the package;
 * 'idx': `mnist` and `fashion_mnist` from a folder of their original files;
+* 'cifar': `cifar10` from a folder of its original files, or of lossless sheets;
 * 'tfds': any image-classification set that `python -m lth_jax.data.prepare`
   has prepared.
 
-Splits and the order of batches are in `lth_jax.data.order`.
+Splits and the order of batches are in `lth_jax.data.order`, what happens to a
+batch in `lth_jax.data.augment` and `lth_jax.data.scaling`.
 """
 
 import os
@@ -15,12 +17,15 @@ import os
 import numpy as np
 
 from lth_jax import errors
-from lth_jax.data import bundled, idx, tfds
+from lth_jax.data import bundled, cifar, idx, tfds
 from lth_jax.data.dataset import Dataset as Dataset
 from lth_jax.data.dataset import Split as Split
 from lth_jax.data.dataset import digests as digests
 
-SOURCES = ("auto", "bundled", "idx", "tfds")
+SOURCES = ("auto", "bundled", "idx", "cifar", "tfds")
+
+_ORIGINALS = dict.fromkeys(idx.NAMES, ".gz files")
+_ORIGINALS |= dict.fromkeys(cifar.NAMES, ".bin files")
 
 
 def load(
@@ -41,12 +46,12 @@ def load(
   ((10000, 28, 28, 1), (2000,), 10)
 
   Args:
-    name: 'mnist_10k', 'mnist', 'fashion_mnist', or the TFDS name of a set,
-      also with its configuration and version: 'emnist/letters:3.1.0'.
-    source: one of 'auto', 'bundled', 'idx', 'tfds'.
-    data_dir: folder of the original files for 'idx'; folder of prepared sets
-      for 'tfds', by default `$TFDS_DATA_DIR` or `~/tensorflow_datasets`. Not
-      looked at for a bundled set.
+    name: 'mnist_10k', 'mnist', 'fashion_mnist', 'cifar10', or the TFDS name of
+      a set, also with its configuration and version: 'emnist/letters:3.1.0'.
+    source: one of 'auto', 'bundled', 'idx', 'cifar', 'tfds'.
+    data_dir: folder of the original files for 'idx' and 'cifar'; folder of
+      prepared sets for 'tfds', by default `$TFDS_DATA_DIR` or
+      `~/tensorflow_datasets`. Not looked at for a bundled set.
 
   Raises:
     errors.InputError: the source or name is unknown, there is no such data,
@@ -63,6 +68,8 @@ def load(
       loaded = bundled.load(name)
     case "idx":
       loaded = idx.load(name, data_dir)
+    case "cifar":
+      loaded = cifar.load(name, data_dir)
     case _:
       loaded = tfds.load(name, data_dir)
   return loaded._replace(
@@ -89,18 +96,22 @@ def _find(name, data_dir):
     return "bundled"
   if data_dir is not None and idx.holds(name, data_dir):
     return "idx"
+  if data_dir is not None and cifar.holds(name, data_dir):
+    return "cifar"
   if tfds.holds(name, data_dir):
     return "tfds"
   folder = data_dir or tfds.default_dir()
   original = (
-    f"(1) give the folder of the original {name} .gz files by --data_dir, "
-    if name in idx.NAMES
-    else f"(1) only {' and '.join(idx.NAMES)} can be read from a --data_dir of "
-    "original .gz files, "
+    f"(1) give the folder of the original {name} {_ORIGINALS[name]} by "
+    "--data_dir, "
+    if name in _ORIGINALS
+    else f"(1) only {', '.join(_ORIGINALS)} can be read from a --data_dir of "
+    "original files, "
   )
+  extra = "" if name in idx.NAMES else " and TensorFlow"
   raise errors.InputError(
     f"No data set '{name}' in {folder}. Three ways to get data: {original}"
     f"(2) prepare it once by `python -m lth_jax.data.prepare {name}` "
-    "(needs `pip install 'lth_jax[tfds]'`), "
+    f"(needs `pip install 'lth_jax[tfds]'`{extra}), "
     "or (3) use the bundled subset of MNIST: --dataset=mnist_10k."
   )

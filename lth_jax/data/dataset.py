@@ -26,7 +26,7 @@ class Dataset(NamedTuple):
     train: examples to train on; a validation split is taken from these.
     test: examples that choose nothing.
     num_classes: number of classes.
-    source: 'bundled', 'idx' or 'tfds'.
+    source: 'bundled', 'idx', 'cifar', 'cifar_sheets' or 'tfds'.
   """
 
   name: str

@@ -8,3 +8,7 @@ from lth_jax.models.adapters import from_linen as from_linen
 from lth_jax.models.adapters import from_nnx as from_nnx
 from lth_jax.models.conv import conv as conv
 from lth_jax.models.lenet import lenet as lenet
+from lth_jax.models.named import make as make
+from lth_jax.models.named import (
+  with_normal_kernels as with_normal_kernels,
+)

@@ -25,12 +25,21 @@ from lth_jax.report import measures, published, records, statistics
 PROTOCOL = {
   "dataset": "mnist",
   "num_valid": 5000,
+  "num_train": 0,
+  "num_test": 0,
   "scaling": "unit",
+  "augment": "none",
+  "model": "lenet",
   "hidden": [300, 100],
+  "width": 1.0,
+  "init_std": 0.0,
   "steps": 50000,
   "batch_size": 60,
   "optimizer": "adam",
   "learning_rate": 1.2e-3,
+  "warmup": 0,
+  "drops": [],
+  "weight_decay": 0.0,
   "eval_every": 100,
   "matmul_precision": "highest",
   "rounds": 20,
@@ -86,6 +95,7 @@ def differences(config: dict[str, Any]) -> str:
     return ""
   smaller = (
     ours["dataset"] == "mnist_10k"
+    or not {"num_train", "num_test"}.isdisjoint(differing)
     or not {"arms", "control_rounds"}.isdisjoint(differing)
     or any(
       ours[field] < paper[field]

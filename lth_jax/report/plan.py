@@ -1,12 +1,10 @@
-"""Which lanes a run is to have, and which of them are missing.
-
-The rules are those of `lth_jax.study` and `lth_jax.runner`, which import jax.
-"""
+"""Which lanes a run is to have, and which of them are missing."""
 
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from lth_jax import configs, lanes
 from lth_jax.report import records, statistics
 
 
@@ -32,12 +30,12 @@ def expected(run: records.Run) -> tuple[Key, ...]:
   [(0, 'ticket', 0), (1, 'ticket', 0), (1, 'reinit', 0), (1, 'reinit', 1),
    (1, 'reinit', 2)]
   """
-  first, ends = run.config["first_replicate"], ended(run)
+  config, ends = configs.from_flat(run.config), ended(run)
   return tuple(
-    Key(replicate, index, arm, draw)
-    for replicate in range(first, first + run.config["replicates"])
-    for index in range(ends.get(replicate, run.config["rounds"]) + 1)
-    for arm, draw in _lanes(run.config, index)
+    Key(replicate, index, lane.arm, lane.draw or 0)
+    for replicate in lanes.replicates(config)
+    for index in range(ends.get(replicate, config.study.rounds) + 1)
+    for lane in lanes.of_round(config, replicate, index)
   )
 
 
@@ -65,15 +63,16 @@ def ended(run: records.Run) -> dict[int, int]:
   >>> ended(records.Run("example", config, (lane,)))
   {3: 7}
   """
-  ends: dict[int, int] = {}
+  config, ends = configs.from_flat(run.config), dict[int, int]()
   for lane in run.lanes:
-    if lane.diverged and _supplies_masks(run.config, lane):
+    named = lanes.Lane(lane.replicate, lane.round, lane.arm)
+    if lane.diverged and lanes.supplies_masks(config, named):
       found = ends.get(lane.replicate, lane.round)
       ends[lane.replicate] = min(found, lane.round)
   return ends
 
 
-def last_round(config: dict[str, Any], arm: str) -> int:
+def last_round(flat: dict[str, Any], arm: str) -> int:
   """Returns the last round in which an arm is to be trained.
 
   >>> config = {"arms": ["ticket", "random"], "rounds": 9}
@@ -81,11 +80,12 @@ def last_round(config: dict[str, Any], arm: str) -> int:
   >>> last_round(config, "ticket"), last_round(config, "random")
   (9, 7)
   """
+  config = configs.from_flat(flat)
   return max(
     (
       index
-      for index in range(config["rounds"] + 1)
-      if arm in dict(_lanes(config, index))
+      for index in range(config.study.rounds + 1)
+      if arm in {lane.arm for lane in lanes.of_round(config, 0, index)}
     ),
     default=0,
   )
@@ -140,24 +140,3 @@ def remark(left_out: np.ndarray, pending: np.ndarray) -> str:
     f"not trained to the end yet: {unfinished} of {of}" if unfinished else "",
   )
   return "; ".join(filter(None, notes))
-
-
-def _lanes(config: dict[str, Any], index: int) -> list[tuple[str, int]]:
-  """The arm and draw of each lane of a round."""
-  found = [("ticket", 0)]
-  if index == 0:
-    return found
-  if config["reset"] == "continued" and index < config["rounds"]:
-    found.append(("search", 0))
-  if not config["control_rounds"] or index in config["control_rounds"]:
-    for arm in sorted(set(config["arms"]) - {"ticket"}):
-      draws = config["reinits"] if arm == "reinit" else 1
-      found += [(arm, draw) for draw in range(draws)]
-  return found
-
-
-def _supplies_masks(config: dict[str, Any], lane: records.Lane) -> bool:
-  if lane.round == 0:
-    return True
-  search = "search" if config["reset"] == "continued" else "ticket"
-  return config["pruning"] == "iterative" and lane.arm == search

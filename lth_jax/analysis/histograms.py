@@ -1,0 +1,95 @@
+"""Histograms that add up over replicates, since their bins are fixed.
+
+Counts of equal bins are pooled by adding them; they become an area-normalised
+histogram at the end.
+"""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy import typing as npt
+
+
+def histogram(values: npt.ArrayLike, edges: npt.ArrayLike) -> np.ndarray:
+  """How many values lie in each bin.
+
+  A bin holds its lower edge and not its upper one. The outermost bins are open:
+  they also hold all that lies beyond the first and last edge, so that no value
+  is lost.
+
+  Args:
+    values: real numbers of any shape; infinities are allowed.
+    edges: ascending, `[num_bins + 1]`.
+
+  Returns:
+    int64 counts `[num_bins]`; their sum is the number of values.
+
+  Raises:
+    ValueError: NaN among the values, or edges that do not ascend.
+
+  >>> histogram([-9.0, -0.5, 0.0, 0.5, 1.0, np.inf], [-1.0, 0.0, 1.0])
+  array([2, 4])
+  """
+  values, edges = _float64(values).ravel(), _float64(edges)
+  if edges.ndim != 1 or len(edges) < 2 or not (np.diff(edges) > 0).all():
+    raise ValueError(f"edges do not ascend: {edges}")
+  num_nan = np.count_nonzero(np.isnan(values))
+  if num_nan:
+    raise ValueError(f"{num_nan} of {len(values)} values are NaN")
+  bins = np.searchsorted(edges[1:-1], values, side="right")
+  return np.bincount(bins, minlength=len(edges) - 1)
+
+
+def normalize(counts: npt.ArrayLike, edges: npt.ArrayLike) -> np.ndarray:
+  """Heights of a histogram of area 1, as in the paper's figures 15 and 16.
+
+  Args:
+    counts: `[num_bins]`, of one network or the sum over several.
+    edges: `[num_bins + 1]`; the open outermost bins count as wide as drawn.
+
+  Returns:
+    float64 `[num_bins]`; zeros if nothing was counted.
+
+  >>> normalize([2, 6], [-1.0, 0.0, 2.0])
+  array([0.25 , 0.375])
+  """
+  counts = _float64(counts)
+  return counts / (max(counts.sum(), 1) * np.diff(_float64(edges)))
+
+
+def edges(
+  shape: Sequence[int], low: float, high: float, num_bins: int
+) -> np.ndarray:
+  """Edges for the weights of a leaf, which depend on its shape alone.
+
+  They are multiples of the standard deviation of Glorot's initialization,
+  sqrt(2 / (fan_in + fan_out)), whatever that of the leaf was, so that networks,
+  rounds and runs can be pooled. An edge that should be 0 is exactly 0: with
+  `high = -low` and an even number of bins, signs are told apart.
+
+  Args:
+    shape: `[..., in, out]`; what is in front multiplies both fans, as the
+      height and width of a convolution do. One axis has a fan-in of 1.
+    low: the first edge, in standard deviations.
+    high: the last edge, above `low`.
+    num_bins: 1 or more.
+
+  Returns:
+    float64 `[num_bins + 1]`, ascending.
+
+  >>> edges((3, 5), -3, 3, 4)
+  array([-1.5 , -0.75,  0.  ,  0.75,  1.5 ])
+  """
+  steps = np.arange(num_bins + 1)
+  multiples = (low * (num_bins - steps) + high * steps) / num_bins
+  return _glorot_std(shape) * multiples
+
+
+def _glorot_std(shape):
+  *window, fan_in, fan_out = (1, 1, *shape)
+  return math.sqrt(2 / (math.prod(window) * (fan_in + fan_out)))
+
+
+def _float64(values):
+  return np.asarray(values, np.float64)

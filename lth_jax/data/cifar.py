@@ -1,0 +1,233 @@
+"""CIFAR-10 from a folder: its original binary files, or lossless sheets.
+
+The binary version (cs.toronto.edu/~kriz/cifar.html) is six files of 10,000
+records: a byte for the label, then the red, green and blue values of 32x32
+pixels, 1,024 bytes each. It comes without checksums, so that what is checked is
+sizes, labels and that all classes are of one size, as they are in CIFAR-10.
+
+Sheets (103 MB, not 184) are a lossless WebP image of 100x100 tiles for each of
+the six files, image i in row i // 100 and column i % 100, and all labels in
+`labels.npy`. **They are not the original bits**: 98 images (77 for training, 21
+for testing; 93 ships and 5 horses) were only found as JPEGs of quality 75. The
+`from_jpeg.csv` beside them lists which; it is not read.
+"""
+
+import hashlib
+import io
+import os
+import pathlib
+
+import numpy as np
+
+from lth_jax import errors
+from lth_jax.data import dataset
+
+NAMES = ("cifar10",)
+BINARY_FILES = (
+  "data_batch_1.bin",
+  "data_batch_2.bin",
+  "data_batch_3.bin",
+  "data_batch_4.bin",
+  "data_batch_5.bin",
+  "test_batch.bin",
+)
+
+# Of the sheets, computed from the files themselves: there is one set of them.
+SHA256 = {
+  "data_batch_1.webp": (
+    "7edae47e4a796cb80b20744ed331dbdf6df5db63de0e4e65dafe993f756baf99"
+  ),
+  "data_batch_2.webp": (
+    "2285d1b22db69340e350641a3e0173139f19d0307d8f1a3ffce2f48bce720e08"
+  ),
+  "data_batch_3.webp": (
+    "2745e286b5c4b5c00ce4b1daa311342eca0e87a5830c9994c8a36199c600b6d3"
+  ),
+  "data_batch_4.webp": (
+    "dbdf64b5aae1c70a261e6df392d1fade5143c4883d41f7b9b50beb586982338e"
+  ),
+  "data_batch_5.webp": (
+    "b3ca4bdfc1545e03d4ff24863876635117de7db77aa088c22f55c74279e23193"
+  ),
+  "test_batch.webp": (
+    "53213d6ac8bd325e0f17227d6bc7f0a9222393cd3d7e4d65c97b655c3810072a"
+  ),
+  "labels.npy": (
+    "0066c48b0955bbc1b1ba22a9133f597afe1d5ed01235d0f4f28340c9f8eb5a3c"
+  ),
+}
+SHEET_FILES = tuple(SHA256)
+
+_NUM_CLASSES = 10
+_PIXELS = 32  # along a side of an image
+_TILES = 100  # along a side of a sheet; a batch is _TILES**2 images
+
+
+def load(name: str, data_dir: str | os.PathLike[str] | None) -> dataset.Dataset:
+  """Loads CIFAR-10 in the original order.
+
+  The original files are read if there are any, else the sheets, whose 98
+  images that differ (see the top of this module) give other `digests`.
+
+  >>> load('cifar10', '/nowhere')
+  Traceback (most recent call last):
+    ...
+  lth_jax.errors.InputError: No CIFAR-10 in /nowhere: ...
+
+  Args:
+    name: 'cifar10'.
+    data_dir: folder of the six `.bin` files, or the one that has them in
+      `cifar-10-batches-bin`; or folder of the six sheets and `labels.npy`,
+      which take Pillow to read.
+
+  Returns:
+    50,000 training and 10,000 test images `[N, 32, 32, 3]`, red, green, blue;
+    of source 'cifar', or 'cifar_sheets' if read from the sheets.
+
+  Raises:
+    errors.InputError: an unknown name; a file that is missing, cut short, of
+      another format, or damaged; or Pillow is not installed.
+  """
+  if name not in NAMES:
+    raise errors.InputError(
+      f"Source 'cifar' has no data set '{name}'; it has {', '.join(NAMES)}."
+    )
+  if data_dir is None:
+    raise errors.InputError(
+      "Source 'cifar' needs --data_dir, the folder of the six original .bin "
+      "files of CIFAR-10."
+    )
+  found = _find(pathlib.Path(data_dir))
+  if found is None:
+    raise errors.InputError(
+      f"No CIFAR-10 in {data_dir}: --data_dir must be the folder of the six "
+      ".bin files of its binary version (unpack cifar-10-binary.tar.gz); or "
+      "prepare it for --source=tfds by `python -m lth_jax.data.prepare "
+      "cifar10`."
+    )
+  folder, files = found
+  for file in files:
+    if not (folder / file).exists():
+      raise errors.InputError(
+        f"No file {file} in {folder}; --data_dir must have all of "
+        f"{', '.join(files)}."
+      )
+  is_sheets = files == SHEET_FILES
+  images, labels = _read_sheets(folder) if is_sheets else _read_binary(folder)
+  num_test = _TILES**2
+  return dataset.Dataset(
+    name=name,
+    train=_split(images[:-num_test], labels[:-num_test], folder),
+    test=_split(images[-num_test:], labels[-num_test:], folder),
+    num_classes=_NUM_CLASSES,
+    source="cifar_sheets" if is_sheets else "cifar",
+  )
+
+
+def holds(name: str, data_dir: str | os.PathLike[str]) -> bool:
+  """Whether a folder has at least one of a data set's files, in either form.
+
+  >>> import tempfile
+  >>> with tempfile.TemporaryDirectory() as folder:
+  ...   pathlib.Path(folder, 'test_batch.bin').touch()
+  ...   holds('cifar10', folder), holds('cifar100', folder)
+  (True, False)
+
+  Args:
+    name: name of the data set.
+    data_dir: the folder, as for `load`; its files are not read.
+  """
+  return name in NAMES and _find(pathlib.Path(data_dir)) is not None
+
+
+def _find(folder):
+  """Returns the folder and the names of the files that it should have."""
+  for place, files in (
+    (folder, BINARY_FILES),
+    (folder / "cifar-10-batches-bin", BINARY_FILES),
+    (folder, SHEET_FILES),
+  ):
+    if any((place / file).exists() for file in files):
+      return place, files
+  return None
+
+
+def _split(images, labels, folder):
+  counts = np.bincount(labels, minlength=_NUM_CLASSES)
+  if counts.min() != counts.max():
+    raise errors.InputError(
+      f"The files in {folder} are not those of CIFAR-10: a class has "
+      f"{counts.min():,} to {counts.max():,} images in a split, and should "
+      f"have {labels.size // _NUM_CLASSES:,}; download them again."
+    )
+  return dataset.Split(images, labels.astype(np.int32))
+
+
+def _read_binary(folder):
+  records = np.concatenate([_records(folder / file) for file in BINARY_FILES])
+  planes = records[:, 1:].reshape(-1, 3, _PIXELS, _PIXELS)
+  return np.ascontiguousarray(planes.transpose(0, 2, 3, 1)), records[:, 0]
+
+
+def _records(path):
+  contents = _contents(path)
+  size = 1 + 3 * _PIXELS**2
+  expected = size * _TILES**2
+  if len(contents) != expected:
+    raise errors.InputError(
+      f"{path} is cut short or not of CIFAR-10's binary version "
+      f"({len(contents):,} bytes, not {expected:,}); download it again."
+    )
+  records = np.frombuffer(contents, np.uint8).reshape(-1, size)
+  label = records[:, 0].max()
+  if label >= _NUM_CLASSES:
+    raise errors.InputError(
+      f"{path} is not of CIFAR-10's binary version (it has label {label}, not "
+      f"0 to {_NUM_CLASSES - 1}); download it again."
+    )
+  return records
+
+
+def _read_sheets(folder):
+  *sheets, labels = (folder / file for file in SHEET_FILES)
+  images = np.concatenate([_tiles(path) for path in sheets])
+  return images, np.load(io.BytesIO(_checked(labels)), allow_pickle=False)
+
+
+def _tiles(path):
+  try:
+    import PIL.Image
+  except ImportError as error:
+    raise errors.InputError(
+      f"Reading {path} takes Pillow, which is not installed ({error}): "
+      "`pip install pillow`."
+    ) from error
+  try:
+    sheet = np.asarray(PIL.Image.open(io.BytesIO(_checked(path))))
+  except OSError as error:
+    raise errors.InputError(
+      f"The Pillow here cannot decode {path} ({error}); get one that reads "
+      "WebP: `pip install --upgrade pillow`."
+    ) from error
+  tiles = sheet.reshape(_TILES, _PIXELS, _TILES, _PIXELS, 3).swapaxes(1, 2)
+  return tiles.reshape(-1, _PIXELS, _PIXELS, 3)
+
+
+def _checked(path):
+  contents = _contents(path)
+  digest = hashlib.sha256(contents).hexdigest()
+  if digest != SHA256[path.name]:
+    raise errors.InputError(
+      f"{path} is cut short or altered (wrong sha256 {digest}, "
+      f"{len(contents):,} bytes); copy it again."
+    )
+  return contents
+
+
+def _contents(path):
+  try:
+    return path.read_bytes()
+  except OSError as error:
+    raise errors.InputError(
+      f"Cannot read {path} ({error}); check its access."
+    ) from error

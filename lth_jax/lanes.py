@@ -1,0 +1,134 @@
+"""Which trainings a run is made of; needs no jax, so that reports know it too.
+
+A lane is one training run of one replicate and arm in one round.
+"""
+
+from typing import NamedTuple
+
+from lth_jax.configs import Config
+
+
+class Lane(NamedTuple):
+  """One training run of a study.
+
+  Attributes:
+    replicate: index of the replicate.
+    round: index of the round, 0 for the dense network.
+    arm: one of `configs.ARMS`, or "search".
+    draw: index of the draw where an arm has several, else None.
+  """
+
+  replicate: int
+  round: int
+  arm: str
+  draw: int | None = None
+
+  @property
+  def name(self) -> str:
+    """The lane's folder below the workdir."""
+    suffix = "" if self.draw is None else f"_{self.draw}"
+    return (
+      f"replicate_{self.replicate}/round_{self.round:03d}/{self.arm}{suffix}"
+    )
+
+
+def replicates(config: Config) -> range:
+  """Returns the indices of a run's replicates.
+
+  Args:
+    config: the run.
+
+  >>> from lth_jax import configs
+  >>> config = configs.from_flat({"first_replicate": 3, "replicates": 2})
+  >>> replicates(config)
+  range(3, 5)
+  """
+  first = config.study.first_replicate
+  return range(first, first + config.study.replicates)
+
+
+def of_round(config: Config, replicate: int, round_index: int) -> list[Lane]:
+  """Lists the lanes of a round, the ticket first.
+
+  Args:
+    config: the run.
+    replicate: index of the replicate.
+    round_index: index of the round, 0 for the dense network.
+
+  >>> from lth_jax import configs
+  >>> config = {"arms": ["ticket", "reinit"], "reinits": 2}
+  >>> found = of_round(configs.from_flat(config), replicate=0, round_index=7)
+  >>> [lane.name for lane in found]
+  ['replicate_0/round_007/ticket', 'replicate_0/round_007/reinit_0',
+  'replicate_0/round_007/reinit_1']
+  """
+  lane = Lane(replicate, round_index, "ticket")
+  if round_index == 0:
+    return [lane]
+  found = [lane]
+  continued = config.pruning.reset == "continued"
+  if continued and round_index < config.study.rounds:
+    found.append(lane._replace(arm="search"))
+  return found + controls(config, replicate, round_index)
+
+
+def controls(config: Config, replicate: int, round_index: int) -> list[Lane]:
+  """Lists the control lanes of a round; the dense round 0 has none.
+
+  Args:
+    config: the run.
+    replicate: index of the replicate.
+    round_index: index of the round.
+
+  >>> from lth_jax import configs
+  >>> config = configs.from_flat({"arms": ["ticket", "random"]})
+  >>> [len(controls(config, 0, index)) for index in range(3)]
+  [0, 1, 1]
+  """
+  chosen = config.study.control_rounds
+  if round_index == 0 or (chosen and round_index not in chosen):
+    return []
+  draws = {"reinit": config.study.reinits, "noise": len(config.study.noise)}
+  return [
+    Lane(replicate, round_index, arm, draw)
+    for arm in sorted(set(config.study.arms) - {"ticket"})
+    for draw in (range(draws[arm]) if arm in draws else (None,))
+  ]
+
+
+def supplies_masks(config: Config, lane: Lane) -> bool:
+  """Says whether the masks of later rounds are pruned from a lane.
+
+  Args:
+    config: the run.
+    lane: one of its lanes.
+
+  >>> from lth_jax import configs
+  >>> config = configs.from_flat({"pruning": "oneshot"})
+  >>> [supplies_masks(config, Lane(0, index, "ticket")) for index in range(3)]
+  [True, False, False]
+  """
+  if lane.round == 0:
+    return True
+  if config.pruning.pruning == "oneshot":
+    return False
+  search = "search" if config.pruning.reset == "continued" else "ticket"
+  return lane.arm == search
+
+
+def num_at_once(config: Config) -> int:
+  """Returns how many lanes could run side by side, at most.
+
+  Args:
+    config: the run.
+
+  >>> from lth_jax import configs
+  >>> arms = ["ticket", "reinit"]
+  >>> config = {"arms": arms, "reinits": 3, "replicates": 5}
+  >>> num_at_once(configs.from_flat(config))
+  20
+  """
+  counts = [
+    len(of_round(config, 0, index)) for index in range(config.study.rounds + 1)
+  ]
+  return config.study.replicates * max(counts)

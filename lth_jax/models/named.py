@@ -1,0 +1,80 @@
+"""The networks by the names that flags give them."""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+
+from lth_jax.models import adapters
+from lth_jax.models.conv import conv
+from lth_jax.models.lenet import lenet
+
+
+def make(
+  name: str,
+  image_shape: tuple[int, ...],
+  num_classes: int,
+  *,
+  hidden: Sequence[int] = (300, 100),
+  width: float = 1.0,
+  dropout: float = 0.0,
+) -> adapters.Model:
+  """Returns a network of the paper.
+
+  Args:
+    name: `lenet`, `conv2`, `conv4` or `conv6`.
+    image_shape: `(H, W, C)`.
+    num_classes: number of logits.
+    hidden: widths of LeNet's hidden layers.
+    width: factor for every hidden width and number of channels.
+    dropout: rate before each dense layer of the Conv networks.
+
+  Raises:
+    ValueError: there is no such network, or it does not take such images.
+
+  >>> model = make("lenet", (28, 28, 1), 10, width=0.1)
+  >>> params, _ = jax.eval_shape(model.init, jax.random.key(0))
+  >>> params["Dense_0"]["kernel"].shape
+  (784, 30)
+  """
+  if name == "lenet":
+    scaled = tuple(max(1, round(width * units)) for units in hidden)
+    return lenet(image_shape, num_classes, scaled)
+  if name.startswith("conv"):
+    return conv(
+      int(name.removeprefix("conv")),
+      image_shape,
+      num_classes,
+      width=width,
+      dropout=dropout,
+    )
+  raise ValueError(f"there is no network '{name}'")
+
+
+def with_normal_kernels(model: adapters.Model, std: float) -> adapters.Model:
+  """Draws all kernels from a normal distribution (appendix G.6, figure 30).
+
+  Args:
+    model: any; its leaves with two or more axes count as kernels.
+    std: the standard deviation, the same for all.
+
+  >>> model = with_normal_kernels(make("lenet", (28, 28, 1), 10), std=0.5)
+  >>> params, _ = model.init(jax.random.key(0))
+  >>> bool(abs(params["Dense_0"]["kernel"].std() - 0.5) < 0.01)
+  True
+  """
+
+  def init(key):
+    model_key, kernel_key = jax.random.split(key)
+    params, stats = model.init(model_key)
+    leaves, structure = jax.tree.flatten(params)
+    leaves = [
+      std
+      * jax.random.normal(jax.random.fold_in(kernel_key, i), x.shape, x.dtype)
+      if jnp.ndim(x) >= 2
+      else x
+      for i, x in enumerate(leaves)
+    ]
+    return jax.tree.unflatten(structure, leaves), stats
+
+  return model._replace(init=init)

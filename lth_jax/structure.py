@@ -1,0 +1,83 @@
+"""What tickets look like, described once they are trained.
+
+Everything here follows from what the lanes of a run have stored; it is made
+whenever it is missing or of other lanes, and trains nothing.
+"""
+
+import json
+from typing import Any
+
+from etils import epath
+
+from lth_jax import stages, storage, study
+from lth_jax.analysis import summary
+from lth_jax.lanes import Lane
+
+FORMAT = 1
+
+
+def settle(parts: study.Study, stores: stages.Stores, replicate: int) -> None:
+  """Writes `replicate_<r>/structure.json` unless it is there and up to date.
+
+  It holds `analysis.summary.describe` of every stored ticket: its connections,
+  its initial weights, and how far the dense network's weights moved inside and
+  outside of it. There is none of a dense network that diverged.
+
+  Args:
+    parts: of the run.
+    stores: where its lanes lie.
+    replicate: index of the replicate.
+  """
+  tickets = [
+    Lane(replicate, index, "ticket")
+    for index in range(parts.config.study.rounds + 1)
+  ]
+  found = {
+    ticket: record["digests"]
+    for ticket in tickets
+    if (record := stages.read_record(stores, ticket.name)) is not None
+    and not (ticket.round == 0 and record["diverged"])
+  }
+  if tickets[0] not in found:
+    return
+  header = {
+    "format": FORMAT,
+    "run_id": stores.run_id,
+    "replicate": replicate,
+    "trained": found[tickets[0]]["params"],
+    "masks": {str(x.round): digests["masks"] for x, digests in found.items()},
+  }
+  path = stores.folder / f"replicate_{replicate}" / "structure.json"
+  if _read_header(path) == header:
+    return
+  start = study.initial_start(parts, replicate)
+
+  def arrays(name: str) -> dict[str, Any]:
+    stored = stages.read_arrays(stores, name, start)
+    if stored is None:
+      raise storage.DamagedError(
+        f"{stores.folder / name} was damaged meanwhile; start the same command "
+        "to make it again."
+      )
+    return stored
+
+  initial = arrays(stages.rewind_name(replicate))["params"]
+  trained = arrays(tickets[0].name)["params"]
+  rounds = {
+    str(ticket.round): summary.describe(
+      initial, trained, arrays(ticket.name)["masks"]
+    )
+    for ticket in found
+  }
+  text = json.dumps(header | {"rounds": rounds}, allow_nan=False)
+  storage.write_text(path, text + "\n")
+
+
+def _read_header(path: epath.Path) -> dict[str, Any] | None:
+  """All but the description; None if it is not there or damaged."""
+  try:
+    content = storage.read_json(path)
+  except storage.DamagedError:
+    return None
+  content.pop("rounds", None)
+  return content
