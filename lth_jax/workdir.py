@@ -184,12 +184,12 @@ def _settle_environment(path, sharing, say):
     "lanes_per_device": sharing.lanes,
   }
   seen = _read_key(path, "environments", list) if path.exists() else []
-  if seen and seen[-1] != now:
-    changed = [
-      f"{name} was {seen[-1].get(name)}, is {now[name]}"
-      for name in now
-      if seen[-1].get(name) != now[name]
-    ]
+  changed = [
+    f"{name} was {before}, is {now[name]}"
+    for name, before in (seen[-1] if seen else {}).items()
+    if now.get(name) != before
+  ]
+  if changed:
     say(
       f"note: this run began elsewhere: {'; '.join(changed)}. Equal bits are "
       "promised only for equal jax, backend, processor, number of CPUs and "
@@ -217,7 +217,7 @@ def sharing_before(folder: epath.Path) -> lockstep.Sharing | None:
   """
   path = folder / "env.json"
   seen = _read_key(path, "environments", list) if path.exists() else []
-  if not seen:
+  if not seen or "lane_axis" not in seen[-1]:
     return None
   axis, lanes = seen[-1].get("lane_axis"), seen[-1].get("lanes_per_device")
   if axis not in lockstep.AXES or type(lanes) is not int or lanes < 1:

@@ -153,4 +153,4 @@ def test_flagfiles_parse(path):
 
 def test_there_are_the_flagfiles_that_the_readme_lists():
   names = {path.stem for path in _FLAGFILES}
-  assert names == {"smoke", "quickstart", "cpu", "paper", "oneshot", "google"}
+  assert names == {"smoke", "quickstart", "cpu", "paper", "google"}

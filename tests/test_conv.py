@@ -8,7 +8,7 @@ import pytest
 import tiny
 
 from lth_jax import models
-from lth_jax.models import convolution, pooling
+from lth_jax.models import convolution, pooling, strided
 
 SHAPES = [
   ((6, 8, 6, 3), (3, 3, 3, 5)),
@@ -19,11 +19,19 @@ SHAPES = [
   ((7, 4, 4, 8), (1, 1, 8, 8)),
   ((2, 32, 32, 64), (3, 3, 64, 64)),  # several chunks
 ]
+STRIDED = [
+  ((4, 8, 8, 3), (3, 3, 3, 6), (2, 2)),
+  ((3, 7, 6, 4), (3, 3, 4, 5), (2, 2)),
+  ((2, 9, 8, 4), (5, 3, 4, 8), (1, 3)),
+  ((2, 1, 2, 4), (3, 3, 4, 4), (2, 2)),  # smaller than the kernel
+  ((4, 6, 5, 8), (1, 1, 8, 4), (2, 2)),
+]
+LAYOUT = ("NHWC", "HWIO", "NHWC")
 
 
 def native(images, kernel):
   return jax.lax.conv_general_dilated(
-    images, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+    images, kernel, (1, 1), "SAME", dimension_numbers=LAYOUT
   )
 
 
@@ -55,6 +63,40 @@ def test_a_convolution_and_its_gradients_are_xlas(image_shape, kernel_shape):
 
   for found, expected in zip(*run(images, kernel, grad)):
     assert_close(found, expected)
+
+
+@pytest.mark.parametrize(("image_shape", "kernel_shape", "strides"), STRIDED)
+def test_a_strided_convolution_is_xlas(image_shape, kernel_shape, strides):
+  images, kernel = draw(image_shape, kernel_shape)
+  padding = [(n // 2, n // 2) for n in kernel_shape[:2]]
+
+  def reference(images, kernel):
+    return jax.lax.conv_general_dilated(
+      images, kernel, strides, padding, dimension_numbers=LAYOUT
+    )
+
+  expected, pullback = jax.vjp(reference, images, kernel)
+  (grad,) = draw(expected.shape)
+  found, own = jax.vjp(
+    lambda x, k: strided.convolve(x, k, strides), images, kernel
+  )
+  for one, other in zip((found, *own(grad)), (expected, *pullback(grad))):
+    assert_close(one, other)
+  # It keeps some of the pixels of the convolution without a stride.
+  whole = convolution.convolve(images, kernel)
+  assert_close(found, whole[:, :: strides[0], :: strides[1]])
+
+
+def test_a_strided_convolution_and_its_gradients_are_products():
+  """XLA's gradients of convolutions are slow in loops on CPU."""
+  images, kernel = draw(*STRIDED[0][:2])
+
+  def loss(images, kernel):
+    return jnp.square(strided.convolve(images, kernel, (2, 2))).sum()
+
+  run = jax.jit(jax.value_and_grad(loss, (0, 1)))
+  text = run.lower(images, kernel).as_text()
+  assert "dot_general" in text and "convolution" not in text
 
 
 def test_lanes_may_be_stacked():
@@ -104,6 +146,28 @@ def test_pooling_and_its_gradient_are_xlas_also_for_ties(shape):
     )
   ):
     np.testing.assert_array_equal(found, expected)
+
+
+def test_pooling_behind_batch_norm_keeps_its_gradient():
+  """XLA computes the images twice here, and rounds them differently."""
+  images, scale, outer = draw((6, 4, 2, 16), (16,), (6, 2, 1, 16))
+
+  def gradient(pool):
+    def loss(images):
+      x = images - images.mean((0, 1, 2), keepdims=True)
+      return (pool(nn.relu(x * scale[None, None, None] + 0.5)) * outer).sum()
+
+    return jax.jit(
+      lambda x: jax.lax.fori_loop(
+        0, 2, lambda _, y: jax.grad(loss)(x + 0 * y), x
+      )
+    )(images)
+
+  found, expected = (
+    gradient(pool)
+    for pool in (pooling.max_pool, lambda x: nn.max_pool(x, (2, 2), (2, 2)))
+  )
+  assert_close(found, expected)
 
 
 @pytest.mark.parametrize(

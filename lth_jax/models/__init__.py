@@ -12,3 +12,5 @@ from lth_jax.models.named import make as make
 from lth_jax.models.named import (
   with_normal_kernels as with_normal_kernels,
 )
+from lth_jax.models.resnet import resnet20 as resnet20
+from lth_jax.models.vgg import vgg19 as vgg19

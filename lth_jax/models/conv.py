@@ -55,7 +55,8 @@ def conv(
 
   Args:
     num_convolutions: 2, 4 or 6.
-    image_shape: `(H, W, C)`, H and W divisible by 2 for each pooling.
+    image_shape: `(H, W, C)`; each pooling halves H and W and leaves out a
+      last odd row or column.
     num_classes: number of logits.
     width: factor for the channels and the dense layers.
     dropout: rate before each dense layer.
@@ -65,7 +66,8 @@ def conv(
     `[fan_in, fan_out]` and their biases.
 
   Raises:
-    ValueError: another number of convolutions.
+    ValueError: another number of convolutions, or images that pooling leaves
+      nothing of.
 
   >>> import jax
   >>> model = conv(6, (32, 32, 3), 10)
@@ -77,14 +79,16 @@ def conv(
     raise ValueError(
       f"there is no Conv-{num_convolutions}: choose one of {[*_CHANNELS]}"
     )
+  smallest = 2 ** len(_CHANNELS[num_convolutions])
+  if min(image_shape[:2]) < smallest:
+    raise ValueError(
+      f"images of {image_shape[0]} x {image_shape[1]} pixels: "
+      f"Conv-{num_convolutions} needs {smallest} or more in both directions"
+    )
   module = Conv(
-    channels=_scaled(_CHANNELS[num_convolutions], width),
-    dense=_scaled(_DENSE, width),
+    channels=layers.scaled(_CHANNELS[num_convolutions], width),
+    dense=layers.scaled(_DENSE, width),
     num_classes=num_classes,
     dropout=dropout,
   )
   return adapters.from_linen(module, image_shape)
-
-
-def _scaled(widths, factor):
-  return tuple(max(1, round(factor * width)) for width in widths)

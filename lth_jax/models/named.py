@@ -8,6 +8,8 @@ import jax.numpy as jnp
 from lth_jax.models import adapters
 from lth_jax.models.conv import conv
 from lth_jax.models.lenet import lenet
+from lth_jax.models.resnet import resnet20
+from lth_jax.models.vgg import vgg19
 
 
 def make(
@@ -22,7 +24,7 @@ def make(
   """Returns a network of the paper.
 
   Args:
-    name: `lenet`, `conv2`, `conv4` or `conv6`.
+    name: `lenet`, `conv2`, `conv4`, `conv6`, `resnet20` or `vgg19`.
     image_shape: `(H, W, C)`.
     num_classes: number of logits.
     hidden: widths of LeNet's hidden layers.
@@ -48,6 +50,10 @@ def make(
       width=width,
       dropout=dropout,
     )
+  if name == "resnet20":
+    return resnet20(image_shape, num_classes, width=width)
+  if name == "vgg19":
+    return vgg19(image_shape, num_classes, width=width)
   raise ValueError(f"there is no network '{name}'")
 
 

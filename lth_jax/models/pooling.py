@@ -9,7 +9,7 @@ def max_pool(images: jax.Array) -> jax.Array:
   """Takes the largest of 2 x 2 pixels, with stride 2.
 
   The gradient of XLA's own window reduction is a scatter; here it is a
-  comparison. It goes to the first of equal maxima, as there.
+  selection. It goes to the first of equal maxima, as there.
 
   Args:
     images: `[B, H, W, C]`; a last odd row or column is left out.
@@ -24,22 +24,23 @@ def max_pool(images: jax.Array) -> jax.Array:
 
 
 def _forward(images):
-  pooled = max_pool(images)
-  return pooled, (images, pooled)
+  # Which pixel is largest is decided here, by order alone. The pixel that
+  # equals the maximum cannot be found later: where XLA computes the images
+  # anew for the gradient, as behind BatchNorm, they round differently.
+  windows = _windows(images)
+  largest = windows[:, :, 0, :, 0]
+  choice = jnp.zeros(largest.shape, jnp.int8)
+  for k in range(1, 4):
+    pixels = windows[:, :, k // 2, :, k % 2]
+    choice = jnp.where(pixels > largest, jnp.int8(k), choice)
+    largest = jnp.maximum(pixels, largest)
+  return max_pool(images), (images, choice)
 
 
 def _backward(residuals, grad):
-  images, pooled = residuals
-  windows = _windows(images)
-  taken = jnp.zeros(pooled.shape, bool)
-  rows = []
-  for i in range(2):
-    row = []
-    for j in range(2):
-      largest = ~taken & (windows[:, :, i, :, j] == pooled)
-      taken |= largest
-      row.append(jnp.where(largest, grad, 0))
-    rows.append(jnp.stack(row, 3))
+  images, choice = residuals  # of the images the shape only
+  chosen = [jnp.where(choice == k, grad, 0) for k in range(4)]
+  rows = [jnp.stack(chosen[:2], 3), jnp.stack(chosen[2:], 3)]
   grads = jnp.stack(rows, 2).reshape(_even(images).shape)
   rest = [(0, n - m) for n, m in zip(images.shape, grads.shape)]
   return (jnp.pad(grads, rest),)
