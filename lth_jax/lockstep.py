@@ -6,6 +6,7 @@ plan, stays a scalar, so that pauses and evaluations are branches and not both
 sides of a selection.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -64,6 +65,7 @@ class Lockstep(NamedTuple):
   unstack: Callable[[Any], list[Any]]
 
 
+@functools.cache  # so that runs of one process share their programs
 def make(trainer: training.Trainer, sharing: Sharing) -> Lockstep:
   """Returns functions that train as many lanes together as are to share.
 

@@ -488,6 +488,7 @@ def test_all_lanes_and_a_resume_share_one_trace(tmp_path, monkeypatch):
   monkeypatch.setattr(training, "make_step", counted)
 
   def count(folder, **changed):
+    study._trainer.cache_clear()
     traces.clear()
     run(folder, **changed)
     return len(traces)
@@ -501,3 +502,122 @@ def test_all_lanes_and_a_resume_share_one_trace(tmp_path, monkeypatch):
   assert count(tmp_path / "waves", **VMAP) == one_lane
   shutil.rmtree(tmp_path / "waves" / "replicate_1" / "round_001" / "random")
   assert count(tmp_path / "waves", **VMAP, rounds=3) == one_lane
+
+
+EVERY_ARM = {"arms": list(configs.ARMS), "noise": [0.5, 2.0], "reinits": 2}
+
+
+@pytest.fixture(scope="module")
+def with_every_arm(tmp_path_factory):
+  folder = tmp_path_factory.mktemp("every_arm")
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(data, "load", lambda *_, **__: tiny.dataset())
+    run(folder, **EVERY_ARM)
+  return folder
+
+
+def stored_params(folder, name):
+  """Final params and masks of a lane."""
+  config = configs.from_flat(FLAGS | EVERY_ARM)
+  parts = study.make(config, tiny.dataset())
+  stores = stages.Stores(epath.Path(folder), parts.run_id, print)
+  return stages.read_arrays(stores, name, study.initial_start(parts, 0))
+
+
+def test_every_arm_is_a_training_of_its_own(with_every_arm):
+  names = {
+    path.parent.name
+    for path in with_every_arm.glob("replicate_0/round_002/*/record.json")
+  }
+  assert names == {
+    "ticket",
+    "reinit_0",
+    "reinit_1",
+    "redraw",
+    "noise_0",
+    "noise_1",
+    "random",
+    "random_global",
+    "magnitude_at_start",
+  }
+  kept, params = set(), []
+  for name in sorted(names):
+    stored = stored_params(with_every_arm, f"replicate_0/round_002/{name}")
+    kept.add(sum(int(m.sum()) for m in jax.tree.leaves(stored["masks"])))
+    params.append(stored["params"]["Dense_0"]["kernel"].tobytes())
+  assert len(kept) == 1  # equal counts
+  assert len(set(params)) == len(names)
+
+
+def test_structure_is_that_of_the_stored_lanes(with_every_arm):
+  path = with_every_arm / "replicate_1" / "structure.json"
+  found = json.loads(path.read_text())
+  assert set(found["rounds"]) == {"0", "1", "2"}
+  for index in range(3):
+    lane = f"replicate_1/round_{index:03d}/ticket"
+    masks = stored_params(with_every_arm, lane)["masks"]
+    for layer in masks:
+      kernel = masks[layer]["kernel"]
+      told = found["rounds"][str(index)][f"{layer}/kernel"]
+      assert told["num_kept"] == kernel.sum()
+      assert told["num_incoming"] == kernel.sum(0).tolist()
+      assert told["num_outgoing"] == kernel.sum(1).tolist()
+      assert sum(told["moved"]["kept"]) == kernel.sum()
+      assert sum(told["moved"]["pruned"]) == (~kernel).sum()
+
+
+@pytest.mark.parametrize("harm", ["gone", "cut", "of another"])
+def test_structure_is_made_again_where_it_is_not_as_it_should_be(
+  with_every_arm, harm
+):
+  path = with_every_arm / "replicate_0" / "structure.json"
+  before = path.read_bytes()
+  if harm == "gone":
+    path.unlink()
+  elif harm == "cut":
+    _cut(path)
+  else:
+    shutil.copy(with_every_arm / "replicate_1" / "structure.json", path)
+  run(with_every_arm, **EVERY_ARM)
+  assert path.read_bytes() == before
+
+
+def test_levels_of_noise_may_be_added_but_not_changed(with_every_arm, tmp_path):
+  folder = shutil.copytree(with_every_arm, tmp_path / "run")
+  with pytest.raises(errors.InputError, match=r"--noise=0.5,3.0: .* may only"):
+    run(folder, **EVERY_ARM | {"noise": [0.5, 3.0]})
+  before = contents(folder)
+  run(folder, **EVERY_ARM | {"noise": [0.5, 2.0, 3.0]})
+  after = contents(folder)
+  assert {name: after[name] for name in before} == before
+  assert {name.rpartition("/")[2] for name in after.keys() - before.keys()} == {
+    "noise_2"
+  }
+
+
+def test_runs_that_differ_in_rates_share_their_programs(tmp_path, monkeypatch):
+  traces = []
+  make_step = training.make_step
+
+  def counted(*args):
+    step = make_step(*args)
+
+    def traced(*inputs):
+      traces.append(1)
+      return step(*inputs)
+
+    return traced
+
+  study._trainer.cache_clear()
+  monkeypatch.setattr(training, "make_step", counted)
+  one = {"rounds": 0, "replicates": 1}
+  run(tmp_path / "a", **one)
+  first = len(traces)
+  run(tmp_path / "b", **one, learning_rate=0.02)
+  run(tmp_path / "c", **one, learning_rate=0.005, seed=7, warmup=10)
+  assert len(traces) == first > 0
+  study._trainer.cache_clear()
+  assert len(set(contents(tmp_path / x)[DENSE] for x in "abc")) == 3
+
+
+DENSE = "replicate_0/round_000/ticket"

@@ -347,3 +347,41 @@ def test_execution_changes_no_identity():
   )
   one, other = (study.make(c, tiny.dataset()) for c in (config(), changed))
   assert one.run_id == other.run_id
+
+
+@pytest.mark.parametrize(
+  ("changes", "message"),
+  [
+    ({"num_train": 500}, "--num_train=500: tiny has 200 training images"),
+    ({"num_test": 51}, "--num_test=51: tiny has 50 test images"),
+    ({"warmup": 99, "steps": 60}, "--warmup=99: longer than the run"),
+    ({"drops": [10, 60], "steps": 60}, "--drops=10,60: step 60 is not before"),
+    ({"drops": [20, 10]}, "--drops=20,10: must be steps from 1 on"),
+    ({"dropout": 0.5}, "--dropout=0.5: lenet has none"),
+    ({"model": "vgg19"}, "--model=vgg19: images of 8 x 8 pixels"),
+    ({"noise": [1.0, 1.0]}, "--noise=1.0,1.0: must be different levels"),
+    ({"rates": ["Conv=0.2", "kernel=0.2"]}, "--rates: rule 'Conv' decides no"),
+  ],
+)
+def test_what_does_not_fit_is_one_line(changes, message):
+  with pytest.raises(errors.InputError) as caught:
+    study.make(config(**changes), tiny.dataset())
+  assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_subset_is_the_first_images():
+  parts = study.make(config(num_train=60, num_test=20), tiny.dataset())
+  images = study.images(parts, tiny.dataset())
+  known = 60 + parts.num_images.valid
+  tiny.assert_equal_bits(images.labels, tiny.dataset().train.labels[:known])
+  tiny.assert_equal_bits(images.test_images, tiny.dataset().test.images[:20])
+  sample = study.split(parts, 0)
+  assert sorted(np.concatenate(sample).tolist()) == [*range(known)]
+
+
+def test_normal_kernels_have_the_standard_deviation_that_was_asked_for():
+  parts = study.make(config(init_std=0.3, hidden=[300]), tiny.dataset())
+  params = study.initial_start(parts, 0).params
+  kernels = np.concatenate([params[x]["kernel"].ravel() for x in params])
+  assert abs(kernels.std() - 0.3) < 0.01 and abs(kernels.mean()) < 0.01
+  assert not any(params[x]["bias"].any() for x in params)

@@ -1,6 +1,7 @@
 """From uint8 pixels to the numbers that a network sees, inside the step."""
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -40,11 +41,16 @@ def make(name: str, images: np.ndarray) -> Callable[[jax.Array], jax.Array]:
           f"--scaling=standard: channel {deviation.argmin()} is the same in "
           "all training images; choose --scaling=unit."
         )
-      return lambda x: (_unit(x) - _like(mean, x)) / _like(deviation, x)
+      return _standard(tuple(mean.tolist()), tuple(deviation.tolist()))
     case "l2":
       return _l2
     case _:
       raise ValueError(f"unknown scaling '{name}'")
+
+
+@functools.cache  # an equal function compiles nothing anew
+def _standard(mean, deviation):
+  return lambda x: (_unit(x) - _like(mean, x)) / _like(deviation, x)
 
 
 def _unit(images: jax.Array) -> jax.Array:
@@ -57,5 +63,6 @@ def _l2(images: jax.Array) -> jax.Array:
   return x * jax.lax.rsqrt(jnp.maximum(square, 1e-12))
 
 
-def _like(channels: np.ndarray, images: jax.Array) -> np.ndarray:
-  return channels.reshape((1,) * (images.ndim - 1) + channels.shape)
+def _like(channels: Sequence[float], images: jax.Array) -> np.ndarray:
+  shape = (1,) * (images.ndim - 1) + (len(channels),)
+  return np.array(channels, np.float32).reshape(shape)
