@@ -18,6 +18,8 @@ SHAPES = [
   ((3, 1, 1, 4), (3, 3, 4, 4)),
   ((7, 4, 4, 8), (1, 1, 8, 8)),
   ((2, 32, 32, 64), (3, 3, 64, 64)),  # several chunks
+  ((4, 5, 7, 32), (3, 3, 32, 48)),  # no whole tiles
+  ((3, 1, 1, 32), (3, 3, 32, 32)),
 ]
 STRIDED = [
   ((4, 8, 8, 3), (3, 3, 3, 6), (2, 2)),
@@ -99,8 +101,9 @@ def test_a_strided_convolution_and_its_gradients_are_products():
   assert "dot_general" in text and "convolution" not in text
 
 
-def test_lanes_may_be_stacked():
-  images, kernels = draw((2, 4, 6, 6, 3), (2, 3, 3, 3, 5))
+@pytest.mark.parametrize("channels", [3, 32])
+def test_lanes_may_be_stacked(channels):
+  images, kernels = draw((2, 4, 6, 6, channels), (2, 3, 3, channels, 32))
 
   def loss(convolve, kernel, images):
     return jnp.square(convolve(images, kernel)).sum()
@@ -207,3 +210,33 @@ def test_dropout_is_of_the_key_and_off_in_evaluation(rate):
   }
   np.testing.assert_array_equal(logits[False, 1], logits[False, 2])
   assert (logits[True, 1] != logits[True, 2]).any() == (rate > 0)
+
+
+def test_the_gradient_for_other_devices_is_the_same():
+  """Traced for CPU it is never run; so it is called by itself."""
+  for image_shape, kernel_shape in SHAPES:
+    images, kernel, grad = draw(
+      image_shape, kernel_shape, (*image_shape[:3], kernel_shape[-1])
+    )
+    found = convolution._native_kernel_gradient(kernel, images, grad)
+    _, pullback = jax.vjp(
+      lambda k, x=images: convolution.convolve(x, k), kernel
+    )
+    assert_close(pullback(grad)[0], found)
+
+
+@pytest.mark.parametrize("platform", ["cuda", "tpu"])
+def test_other_devices_get_their_own_convolutions(platform):
+  """Lowered for them there is nothing but convolutions, and no loop."""
+  images, kernel = draw((4, 8, 8, 32), (3, 3, 32, 32))
+
+  def run(images, kernel):
+    value, pullback = jax.vjp(convolution.convolve, images, kernel)
+    return pullback(value)
+
+  exported = jax.export.export(jax.jit(run), platforms=[platform])(
+    images, kernel
+  )
+  text = exported.mlir_module()
+  assert text.count("stablehlo.convolution") == 3
+  assert "stablehlo.while" not in text and "dot_general" not in text
