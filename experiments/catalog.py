@@ -54,7 +54,7 @@ def _points(flag: str, values: str) -> tuple[tuple[str, str], ...]:
 ROWS = (
   Row(
     "mnist_lenet",
-    ("1", "3", "4a", "4b", "11", "12", "14", "15", "19-24"),
+    ("1", "3", "4a", "4b", "9", "11", "12", "14", "15", "19-24"),
     "LeNet: iterative tickets against reinits and random masks",
   ),
   Row("lenet_oneshot", ("4c",), "LeNet: one-shot tickets"),
@@ -112,7 +112,7 @@ ROWS = (
   *(
     Row(
       f"conv{n}",
-      ("1", "5", "13", "14"),
+      ("1", "5", "6", "13", "14", "37"),
       f"Conv-{n}: tickets against reinits and random masks",
     )
     for n in (2, 4, 6)

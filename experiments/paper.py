@@ -15,6 +15,7 @@ from absl import flags as absl_flags
 
 from experiments import catalog
 from lth_jax import command, configs, errors, flags, progress, report, runner
+from lth_jax.report import comparison
 
 absl_flags.DEFINE_bool("list", False, "Lists what there is, and ends.")
 absl_flags.DEFINE_string("figure", None, "Figure of the paper, such as 4a.")
@@ -47,6 +48,21 @@ def main(argv: list[str]) -> None:
           progress.say(f"{each.name}: {row.what}, {asked.scale} scale")
           runner.run(config, folder / each.name, row.name, stop)
           progress.say(f"Report: {report.write(folder / each.name)}")
+        if row.points:
+          workdirs = {
+            each.name.removeprefix(f"{row.name}_"): folder / each.name
+            for each in catalog.runs(row, asked.scale)
+          }
+          path = comparison.write(workdirs, folder / row.name, row.what)
+          progress.say(f"Comparison: {path}")
+      single = [row for row in rows if not row.points]
+      if len(single) > 1:
+        workdirs = {row.name: folder / row.name for row in single}
+        title = f"Figure {asked.figure}"
+        path = comparison.write(
+          workdirs, folder / f"figure_{asked.figure}", title
+        )
+        progress.say(f"Comparison: {path}")
 
   command.call(run)
 

@@ -45,6 +45,7 @@ def test_a_flagfile_says_what_it_is_for():
 
 def test_figures_that_need_the_same_trainings_share_them():
   assert catalog.find("3") == catalog.find("4a") == catalog.find("20")
+  assert catalog.find("3")[0] in catalog.find("9")
   assert [row.name for row in catalog.find("8")] == [
     "resnet20",
     "resnet20_low",
@@ -95,7 +96,11 @@ def test_a_sweep_is_run_resumed_and_leaves_a_report_a_point(tmp_path):
   found = paper(*arguments, "--devices=1")
   assert found.returncode == 0, found.stderr
   names = {run.name for run in catalog.runs(*catalog.find("30"), "smoke")}
-  assert {path.name for path in tmp_path.iterdir()} == names
+  folders = {path.name for path in tmp_path.iterdir()}
+  assert folders == names | {"lenet_init_std"}
+  table = (tmp_path / "lenet_init_std" / "comparison.md").read_text()
+  assert all(f"| {name.rpartition('_')[2]} |" in table for name in names)
+  assert (tmp_path / "lenet_init_std" / "comparison.png").exists()
   for name in names:
     assert (tmp_path / name / "report" / "index.html").exists()
   again = paper(*arguments)

@@ -5,12 +5,23 @@ Nothing here needs jax or a device.
 
 from etils import epath
 
-from lth_jax.report import claims, figures, html, records, statistics, tables
+from lth_jax.report import (
+  claims,
+  figures,
+  html,
+  records,
+  statistics,
+  structure,
+  tables,
+)
 
 _PAGE = "index.html"
 _FIGURES = tuple(
-  f"figure_{number}.{kind}"
-  for number in ("3", "4a", "4b", "4c")
+  f"{name}.{kind}"
+  for name in (
+    *(f"figure_{number}" for number in ("3", "4a", "4b", "4c")),
+    *structure.NAMES,
+  )
   for kind in ("svg", "png")
 )
 
@@ -39,7 +50,7 @@ def write(workdir: epath.PathLike) -> epath.Path:
   lth_jax.errors.InputError: ...: no config.json here; --workdir must name
   the folder of a run.
   """
-  files = _render(records.read(workdir))
+  files = _render(records.read(workdir), structure.read(workdir))
   folder = epath.Path(workdir) / "report"
   folder.mkdir(parents=True, exist_ok=True)
   (folder / _PAGE).unlink(missing_ok=True)
@@ -53,7 +64,9 @@ def write(workdir: epath.PathLike) -> epath.Path:
   return folder / _PAGE
 
 
-def _render(run: records.Run) -> dict[str, bytes]:
+def _render(
+  run: records.Run, rounds: tuple[structure.Round, ...]
+) -> dict[str, bytes]:
   """Returns the content of every file, the page last."""
   protocol = claims.differences(run.config)
   content = html.Content(
@@ -61,7 +74,7 @@ def _render(run: records.Run) -> dict[str, bytes]:
     protocol,
     statistics.winning(run),
     claims.evaluate(run),
-    figures.draw(run, protocol),
+    figures.draw(run, protocol) + structure.draw(rounds, protocol),
   )
   files = {}
   for drawn in content.drawn:

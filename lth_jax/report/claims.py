@@ -19,39 +19,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lth_jax.report import measures, published, records, statistics
+from lth_jax.report import (
+  measures,
+  protocols,
+  published,
+  records,
+  statistics,
+)
 
-# The paper's protocol for LeNet (figure 2, section 2, appendix G.1).
-PROTOCOL = {
-  "dataset": "mnist",
-  "num_valid": 5000,
-  "num_train": 0,
-  "num_test": 0,
-  "scaling": "unit",
-  "augment": "none",
-  "model": "lenet",
-  "hidden": [300, 100],
-  "width": 1.0,
-  "init_std": 0.0,
-  "steps": 50000,
-  "batch_size": 60,
-  "optimizer": "adam",
-  "learning_rate": 1.2e-3,
-  "warmup": 0,
-  "drops": [],
-  "weight_decay": 0.0,
-  "eval_every": 100,
-  "matmul_precision": "highest",
-  "rounds": 20,
-  "rates": ["Dense_2/kernel=0.1", "kernel=0.2"],
-  "scope": "layer",
-  "reset": "every_round",
-  "order": "shared",
-  "arms": ["ticket", "reinit", "random"],
-  "control_rounds": [],
-  "reinits": 3,
-  "replicates": 5,
-}
 _MORE_IS_FINE = ("rounds", "reinits", "replicates")
 
 
@@ -82,12 +57,13 @@ def differences(config: dict[str, Any]) -> str:
   Returns:
     For example "scaled down: steps 15,000 instead of 50,000".
 
-  >>> differences(PROTOCOL | {"pruning": "iterative", "steps": 15000})
+  >>> paper = protocols.LENET | {"pruning": "iterative"}
+  >>> differences(paper | {"steps": 15000})
   'scaled down: steps 15,000 instead of 50,000'
   """
   rules = [rule.rpartition("=") for rule in config["rates"]]
   rates = [f"{pattern}={float(rate):g}" for pattern, _, rate in rules]
-  ours, paper = config | {"rates": rates}, PROTOCOL
+  ours, paper = config | {"rates": rates}, protocols.of(config)
   if config["pruning"] == "oneshot":
     paper = paper | {"arms": ["ticket", "reinit"]}
   differing = [field for field in paper if _differs(field, ours, paper)]
@@ -95,6 +71,7 @@ def differences(config: dict[str, Any]) -> str:
     return ""
   smaller = (
     ours["dataset"] == "mnist_10k"
+    or ours["width"] < 1
     or not {"num_train", "num_test"}.isdisjoint(differing)
     or not {"arms", "control_rounds"}.isdisjoint(differing)
     or any(
@@ -155,24 +132,29 @@ def judge(claim: published.Claim, sample: measures.Sample) -> Result:
 
 
 def evaluate(run: records.Run) -> tuple[Result, ...]:
-  """Judges every published claim on a run.
+  """Judges every published claim about a run's network.
 
   >>> end = records.Point(500, True, 0.98, 1.0)
   >>> dense = records.Lane(0, 0, "ticket", 0, 1.0, [], [], end, end, False, ())
-  >>> config = PROTOCOL | {"pruning": "iterative", "first_replicate": 0}
+  >>> config = protocols.LENET | {"pruning": "iterative"}
+  >>> config |= {"first_replicate": 0, "dropout": 0.0}
   >>> found = evaluate(records.Run("example", config, (dense,)))
   >>> found[1].verdict, found[1].note
   ('not measured', 'the run has no such data')
   """
-  samples = (
-    claim.measure(run)
-    if claim.pruning == run.config["pruning"]
-    else measures.nothing(run, f"needs a run with {claim.pruning} pruning")
-    for claim in published.CLAIMS
-  )
-  return tuple(
-    judge(claim, sample) for claim, sample in zip(published.CLAIMS, samples)
-  )
+  about = run.config["model"], bool(run.config["dropout"])
+  found = []
+  for claim in published.CLAIMS:
+    if (claim.model, claim.dropout) != about:
+      continue
+    if claim.pruning == run.config["pruning"]:
+      sample = claim.measure(run)
+    else:
+      sample = measures.nothing(
+        run, f"needs a run with {claim.pruning} pruning"
+      )
+    found.append(judge(claim, sample))
+  return tuple(found)
 
 
 def _verdict(

@@ -84,16 +84,38 @@ def draw(run: records.Run, protocol: str) -> tuple[Drawn, ...]:
     linear = tuple(functools.partial(panel, log=False) for panel in early)
     title = f"At early stopping, {kind}, linear axis"
     plans.append(("figure_4c", title, linear))
+  return tuple(
+    draw_parts(
+      name, f"Figure {name.removeprefix('figure_')}. {title}", parts, protocol
+    )._replace(title=title)
+    for name, title, parts in plans
+  )
+
+
+def draw_parts(
+  name: str, title: str, parts: Sequence[panels.DrawPanel], note: str
+) -> Drawn:
+  """Draws panels side by side.
+
+  Args:
+    name: stem of the files.
+    title: written above them.
+    parts: the panels.
+    note: written below, "" for none.
+
+  >>> drawn = draw_parts("empty", "Nothing", [lambda axes: None], "")
+  >>> drawn.svg[:5], len(drawn.panels)
+  (b'<?xml', 1)
+  """
   # Neither the reader's settings nor a window system have a say.
   with style.context(["default", _STYLE]):
-    return tuple(_drawn(*plan, protocol) for plan in plans)
+    return _drawn(name, title, parts, note)
 
 
 def _drawn(
-  name: str, title: str, parts: Sequence[panels.DrawPanel], protocol: str
+  name: str, title: str, parts: Sequence[panels.DrawPanel], note: str
 ) -> Drawn:
-  number = name.removeprefix("figure_")
-  whole = _canvas(parts, f"Figure {number}. {title}", protocol)
+  whole = _canvas(parts, title, note)
   elements = tuple(
     _element(_save(_canvas([part]), "svg"), f"{name}-{index}")
     for index, part in enumerate(parts)

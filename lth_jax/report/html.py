@@ -6,7 +6,15 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from lth_jax.report import claims, figures, plan, records, statistics, tables
+from lth_jax.report import (
+  claims,
+  figures,
+  plan,
+  records,
+  statistics,
+  structure,
+  tables,
+)
 
 _STYLE = """
 :root { color-scheme: light; --line: #dcdcdc; --soft: #5c5c5c; }
@@ -105,6 +113,7 @@ def page(content: Content) -> str:
     _figure("figure_4c", content)
     if any(figure.name == "figure_4c" for figure in content.drawn)
     else "",
+    *_structure(content),
     "<h2>All results</h2>",
     f"<p>{html.escape(_RESULTS)}</p>",
     _table(tables.results(run).text, protocol),
@@ -182,11 +191,33 @@ _CLAIMS = (
   "the best density itself decides nothing unless replicates agree on it more "
   "than by luck."
 )
+_STRUCTURE = (
+  "Figures 15, 16 and 19 to 24 of the paper: initial weights of the tickets' "
+  "connections, how far the dense network's weights moved inside and outside "
+  "of a ticket, and which fraction of its connections each unit keeps. "
+  "Replicates are pooled; histograms have area 1."
+)
 _RESULTS = (
   "Mean over replicates (smallest to largest). \N{GREATER-THAN OR EQUAL TO} "
   "marks a mean step that is a lower bound: in the lanes counted at the right, "
   "the validation loss still fell at the last evaluation."
 )
+
+
+def _structure(content: Content) -> tuple[str, ...]:
+  """The section on what tickets look like, if it is described."""
+  drawn = [each for each in content.drawn if each.name in structure.NAMES]
+  if not drawn:
+    return ()
+  return (
+    "<h2>What tickets look like</h2>",
+    f"<p>{html.escape(_STRUCTURE)}</p>",
+    *(
+      f"<h3>{html.escape(each.title)}</h3>\n"
+      f"{_panels(each, each.title, _sentence(content.protocol))}"
+      for each in drawn
+    ),
+  )
 
 
 def _best(run: records.Run, best: statistics.Winning) -> str:
@@ -263,19 +294,25 @@ def _figure(name: str, content: Content) -> str:
   drawn = {figure.name: figure for figure in content.drawn}
   if name not in drawn:
     return f"<h2>Figure {number}</h2>\n<p>Not measured in this run.</p>"
+  caption = _CAPTIONS[name]
+  if name != "figure_3" and len(statistics.arms(content.run)) > 1:
+    caption += f" {_BESIDE}"
   figure = drawn[name]
-  label = html.escape(f"Figure {number}. {figure.title}", quote=True)
+  title = f"Figure {number}. {figure.title}"
+  caption = f"{caption} {_sentence(content.protocol)}".strip()
+  return f"<h2>{html.escape(title)}</h2>\n{_panels(figure, title, caption)}"
+
+
+def _panels(figure: figures.Drawn, title: str, caption: str) -> str:
+  """The panels of a figure beside or above each other, and a caption."""
+  label = html.escape(title, quote=True)
   panels = "\n".join(
     svg.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)
     for svg in figure.panels
   )
-  caption = _CAPTIONS[name]
-  if name != "figure_3" and len(statistics.arms(content.run)) > 1:
-    caption += f" {_BESIDE}"
-  caption = html.escape(f"{caption} {_sentence(content.protocol)}".strip())
   return (
-    f'<h2>{label}</h2>\n<figure>\n<div class="panels">{panels}</div>\n'
-    f'<figcaption class="small">{caption}</figcaption>\n</figure>'
+    f'<figure>\n<div class="panels">{panels}</div>\n<figcaption class="small">'
+    f"{html.escape(caption)}</figcaption>\n</figure>"
   )
 
 

@@ -260,8 +260,10 @@ def lowest_train(run: records.Run, arm: str, down_to: float) -> Sample:
   )
 
 
-def largest_gain(run: records.Run) -> Sample:
-  """Returns ticket - dense test accuracy at the end, where it is largest.
+def largest_gain(run: records.Run, quantity: statistics.Quantity) -> Sample:
+  """Returns how much better tickets are than dense, where they are best.
+
+  Accuracies in points, the early-stop step in percent earlier.
 
   The density with the largest mean is chosen by the numbers that are tested
   then, and the best of many gains is positive by luck alone; `tries` corrects
@@ -274,11 +276,12 @@ def largest_gain(run: records.Run) -> Sample:
   ...   records.Lane(0, k, "ticket", 0, 0.5**k, [], [], end, end, False, ())
   ...   for k, end in enumerate(ends)
   ... )
-  >>> sample = largest_gain(records.Run("example", config, lanes))
+  >>> run = records.Run("example", config, lanes)
+  >>> sample = largest_gain(run, statistics.END_TEST)
   >>> sample.values.round(2), sample.note, sample.tries
   (array([0.5]), 'at 50.0%, the best of 2 densities', 2)
   """
-  gain = _gain(run, statistics.END_TEST)
+  gain = _gain(run, quantity)
   finite = np.isfinite(gain)
   left_out, pending = plan.short(run, "ticket", finite)
   gain[left_out] = math.nan
@@ -289,9 +292,12 @@ def largest_gain(run: records.Run) -> Sample:
   best = columns[np.argmax(gain[begun][:, columns].mean(axis=0))]
   density = 100 * statistics.grid(run).density[best]
   at_end = best == columns[-1]
+  timed = quantity is statistics.EARLY_STEP
+  late = statistics.not_reached(run, "ticket")[:, best].any()
   return Sample(
     gain[:, best],
-    may_rise=bool(at_end or pending.any()),
+    may_rise=bool(at_end or pending.any() or (timed and _late(run, DENSE))),
+    may_fall=bool(timed and late),
     note=_join(
       f"at {density:.1f}%, the best of {len(columns)} densities",
       "the sparsest of all" if at_end else "",

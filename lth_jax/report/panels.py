@@ -8,6 +8,7 @@ largest replicate, as in the paper. An arm has one colour in every figure
 import functools
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib import axes as mpl_axes
@@ -23,8 +24,11 @@ _ARMS = {
   "reinit": ("#D55E00", "s"),
   "random": ("#009E73", "^"),
   "random_global": ("#AA4499", "D"),
+  "redraw": ("#56B4E9", "P"),
+  "magnitude_at_start": ("#806000", "v"),
 }
-_OTHER = ("#806000", "v")
+# Any others in turn, from light to dark: levels of noise ascend.
+_OTHERS = tuple(zip(("#F0C000", "#E69F00", "#B07000", "#704000"), "<>X*"))
 _DENSE = "#333333"
 # Shades of an arm's colour for its densities, dense to sparse, mixed with
 # white (positive) or black (negative).
@@ -74,48 +78,126 @@ def against_density(
   ('Early-stop step', 'Percent of weights left')
   """
   percent = 100 * statistics.grid(run).density
-  is_step = quantity is statistics.EARLY_STEP
   shown = statistics.arms(run)
   for place, arm in enumerate(shown):
-    spread = [
-      statistics.interval(each)
-      for each in statistics.values(run, arm, quantity).T
-    ]
-    known = np.array([each.n > 0 for each in spread])
-    mean, low, high = np.array(
-      [(each.mean, each.minimum, each.maximum) for each in spread]
-    ).T
-    late = statistics.not_reached(run, arm).any(axis=0) & is_step
-    colour, marker = _ARMS.get(arm, _OTHER)
-    x = beside(percent, place - (len(shown) - 1) / 2, log)
-    style = {"color": colour, "marker": marker, "markersize": 4.5}
-    axes.errorbar(
-      x[known],
-      mean[known],
-      yerr=np.maximum(0, [(mean - low)[known], (high - mean)[known]]),
+    colour, marker = _look(arm, shown)
+    line(
+      run,
+      arm,
+      quantity,
+      axes,
+      beside(percent, place - (len(shown) - 1) / 2, log),
       label=arm,
-      capsize=2,
-      elinewidth=1,
-      linewidth=1.5,
+      color=colour,
+      marker=marker,
       zorder=4 - place / 10,
-      **style,
-    )
-    axes.plot(
-      x[known & late],
-      mean[known & late],
-      linestyle="none",
-      markerfacecolor="white",
-      zorder=5,
-      **style,
     )
   _dense_line(run, quantity, axes)
-  _density_axis(axes, percent, log)
+  density_axis(axes, percent, log)
   axes.set_title(quantity.title)
-  if is_step:
+  if quantity is statistics.EARLY_STEP:
     axes.yaxis.set_major_formatter(ticker.StrMethodFormatter("{x:,.0f}"))
     axes.set_ylim(bottom=0)
   else:
     _zoom(axes, run, quantity)
+
+
+def line(
+  run: records.Run,
+  arm: str,
+  quantity: statistics.Quantity,
+  axes: mpl_axes.Axes,
+  x: np.ndarray,
+  *,
+  label: str,
+  color: Any,
+  marker: str,
+  zorder: float = 4,
+) -> None:
+  """Draws an arm's mean over replicates, with bars from minimum to maximum.
+
+  Steps of lanes whose early stop was not reached are open symbols.
+
+  Args:
+    run: the run.
+    arm: one of its arms.
+    quantity: what to draw.
+    axes: where to.
+    x: place of each density, `[K]`.
+    label: for the legend.
+    color: of line and markers.
+    marker: matplotlib's name of one.
+    zorder: what is drawn over what.
+
+  >>> from matplotlib import figure
+  >>> end = records.Point(500, True, 0.98, 1.0)
+  >>> dense = records.Lane(0, 0, "ticket", 0, 1.0, [], [], end, end, False, ())
+  >>> run = records.Run("example", {}, (dense,))
+  >>> axes = figure.Figure().subplots()
+  >>> look = {"label": "0.1", "color": "k", "marker": "o"}
+  >>> line(run, "ticket", statistics.END_TEST, axes, np.array([100]), **look)
+  >>> axes.get_legend_handles_labels()[1]
+  ['0.1']
+  """
+  spread = [
+    statistics.interval(each)
+    for each in statistics.values(run, arm, quantity).T
+  ]
+  known = np.array([each.n > 0 for each in spread])
+  mean, low, high = np.array(
+    [(each.mean, each.minimum, each.maximum) for each in spread]
+  ).T
+  late = statistics.not_reached(run, arm).any(axis=0)
+  late &= quantity is statistics.EARLY_STEP
+  style = {"color": color, "marker": marker, "markersize": 4.5}
+  axes.errorbar(
+    x[known],
+    mean[known],
+    yerr=np.maximum(0, [(mean - low)[known], (high - mean)[known]]),
+    label=label,
+    capsize=2,
+    elinewidth=1,
+    linewidth=1.5,
+    zorder=zorder,
+    **style,
+  )
+  axes.plot(
+    x[known & late],
+    mean[known & late],
+    linestyle="none",
+    markerfacecolor="white",
+    zorder=5,
+    **style,
+  )
+
+
+def density_axis(axes: mpl_axes.Axes, percent: np.ndarray, log: bool) -> None:
+  """Makes the horizontal axis one of the percentage of weights left.
+
+  Args:
+    axes: whose.
+    percent: the densities, `[K]`, dense to sparse.
+    log: whether it is logarithmic.
+
+  >>> from matplotlib import figure
+  >>> axes = figure.Figure().subplots()
+  >>> density_axis(axes, np.array([100.0, 50.0]), log=True)
+  >>> axes.get_xlabel()
+  'Percent of weights left'
+  """
+  if log:
+    every = math.ceil(len(percent) / 7)
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(ticker.FixedLocator(percent[::every].tolist()))
+    axes.xaxis.set_major_formatter(
+      ticker.FuncFormatter(lambda x, _: f"{x:.1f}".replace("100.0", "100"))
+    )
+    axes.xaxis.set_minor_locator(ticker.FixedLocator(percent.tolist()))
+    axes.xaxis.set_minor_formatter(ticker.NullFormatter())
+    axes.set_xlim(percent.max() * _LOG_MARGIN, percent.min() / _LOG_MARGIN)
+  else:
+    axes.set_xlim(_LINEAR_LIMIT, 0)
+  axes.set_xlabel("Percent of weights left")
 
 
 def learning(run: records.Run) -> tuple[DrawPanel, ...]:
@@ -161,6 +243,14 @@ def beside(percent: np.ndarray, places: float, log: bool) -> np.ndarray:
   return np.where(percent == 100, percent, moved)
 
 
+def _look(arm: str, shown: Sequence[str]) -> tuple[str, str]:
+  """Colour and marker of an arm among those that are shown."""
+  if arm in _ARMS:
+    return _ARMS[arm]
+  others = [name for name in shown if name not in _ARMS]
+  return _OTHERS[others.index(arm) % len(_OTHERS)]
+
+
 def _dense_line(
   run: records.Run, quantity: statistics.Quantity, axes: mpl_axes.Axes
 ) -> None:
@@ -172,22 +262,6 @@ def _dense_line(
     axes.axhline(
       dense, color=_DENSE, linestyle="--", linewidth=1.1, label="dense"
     )
-
-
-def _density_axis(axes: mpl_axes.Axes, percent: np.ndarray, log: bool) -> None:
-  if log:
-    every = math.ceil(len(percent) / 7)
-    axes.set_xscale("log")
-    axes.xaxis.set_major_locator(ticker.FixedLocator(percent[::every].tolist()))
-    axes.xaxis.set_major_formatter(
-      ticker.FuncFormatter(lambda x, _: f"{x:.1f}".replace("100.0", "100"))
-    )
-    axes.xaxis.set_minor_locator(ticker.FixedLocator(percent.tolist()))
-    axes.xaxis.set_minor_formatter(ticker.NullFormatter())
-    axes.set_xlim(percent.max() * _LOG_MARGIN, percent.min() / _LOG_MARGIN)
-  else:
-    axes.set_xlim(_LINEAR_LIMIT, 0)
-  axes.set_xlabel("Percent of weights left")
 
 
 def _zoom(

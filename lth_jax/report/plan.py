@@ -32,7 +32,11 @@ def expected(run: records.Run) -> tuple[Key, ...]:
   """
   config, ends = configs.from_flat(run.config), ended(run)
   return tuple(
-    Key(replicate, index, lane.arm, lane.draw or 0)
+    Key(
+      replicate,
+      index,
+      *records.name_arm(run.config, lane.arm, lane.draw or 0),
+    )
     for replicate in lanes.replicates(config)
     for index in range(ends.get(replicate, config.study.rounds) + 1)
     for lane in lanes.of_round(config, replicate, index)
@@ -85,7 +89,8 @@ def last_round(flat: dict[str, Any], arm: str) -> int:
     (
       index
       for index in range(config.study.rounds + 1)
-      if arm in {lane.arm for lane in lanes.of_round(config, 0, index)}
+      for lane in lanes.of_round(config, 0, index)
+      if records.name_arm(flat, lane.arm, lane.draw or 0)[0] == arm
     ),
     default=0,
   )

@@ -63,7 +63,8 @@ class Lane(NamedTuple):
   Attributes:
     replicate: number of the replicate.
     round: pruning round; 0 is the dense network, whose arm is "ticket".
-    arm: "ticket", "reinit", "random", "random_global" or "search".
+    arm: "search" or one of `configs.ARMS`, each level of noise one of its own,
+      such as "noise 0.5".
     draw: number of the draw within the arm, 0 where there is one.
     density: kept / counted weights, in (0, 1].
     test_steps: steps of the accuracy curve, `[T]`.
@@ -149,7 +150,39 @@ def read(workdir: epath.PathLike) -> Run:
         f"{path.parent / 'record.json'}: damaged (not as it was written); "
         f"{remedy}."
       )
-  return Run(*stored, tuple(lanes[key] for key in sorted(lanes)))
+  experiment, config = stored
+  named = []
+  for key in sorted(lanes):
+    arm, draw = name_arm(config, lanes[key].arm, lanes[key].draw)
+    named.append(lanes[key]._replace(arm=arm, draw=draw))
+  return Run(experiment, config, tuple(named))
+
+
+def name_arm(config: dict[str, Any], arm: str, draw: int) -> tuple[str, int]:
+  """Returns an arm and draw as reports have them.
+
+  Draws of an arm are averaged there, but levels of noise are not draws: each
+  becomes an arm.
+
+  Args:
+    config: the flat configuration of the run.
+    arm: as in a record.
+    draw: likewise; 0 where there is one.
+
+  >>> name_arm({"noise": [0.5, 2.0]}, "noise", 1)
+  ('noise 2', 0)
+  >>> name_arm({"noise": [0.5, 2.0]}, "reinit", 1)
+  ('reinit', 1)
+  """
+  if arm != "noise":
+    return arm, draw
+  levels = config["noise"]
+  if not 0 <= draw < len(levels):
+    raise errors.InputError(
+      f"--noise={configs.show(tuple(levels))}: there is a stored level "
+      f"{draw + 1}; ask for the levels that the run was stored with."
+    )
+  return f"noise {levels[draw]:g}", 0
 
 
 def _load(path: epath.Path, parse: Callable[[Any], _T], remedy: str) -> _T:

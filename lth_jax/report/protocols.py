@@ -1,0 +1,114 @@
+"""What the paper did, network by network: the protocols that runs are held to.
+
+Frankle & Carbin (2019), figure 2, sections 2 to 4, appendices G to I.
+"""
+
+from typing import Any
+
+LENET = {
+  "dataset": "mnist",
+  "num_valid": 5000,
+  "num_train": 0,
+  "num_test": 0,
+  "scaling": "unit",
+  "augment": "none",
+  "model": "lenet",
+  "hidden": [300, 100],
+  "width": 1.0,
+  "init_std": 0.0,
+  "steps": 50000,
+  "batch_size": 60,
+  "optimizer": "adam",
+  "learning_rate": 1.2e-3,
+  "warmup": 0,
+  "drops": [],
+  "weight_decay": 0.0,
+  "eval_every": 100,
+  "matmul_precision": "highest",
+  "rounds": 20,
+  "rates": ["Dense_2/kernel=0.1", "kernel=0.2"],
+  "scope": "layer",
+  "reset": "every_round",
+  "order": "shared",
+  "arms": ["ticket", "reinit", "random"],
+  "control_rounds": [],
+  "reinits": 3,
+  "replicates": 5,
+}
+
+# (steps, learning rate) without and with dropout, and the convolutions' rate.
+_CONV = {
+  "conv2": ((20000, 2e-4), (60000, 3e-4), 0.1),
+  "conv4": ((25000, 3e-4), (75000, 2e-4), 0.1),
+  "conv6": ((30000, 3e-4), (90000, 2e-4), 0.15),
+}
+# The paper does not say how often it evaluated these, nor how often it trained.
+_RESIDUAL = LENET | {
+  "dataset": "cifar10",
+  "augment": "crop_flip",
+  "scaling": "standard",
+  "optimizer": "momentum",
+  "momentum": 0.9,
+  "weight_decay": 1e-4,
+  "scope": "global",
+}
+_RESNET20 = {
+  "model": "resnet20",
+  "steps": 30000,
+  "batch_size": 128,
+  "drops": [20000, 25000],
+  "rates": ["shortcut=0", "Dense=0", "kernel=0.2"],
+}
+_VGG19 = {
+  "model": "vgg19",
+  "steps": 112480,
+  "batch_size": 64,
+  "drops": [56240, 84360],
+  "rates": ["Dense=0", "kernel=0.2"],
+}
+# Learning rate and warm-up that the paper combined.
+_RATES = {
+  "resnet20": ((0.1, 0), (0.01, 0), (0.03, 20000)),
+  "vgg19": ((0.1, 0), (0.01, 0), (0.1, 10000)),
+}
+
+
+def of(config: dict[str, Any]) -> dict[str, Any]:
+  """Returns the paper's protocol for a run's network.
+
+  Args:
+    config: the flat configuration of the run. Where the paper did several
+      things, as with dropout or learning rates, it chooses among them.
+
+  >>> of({"model": "conv6", "dropout": 0.0})["rates"]
+  ['Dense_2/kernel=0.1', 'Conv=0.15', 'Dense=0.2']
+  """
+  model = config["model"]
+  if model == "lenet":
+    return LENET
+  paper = {name: value for name, value in LENET.items() if name != "hidden"}
+  if model in _CONV:
+    plain, dropped, rate = _CONV[model]
+    steps, learning_rate = dropped if config["dropout"] else plain
+    return paper | {
+      "dataset": "cifar10",
+      "model": model,
+      "dropout": 0.5 if config["dropout"] else 0.0,
+      "steps": steps,
+      "learning_rate": learning_rate,
+      "rates": ["Dense_2/kernel=0.1", f"Conv={rate:g}", "Dense=0.2"],
+    }
+  paper = paper | _RESIDUAL | {"resnet20": _RESNET20, "vgg19": _VGG19}[model]
+  asked = config["learning_rate"], config["warmup"]
+  rate, warmup = min(
+    _RATES[model],
+    key=lambda known: (known[0] != asked[0], bool(known[1]) != bool(asked[1])),
+  )
+  free = ("hidden", "eval_every", "replicates", "reinits")
+  return {
+    name: value
+    for name, value in (
+      paper | {"learning_rate": rate, "warmup": warmup}
+    ).items()
+    if name not in free
+  }
