@@ -6,6 +6,8 @@ import pathlib
 
 import numpy as np
 
+from lth_jax import configs
+
 # Early-stop step and test accuracy (%) at some densities (%).
 _SHAPES = {
   "ticket": {
@@ -28,34 +30,38 @@ _SHAPES = {
 
 def config(**changes):
   """Returns a flat configuration: the "cpu" run of the paper's protocol."""
-  return {
-    "dataset": "mnist",
-    "num_valid": 5000,
-    "scaling": "unit",
-    "model": "lenet",
-    "hidden": [300, 100],
-    "steps": 15000,
-    "batch_size": 60,
-    "optimizer": "adam",
-    "learning_rate": 1.2e-3,
-    "momentum": 0.0,
-    "eval_every": 100,
-    "test_every": 500,
-    "matmul_precision": "highest",
-    "rounds": 20,
-    "rates": ["Dense_2/kernel=0.1", "kernel=0.2"],
-    "scope": "layer",
-    "pruning": "iterative",
-    "reset": "every_round",
-    "arms": ["ticket", "reinit", "random"],
-    "reinits": 1,
-    "control_rounds": [],
-    "seed": 0,
-    "order_seed": None,
-    "order": "shared",
-    "replicates": 3,
-    "first_replicate": 0,
-  } | changes
+  return (
+    configs.to_flat(configs.Config())
+    | {
+      "dataset": "mnist",
+      "num_valid": 5000,
+      "scaling": "unit",
+      "model": "lenet",
+      "hidden": [300, 100],
+      "steps": 15000,
+      "batch_size": 60,
+      "optimizer": "adam",
+      "learning_rate": 1.2e-3,
+      "momentum": 0.0,
+      "eval_every": 100,
+      "test_every": 500,
+      "matmul_precision": "highest",
+      "rounds": 20,
+      "rates": ["Dense_2/kernel=0.1", "kernel=0.2"],
+      "scope": "layer",
+      "pruning": "iterative",
+      "reset": "every_round",
+      "arms": ["ticket", "reinit", "random"],
+      "reinits": 1,
+      "control_rounds": [],
+      "seed": 0,
+      "order_seed": None,
+      "order": "shared",
+      "replicates": 3,
+      "first_replicate": 0,
+    }
+    | changes
+  )
 
 
 def write(workdir, *, seed=0, **changes):
@@ -90,7 +96,7 @@ def lane(settings, replicate, index, arm, draw, luck, rng):
     for size, rate in ((235200, 0.2), (30000, 0.2), (1000, 0.1))
   ]
   density = sum(kept) / 266200
-  shape = _SHAPES[arm]
+  shape = _SHAPES["reinit" if arm == "noise" else arm]
   at = np.log(np.array(shape["density"][::-1]))
   scale = settings["steps"] / 15000
   best = scale * np.interp(np.log(100 * density), at, shape["step"][::-1])
@@ -138,8 +144,8 @@ def lane(settings, replicate, index, arm, draw, luck, rng):
 def write_lane(workdir, record):
   """Writes a committed lane and returns the path of its record."""
   name = record["arm"]
-  if name == "reinit":
-    name = f"reinit_{record['draw']}"
+  if name in ("reinit", "noise"):
+    name = f"{name}_{record['draw']}"
   folder = (
     workdir
     / f"replicate_{record['replicate']}"
@@ -160,6 +166,8 @@ def _lanes(settings, index):
     yield from (("reinit", draw) for draw in range(settings["reinits"]))
   if index > 0 and "random" in settings["arms"]:
     yield "random", 0
+  if index > 0 and "noise" in settings["arms"]:
+    yield from (("noise", level) for level in range(len(settings["noise"])))
 
 
 def _curve(steps, best, top, rng):

@@ -4,6 +4,7 @@ import csv
 import functools
 import json
 import math
+import pathlib
 import re
 import shutil
 
@@ -12,16 +13,20 @@ import pytest
 import synthetic_runs
 from scipy import stats
 
-from lth_jax import configs, errors, report
+from lth_jax import configs, errors, flags, report
 from lth_jax import lanes as lanes_lib
+from lth_jax.analysis import summary
 from lth_jax.report import (
   claims,
+  comparison,
   measures,
   panels,
   plan,
+  protocols,
   published,
   records,
   statistics,
+  structure,
 )
 
 _SMALL = {
@@ -280,8 +285,12 @@ def test_an_unfinished_run_decides_no_claim_over_densities():
 
 def test_largest_gain_may_rise_while_rounds_are_missing():
   done = [98.0, 98.3, 98.1, 98.1]
-  assert not measures.largest_gain(_ladder([done] * 3)).may_rise
-  found = measures.largest_gain(_ladder([done, done, done[:2]]))
+  assert not measures.largest_gain(
+    _ladder([done] * 3), statistics.END_TEST
+  ).may_rise
+  found = measures.largest_gain(
+    _ladder([done, done, done[:2]]), statistics.END_TEST
+  )
   assert found.may_rise
   # Only densities that every replicate has are compared.
   assert found.tries == 1
@@ -814,3 +823,107 @@ def _assert_refused(workdir, *words):
   message = str(caught.value)
   assert "\n" not in message
   assert all(word in message for word in words), message
+
+
+def test_levels_of_noise_are_arms_of_their_own(tmp_path):
+  arms = ["ticket", "noise"]
+  folder = synthetic_runs.write(tmp_path, arms=arms, noise=[0.5, 2.0])
+  run = records.read(folder)
+  assert statistics.arms(run) == ("ticket", "noise 0.5", "noise 2")
+  assert plan.missing(run) == ()
+  assert plan.last_round(run.config, "noise 2") == 20
+  few = run._replace(lanes=tuple(x for x in run.lanes if x.arm != "noise 2"))
+  assert {key.arm for key in plan.missing(few)} == {"noise 2"}
+
+
+@pytest.mark.parametrize(
+  ("changes", "protocol"),
+  [
+    ({"model": "conv2"}, {"steps": 20000, "learning_rate": 2e-4}),
+    (
+      {"model": "conv4", "dropout": 0.5},
+      {"steps": 75000, "learning_rate": 2e-4, "dropout": 0.5},
+    ),
+    ({"model": "resnet20"}, {"scope": "global", "drops": [20000, 25000]}),
+    ({"model": "vgg19", "warmup": 9}, {"warmup": 10000, "learning_rate": 0.1}),
+  ],
+)
+def test_each_network_has_its_protocol_and_its_claims(changes, protocol):
+  config = synthetic_runs.config(**changes)
+  assert protocol.items() <= protocols.of(config).items()
+  run = records.Run("test", config, _ladder([[98.0, 98.3]] * 3).lanes)
+  models = {result.claim.model for result in claims.evaluate(run)}
+  assert models <= {changes["model"]}
+  assert claims.differences(config | protocols.of(config)) == ""
+
+
+def test_the_paper_flagfiles_are_the_protocols():
+  flagfiles = pathlib.Path(__file__).parents[1] / "experiments/flags"
+  for row in ("mnist_lenet", "conv2", "conv6", "resnet20", "vgg19"):
+    text = (flagfiles / row / "paper.flags").read_text()
+    lines = [x for x in text.splitlines() if x.startswith("--")]
+    config = configs.to_flat(flags.parse(lines))
+    assert claims.differences(config) == "", row
+
+
+def _described(folder, replicate, kept):
+  """A description of one layer `[3, 2]` with some connections."""
+  masks = {"w": np.array(kept, bool)}
+  full = {"w": np.ones((3, 2), bool)}
+  initial = {"w": np.linspace(-1, 1, 6).reshape(3, 2)}
+  rounds = {
+    str(index): summary.describe(initial, {"w": 2 * initial["w"]}, each)
+    for index, each in enumerate((full, masks))
+  }
+  path = folder / f"replicate_{replicate}" / "structure.json"
+  path.parent.mkdir(parents=True, exist_ok=True)
+  path.write_text(json.dumps({"format": 1, "rounds": rounds}))
+  return path
+
+
+def test_structure_is_pooled_over_replicates(tmp_path):
+  _described(tmp_path, 0, [[1, 0], [1, 0], [0, 0]])
+  _described(tmp_path, 1, [[1, 1], [0, 0], [0, 0]])
+  dense, sparse = structure.read(tmp_path)
+  assert dense.percent == 100 and abs(sparse.percent - 100 / 3) < 1e-9
+  leaf = sparse.leaves["w"]
+  assert leaf["num_incoming"].tolist() == [2, 0, 1, 1]
+  assert leaf["num_outgoing"].tolist() == [1, 1, 0, 2, 0, 0]
+  assert leaf["moved"]["kept"].sum() == 4
+  assert leaf["moved"]["pruned"].sum() == 8
+  drawn = structure.draw((dense, sparse), "note")
+  assert tuple(each.name for each in drawn) == structure.NAMES
+  assert all(len(each.panels) == 1 for each in drawn)
+
+
+@pytest.mark.parametrize(
+  "harm",
+  [
+    lambda text: text[: len(text) // 2],
+    lambda text: text.replace('"format": 1', '"format": 9'),
+    lambda text: text.replace('"num_kept": 6', '"num_kept": 5'),
+    lambda text: text.replace('"kept"', '"cept"'),
+    lambda text: "[]",
+  ],
+)
+def test_a_damaged_description_is_an_error_that_names_it(tmp_path, harm):
+  path = _described(tmp_path, 0, [[1, 0], [1, 0], [0, 0]])
+  path.write_text(harm(path.read_text()))
+  with pytest.raises(errors.InputError, match=r"structure.json: damaged"):
+    structure.read(tmp_path)
+
+
+def test_runs_are_compared_in_one_table_and_figure(tmp_path):
+  runs = {}
+  for name, replicates in (("0.1", 3), ("a|b", 2)):
+    runs[name] = synthetic_runs.write(
+      tmp_path / name.replace("|", ""), replicates=replicates, seed=replicates
+    )
+  path = comparison.write(runs, tmp_path / "both", "Sizes")
+  lines = path.read_text().splitlines()
+  assert lines[0].startswith("Sizes.")
+  assert [line.split(" | ")[1] for line in lines[-2:]] == ["3", "2"]
+  assert "a\\|b" in lines[-1]
+  for kind, head in (("png", b"\x89PNG"), ("svg", b"<?xml")):
+    found = (tmp_path / "both" / f"comparison.{kind}").read_bytes()
+    assert found.startswith(head)

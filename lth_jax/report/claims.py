@@ -137,7 +137,7 @@ def evaluate(run: records.Run) -> tuple[Result, ...]:
   >>> end = records.Point(500, True, 0.98, 1.0)
   >>> dense = records.Lane(0, 0, "ticket", 0, 1.0, [], [], end, end, False, ())
   >>> config = protocols.LENET | {"pruning": "iterative"}
-  >>> config |= {"first_replicate": 0, "dropout": 0.0}
+  >>> config |= {"first_replicate": 0}
   >>> found = evaluate(records.Run("example", config, (dense,)))
   >>> found[1].verdict, found[1].note
   ('not measured', 'the run has no such data')

@@ -15,6 +15,7 @@ LENET = {
   "model": "lenet",
   "hidden": [300, 100],
   "width": 1.0,
+  "dropout": 0.0,
   "init_std": 0.0,
   "steps": 50000,
   "batch_size": 60,
@@ -104,7 +105,7 @@ def of(config: dict[str, Any]) -> dict[str, Any]:
     _RATES[model],
     key=lambda known: (known[0] != asked[0], bool(known[1]) != bool(asked[1])),
   )
-  free = ("hidden", "eval_every", "replicates", "reinits")
+  free = ("hidden", "eval_every", "rounds", "replicates", "reinits")
   return {
     name: value
     for name, value in (
