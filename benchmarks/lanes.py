@@ -23,7 +23,8 @@ def main() -> None:
   parser.add_argument("--repeats", type=int, default=3)
   options = parser.parse_args()
   devices = execution.find_devices(0, max(options.lanes))
-  made = problem.make(networks.NETWORKS[options.model], train=10_000)
+  network = networks.NETWORKS[options.model]
+  made = problem.make(network, train=10_000)
   workers = execution.make_workers(devices, made.data)
   sides = {}
   for axis in options.axes:
@@ -47,7 +48,7 @@ def main() -> None:
       "axis": axis,
       "lanes": num,
       "step_ms": ms,
-      "examples_per_s": 1e3 * networks.BATCH_SIZE / ms,
+      "examples_per_s": 1e3 * network.batch_size / ms,
       "busy": min(step_ms.values()) / ms,
     }
     for (axis, num), ms in step_ms.items()

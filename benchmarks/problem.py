@@ -24,7 +24,7 @@ class Problem(NamedTuple):
 def make(
   network: networks.Network, *, train: int, valid: int = 100, test: int = 100
 ) -> Problem:
-  """Makes a lane at density 0.5 with Adam, as many images as are asked for."""
+  """Makes a lane at density 0.5, with as many images as are asked for."""
   rng = np.random.default_rng(0)
   shape = train + valid + test, *network.image_shape
   images = rng.integers(0, 256, shape, np.uint8)
@@ -35,9 +35,9 @@ def make(
   start = training.Start(masks.apply(params, kept), stats, np.int32(0), kept)
   trainer = training.make(
     model,
-    optim.create("adam"),
+    optim.create(network.optimizer, weight_decay=network.weight_decay),
     scaling.make("unit", images),
-    batch_size=networks.BATCH_SIZE,
+    batch_size=network.batch_size,
   )
   known = train + valid
   index = np.arange(known, dtype=np.int32)

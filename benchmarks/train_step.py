@@ -1,14 +1,15 @@
 """One training step against the best torch loop and the machine's limits.
 
-  python -m benchmarks.train_step [--json] [--models lenet conv2 conv4 conv6]
+  python -m benchmarks.train_step [--json] [--models lenet conv2 ...]
 
-Needs torch: pip install -e '.[experiments,benchmarks]'. Batches of 60, Adam,
-masks of density 0.5. Every number is milliseconds of the whole machine a step:
-with n workers at once, the time of a step over n.
+Needs torch: pip install -e '.[experiments,benchmarks]'. Batches and optimizers
+of figure 2 (no augmentation), masks of density 0.5. Every number is
+milliseconds of the whole machine a step: with n workers at once, the time of a
+step over n.
 
   step_ms: lanes of `lth_jax.training`, one on every core.
-  torch_step_ms: fused Adam, masked gradients, images in tensors; the better of
-    one process with all threads and one process with one thread a core.
+  torch_step_ms: fused optimizer, masked gradients, images in tensors; the
+    better of one process with all threads and one process a core.
   limit_ms: the step's matrix products alone in torch's BLAS, one process a
     core.
   limit_with_state_ms: that, and reading and writing parameters, gradients and
@@ -28,9 +29,6 @@ import numpy as np
 from benchmarks import networks, tables
 
 _CORES = len(os.sched_getaffinity(0))
-# Bytes moved for each weight: parameter and two moments read and written,
-# gradient written and read, mask read.
-_STATE_BYTES = 4 * 4 * 2 + 1
 _SECONDS = 4.0
 # Steps are asked for in calls as long as a segment of a real run.
 _CALL_SECONDS = 1.5
@@ -166,9 +164,7 @@ def _time_torch_with(num_threads, name, barrier, results):
   images = torch.from_numpy(images.astype(np.float32) / 255).permute(0, 3, 1, 2)
   labels = torch.from_numpy(labels).long()
   module = networks.torch_module(network).to(memory_format=torch.channels_last)
-  optimizer = torch.optim.Adam(
-    module.parameters(), network.learning_rate, fused=True
-  )
+  optimizer = networks.torch_optimizer(network, module)
   loss_fn = torch.nn.CrossEntropyLoss()
   kept = [
     (p, (torch.rand_like(p) < 0.5).float())
@@ -181,7 +177,7 @@ def _time_torch_with(num_threads, name, barrier, results):
 
   def run(num_steps):
     for _ in range(num_steps):
-      chosen = torch.randint(_NUM_IMAGES, (networks.BATCH_SIZE,))
+      chosen = torch.randint(_NUM_IMAGES, (network.batch_size,))
       optimizer.zero_grad(set_to_none=True)
       loss_fn(module(images[chosen]), labels[chosen]).backward()
       for p, mask in kept:
@@ -209,7 +205,7 @@ def _time_products(name, barrier, results):
 
 
 def _time_state(name, barrier, results):
-  size = networks.num_weights(networks.NETWORKS[name]) * _STATE_BYTES // 2
+  size = networks.state_bytes(networks.NETWORKS[name]) // 2
   one, other = np.zeros(size, np.uint8), np.zeros(size, np.uint8)
 
   def run(num_steps):
