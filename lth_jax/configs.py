@@ -445,6 +445,11 @@ def check(config: Config) -> None:
       f"--dropout={config.model.dropout}: {config.model.model} has none; it "
       "is for --model=conv2, conv4 and conv6."
     )
+  if "noise" in config.study.arms and not config.study.noise:
+    raise errors.InputError(
+      "--noise has no level, but --arms asks for 'noise': give some, such as "
+      "--noise=0.5,1, or leave the arm out."
+    )
   if "ticket" not in config.study.arms:
     raise errors.InputError(
       "--arms lacks 'ticket': masks come from tickets, and every control is "

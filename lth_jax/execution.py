@@ -117,7 +117,7 @@ def find_devices(wanted: int, num_lanes: int) -> list[jax.Device]:
   Args:
     wanted: how many, 0 for all.
     num_lanes: lanes that could run at once, 1 or more; more devices would stay
-      idle, so that there are no more of them.
+      idle, so that no more of them are returned.
 
   Raises:
     InputError: there are fewer than wanted, and lanes for more.
@@ -125,10 +125,10 @@ def find_devices(wanted: int, num_lanes: int) -> list[jax.Device]:
   >>> len(find_devices(0, num_lanes=1))
   1
   """
-  num_cpus = min(wanted or usable_cpus(), usable_cpus(), num_lanes)
+  # As many as any later run of this process could use: the first call decides.
   # A RuntimeError means that the backend is up: its devices are what there is.
   with contextlib.suppress(RuntimeError):
-    jax.config.update("jax_num_cpu_devices", num_cpus)
+    jax.config.update("jax_num_cpu_devices", usable_cpus())
   devices = jax.local_devices()
   if min(wanted, num_lanes) > len(devices):
     raise errors.InputError(

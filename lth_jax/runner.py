@@ -75,9 +75,7 @@ def run(
   parts = study.make(config, dataset)
   folder.mkdir(parents=True, exist_ok=True)
   with storage.lock(folder):
-    sharing = study.share_devices(
-      config, devices, workdir.sharing_before(folder)
-    )
+    sharing = study.share_devices(config, devices, workdir.sharings(folder))
     workdir.settle(
       folder,
       config,
@@ -160,7 +158,8 @@ def _train_all(parts, stores, todo, devices, lockstep, dataset, stop) -> None:
   seconds = speed_lib.estimate_all(
     todo,
     len(devices) * lockstep.width,
-    speed_lib.estimate(entries, parts.num_images, speed),
+    speed_lib.estimate(entries, parts.num_images, speed, lockstep.width),
+    speed.store,
   )
   progress.say(_announcement(config, todo, devices, lockstep, speed, seconds))
   begin = time.monotonic()
@@ -273,7 +272,7 @@ def _ticket(
   stored = stages.read_trained(session.stores, lane.name, start)
   if stored is not None:
     return lambda: stored
-  return line.submit(stages.Job(lane, lambda: start, sample))
+  return line.submit(stages.Job(lane, lambda: start, sample, keep=True))
 
 
 def _control(
@@ -289,7 +288,10 @@ def _control(
     return lambda: None
   return line.submit(
     stages.Job(
-      lane, lambda: _control_start(session, lane, saved, ticket), sample
+      lane,
+      lambda: _control_start(session, lane, saved, ticket),
+      sample,
+      keep=False,
     )
   )
 

@@ -13,6 +13,9 @@ from lth_jax import lockstep as lockstep_lib
 from lth_jax.execution import Speed
 from lth_jax.lanes import Lane
 
+# How long steps are timed, unless one takes longer.
+_MEASURE_SECONDS = 0.5
+
 
 def measure(
   lockstep: lockstep_lib.Lockstep,
@@ -37,7 +40,7 @@ def measure(
     timed = list(
       threads.map(lambda worker: _compile(lockstep, worker, run), workers)
     )
-    speeds = list(threads.map(lambda time: time(), timed))
+    speeds = list(threads.map(lambda measured: measured(), timed))
   step, image = np.mean(speeds, axis=0).tolist()
   return Speed(step, image, store)
 
@@ -46,13 +49,15 @@ def estimate(
   todo: Sequence[execution.Entry],
   num_images: evaluation.NumImages,
   speed: Speed,
+  width: int = 1,
 ) -> float:
-  """Predicts the seconds of one lane.
+  """Predicts the seconds of lanes that are trained together.
 
   Args:
-    todo: its entries.
+    todo: their entries.
     num_images: how many there are.
     speed: measured.
+    width: how many lanes.
 
   >>> todo = [execution.Entry(0, True, False), execution.Entry(100, True, True)]
   >>> num_images = evaluation.NumImages(train=60, valid=10, test=20)
@@ -63,21 +68,22 @@ def estimate(
   images = 2 * sum(num_images)  # the summary
   for entry in todo:
     images += num_images.valid * entry.evaluate + num_images.test * entry.test
-  return num_steps * speed.step + images * speed.image + speed.store
+  return num_steps * speed.step + images * speed.image + width * speed.store
 
 
 def estimate_all(
-  lanes: Sequence[Lane], num_at_once: int, seconds: float
+  lanes: Sequence[Lane], num_at_once: int, seconds: float, store: float = 0.0
 ) -> float:
   """Predicts the seconds of several lanes of equal length.
 
   Devices idle where no lane is ready: a replicate's tickets, and the searches
-  that lead to them, follow one another.
+  that lead to them, follow one another; and one lane is stored at a time.
 
   Args:
     lanes: what is to be trained.
     num_at_once: how many of them on all devices.
     seconds: what one takes, or several that are trained together.
+    store: seconds of these in which one is stored.
 
   >>> lanes = [Lane(0, index, "ticket") for index in range(3)]
   >>> estimate_all(lanes, num_at_once=2, seconds=10.0)
@@ -90,7 +96,8 @@ def estimate_all(
     lane.replicate for lane in lanes if lane.arm in ("ticket", "search")
   )
   longest = max(chains.values(), default=0)
-  return max(longest, -(-len(lanes) // num_at_once)) * seconds
+  waves = max(longest, -(-len(lanes) // num_at_once))
+  return max(waves * seconds, len(lanes) * store)
 
 
 def _compile(lockstep, worker, run):
@@ -113,12 +120,13 @@ def _compile(lockstep, worker, run):
     return time.perf_counter() - begin
 
   def measure():
-    rough = seconds(20, False) / 20
-    num_steps = max(20, int(0.5 / rough))
+    rough = min(seconds(1, False) for _ in range(2))
+    num_steps = max(1, int(_MEASURE_SECONDS / rough))
     per_step = seconds(num_steps, False) / num_steps
-    per_test = min(seconds(0, True) for _ in range(2))
+    per_test = seconds(0, True)
+    if per_test < _MEASURE_SECONDS:
+      per_test = min(per_test, seconds(0, True))
     return per_step, per_test / len(worker.data.test_labels)
 
   seconds(1, True)
-  jax.block_until_ready(trainer.summarize(progress, worker.data, sample))
   return measure

@@ -77,11 +77,13 @@ class Job(NamedTuple):
     lane: which lane.
     make_start: called when the lane's turn comes.
     sample: the replicate's images.
+    keep: whether anyone asks for its weights; what is not kept is only stored.
   """
 
   lane: Lane
   make_start: Callable[[], Start]
   sample: Sample
+  keep: bool
 
 
 class Standing(NamedTuple):
@@ -105,14 +107,19 @@ class Standing(NamedTuple):
     run = self.run
     return run.resume.rows[-1].step if run.resume else int(run.start.step)
 
+  @property
+  def group(self) -> tuple[int, bool]:
+    """Lanes of one group can be trained together."""
+    return self.step, self.run.resume is not None
+
 
 def train_wave(
   session: Session, worker: execution.Worker, jobs: Sequence[Job]
-) -> list[lottery.Trained]:
+) -> list[lottery.Trained | None]:
   """Trains and stores lanes on one device; a failure stops the session.
 
-  Lanes that an earlier process left at different steps are trained one step
-  after the other, those at one step together.
+  Lanes that an earlier process left at different steps, or did not begin, are
+  trained one group after the other.
 
   Args:
     session: this process.
@@ -120,7 +127,7 @@ def train_wave(
     jobs: at most as many as the session's lockstep is wide.
 
   Returns:
-    The outcome of each.
+    The outcome of each that is to be kept, None for the others.
 
   Raises:
     StoppedError: the session must end; what was done is stored.
@@ -129,10 +136,10 @@ def train_wave(
     _check_stop(session)
     standings = [_find_standing(session, job) for job in jobs]
     trained = {}
-    for step in sorted({standing.step for standing in standings}):
-      together = [x for x in standings if x.step == step]
+    for group in sorted({standing.group for standing in standings}):
+      together = [x for x in standings if x.group == group]
       trained |= _train_together(session, worker, together)
-    return [trained[job.lane] for job in jobs]
+    return [trained[job.lane] if job.keep else None for job in jobs]
   except StoppedError:
     raise
   except Exception as error:

@@ -4,6 +4,7 @@ Everything here follows from what the lanes of a run have stored; it is made
 whenever it is missing or of other lanes, and trains nothing.
 """
 
+import hashlib
 import json
 from typing import Any
 
@@ -69,8 +70,8 @@ def settle(parts: study.Study, stores: stages.Stores, replicate: int) -> None:
     )
     for ticket in found
   }
-  text = json.dumps(header | {"rounds": rounds}, allow_nan=False)
-  storage.write_text(path, text + "\n")
+  content = header | {"digest": _digest(rounds), "rounds": rounds}
+  storage.write_text(path, json.dumps(content, allow_nan=False) + "\n")
 
 
 def _read_header(path: epath.Path) -> dict[str, Any] | None:
@@ -79,5 +80,9 @@ def _read_header(path: epath.Path) -> dict[str, Any] | None:
     content = storage.read_json(path)
   except storage.DamagedError:
     return None
-  content.pop("rounds", None)
-  return content
+  rounds = content.pop("rounds", None)
+  return content if content.pop("digest", "") == _digest(rounds) else None
+
+
+def _digest(rounds: Any) -> str:
+  return hashlib.sha256(json.dumps(rounds).encode()).hexdigest()

@@ -88,7 +88,10 @@ def make(config: Config, dataset: Dataset) -> Study:
     settings.optimizer,
     settings.momentum,
     settings.weight_decay,
-    scaling.make(config.data.scaling, dataset.train.images),
+    scaling.make(
+      config.data.scaling,
+      dataset.train.images[: num_images.train + num_images.valid],
+    ),
     augment.make(config.data.augment),
     settings.batch_size,
   )
@@ -134,24 +137,26 @@ def images(study: Study, dataset: Dataset) -> training.Data:
 
 
 def share_devices(
-  config: Config, devices: Sequence[jax.Device], before: lockstep.Sharing | None
+  config: Config,
+  devices: Sequence[jax.Device],
+  before: Sequence[lockstep.Sharing],
 ) -> lockstep.Sharing:
   """Decides how lanes share a device.
 
   Args:
     config: the run.
     devices: what it is trained on.
-    before: how an earlier process of this run decided.
+    before: how earlier processes of this run decided, the first one first.
 
   Returns:
-    What the config asks for; what it leaves open is as before, so that the run
-    keeps its bits, else as its help says.
+    What the config asks for; what it leaves open is as the run began, so that
+    it keeps its bits, else as its help says.
 
   Raises:
     InputError: several lanes are asked for and none may be beside another.
 
   >>> config = configs.from_flat({"lane_axis": "vmap", "replicates": 2})
-  >>> share_devices(config, jax.devices()[:1], before=None)
+  >>> share_devices(config, jax.devices()[:1], before=())
   Sharing(axis='vmap', lanes=10)
   """
   axis, lanes = config.execution.lane_axis, config.execution.lanes_per_device
@@ -164,11 +169,9 @@ def share_devices(
         "trained after the other; ask for --lane_axis=vmap to have several."
       )
     return lockstep.Sharing(axis, 1)
-  if not lanes and before and before.axis == axis:
-    lanes = before.lanes
-  if not lanes:
-    lanes = min(-(-lanes_lib.num_at_once(config) // len(devices)), _MAX_LANES)
-  return lockstep.Sharing(axis, lanes)
+  wanted = min(-(-lanes_lib.num_at_once(config) // len(devices)), _MAX_LANES)
+  began = (each.lanes for each in before if each.axis == axis)
+  return lockstep.Sharing(axis, lanes or next(began, wanted))
 
 
 def order_key(config: Config, lane: Lane) -> jax.Array:

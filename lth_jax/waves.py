@@ -62,11 +62,14 @@ class Line:
     while wave := self._take():
       items, futures = zip(*wave)
       try:
-        results, error = train(worker, items), None
+        finished, error = (
+          list(zip(futures, train(worker, items), strict=True)),
+          None,
+        )
       except BaseException as raised:  # it belongs to those who wait
-        results, error = [None] * len(wave), raised
+        finished, error = [(future, None) for future in futures], raised
       with self._changed:
-        for future, result in zip(futures, results, strict=True):
+        for future, result in finished:
           # Whoever waits is active again before a device takes the next wave.
           self._active += self._waiting.pop(future, 0)
           if error is None:

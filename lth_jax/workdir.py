@@ -199,8 +199,8 @@ def _settle_environment(path, sharing, say):
     storage.write_json(path, {"environments": [*seen, now]})
 
 
-def sharing_before(folder: epath.Path) -> lockstep.Sharing | None:
-  """Returns how lanes shared a device when a run last went on, if it has.
+def sharings(folder: epath.Path) -> list[lockstep.Sharing]:
+  """Returns how lanes shared a device in a run so far, the first way first.
 
   Args:
     folder: the workdir.
@@ -212,17 +212,18 @@ def sharing_before(folder: epath.Path) -> lockstep.Sharing | None:
   >>> with tempfile.TemporaryDirectory() as name:
   ...   folder, sharing = epath.Path(name), lockstep.Sharing("vmap", 4)
   ...   settle(folder, Config(), "mnist_lenet", {}, sharing, say=print)
-  ...   sharing_before(folder)
-  Sharing(axis='vmap', lanes=4)
+  ...   sharings(folder)
+  [Sharing(axis='vmap', lanes=4)]
   """
   path = folder / "env.json"
   seen = _read_key(path, "environments", list) if path.exists() else []
-  if not seen or "lane_axis" not in seen[-1]:
-    return None
-  axis, lanes = seen[-1].get("lane_axis"), seen[-1].get("lanes_per_device")
-  if axis not in lockstep.AXES or type(lanes) is not int or lanes < 1:
-    raise _altered(path, "lanes_per_device")
-  return lockstep.Sharing(axis, lanes)
+  found = []
+  for each in seen:
+    axis, lanes = each.get("lane_axis", "loop"), each.get("lanes_per_device", 1)
+    if axis not in lockstep.AXES or type(lanes) is not int or lanes < 1:
+      raise _altered(path, "lanes_per_device")
+    found.append(lockstep.Sharing(axis, lanes))
+  return found
 
 
 def _read_key(path, key: str, kind: type) -> Any:

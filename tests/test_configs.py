@@ -108,6 +108,14 @@ def test_identity_is_what_decides_results():
     {"rates": ["kernel=x"]},
     {"rates": ["=0.2"]},
     {"pruning": "oneshot", "reset": "continued"},
+    {"arms": ["ticket", "noise"], "noise": []},
+    {"lanes_per_device": -1},
+    {"lane_axis": "map"},
+    {"width": 0.0},
+    {"dropout": 1.0},
+    {"warmup": 10**6},
+    {"drops": [5, 5]},
+    {"augment": "flip"},
   ],
 )
 def test_wrong_values_are_one_line_that_names_the_field(changed):

@@ -181,6 +181,18 @@ def test_host_devices_are_made_for_the_lanes_that_there_are():
     assert found.stdout.strip() == str(num), found.stderr
 
 
+def test_a_first_run_of_few_lanes_limits_no_later_one():
+  program = (
+    "from lth_jax import execution; print(len(execution.find_devices(1, 1)), "
+    "len(execution.find_devices(0, 99)))"
+  )
+  found = subprocess.run(
+    [sys.executable, "-c", program], capture_output=True, text=True, check=False
+  )
+  expected = f"1 {execution.usable_cpus()}"
+  assert found.stdout.strip() == expected, found.stderr
+
+
 def test_every_device_has_the_images():
   workers = execution.make_workers(jax.local_devices()[:3], tiny.data())
   assert len(workers) == 3
