@@ -54,7 +54,7 @@ def _points(flag: str, values: str) -> tuple[tuple[str, str], ...]:
 ROWS = (
   Row(
     "mnist_lenet",
-    ("1", "3", "4a", "4b", "9", "11", "12", "14", "15", "19-24"),
+    ("1", "3", "4a", "4b", "4c", "9", "11", "12", "14", "15", "19-24"),
     "LeNet: iterative tickets against reinits and random masks",
   ),
   Row("lenet_oneshot", ("4c",), "LeNet: one-shot tickets"),

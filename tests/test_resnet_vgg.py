@@ -319,7 +319,7 @@ def test_a_ticket_learns_and_its_pruned_weights_stay_zero(kind):
   masks = masks_lib.full(params)
   rates = pruning.one_shot(pruning.fractions(masks, RULES[kind]), 3)
   masks = pruning.prune(scores.magnitude(params), masks, rates, scope="global")
-  optimizer = optim.create("momentum", 0.02)
+  optimizer = optim.create("momentum", weight_decay=1e-4)
   images, labels = tiny.dataset(image).train
   params = masks_lib.apply(params, masks)
   state = training.TrainState(
@@ -331,7 +331,7 @@ def test_a_ticket_learns_and_its_pruned_weights_stay_zero(kind):
   losses = []
   for i in range(60):
     batch = slice(i % 5 * 40, i % 5 * 40 + 40)
-    state, loss = step(state, images[batch], labels[batch], tiny.key())
+    state, loss = step(state, images[batch], labels[batch], tiny.key(), 0.02)
     losses.append(float(loss))
   assert np.mean(losses[-5:]) < 0.3 * np.mean(losses[:5]), losses
   tiny.assert_equal_bits(masks_lib.apply(state.params, masks), state.params)

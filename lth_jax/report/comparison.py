@@ -57,8 +57,10 @@ def write(
   lth_jax.errors.InputError: ...: no config.json here; ...
   """
   read = {name: records.read(path) for name, path in runs.items()}
-  notes = {claims.differences(run.config) for run in read.values()}
-  note = "; ".join(sorted(notes)) if len(notes) == 1 else ""
+  notes = {name: claims.differences(run.config) for name, run in read.items()}
+  note = next(iter(notes.values()))
+  if len(set(notes.values())) > 1:
+    note = ". ".join(f"{name}: {text}" for name, text in notes.items() if text)
   early = [
     any(math.isfinite(lane.early_stop.step) for lane in run.lanes)
     for run in read.values()
@@ -93,7 +95,7 @@ def _against_density(
   axes: mpl_axes.Axes,
 ) -> None:
   """Draws one line a run, each with its dense network as the first point."""
-  colours = colormaps["viridis"](np.linspace(0, 0.9, len(runs)))
+  colours = colormaps["viridis"](np.linspace(0, 0.8, len(runs)))
   every = set[float]()
   for index, (name, run) in enumerate(runs.items()):
     percent = 100 * statistics.grid(run).density
