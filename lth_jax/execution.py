@@ -9,7 +9,7 @@ there are.
 import contextlib
 import os
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -17,8 +17,6 @@ import numpy as np
 from lth_jax import errors, schedules, training
 from lth_jax import lockstep as lockstep_lib
 from lth_jax.training import Data, Sample, Start
-
-PyTree = Any
 
 # Entries of a plan that one segment can hold; fixes the shape of the program.
 SEGMENT_ENTRIES = 32

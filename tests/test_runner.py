@@ -503,21 +503,28 @@ def test_several_lanes_one_after_the_other_are_refused(tmp_path):
     run(tmp_path, lanes_per_device=2)
 
 
-def test_all_lanes_and_a_resume_share_one_trace(tmp_path, monkeypatch):
-  traces = []
+@pytest.fixture
+def traces(monkeypatch):
+  """A list with an item for each time that a training step is traced."""
+  found = []
   make_step = training.make_step
 
   def counted(*args):
     step = make_step(*args)
 
     def traced(*inputs):
-      traces.append(1)
+      found.append(1)
       return step(*inputs)
 
     return traced
 
+  study._trainer.cache_clear()
   monkeypatch.setattr(training, "make_step", counted)
+  yield found
+  study._trainer.cache_clear()
 
+
+def test_all_lanes_and_a_resume_share_one_trace(tmp_path, traces):
   def count(folder, **changed):
     study._trainer.cache_clear()
     traces.clear()
@@ -628,28 +635,13 @@ def test_levels_of_noise_may_be_added_but_not_changed(with_every_arm, tmp_path):
   }
 
 
-def test_runs_that_differ_in_rates_share_their_programs(tmp_path, monkeypatch):
-  traces = []
-  make_step = training.make_step
-
-  def counted(*args):
-    step = make_step(*args)
-
-    def traced(*inputs):
-      traces.append(1)
-      return step(*inputs)
-
-    return traced
-
-  study._trainer.cache_clear()
-  monkeypatch.setattr(training, "make_step", counted)
+def test_runs_that_differ_in_rates_share_their_programs(tmp_path, traces):
   one = {"rounds": 0, "replicates": 1}
   run(tmp_path / "a", **one)
   first = len(traces)
   run(tmp_path / "b", **one, learning_rate=0.02)
   run(tmp_path / "c", **one, learning_rate=0.005, seed=7, warmup=10)
   assert len(traces) == first > 0
-  study._trainer.cache_clear()
   assert len(set(contents(tmp_path / x)[DENSE] for x in "abc")) == 3
 
 
