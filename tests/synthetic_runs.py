@@ -82,7 +82,8 @@ def lane(settings, replicate, index, arm, draw, luck, rng):
     "early": min(100.0, 98.9 + 1.1 * (top - 97.2) / 1.2),
     "end": float(np.clip(100 - 40 * (0.02 - density), 95, 100)),
   }
-  early = _point(stop, curve(stop), train["early"])
+  last = settings["steps"]
+  early = _point(stop, stop, curve(stop), train["early"])
   return {
     "format": 1,
     "replicate": replicate,
@@ -95,7 +96,10 @@ def lane(settings, replicate, index, arm, draw, luck, rng):
     "density_by_name": {"Dense_0/kernel": kept[0] / 235200},
     "num_steps": settings["steps"],
     "eval_every": every,
-    "evaluations": {"step": steps.tolist()},
+    "evaluations": {
+      "step": steps.tolist(),
+      "valid_loss": _valid_loss(steps, stop).tolist(),
+    },
     "tests": {
       "step": test_steps.tolist(),
       "loss": [0.1] * len(test_steps),
@@ -104,7 +108,7 @@ def lane(settings, replicate, index, arm, draw, luck, rng):
     "early_stop": None
     if settings["num_valid"] == 0
     else early | {"reached": stop < settings["steps"]},
-    "end": _point(settings["steps"], curve(settings["steps"]), train["end"]),
+    "end": _point(last, stop, curve(last), train["end"]),
     "diverged": False,
     "warnings": [],
     "digests": {"masks": "0", "params": "0"},
@@ -154,10 +158,15 @@ def _curve(steps, best, top, rng):
   return accuracy
 
 
-def _point(step, test, train):
+def _valid_loss(steps, stop):
+  """Falls to its minimum at `stop` and rises again."""
+  return 0.07 + 0.02 * np.log((steps + 50) / (stop + 50)) ** 2
+
+
+def _point(step, stop, test, train):
   return {
     "step": step,
-    "valid_loss": 0.07,
+    "valid_loss": float(_valid_loss(step, stop)),
     "valid_accuracy": test / 100,
     "test_loss": 0.07,
     "test_accuracy": test / 100,

@@ -49,12 +49,14 @@ class Point(NamedTuple):
       evaluation, so that `step` is only a lower bound.
     test_accuracy: fraction in [0, 1].
     train_accuracy: fraction in [0, 1].
+    valid_loss: mean loss on the validation images, nats.
   """
 
   step: float
   reached: bool
   test_accuracy: float
   train_accuracy: float
+  valid_loss: float = math.nan
 
 
 class Lane(NamedTuple):
@@ -73,6 +75,8 @@ class Lane(NamedTuple):
     end: at the last step.
     diverged: the loss was not finite.
     warnings: sentences for the reader.
+    valid_steps: steps of the validation curve, `[V]`.
+    valid_curve: mean loss on the validation images there, nats, `[V]`.
   """
 
   replicate: int
@@ -86,6 +90,8 @@ class Lane(NamedTuple):
   end: Point
   diverged: bool
   warnings: tuple[str, ...]
+  valid_steps: np.ndarray = np.empty(0)
+  valid_curve: np.ndarray = np.empty(0)
 
 
 class Run(NamedTuple):
@@ -224,10 +230,8 @@ def _lane(content) -> Lane:
   density = float(content["density"])
   if not 0 < density <= 1:
     raise ValueError(f"density {density} is outside (0, 1]")
-  steps = _floats(content["tests"]["step"])
-  curve = _floats(content["tests"]["accuracy"])
-  if steps.shape != curve.shape:
-    raise ValueError("tests: step and accuracy differ in length")
+  steps, curve = _curve(content, "tests", "accuracy")
+  valid_steps, valid_curve = _curve(content, "evaluations", "valid_loss")
   return Lane(
     replicate=int(content["replicate"]),
     round=int(content["round"]),
@@ -240,7 +244,17 @@ def _lane(content) -> Lane:
     end=_point(content["end"]),
     diverged=bool(content["diverged"]),
     warnings=tuple(str(text) for text in content["warnings"]),
+    valid_steps=valid_steps,
+    valid_curve=valid_curve,
   )
+
+
+def _curve(content, group: str, name: str) -> tuple[np.ndarray, np.ndarray]:
+  steps = _floats(content[group]["step"])
+  curve = _floats(content[group][name])
+  if steps.shape != curve.shape:
+    raise ValueError(f"{group}: step and {name} differ in length")
+  return steps, curve
 
 
 def _point(content) -> Point:
@@ -251,6 +265,7 @@ def _point(content) -> Point:
     reached=bool(content.get("reached", True)),
     test_accuracy=_float(content["test_accuracy"]),
     train_accuracy=_float(content["train_accuracy"]),
+    valid_loss=_float(content["valid_loss"]),
   )
 
 
