@@ -27,6 +27,8 @@ from lth_jax.report import (
   statistics,
 )
 
+_AS_LOGARITHMS = ("times", "weights", "% of weights")
+_SCALED_DOWN = "scaled down"
 _MORE_IS_FINE = ("rounds", "reinits", "replicates")
 
 
@@ -80,7 +82,7 @@ def differences(config: dict[str, Any]) -> str:
       if field in differing
     )
   )
-  label = "scaled down" if smaller else "not the paper's protocol"
+  label = _SCALED_DOWN if smaller else "not the paper's protocol"
   return f"{label}: " + "; ".join(
     f"{field} {_plain(field, ours[field])} instead of "
     f"{_plain(field, paper[field])}"
@@ -104,7 +106,7 @@ def judge(claim: published.Claim, sample: measures.Sample) -> Result:
   """
   scale, back = float, float
   values = sample.values
-  if claim.unit in ("times", "% of weights"):
+  if claim.unit in _AS_LOGARITHMS:
     scale, back, values = _log, _exp, np.log(values)
   level = 1 - 0.05 / sample.tries
   scaled = statistics.interval(values, level)
@@ -132,29 +134,52 @@ def judge(claim: published.Claim, sample: measures.Sample) -> Result:
 
 
 def evaluate(run: records.Run) -> tuple[Result, ...]:
-  """Judges every published claim about a run's network.
+  """Judges every published claim about runs like this one.
 
-  >>> end = records.Point(500, True, 0.98, 1.0)
-  >>> dense = records.Lane(0, 0, "ticket", 0, 1.0, [], [], end, end, False, ())
-  >>> config = protocols.LENET | {"pruning": "iterative"}
-  >>> config |= {"first_replicate": 0}
-  >>> found = evaluate(records.Run("example", config, (dense,)))
+  Args:
+    run: the run.
+
+  >>> from lth_jax.report import example
+  >>> found = evaluate(example.run(ticket=[(500, 98.0)]))
   >>> found[1].verdict, found[1].note
   ('not measured', 'the run has no such data')
   """
-  about = run.config["model"], bool(run.config["dropout"])
-  found = []
-  for claim in published.CLAIMS:
-    if (claim.model, claim.dropout) != about:
-      continue
-    if claim.pruning == run.config["pruning"]:
-      sample = claim.measure(run)
-    else:
-      sample = measures.nothing(
-        run, f"needs a run with {claim.pruning} pruning"
+  return tuple(
+    judge(claim, measure(claim, run))
+    for claim in published.CLAIMS
+    if published.applies(claim, run.config)
+  )
+
+
+def measure(claim: published.Claim, *runs: records.Run) -> measures.Sample:
+  """Returns what runs have for a claim.
+
+  Args:
+    claim: the claim.
+    *runs: those that it is about. Of several, only the replicates count that
+      all of them have.
+
+  >>> from lth_jax.report import example
+  >>> run = example.run(ticket=[(500, 98.0), (400, 98.0)])
+  >>> measure(published.CLAIMS[1], run).values  # there is no ticket at 21.1%
+  array([nan])
+  """
+  if claim.absolute and any(
+    differences(run.config).startswith(_SCALED_DOWN) for run in runs
+  ):
+    note = "an absolute number, and the run is scaled down"
+    return measures.nothing(runs[0], note)
+  shared = set.intersection(
+    *({lane.replicate for lane in run.lanes} for run in runs)
+  )
+  return claim.measure(
+    *(
+      run._replace(
+        lanes=tuple(lane for lane in run.lanes if lane.replicate in shared)
       )
-    found.append(judge(claim, sample))
-  return tuple(found)
+      for run in runs
+    )
+  )
 
 
 def _verdict(

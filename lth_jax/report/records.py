@@ -77,6 +77,7 @@ class Lane(NamedTuple):
     warnings: sentences for the reader.
     valid_steps: steps of the validation curve, `[V]`.
     valid_curve: mean loss on the validation images there, nats, `[V]`.
+    counted: weights that a density is a fraction of.
   """
 
   replicate: int
@@ -92,14 +93,57 @@ class Lane(NamedTuple):
   warnings: tuple[str, ...]
   valid_steps: np.ndarray = np.empty(0)
   valid_curve: np.ndarray = np.empty(0)
+  counted: int = 0
+
+
+class Look(NamedTuple):
+  """What one leaf of a ticket looks like, in numbers (`looks`).
+
+  Attributes:
+    replicate: number of the replicate.
+    round: pruning round.
+    leaf: name of the leaf.
+    kept: fraction of its weights that the ticket keeps.
+    valley: how dense its initial weights lie near zero, relative to how dense
+      they lie around one standard deviation; below 1 they have two peaks.
+    positive: percent of its initial weights above zero.
+    moved: |trained - initial| of the dense network's weights, mean over those
+      in the ticket divided by the mean over the others.
+    grown: percent of the dense network's weights that grew in magnitude, of
+      those in the ticket minus of the others.
+    uneven_in: standard deviation over mean of the connections kept into a unit.
+    uneven_out: likewise out of a unit.
+    border: fraction of connections kept from pixels at the image's border, over
+      that from the others; NaN where inputs are no pixels.
+  """
+
+  replicate: int
+  round: int
+  leaf: str
+  kept: float
+  valley: float
+  positive: float
+  moved: float
+  grown: float
+  uneven_in: float
+  uneven_out: float
+  border: float
 
 
 class Run(NamedTuple):
-  """A run as found on disk: its configuration and its committed lanes."""
+  """A run as found on disk.
+
+  Attributes:
+    experiment: its name.
+    config: its flat configuration.
+    lanes: what is committed, sorted by replicate, round, arm and draw.
+    looks: what its tickets look like; none before they are described.
+  """
 
   experiment: str
   config: dict[str, Any]
   lanes: tuple[Lane, ...]
+  looks: tuple[Look, ...] = ()
 
 
 def read(workdir: epath.PathLike) -> Run:
@@ -246,6 +290,7 @@ def _lane(content) -> Lane:
     warnings=tuple(str(text) for text in content["warnings"]),
     valid_steps=valid_steps,
     valid_curve=valid_curve,
+    counted=int(content["counted"]),
   )
 
 

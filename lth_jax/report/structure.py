@@ -4,7 +4,6 @@ Drawn from `replicate_<r>/structure.json`, pooled over replicates.
 """
 
 import functools
-import json
 import math
 from typing import Any, NamedTuple
 
@@ -12,11 +11,9 @@ import numpy as np
 from etils import epath
 from matplotlib import axes as mpl_axes
 
-from lth_jax import errors
 from lth_jax.analysis import histograms
-from lth_jax.report import figures
+from lth_jax.report import figures, looks
 
-FORMAT = 1
 # Stems of the figures, in the order of the page.
 NAMES = ("initial_weights", "moved", "grown", "incoming", "outgoing")
 # Densities to show, in percent; the paper shows four that it does not name.
@@ -55,8 +52,7 @@ def read(workdir: epath.PathLike) -> tuple[Round, ...]:
   ...   read(folder)
   ()
   """
-  paths = sorted(epath.Path(workdir).glob("replicate_*/structure.json"))
-  found = [_load(path) for path in paths]
+  found = list(looks.load(workdir).values())
   if not found:
     return ()
   shared = set.intersection(*(set(rounds) for rounds in found))
@@ -107,32 +103,6 @@ def draw(rounds: tuple[Round, ...], note: str) -> tuple[figures.Drawn, ...]:
     )
     for name, title, panel, what in plans
   )
-
-
-def _load(path: epath.Path) -> dict[str, dict[str, dict[str, Any]]]:
-  try:
-    content = json.loads(path.read_text())
-    if content["format"] != FORMAT:
-      raise ValueError(f"format {content['format']!r} is not {FORMAT}")
-    for leaves in content["rounds"].values():
-      for leaf in leaves.values():
-        _check(leaf)
-    return content["rounds"]
-  except (KeyError, TypeError, ValueError, AttributeError) as error:
-    raise errors.InputError(
-      f"{path}: damaged ({error}); start the run again, which makes it anew."
-    ) from error
-
-
-def _check(leaf) -> None:
-  for name in ("initial", "moved", "grown"):
-    bins = len(leaf[name]["edges"]) - 1
-    if not len(leaf[name]["kept"]) == len(leaf[name]["pruned"]) == bins > 0:
-      raise ValueError(f"'{name}' has counts without bins")
-  if not (
-    sum(leaf["num_incoming"]) == sum(leaf["num_outgoing"]) == leaf["num_kept"]
-  ):
-    raise ValueError("connections do not add up")
 
 
 def _pool(replicates: list[dict[str, dict[str, Any]]]) -> Round:

@@ -294,7 +294,7 @@ def _claim_data(result: claims.Result) -> tuple[str, ...]:
 
 def _claim_text(result: claims.Result) -> tuple[str, ...]:
   claim, ours, verdict, bound, note = result
-  digits = 1 if claim.unit.startswith("%") else 2
+  digits = {"%": 1, "% of weights": 1, "weights": 0}.get(claim.unit, 2)
   mean = _unit(number(ours.mean, digits), claim.unit)
   return (
     claim.figure,
@@ -338,12 +338,16 @@ def _band(band: tuple[float, float], unit: str) -> str:
   low, high = band
   if math.isinf(high):
     return _unit(f"> {low:g}", unit)
-  return _unit(f"{low:g} to {high:g}", unit)
+  if math.isinf(low):
+    return _unit(f"< {high:g}", unit)
+  return _unit(f"{low:,g} to {high:,g}".replace("-", "\N{MINUS SIGN}"), unit)
 
 
 def _unit(text: str, unit: str) -> str:
   if unit == "times":
     return f"{text}\N{MULTIPLICATION SIGN}"
+  if unit == "correlation":
+    return text
   return f"{text}%" if unit.startswith("%") else f"{text} {unit}"
 
 

@@ -1,0 +1,137 @@
+"""The paper's figures: what each shows, and which drawing of ours is beside it.
+
+Drawings come from the reports of the runs of `catalog`, or set several runs
+beside each other.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from lth_jax.report import statistics
+
+
+class Figure(NamedTuple):
+  """A figure of the paper.
+
+  Attributes:
+    title: what it shows.
+    drawings: (run of the catalog, name of a drawing of its report).
+    arms: if the figure's runs are to be drawn beside each other, their arms:
+      solid, dashed, dotted.
+    quantities: of that drawing; empty for the usual ones.
+    by_weights: whether its axis is the number of weights.
+  """
+
+  title: str
+  drawings: tuple[tuple[str, str], ...] = ()
+  arms: tuple[str, ...] = ()
+  quantities: Sequence[statistics.Quantity] = ()
+  by_weights: bool = False
+
+
+_EARLY = statistics.EARLY_STEP, statistics.EARLY_TEST
+_ENDS = *_EARLY, statistics.EARLY_TRAIN, statistics.END_TEST
+_TICKETS, _AND_REINIT = ("ticket",), ("ticket", "reinit")
+
+
+def _drawn(run: str, *names: str) -> tuple[tuple[str, str], ...]:
+  return tuple((run, name) for name in names)
+
+
+FIGURES = {
+  "1": Figure(
+    "Tickets and random masks", arms=("ticket", "random"), quantities=_EARLY
+  ),
+  "2": Figure("Networks and how they are trained"),
+  "3": Figure(
+    "Test accuracy while LeNet trains", _drawn("mnist_lenet", "figure_3")
+  ),
+  "4a": Figure(
+    "LeNet at early stopping, iterative pruning",
+    _drawn("mnist_lenet", "figure_4a"),
+  ),
+  "4b": Figure(
+    "LeNet at the end of training", _drawn("mnist_lenet", "figure_4b")
+  ),
+  "4c": Figure(
+    "LeNet, one-shot pruning",
+    _drawn("lenet_oneshot", "figure_4c"),
+    arms=_TICKETS,
+  ),
+  "5": Figure("Conv-2, -4 and -6", arms=_AND_REINIT, quantities=_ENDS),
+  "6": Figure("Conv-2, -4 and -6 with dropout", arms=_TICKETS),
+  "7": Figure("VGG-19, pruned globally", arms=_AND_REINIT),
+  "8": Figure("ResNet-20, pruned globally", arms=_AND_REINIT),
+  "9": Figure("LeNet: reset, or continued training", arms=_TICKETS),
+  "10": Figure("Conv-2, -4 and -6: reset, or continued", arms=_TICKETS),
+  "11": Figure(
+    "Validation loss while LeNet trains", _drawn("mnist_lenet", "figure_11")
+  ),
+  "12": Figure("LeNet: train accuracy at the end"),
+  "13": Figure(
+    "Conv-2, -4 and -6: train accuracy at the end",
+    arms=_AND_REINIT,
+    quantities=(statistics.END_TRAIN,),
+  ),
+  "14": Figure(
+    "Tickets, reinits and random masks at the end",
+    arms=("ticket", "reinit", "random"),
+    quantities=(statistics.END_TEST,),
+  ),
+  "15": Figure(
+    "Initial weights of tickets, Adam",
+    _drawn("mnist_lenet", "initial_weights"),
+  ),
+  "16": Figure(
+    "Initial weights of tickets, gradient descent",
+    _drawn("lenet_sgd", "initial_weights"),
+  ),
+  "17": Figure(
+    "Initial weights redrawn from the ticket's own",
+    _drawn("lenet_controls", "figure_4a"),
+  ),
+  "18": Figure("Weights pruned by magnitude before training"),
+  "19": Figure("How far weights move", _drawn("mnist_lenet", "moved")),
+  "20": Figure("How weights grow", _drawn("mnist_lenet", "grown")),
+  "21": Figure(
+    "Connections into each unit, Adam", _drawn("mnist_lenet", "incoming")
+  ),
+  "22": Figure(
+    "Connections into each unit, gradient descent",
+    _drawn("lenet_sgd", "incoming"),
+  ),
+  "23": Figure(
+    "Connections out of each unit, Adam", _drawn("mnist_lenet", "outgoing")
+  ),
+  "24": Figure(
+    "Connections out of each unit, gradient descent",
+    _drawn("lenet_sgd", "outgoing"),
+  ),
+  "25": Figure("Noise on the initial weights of tickets"),
+  "26": Figure("LeNet: learning rate of Adam", arms=_TICKETS),
+  "27": Figure("LeNet: learning rate of gradient descent", arms=_TICKETS),
+  "28": Figure("LeNet: learning rate with momentum", arms=_TICKETS),
+  "29": Figure("LeNet: weights pruned a round", arms=_TICKETS),
+  "30": Figure("LeNet: deviation of the initial weights", arms=_TICKETS),
+  "31": Figure("LeNet: size of the network", arms=_TICKETS, by_weights=True),
+  "32": Figure("Conv-2, -4 and -6: learning rate of Adam", arms=_TICKETS),
+  "33": Figure(
+    "Conv-2, -4 and -6: learning rate of gradient descent", arms=_TICKETS
+  ),
+  "34": Figure("Conv-2, -4 and -6: learning rate, momentum", arms=_TICKETS),
+  "35": Figure("Conv-2, -4 and -6: convolutions' pruning rate", arms=_TICKETS),
+  "36": Figure("Conv-2, -4 and -6: learning rate, dropout", arms=_TICKETS),
+  "37": Figure(
+    "Only convolutions or only dense layers pruned",
+    arms=_TICKETS,
+    by_weights=True,
+  ),
+  "38": Figure("VGG-19: pruned globally or by layer", arms=_TICKETS),
+  "39": Figure("ResNet-20: pruned globally or by layer", arms=_TICKETS),
+  "40": Figure("VGG-19, pruned by layer", arms=_AND_REINIT),
+  "41": Figure("ResNet-20, pruned by layer", arms=_AND_REINIT),
+  "42": Figure("ResNet-20: learning rate", arms=_TICKETS),
+  "43": Figure("VGG-19: learning rate", arms=_TICKETS),
+  "44": Figure("ResNet-20: warm-up", arms=_TICKETS),
+  "45": Figure("VGG-19: warm-up", arms=_TICKETS),
+}

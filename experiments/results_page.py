@@ -1,0 +1,219 @@
+"""The page of results: figure by figure, the paper beside ours.
+
+It is made from what `experiments.results` has collected.
+"""
+
+import pathlib
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from experiments import catalog, claims, figures
+from lth_jax import errors, progress
+from lth_jax.report import claims as judging
+from lth_jax.report import digest, plan, published, records, tables
+
+# Where runs are collected, beside the page; a folder a scale.
+FOLDER = "results"
+_VERDICTS = ("holds", "does not hold", "undecided", "not measured")
+_ASIDE = {
+  "paper": "the paper's scale",
+  "cpu": "cpu scale, which never counts as the paper's",
+  "smoke": "smoke scale, which only shows that the code runs",
+}
+
+
+class Collected(NamedTuple):
+  """A run as it was collected.
+
+  Attributes:
+    run: its records.
+    about: `seconds` of training, all lanes added up, and the `environment`.
+  """
+
+  run: records.Run
+  about: Mapping[str, Any]
+
+
+def text(folder: pathlib.Path) -> str:
+  """Returns the text of results.md.
+
+  Args:
+    folder: of the page, with `results/<scale>` in it.
+
+  Raises:
+    InputError: a file of records is damaged.
+  """
+  collected = {
+    scale: _read(folder / FOLDER / scale) for scale in catalog.SCALES
+  }
+  judged = {
+    figure: {
+      scale: _judge(figure, scale, runs) for scale, runs in collected.items()
+    }
+    for figure in figures.FIGURES
+  }
+  parts = [
+    _HEAD,
+    _overview(judged),
+    *(
+      _section(figure, collected, judged[figure], folder)
+      for figure in figures.FIGURES
+    ),
+  ]
+  return "\n\n".join(parts) + "\n"
+
+
+def beside(
+  number: str, scale: str
+) -> Iterable[tuple[str, str, dict[str, str]]]:
+  """Returns the comparisons that a figure is shown by.
+
+  Args:
+    number: of the figure.
+    scale: of the runs.
+
+  Returns:
+    Of each its name, its title, and its runs by the names to show.
+  """
+  figure = figures.FIGURES[number]
+  if not figure.arms:
+    return
+  rows = catalog.find(number)
+  single = {row.name: row.name for row in rows if not row.points}
+  if single:
+    yield f"figure_{number}", figure.title, single
+  for row in rows:
+    if row.points:
+      runs = {
+        run.name.removeprefix(f"{row.name}_"): run.name
+        for run in catalog.runs(row, scale)
+      }
+      yield f"figure_{number}_{row.name}", row.what, runs
+
+
+_HEAD = f"""\
+# Results
+
+Written by `python -m experiments.results` from the records in `{FOLDER}/`; do
+not edit. What is said of the paper is from Frankle & Carbin (2019). A claim
+*holds* if the mean of ours lies in its band and the 95% interval over
+replicates excludes the opposite, *does not hold* if the interval excludes the
+band, else it is *undecided*, and always so under 3 replicates; bands were
+written down before the runs. Claims at cpu scale are about a smaller question
+(the differences stand beside each run) and never count as the paper's."""
+
+
+def _read(folder: pathlib.Path) -> dict[str, Collected]:
+  found = {}
+  for path in sorted(folder.glob("*.json")):
+    try:
+      found[path.stem] = Collected(*digest.unpack(path.read_text()))
+    except errors.InputError as error:
+      raise errors.InputError(f"{path}: {error}") from error
+  return found
+
+
+def _judge(
+  figure: str, scale: str, collected: Mapping[str, Collected]
+) -> list[tuple[str, judging.Result]]:
+  """The claims of a figure, and the runs that each was judged on."""
+  found = []
+  for row in catalog.find(figure):
+    for run in catalog.runs(row, scale):
+      if run.name in collected:
+        ours = collected[run.name].run
+        found += [
+          (run.name, judging.judge(claim, judging.measure(claim, ours)))
+          for claim in published.CLAIMS
+          if claim.figure == figure and published.applies(claim, ours.config)
+        ]
+  for claim, names in claims.CLAIMS:
+    if claim.figure == figure and all(name in collected for name in names):
+      ours = [collected[name].run for name in names]
+      sample = judging.measure(claim, *ours)
+      found.append((", ".join(names), judging.judge(claim, sample)))
+  return found
+
+
+def _overview(judged) -> str:
+  lines = [f"| Figure | Scale | {' | '.join(_VERDICTS)} |", "|" + " --- |" * 6]
+  totals = {}
+  for figure, scales in judged.items():
+    for scale, found in scales.items():
+      if found:
+        counts = [
+          sum(result.verdict == verdict for _, result in found)
+          for verdict in _VERDICTS
+        ]
+        link = f"[{figure}](#figure-{figure})"
+        cells = " | ".join(str(count) if count else "" for count in counts)
+        lines.append(f"| {link} | {scale} | {cells} |")
+        total = totals.setdefault(scale, [0] * len(_VERDICTS))
+        totals[scale] = [a + b for a, b in zip(total, counts)]
+  for scale, counts in totals.items():
+    lines.append(f"| all | {scale} | {' | '.join(map(str, counts))} |")
+  return "\n".join(lines)
+
+
+def _section(figure, collected, judged, folder: pathlib.Path) -> str:
+  title = figures.FIGURES[figure].title
+  parts = [f'<a id="figure-{figure}"></a>\n## Figure {figure}. {title}']
+  if figure == catalog.NETWORKS:
+    parts.append("`python -m experiments.paper --figure=2`")
+    return "\n\n".join(parts)
+  shown = False
+  for scale in catalog.SCALES:
+    runs = [
+      run
+      for row in catalog.find(figure)
+      for run in catalog.runs(row, scale)
+      if run.name in collected[scale]
+    ]
+    if runs:
+      shown = True
+      parts += _at_scale(figure, scale, runs, collected[scale], judged[scale])
+      parts += _images(figure, scale, folder)
+  if not shown:
+    parts.append("Not run.")
+    parts.append(f"`{_command(figure, 'paper')}`")
+  return "\n\n".join(parts)
+
+
+def _at_scale(figure, scale, runs, collected, judged) -> list[str]:
+  lines = [
+    "| Run | Trainings | Lane time | Differs from the paper |",
+    "| --- | --- | --- | --- |",
+  ]
+  for run in runs:
+    ours, about = collected[run.name]
+    whole, missing = len(plan.expected(ours)), len(plan.missing(ours))
+    count = str(whole) if not missing else f"{whole - missing} of {whole}"
+    differs = judging.differences(ours.config) or "no"
+    time = progress.duration(about["seconds"])
+    lines.append(f"| {run.name} | {count} | {time} | {differs} |")
+  parts = [f"At {_ASIDE[scale]}:", f"`{_command(figure, scale)}`"]
+  parts.append("\n".join(lines))
+  if judged:
+    text = tables.claim_table([result for _, result in judged]).text
+    rows = tuple(
+      (*row[1:], names) for row, (names, _) in zip(text.rows, judged)
+    )
+    table = tables.Table((*text.header[1:], "Runs"), rows)
+    parts.append(tables.markdown(table, "").strip())
+  return parts
+
+
+def _images(figure: str, scale: str, folder: pathlib.Path) -> list[str]:
+  names = [f"{run}_{name}" for run, name in figures.FIGURES[figure].drawings]
+  names += [name for name, _, _ in beside(figure, scale)]
+  paths = [f"{FOLDER}/{scale}/{name}.png" for name in names]
+  return [
+    f"![Figure {figure}]({path})" for path in paths if (folder / path).exists()
+  ]
+
+
+def _command(figure: str, scale: str) -> str:
+  return (
+    f"python -m experiments.paper --figure={figure} --scale={scale} "
+    "--workdir=runs/paper"
+  )

@@ -1,0 +1,255 @@
+"""What tickets look like, in numbers: claims of appendix F are about these.
+
+They follow from the counts in `replicate_<r>/structure.json`.
+"""
+
+import json
+import math
+from typing import Any
+
+import numpy as np
+from etils import epath
+
+from lth_jax import errors
+from lth_jax.report import measures, records, statistics
+
+FORMAT = 1
+# {round: {leaf: what `analysis.summary.describe` counts}}
+Rounds = dict[str, dict[str, dict[str, Any]]]
+
+# In standard deviations of Glorot's initialization: what is near zero, and what
+# is around one of them.
+_NEAR_ZERO, _AROUND_ONE = (0.0, 0.2), (0.8, 1.2)
+# MNIST's digits fill 20 x 20 of 28 x 28 pixels.
+_SIDE, _BORDER = 28, 4
+
+
+def load(workdir: epath.PathLike) -> dict[int, Rounds]:
+  """Reads what each replicate of a run says of its tickets.
+
+  Args:
+    workdir: folder of a run.
+
+  Returns:
+    By the replicate's number; empty if there is no description.
+
+  Raises:
+    errors.InputError: a description is damaged.
+
+  >>> import tempfile
+  >>> with tempfile.TemporaryDirectory() as folder:
+  ...   load(folder)
+  {}
+  """
+  paths = epath.Path(workdir).glob("replicate_*/structure.json")
+  return {replicate: rounds for replicate, rounds in sorted(map(_load, paths))}
+
+
+def read(workdir: epath.PathLike) -> tuple[records.Look, ...]:
+  """Returns the numbers of all tickets of a run.
+
+  Args:
+    workdir: folder of a run.
+
+  Raises:
+    errors.InputError: a description is damaged.
+
+  >>> import tempfile
+  >>> with tempfile.TemporaryDirectory() as folder:
+  ...   read(folder)
+  ()
+  """
+  return tuple(
+    look
+    for replicate, rounds in load(workdir).items()
+    for look in of_replicate(replicate, rounds)
+  )
+
+
+def value(
+  run: records.Run, name: str, leaf: str, density: float
+) -> measures.Sample:
+  """Returns one number on one leaf of the ticket at a density.
+
+  Args:
+    run: the run, with `looks`.
+    name: of an attribute of `records.Look`.
+    leaf: name of the leaf.
+    density: of the ticket.
+
+  >>> from lth_jax.report import example
+  >>> run = example.run(ticket=[(500, 98.0), (500, 98.0)])
+  >>> look = records.Look(0, 1, "w", 0.5, 0.8, *[math.nan] * 6)
+  >>> value(run._replace(looks=(look,)), "valley", "w", 0.5).values
+  array([0.8])
+  """
+  return measures.Sample(_table(run, name, density).get(leaf, _none(run)))
+
+
+def least(run: records.Run, name: str, density: float) -> measures.Sample:
+  """Returns a number on the leaf whose mean over replicates is least.
+
+  Args:
+    run: the run, with `looks`.
+    name: of an attribute of `records.Look`.
+    density: of the ticket.
+
+  >>> from lth_jax.report import example
+  >>> run = example.run(ticket=[(500, 98.0), (500, 98.0)])
+  >>> looks = [
+  ...   records.Look(0, 1, leaf, 0.5, valley, *[math.nan] * 6)
+  ...   for leaf, valley in (("a", 0.8), ("b", 0.7))
+  ... ]
+  >>> least(run._replace(looks=tuple(looks)), "valley", 0.5)[0]
+  array([0.7])
+  """
+  found = _table(run, name, density)
+  if not found:
+    return measures.nothing(run)
+  leaf = min(found, key=lambda leaf: found[leaf].mean())
+  return measures.Sample(found[leaf], note=leaf)
+
+
+def in_over_out(run: records.Run, density: float) -> measures.Sample:
+  """Returns unevenness into units over that out of units, where largest.
+
+  Args:
+    run: the run, with `looks`.
+    density: of the ticket.
+
+  >>> from lth_jax.report import example
+  >>> run = example.run(ticket=[(500, 98.0), (500, 98.0)])
+  >>> look = records.Look(0, 1, "w", 0.5, *[math.nan] * 4, 0.2, 0.4, math.nan)
+  >>> in_over_out(run._replace(looks=(look,)), 0.5).values
+  array([0.5])
+  """
+  into = _table(run, "uneven_in", density)
+  out = _table(run, "uneven_out", density)
+  found = {leaf: into[leaf] / out[leaf] for leaf in into}
+  if not found:
+    return measures.nothing(run)
+  leaf = max(found, key=lambda leaf: found[leaf].mean())
+  return measures.Sample(found[leaf], note=leaf)
+
+
+def of_replicate(replicate: int, rounds: Rounds) -> tuple[records.Look, ...]:
+  """Returns the numbers of every leaf of a replicate's tickets.
+
+  Args:
+    replicate: its number.
+    rounds: its tickets.
+
+  >>> bins = {"edges": [-1.0, 0.0, 1.0], "kept": [1, 3], "pruned": [2, 2]}
+  >>> leaf = {"shape": [2, 4], "num_incoming": [1, 1, 1, 1]}
+  >>> leaf |= {"num_outgoing": [3, 1], "num_kept": 4}
+  >>> leaf |= dict.fromkeys(("initial", "moved", "grown"), bins)
+  >>> [look] = of_replicate(0, {"1": {"w": leaf}})
+  >>> look.kept, look.positive, look.grown, look.uneven_in, look.uneven_out
+  (0.5, 75.0, 25.0, 0.0, 0.5)
+  """
+  return tuple(
+    _look(replicate, int(index), name, leaf)
+    for index, leaves in sorted(rounds.items(), key=lambda item: int(item[0]))
+    for name, leaf in leaves.items()
+  )
+
+
+def _table(run, name: str, density: float) -> dict[str, np.ndarray]:
+  """{leaf: the number in each replicate, `[R]`} of the ticket at a density."""
+  axes, column = statistics.grid(run), statistics.column(run, density)
+  if column is None:
+    return {}
+  found: dict[str, np.ndarray] = {}
+  for look in run.looks:
+    if look.round == axes.rounds[column] and look.replicate in axes.replicates:
+      values = found.setdefault(look.leaf, _none(run))
+      values[axes.replicates.index(look.replicate)] = getattr(look, name)
+  return found
+
+
+def _none(run) -> np.ndarray:
+  return np.full(len(statistics.grid(run).replicates), math.nan)
+
+
+def _load(path: epath.Path) -> tuple[int, Rounds]:
+  try:
+    content = json.loads(path.read_text())
+    if content["format"] != FORMAT:
+      raise ValueError(f"format {content['format']!r} is not {FORMAT}")
+    for leaves in content["rounds"].values():
+      for leaf in leaves.values():
+        _check(leaf)
+    return int(content["replicate"]), content["rounds"]
+  except (KeyError, TypeError, ValueError, AttributeError) as error:
+    raise errors.InputError(
+      f"{path}: damaged ({error}); start the run again, which makes it anew."
+    ) from error
+
+
+def _check(leaf) -> None:
+  for name in ("initial", "moved", "grown"):
+    bins = len(leaf[name]["edges"]) - 1
+    if not len(leaf[name]["kept"]) == len(leaf[name]["pruned"]) == bins > 0:
+      raise ValueError(f"'{name}' has counts without bins")
+  if not (
+    sum(leaf["num_incoming"]) == sum(leaf["num_outgoing"]) == leaf["num_kept"]
+  ):
+    raise ValueError("connections do not add up")
+
+
+def _look(replicate, index, name, leaf) -> records.Look:
+  initial = leaf["initial"]
+  kept, edges = np.array(initial["kept"], float), np.array(initial["edges"])
+  above = np.where(edges[:-1] >= 0, kept, 0).sum()
+  return records.Look(
+    replicate,
+    index,
+    name,
+    kept=leaf["num_kept"] / math.prod(leaf["shape"]),
+    valley=_valley(kept, edges, leaf["shape"]),
+    positive=100 * _quotient(above, kept.sum()),
+    moved=_quotient(*(_mean(leaf["moved"], p) for p in ("kept", "pruned"))),
+    grown=_share(leaf["grown"], "kept") - _share(leaf["grown"], "pruned"),
+    uneven_in=_unevenness(leaf["num_incoming"]),
+    uneven_out=_unevenness(leaf["num_outgoing"]),
+    border=_border(leaf["num_outgoing"]),
+  )
+
+
+def _valley(kept, edges, shape) -> float:
+  *window, fan_in, fan_out = (1, 1, *shape)
+  std = math.sqrt(2 / (math.prod(window) * (fan_in + fan_out)))
+  middle = np.abs(edges[:-1] + edges[1:]) / (2 * std)
+  zero, one = (
+    kept[(low < middle) & (middle < high)].sum() / (high - low)
+    for low, high in (_NEAR_ZERO, _AROUND_ONE)
+  )
+  return _quotient(zero, one)
+
+
+def _mean(counts, part: str) -> float:
+  edges = np.array(counts["edges"])
+  middle = (edges[:-1] + edges[1:]) / 2
+  return _quotient((middle * counts[part]).sum(), sum(counts[part]))
+
+
+def _share(counts, part: str) -> float:
+  found, edges = np.array(counts[part], float), np.array(counts["edges"])
+  return 100 * _quotient(np.where(edges[:-1] >= 0, found, 0).sum(), found.sum())
+
+
+def _unevenness(num_connections) -> float:
+  return _quotient(np.std(num_connections), np.mean(num_connections))
+
+
+def _border(num_outgoing) -> float:
+  if len(num_outgoing) != _SIDE**2:
+    return math.nan
+  image = np.reshape(num_outgoing, (_SIDE, _SIDE)).astype(float)
+  inside = np.zeros((_SIDE, _SIDE), bool)
+  inside[_BORDER:-_BORDER, _BORDER:-_BORDER] = True
+  return _quotient(image[~inside].mean(), image[inside].mean())
+
+
+def _quotient(a, b) -> float:
+  return float(a / b) if b > 0 else math.nan

@@ -1,0 +1,313 @@
+"""What counts as the number of a published claim, on runs made up for it."""
+
+import math
+
+import numpy as np
+import pytest
+
+from experiments import catalog, claims
+from experiments.claims import across
+from lth_jax import configs, errors
+from lth_jax.analysis import summary
+from lth_jax.report import claims as judging
+from lth_jax.report import (
+  crossings,
+  digest,
+  learning,
+  looks,
+  measures,
+  published,
+  records,
+  statistics,
+)
+
+_END = statistics.END_TEST
+
+
+def _point(step, test, valid_loss=0.1, reached=True, train=100.0):
+  return records.Point(step, reached, test / 100, train / 100, valid_loss)
+
+
+def _lane(replicate, index, arm, step, test, **changes):
+  point = _point(step, test)
+  lane = records.Lane(
+    replicate, index, arm, 0, 0.5**index, [], [], point, point, False, ()
+  )
+  return lane._replace(**changes)
+
+
+def _run(config=None, **arms):
+  """Arms as `[replicate][round]` of (early-stop step, test accuracy)."""
+  lanes = tuple(
+    _lane(replicate, index, arm, *point)
+    for arm, replicates in arms.items()
+    for replicate, rounds in enumerate(replicates)
+    for index, point in enumerate(rounds)
+    if point is not None
+  )
+  flat = configs.to_flat(configs.Config()) | {
+    "rounds": max(lane.round for lane in lanes),
+    "replicates": 1 + max(lane.replicate for lane in lanes),
+    "arms": list(arms),
+    "reinits": 1,
+    "steps": 1000,
+  }
+  return records.Run("made up", flat | (config or {}), lanes)
+
+
+def test_arms_are_compared_over_a_range():
+  run = _run(
+    ticket=[[(100, 98), (100, 99), (100, 97)]],
+    reinit=[[None, (200, 98), (100, 96)]],
+  )
+  over = measures.over_range
+  arms = ("ticket", "reinit")
+  np.testing.assert_allclose(over(run, _END, 0.25, 0.5, arms).values, 1)
+  back = over(run, _END, 0.25, 0.5, arms[::-1])
+  np.testing.assert_allclose(back.values, -1)
+  step = over(run, statistics.EARLY_STEP, 0.5, 0.5, arms)
+  np.testing.assert_allclose(step.values, 50)  # percent earlier
+
+
+def test_a_late_rival_leaves_a_lead_in_time_open():
+  run = _run(ticket=[[(100, 98), (100, 99)]], reinit=[[None, (1000, 98)]])
+  late = run.lanes[-1]
+  late = late._replace(early_stop=late.early_stop._replace(reached=False))
+  run = run._replace(lanes=(*run.lanes[:-1], late))
+  found = measures.over_range(
+    run, statistics.EARLY_STEP, 0.5, 0.5, ("ticket", "reinit")
+  )
+  assert found.may_rise and not found.may_fall
+
+
+def test_the_smallest_gain_is_the_worst_density_down_to_a_limit():
+  run = _run(ticket=[[(9, 98), (9, 98.5), (9, 97.5), (9, 90)]] * 2)
+  found = measures.smallest_gain(run, _END, down_to=0.25)
+  np.testing.assert_allclose(found.values, [-0.5, -0.5])
+  assert not found.may_fall and found.tries == 2
+  assert measures.smallest_gain(run, _END, down_to=0.05).may_fall
+
+
+def test_a_difference_may_err_to_either_side():
+  a = measures.Sample(np.array([2.0]), may_rise=True, tries=3)
+  b = measures.Sample(np.array([1.0]), may_fall=True, half_step=0.1)
+  assert measures.minus(a, b) == measures.Sample(
+    np.array([1.0]), True, False, "", 0.1, 3
+  )
+  assert measures.minus(b, a)[1:3] == (False, True)
+  assert measures.over(b, a).values == [0.5]
+
+
+def test_validation_loss_rises_and_order_is_found():
+  end = _point(1000, 98, valid_loss=0.3)
+  steps = np.array([0, 100, 200, 300])
+  run = _run(ticket=[[(300, 98), (200, 98), (100, 98)]])
+  lanes = []
+  for lane in run.lanes:
+    # Reaches 96% one evaluation before it stops.
+    curve = np.where(steps >= lane.early_stop.step - 100, 0.97, 0.5)
+    lanes.append(lane._replace(end=end, test_steps=steps, test_curve=curve))
+  run = run._replace(lanes=tuple(lanes))
+  np.testing.assert_allclose(learning.rise(run, measures.DENSE).values, 0.2)
+  np.testing.assert_allclose(learning.order(run, 96.0).values, 1)
+  assert math.isnan(learning.order(run, 99.0).values[0])
+  early = learning.early_difference(run, 0.1, ("ticket", 0.25), measures.DENSE)
+  np.testing.assert_allclose(early.values, 47)
+
+
+def _initial_and_masks():
+  """784 pixels into 10 units: small weights and border pixels are pruned."""
+  rng = np.random.default_rng(0)
+  initial = rng.normal(size=(784, 10)) * math.sqrt(2 / 794)
+  mask = np.abs(initial) > np.quantile(np.abs(initial), 0.4)
+  inside = np.zeros((28, 28), bool)
+  inside[4:-4, 4:-4] = True
+  mask &= inside.reshape(784, 1) | (rng.random((784, 10)) < 0.5)
+  return {"w": initial}, {"w": mask}
+
+
+def test_looks_see_what_was_done_to_a_layer():
+  initial, masks = _initial_and_masks()
+  trained = {"w": np.where(masks["w"], 3 * initial["w"], 0.9 * initial["w"])}
+  full = {"w": np.ones_like(masks["w"])}
+  rounds = {
+    str(index): summary.describe(initial, trained, each)
+    for index, each in enumerate((full, masks))
+  }
+  dense, sparse = looks.of_replicate(2, rounds)
+  assert (sparse.replicate, sparse.round, sparse.leaf) == (2, 1, "w")
+  assert dense.valley > 1.3 and sparse.valley < 0.1
+  assert abs(dense.positive - 50) < 2 and abs(sparse.positive - 50) < 3
+  assert abs(sparse.grown - 100) < 1e-9 and sparse.moved > 10
+  assert abs(dense.border - 1) < 1e-9 and 0.4 < sparse.border < 0.6
+  np.testing.assert_allclose(sparse.kept, masks["w"].mean())
+  kept = masks["w"].sum(0)
+  np.testing.assert_allclose(sparse.uneven_in, kept.std() / kept.mean())
+  kept = masks["w"].sum(1)
+  np.testing.assert_allclose(sparse.uneven_out, kept.std() / kept.mean())
+
+
+def test_a_look_is_found_by_density_leaf_and_replicate():
+  run = _run(ticket=[[(9, 98), (9, 98)]] * 2)
+  found = tuple(
+    records.Look(r, 1, leaf, 0.5, r + value, *[math.nan] * 6)
+    for r in (1, 0)
+    for leaf, value in (("a", 0.1), ("b", 0.2))
+  )
+  run = run._replace(looks=found)
+  assert looks.value(run, "valley", "b", 0.5).values.tolist() == [0.2, 1.2]
+  assert looks.least(run, "valley", 0.5)[0].tolist() == [0.1, 1.1]
+  assert np.isnan(looks.value(run, "valley", "c", 0.5).values).all()
+  assert np.isnan(looks.value(run, "valley", "b", 0.1).values).all()
+
+
+_BETTER = _run(ticket=[[(100, 98), (50, 99), (80, 98.5)]] * 3)
+_WORSE = _run(ticket=[[(200, 97), (200, 96), (200, 95)]] * 3)
+_T50, _DENSE = ("ticket", 0.5), measures.DENSE
+
+
+@pytest.mark.parametrize(
+  ("made", "runs", "value"),
+  [
+    (across.gap("", "", ("a", _T50), ("b", _T50)), (_BETTER, _WORSE), 3),
+    (across.gap("", "", ("a", _T50), ("b", _DENSE)), (_BETTER, _WORSE), 2),
+    (across.slower("", "", ("a", _T50), ("b", _T50)), (_WORSE, _BETTER), 4),
+    (across.best("", "", "a", "", (0, 9)), (_BETTER,), 1),
+    (across.sooner("", "", "a", "b", "", (1, 9)), (_WORSE, _BETTER), 2),
+    (across.reset("", "", "a", "b", 0.5)[0], (_BETTER, _WORSE), 3),
+    (across.reset("", "", "a", "b", 0.5)[1], (_WORSE, _BETTER), 4),
+  ],
+)  # fmt: skip
+def test_claims_on_several_runs_point_the_right_way(made, runs, value):
+  assert len(made.runs) == len(runs)
+  found = judging.judge(made.claim, judging.measure(made.claim, *runs))
+  np.testing.assert_allclose(found.ours.mean, value)
+  opposite = judging.measure(made.claim, *runs[::-1])
+  if len(runs) > 1:
+    assert not np.isclose(opposite.values, value).any()
+
+
+def test_only_shared_replicates_are_compared():
+  [claim] = across.gap("", "", ("a", _T50), ("b", _T50))[:1]
+  fewer = _WORSE._replace(lanes=tuple(x for x in _WORSE.lanes if x.replicate))
+  assert judging.measure(claim, _BETTER, fewer).values.tolist() == [3, 3]
+
+
+def test_a_reset_that_is_better_holds_and_its_opposite_does_not():
+  made = across.reset("9", "LeNet", "a", "b", 0.5)
+  for runs, verdict in (
+    ((_BETTER, _WORSE), "holds"),
+    ((_WORSE, _BETTER), "does not hold"),
+  ):
+    sample = judging.measure(made[0].claim, *runs)
+    assert judging.judge(made[0].claim, sample).verdict == verdict
+
+
+def test_absolute_claims_need_the_papers_size():
+  claim = next(each for each in published.CLAIMS if each.absolute)
+  small = _run({"model": "resnet20", "width": 0.5}, ticket=[[(9, 90.5)]] * 3)
+  sample = judging.measure(claim, small)
+  assert np.isnan(sample.values).all() and "scaled down" in sample.note
+
+
+def test_claims_choose_their_runs():
+  by_optimizer = {
+    optimizer: {
+      claim.figure
+      for claim in published.CLAIMS
+      if published.applies(
+        claim, configs.to_flat(configs.Config()) | {"optimizer": optimizer}
+      )
+    }
+    for optimizer in ("adam", "sgd")
+  }
+  assert {"15", "19", "21", "23"} <= by_optimizer["adam"]
+  assert not {"16", "22"} & by_optimizer["adam"]
+  assert {"16", "22"} <= by_optimizer["sgd"]
+  assert not {"15", "21"} & by_optimizer["sgd"]
+
+
+def _all_runs(scale):
+  return {
+    run.name: configs.to_flat(catalog.config(run))
+    for row in catalog.ROWS
+    for run in catalog.runs(row, scale)
+  }
+
+
+@pytest.mark.parametrize("scale", ["paper", "cpu"])
+def test_every_claim_has_a_run_in_the_catalog(scale):
+  runs = _all_runs(scale)
+  for made in claims.CLAIMS:
+    assert set(made.runs) <= set(runs), made.claim.text
+    rows = {row.name for row in catalog.find(made.claim.figure)}
+    assert any(
+      name == row or name.startswith(f"{row}_")
+      for name in made.runs
+      for row in rows
+    ), made.claim.text
+  for claim in published.CLAIMS:
+    names = [
+      run.name
+      for row in catalog.find(claim.figure)
+      for run in catalog.runs(row, scale)
+    ]
+    assert any(published.applies(claim, runs[name]) for name in names), (
+      claim.text
+    )
+
+
+def test_every_band_excludes_its_opposites():
+  for claim in published.CLAIMS + tuple(made.claim for made in claims.CLAIMS):
+    low, high = claim.band
+    assert low < high, claim.text
+    assert claim.opposites, claim.text
+    assert all(not low < opposite < high for opposite in claim.opposites)
+
+
+def test_a_digest_keeps_what_claims_and_tables_need():
+  run = _run(
+    ticket=[[(300, 98), (200, 98.25), (100, 97)]] * 3,
+    reinit=[[None, (400, 97), (500, 96)]] * 3,
+  )
+  steps = np.arange(0, 1001, 10)
+  curve = np.linspace(0.1, 0.98, len(steps))
+  look = records.Look(0, 1, "w", 0.5, *[math.nan] * 4, 0.2, 0.4, math.nan)
+  run = run._replace(
+    lanes=tuple(
+      lane._replace(test_steps=steps, test_curve=curve) for lane in run.lanes
+    ),
+    looks=(look,),
+  )
+  text = digest.pack(run, {"seconds": 7})
+  again, about = digest.unpack(text)
+  assert about == {"seconds": 7}
+  assert again.config == run.config and len(again.lanes) == len(run.lanes)
+  for ours, theirs in zip(run.lanes, again.lanes):
+    assert ours[:5] == theirs[:5]
+    assert (ours.early_stop, ours.end) == (theirs.early_stop, theirs.end)
+    assert {250, 330, 500, 670, 1000} <= set(theirs.test_steps.tolist())
+    assert len(theirs.test_steps) < 32
+  assert again.looks[0].uneven_out == 0.4 and math.isnan(again.looks[0].border)
+  assert digest.pack(again, {"seconds": 7}) == text
+  found = crossings.falls(run, "ticket").values
+  assert crossings.falls(again, "ticket").values.tolist() == found.tolist()
+
+
+@pytest.mark.parametrize(
+  "harm",
+  [
+    lambda text: text[:-20],
+    lambda text: text.replace('"format": 1', '"format": 2'),
+    lambda text: text.replace('"draw"', '"drow"'),
+    lambda text: text.replace('"seconds"', '"config"').replace(
+      '"experiment"', '"other"'
+    ),
+    lambda text: "[1]",
+  ],
+)
+def test_a_damaged_digest_is_one_line(harm):
+  text = digest.pack(_BETTER, {"seconds": 7})
+  with pytest.raises(errors.InputError, match="damaged") as caught:
+    digest.unpack(harm(text))
+  assert "\n" not in str(caught.value)
