@@ -98,7 +98,9 @@ def lane(settings, replicate, index, arm, draw, luck, rng):
     "eval_every": every,
     "evaluations": {
       "step": steps.tolist(),
-      "valid_loss": _valid_loss(steps, stop).tolist(),
+      "valid_loss": [None] * len(steps)
+      if settings["num_valid"] == 0
+      else _valid_loss(steps, stop).tolist(),
     },
     "tests": {
       "step": test_steps.tolist(),

@@ -43,7 +43,7 @@ _FILES = {
   "summary.md",
   *(f"{name}.{end}" for name in ("table", "claims", "verdicts")
     for end in ("csv", "md")),
-  *(f"figure_{name}.{end}" for name in ("3", "4a", "4b")
+  *(f"figure_{name}.{end}" for name in ("3", "4a", "4b", "11")
     for end in ("svg", "png")),
 }  # fmt: skip
 
@@ -488,7 +488,7 @@ def test_page_needs_nothing_else(small):
   assert all(
     target in ids for target in re.findall(r'(?:href="#|url\(#)([^")]+)', page)
   )
-  assert page.count("<svg") == 8
+  assert page.count("<svg") == 11
   assert page.endswith("</html>\n")
 
 
@@ -689,7 +689,7 @@ def test_the_shift_is_told_where_there_is_one(tmp_path):
     ).read_text()
     captions = re.findall("<figcaption.*?</figcaption>", page, re.DOTALL)
     shifted = ["moved sideways" in caption for caption in captions]
-    assert shifted == [len(arms) > 1, False, len(arms) > 1]
+    assert shifted == [len(arms) > 1, False, False, len(arms) > 1]
 
 
 def test_no_validation_split_means_no_early_stop(tmp_path):
@@ -853,6 +853,11 @@ def test_each_network_has_its_protocol_and_its_claims(changes, protocol):
   models = {result.claim.about["model"] for result in claims.evaluate(run)}
   assert models <= {changes["model"]}
   assert claims.differences(config | protocols.of(config)) == ""
+
+
+def test_missing_drops_are_called_none():
+  config = synthetic_runs.config(model="resnet20", drops=[])
+  assert "drops none instead of 20000, 25000" in claims.differences(config)
 
 
 def test_the_paper_flagfiles_are_the_protocols():

@@ -9,6 +9,8 @@ from lth_jax.report import (
   claims,
   figures,
   html,
+  looks,
+  outline,
   records,
   statistics,
   structure,
@@ -18,10 +20,7 @@ from lth_jax.report import (
 _PAGE = "index.html"
 _FIGURES = tuple(
   f"{name}.{kind}"
-  for name in (
-    *(f"figure_{number}" for number in ("3", "4a", "4b", "4c")),
-    *structure.NAMES,
-  )
+  for name in outline.NAMES + structure.NAMES
   for kind in ("svg", "png")
 )
 
@@ -50,7 +49,7 @@ def write(workdir: epath.PathLike) -> epath.Path:
   lth_jax.errors.InputError: ...: no config.json here; --workdir must name
   the folder of a run.
   """
-  files = _render(records.read(workdir), structure.read(workdir))
+  files = _render(workdir)
   folder = epath.Path(workdir) / "report"
   folder.mkdir(parents=True, exist_ok=True)
   (folder / _PAGE).unlink(missing_ok=True)
@@ -64,17 +63,40 @@ def write(workdir: epath.PathLike) -> epath.Path:
   return folder / _PAGE
 
 
-def _render(
-  run: records.Run, rounds: tuple[structure.Round, ...]
-) -> dict[str, bytes]:
+def draw(workdir: epath.PathLike) -> dict[str, figures.Drawn]:
+  """Returns the figures of a report, by their names.
+
+  Args:
+    workdir: folder of a run, finished or not.
+
+  Raises:
+    lth_jax.errors.InputError: as `write`.
+
+  >>> import tempfile
+  >>> with tempfile.TemporaryDirectory() as folder:
+  ...   draw(folder)
+  Traceback (most recent call last):
+    ...
+  lth_jax.errors.InputError: ...: no config.json here; --workdir must name
+  the folder of a run.
+  """
+  run = records.read(workdir)
+  protocol = claims.differences(run.config)
+  drawn = figures.draw(run, protocol)
+  drawn += structure.draw(structure.read(workdir), protocol)
+  return {each.name: each for each in drawn}
+
+
+def _render(workdir: epath.PathLike) -> dict[str, bytes]:
   """Returns the content of every file, the page last."""
+  run = records.read(workdir)._replace(looks=looks.read(workdir))
   protocol = claims.differences(run.config)
   content = html.Content(
     run,
     protocol,
     statistics.winning(run),
     claims.evaluate(run),
-    figures.draw(run, protocol) + structure.draw(rounds, protocol),
+    tuple(draw(workdir).values()),
   )
   files = {}
   for drawn in content.drawn:

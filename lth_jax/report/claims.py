@@ -222,7 +222,8 @@ def _differs(field: str, ours: dict[str, Any], paper: dict[str, Any]) -> bool:
 def _plain(field: str, value: Any) -> str:
   if isinstance(value, list):
     between = "-" if field == "hidden" else ", "
-    return between.join(str(each) for each in value) or "all"
+    empty = "all" if field == "control_rounds" else "none"
+    return between.join(str(each) for each in value) or empty
   return f"{value:,}" if isinstance(value, int) else str(value)
 
 

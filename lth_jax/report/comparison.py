@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from etils import epath
@@ -12,6 +12,7 @@ from matplotlib import colormaps
 from lth_jax.report import (
   claims,
   figures,
+  outline,
   panels,
   plan,
   records,
@@ -20,6 +21,8 @@ from lth_jax.report import (
 )
 
 _MARKERS = "os^Dv<>P"
+# Of arms, in their order.
+_DASHES = ("-", "--", ":", "-.")
 _HEAD = (
   "Run",
   "Replicates",
@@ -34,14 +37,23 @@ _HEAD = (
 
 
 def write(
-  runs: Mapping[str, epath.PathLike], folder: epath.PathLike, title: str
+  runs: Mapping[str, epath.PathLike],
+  folder: epath.PathLike,
+  title: str,
+  *,
+  arms: Sequence[str] = ("ticket",),
+  quantities: Sequence[statistics.Quantity] = (),
+  by_weights: bool = False,
 ) -> epath.Path:
-  """Draws tickets of several runs in one figure, and tabulates them.
+  """Draws several runs in one figure, and tabulates their tickets.
 
   Args:
     runs: workdirs, by the names to show; in the order to show them in.
     folder: where `comparison.svg`, `comparison.png` and `comparison.md` go.
     title: of the figure.
+    arms: as for `draw`.
+    quantities: likewise.
+    by_weights: likewise.
 
   Returns:
     The path of the table.
@@ -51,74 +63,139 @@ def write(
 
   >>> import tempfile
   >>> with tempfile.TemporaryDirectory() as empty:
-  ...   write({"0.1": empty}, empty, "Learning rates")
+  ...   write({"0.1": empty}, empty, "Rates", arms=("ticket", "random"))
   Traceback (most recent call last):
     ...
   lth_jax.errors.InputError: ...: no config.json here; ...
   """
   read = {name: records.read(path) for name, path in runs.items()}
-  notes = {name: claims.differences(run.config) for name, run in read.items()}
-  note = next(iter(notes.values()))
-  if len(set(notes.values())) > 1:
-    note = ". ".join(f"{name}: {text}" for name, text in notes.items() if text)
-  early = [
-    any(math.isfinite(lane.early_stop.step) for lane in run.lanes)
-    for run in read.values()
-  ]
-  quantities = [statistics.END_TEST, statistics.END_TRAIN]
-  if all(early):
-    quantities = [
-      statistics.EARLY_STEP,
-      statistics.EARLY_TEST,
-      statistics.END_TEST,
-    ]
-  drawn = figures.draw_parts(
-    "comparison",
-    title,
-    [functools.partial(_against_density, read, each) for each in quantities],
-    note,
+  drawn = draw(
+    read, title, arms=arms, quantities=quantities, by_weights=by_weights
   )
   folder = epath.Path(folder)
   folder.mkdir(parents=True, exist_ok=True)
   (folder / "comparison.svg").write_bytes(drawn.svg)
   (folder / "comparison.png").write_bytes(drawn.png)
   rows = [_row(name, run) for name, run in read.items()]
-  caption = f"{title}. Tickets, at early stop{'; ' + note if note else ''}"
+  when = "early stop" if any(map(_has_early_stop, read.values())) else "the end"
+  note = _note(read)
+  caption = f"{title}. Tickets, at {when}{'; ' + note if note else ''}"
   text = tables.markdown(tables.Table(_HEAD, tuple(rows)), caption)
   (folder / "comparison.md").write_text(text)
   return folder / "comparison.md"
 
 
-def _against_density(
+def draw(
+  runs: Mapping[str, records.Run],
+  title: str,
+  *,
+  arms: Sequence[str] = ("ticket",),
+  quantities: Sequence[statistics.Quantity] = (),
+  by_weights: bool = False,
+) -> figures.Drawn:
+  """Draws several runs in one figure.
+
+  A colour is a run, a dash an arm. Controls have no dense network: their lines
+  begin at the first density that they were trained at.
+
+  Args:
+    runs: by the names to show; in the order to show them in.
+    title: of the figure.
+    arms: which arms, in the order solid, dashed, dotted, dash-dotted; a run
+      need not have all of them.
+    quantities: a panel for each; by default those at early stop and at the end
+      that all runs have, and of ResNet-20 and VGG-19 those of figures 7 and 8.
+    by_weights: whether the axis is the number of weights left instead of their
+      percentage.
+
+  >>> from lth_jax.report import example
+  >>> runs = {"a": example.run(ticket=[(500, 98.0), (400, 98.5)])}
+  >>> draw(runs, "Rates").name
+  'comparison'
+  """
+  parts = [
+    functools.partial(_panel, runs, each, tuple(arms), by_weights)
+    for each in quantities or _quantities(tuple(runs.values()))
+  ]
+  return figures.draw_parts("comparison", title, parts, _note(runs))
+
+
+def _note(runs: Mapping[str, records.Run]) -> str:
+  """How the runs differ from the paper: what all share, then each its own."""
+  notes = [
+    claims.differences(run.config).partition(": ") for run in runs.values()
+  ]
+  labels = dict.fromkeys(label for label, _, _ in notes if label)
+  each = [[text for text in texts.split("; ") if text] for _, _, texts in notes]
+  shared = [text for text in each[0] if all(text in own for own in each)]
+  said = ["; ".join(shared)]
+  for name, own in zip(runs, each):
+    rest = "; ".join(text for text in own if text not in shared)
+    said.append(f"{name}: {rest}" if rest else "")
+  text = ". ".join(filter(None, said))
+  return f"{' or '.join(labels)}: {text}" if text else ""
+
+
+def _quantities(
+  runs: Sequence[records.Run],
+) -> Sequence[statistics.Quantity]:
+  alike = {(run.config["model"], run.config["steps"]) for run in runs}
+  if len(alike) == 1 and (found := outline.milestones(runs[0])):
+    return found
+  if all(map(_has_early_stop, runs)):
+    return statistics.EARLY_STEP, statistics.EARLY_TEST, statistics.END_TEST
+  return statistics.END_TEST, statistics.END_TRAIN
+
+
+def _has_early_stop(run: records.Run) -> bool:
+  return any(math.isfinite(lane.early_stop.step) for lane in run.lanes)
+
+
+def _panel(
   runs: Mapping[str, records.Run],
   quantity: statistics.Quantity,
+  arms: Sequence[str],
+  by_weights: bool,
   axes: mpl_axes.Axes,
 ) -> None:
-  """Draws one line a run, each with its dense network as the first point."""
+  """Draws a line for each run and arm, tickets from the dense network on."""
   colours = colormaps["viridis"](np.linspace(0, 0.8, len(runs)))
-  every = set[float]()
+  every, tickets = [], []
   for index, (name, run) in enumerate(runs.items()):
-    percent = 100 * statistics.grid(run).density
-    every |= set(percent.round(1).tolist())
-    panels.line(
-      run,
-      "ticket",
-      quantity,
-      axes,
-      percent,
-      label=name,
-      color=colours[index],
-      marker=_MARKERS[index % len(_MARKERS)],
-    )
-  axes.set_title(quantity.title)
-  panels.density_axis(axes, np.array(sorted(every, reverse=True)), log=True)
-  if quantity is statistics.EARLY_STEP:
-    axes.set_ylim(bottom=0)
+    left = statistics.grid(run).density
+    left = left * (run.lanes[0].counted if by_weights else 100)
+    every.append(left)
+    tickets.append(statistics.values(run, "ticket", quantity).flatten())
+    for arm, dashes in zip(arms, _DASHES):
+      panels.line(
+        run,
+        arm,
+        quantity,
+        axes,
+        left,
+        label=name if arm == arms[0] else "",
+        color=colours[index],
+        marker=_MARKERS[index % len(_MARKERS)],
+        dashes=dashes,
+      )
+  _explain(arms, axes)
+  if by_weights:
+    panels.weights_axis(axes, np.concatenate(every))
+  else:
+    panels.density_axis(axes, np.unique(np.concatenate(every)), log=True)
+  panels.value_axis(axes, quantity, np.concatenate(tickets))
+
+
+def _explain(arms: Sequence[str], axes: mpl_axes.Axes) -> None:
+  """Adds to the legend which dash is which arm, if there are several."""
+  if len(arms) > 1:
+    for arm, dashes in zip(arms, _DASHES):
+      axes.plot([], [], color="#444444", linestyle=dashes, label=arm)
 
 
 def _row(name: str, run: records.Run) -> tuple[str, ...]:
   quantity = statistics.EARLY_TEST
-  if not any(math.isfinite(lane.early_stop.step) for lane in run.lanes):
+  if not _has_early_stop(run):
     quantity = statistics.END_TEST
   accuracy, gains = _gains(run, quantity, lambda table, dense: table - dense)
   step, sooner = _gains(

@@ -2,8 +2,12 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from lth_jax import configs
 from lth_jax.report import records
+
+_NONE = np.empty(0)
 
 
 def run(**arms: Sequence[tuple[float, ...] | None]) -> records.Run:
@@ -19,7 +23,9 @@ def run(**arms: Sequence[tuple[float, ...] | None]) -> records.Run:
   [('ticket', 1.0), ('ticket', 0.5), ('reinit', 0.5)]
   """
   lanes = tuple(
-    records.Lane(0, k, arm, 0, 0.5**k, [], [], end, end, False, ())
+    records.Lane(
+      0, k, arm, 0, 0.5**k, _NONE, _NONE, end, end, False, (), counted=1000
+    )
     for arm, measured in arms.items()
     for k, point in enumerate(measured)
     if point is not None

@@ -1,10 +1,9 @@
-"""Figures 3, 4a, 4b and 4c of the paper, drawn from a run.
+"""Figures as files: panels beside and below each other, title, legend, note.
 
-Each comes as two files with its panels side by side, and as one SVG element a
-panel, which a page can stack on a narrow screen.
+Each comes as two files with all of its panels, and as one SVG element a panel,
+which a page can stack on a narrow screen.
 """
 
-import functools
 import io
 import math
 import re
@@ -15,7 +14,7 @@ from typing import NamedTuple
 from matplotlib import figure as mpl_figure
 from matplotlib import style
 
-from lth_jax.report import panels, records, statistics
+from lth_jax.report import outline, panels, records
 
 _STYLE = {
   "axes.edgecolor": "#888888",
@@ -43,15 +42,22 @@ _STYLE = {
 }
 
 
+# Panels in a row; everything else in inches: panels keep their size whatever
+# stands around them.
+_COLUMNS = 3
+_WIDE, _HIGH, _LEFT, _RIGHT, _BESIDE, _BELOW = 3.5, 2.8, 0.72, 0.12, 0.75, 0.95
+
+
 class Drawn(NamedTuple):
   """A figure: as two files, and as one SVG a panel for a page.
 
   Attributes:
     name: stem of its files, such as "figure_4a".
     title: what it shows.
-    svg: the panels side by side.
+    svg: all panels.
     png: the same, at 160 dots per inch.
     panels: an SVG element for each panel.
+    caption: how to read it.
   """
 
   name: str
@@ -59,6 +65,7 @@ class Drawn(NamedTuple):
   svg: bytes
   png: bytes
   panels: tuple[str, ...]
+  caption: str = ""
 
 
 def draw(run: records.Run, protocol: str) -> tuple[Drawn, ...]:
@@ -69,33 +76,18 @@ def draw(run: records.Run, protocol: str) -> tuple[Drawn, ...]:
     protocol: how it differs from the paper's protocol, shown below each
       figure; "" if it does not.
   """
-  by_density = tuple(
-    functools.partial(panels.against_density, run, quantity)
-    for quantity in statistics.QUANTITIES
-  )
-  early, end = by_density[:3], by_density[3:]
-  one_shot = run.config["pruning"] == "oneshot"
-  kind = "one-shot pruning" if one_shot else "iterative pruning"
-  plans = [("figure_3", "Test accuracy while training", panels.learning(run))]
-  if any(math.isfinite(lane.early_stop.step) for lane in run.lanes):
-    plans.append(("figure_4a", f"At early stopping, {kind}", early))
-  plans.append(("figure_4b", f"At the end of training, {kind}", end))
-  if one_shot and plans[1][0] == "figure_4a":
-    linear = tuple(functools.partial(panel, log=False) for panel in early)
-    title = f"At early stopping, {kind}, linear axis"
-    plans.append(("figure_4c", title, linear))
   return tuple(
-    draw_parts(
-      name, f"Figure {name.removeprefix('figure_')}. {title}", parts, protocol
-    )._replace(title=title)
-    for name, title, parts in plans
+    draw_parts(each.name, each.title, each.panels, protocol)._replace(
+      caption=each.caption
+    )
+    for each in outline.of(run)
   )
 
 
 def draw_parts(
   name: str, title: str, parts: Sequence[panels.DrawPanel], note: str
 ) -> Drawn:
-  """Draws panels side by side.
+  """Draws panels, three in a row.
 
   Args:
     name: stem of the files.
@@ -126,33 +118,24 @@ def _drawn(
 def _canvas(
   parts: Sequence[panels.DrawPanel], title: str = "", note: str = ""
 ) -> mpl_figure.Figure:
-  """Lays panels side by side: title, legend, panels, note from the top."""
-  columns = len(parts)
-  note = textwrap.fill(note, 60 * columns)
+  """Lays out title, legend, rows of panels and note, from the top."""
   canvas = mpl_figure.Figure()
-  grid = canvas.subplots(1, columns, squeeze=False)[0]
+  columns = min(len(parts), _COLUMNS)
+  rows = math.ceil(len(parts) / columns)
+  grid = canvas.subplots(rows, columns, squeeze=False).flatten()
   legend = {}
   for part, axes in zip(parts, grid):
     part(axes)
     handles, labels = axes.get_legend_handles_labels()
     legend |= dict(zip(labels, handles))
+  for axes in grid[len(parts) :]:
+    axes.remove()
+  note = textwrap.fill(note, 60 * columns)
   per_row = 4 * columns if len(legend) <= 4 * columns else 3 * columns
-  rows = math.ceil(len(legend) / per_row)
-  # Everything in inches: panels keep their size whatever stands around them.
   above = 0.4 if title else 0.06
-  head = above + 0.22 * rows + 0.38
-  foot = 0.55 + 0.16 * len(note.splitlines())
-  left, right, wide, high, gap = 0.72, 0.12, 3.5, 2.8, 0.75
-  width = left + columns * wide + (columns - 1) * gap + right
-  height = head + high + foot
-  canvas.set_size_inches(width, height)
-  canvas.subplots_adjust(
-    left / width,
-    foot / height,
-    1 - right / width,
-    1 - head / height,
-    wspace=gap / wide,
-  )
+  head = above + 0.22 * math.ceil(len(legend) / per_row) + 0.38
+  foot = 0.55 + 0.145 * len(note.splitlines())
+  width, height = _resize(canvas, rows, columns, head, foot)
   edge = 0.1 / width
   canvas.text(edge, 1 - 0.1 / height, title, va="top", weight="bold", size=13)
   canvas.text(edge, 0.06 / height, note, va="bottom", size=8.5, color="#555555")
@@ -167,6 +150,24 @@ def _canvas(
     handlelength=2.0,
   )
   return canvas
+
+
+def _resize(
+  canvas: mpl_figure.Figure, rows: int, columns: int, head: float, foot: float
+) -> tuple[float, float]:
+  """Makes room for the panels and what is around them; returns the size."""
+  width = _LEFT + columns * _WIDE + (columns - 1) * _BESIDE + _RIGHT
+  height = head + rows * _HIGH + (rows - 1) * _BELOW + foot
+  canvas.set_size_inches(width, height)
+  canvas.subplots_adjust(
+    _LEFT / width,
+    foot / height,
+    1 - _RIGHT / width,
+    1 - head / height,
+    wspace=_BESIDE / _WIDE,
+    hspace=_BELOW / _HIGH,
+  )
+  return width, height
 
 
 def _save(canvas: mpl_figure.Figure, kind: str) -> bytes:

@@ -58,26 +58,6 @@ _MARKS = {
   "undecided": ("open", "?"),
   "not measured": ("open", tables.DASH),
 }
-_CAPTIONS = {
-  "figure_3": (
-    "Means over replicates at the densities nearest to the paper's; bands run "
-    "from the smallest to the largest replicate. At most the first 15,000 "
-    "iterations are shown."
-  ),
-  "figure_4a": (
-    "Means over replicates, bars from the smallest to the largest; draws of an "
-    "arm are averaged within a replicate first. An open marker: in some lane "
-    "the validation loss still fell at the last evaluation, so the step is a "
-    "lower bound. Controls that fall far below the tickets leave the panel; "
-    "the table has all values."
-  ),
-  "figure_4b": "As figure 4a, at the last step of training.",
-  "figure_4c": "As figure 4a, on a linear axis.",
-}
-_BESIDE = (
-  "Arms are moved sideways, by half a percent of the axis from one to the "
-  "next, so that their bars stand beside each other; the dense network is not."
-)
 
 
 class Content(NamedTuple):
@@ -99,20 +79,21 @@ def page(content: Content) -> str:
   True
   """
   run, protocol = content.run, content.protocol
+  drawn = [
+    _figure(each, protocol)
+    for each in content.drawn
+    if each.name not in structure.NAMES
+  ]
   sections = (
     *_notes(run, protocol),
-    _figure("figure_4a", content),
+    *drawn[:1],
     "<h2>Winning tickets</h2>",
     f"<p>{html.escape(_WINNING)}</p>",
     _table(tables.verdicts(content.winning).text, protocol),
     "<h2>Published claims</h2>",
     f"<p>{html.escape(_CLAIMS)}</p>",
     _table(tables.claim_table(content.claims).text, protocol),
-    _figure("figure_3", content),
-    _figure("figure_4b", content),
-    _figure("figure_4c", content)
-    if any(figure.name == "figure_4c" for figure in content.drawn)
-    else "",
+    *drawn[1:],
     *_structure(content),
     "<h2>All results</h2>",
     f"<p>{html.escape(_RESULTS)}</p>",
@@ -214,7 +195,7 @@ def _structure(content: Content) -> tuple[str, ...]:
     f"<p>{html.escape(_STRUCTURE)}</p>",
     *(
       f"<h3>{html.escape(each.title)}</h3>\n"
-      f"{_panels(each, each.title, _sentence(content.protocol))}"
+      f"{_panels(each, _sentence(content.protocol))}"
       for each in drawn
     ),
   )
@@ -266,7 +247,7 @@ def _notes(run: records.Run, protocol: str) -> list[str]:
       else "No lane has an early-stop step"
     )
     notes.append(
-      f"{why}: figure 4a, the winning-ticket verdicts and every claim about "
+      f"{why}: its figures, the winning-ticket verdicts and every claim about "
       "early stopping are not measured."
     )
   diverged = sum(lane.diverged for lane in run.lanes)
@@ -289,23 +270,14 @@ def _ended(run: records.Run) -> str:
   return f"Series ended by divergence: {', '.join(each)}." if ends else ""
 
 
-def _figure(name: str, content: Content) -> str:
-  number = name.removeprefix("figure_")
-  drawn = {figure.name: figure for figure in content.drawn}
-  if name not in drawn:
-    return f"<h2>Figure {number}</h2>\n<p>Not measured in this run.</p>"
-  caption = _CAPTIONS[name]
-  if name != "figure_3" and len(statistics.arms(content.run)) > 1:
-    caption += f" {_BESIDE}"
-  figure = drawn[name]
-  title = f"Figure {number}. {figure.title}"
-  caption = f"{caption} {_sentence(content.protocol)}".strip()
-  return f"<h2>{html.escape(title)}</h2>\n{_panels(figure, title, caption)}"
+def _figure(figure: figures.Drawn, protocol: str) -> str:
+  caption = f"{figure.caption} {_sentence(protocol)}".strip()
+  return f"<h2>{html.escape(figure.title)}</h2>\n{_panels(figure, caption)}"
 
 
-def _panels(figure: figures.Drawn, title: str, caption: str) -> str:
+def _panels(figure: figures.Drawn, caption: str) -> str:
   """The panels of a figure beside or above each other, and a caption."""
-  label = html.escape(title, quote=True)
+  label = html.escape(figure.title, quote=True)
   panels = "\n".join(
     svg.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)
     for svg in figure.panels

@@ -64,7 +64,7 @@ def early_difference(
 
   Args:
     run: the run.
-    part: of the training, in (0, 1]; the nearest step that was recorded.
+    part: of the training, in (0, 1); the nearest step that was recorded.
     a: an arm at a density.
     b: another.
 
@@ -73,12 +73,10 @@ def early_difference(
   >>> early_difference(run, 0.25, measures.DENSE, measures.DENSE).values
   array([nan])
   """
-  quantity = statistics.Quantity(
-    f"test_accuracy_at_{part:g}_percent",
-    f"Test accuracy at {part:.0%} (%)",
-    lambda lane: _nearest(lane, part * run.config["steps"]),
-  )
-  return measures.difference(run, quantity, a, b)
+  steps = statistics.steps_near(run, (part,))
+  if not steps:
+    return measures.nothing(run, "no test accuracy was recorded on the way")
+  return measures.difference(run, statistics.accuracy_at(steps[0]), a, b)
 
 
 _LEAST_LOSS = statistics.Quantity(
@@ -99,13 +97,6 @@ def _first_reaching(accuracy: float) -> statistics.Quantity:
     return lane.test_steps[np.argmax(high)] if high.any() else math.nan
 
   return statistics.Quantity("first_reaching", "", read)
-
-
-def _nearest(lane: records.Lane, step: float) -> float:
-  if len(lane.test_steps) == 0:
-    return math.nan
-  nearest = np.argmin(np.abs(np.asarray(lane.test_steps) - step))
-  return 100 * lane.test_curve[nearest]
 
 
 def _varied(a, b, known) -> bool:

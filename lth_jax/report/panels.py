@@ -5,7 +5,6 @@ largest replicate, as in the paper. An arm has one colour in every figure
 (Okabe and Ito's palette, safe for colour-blind readers).
 """
 
-import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -14,7 +13,7 @@ import numpy as np
 from matplotlib import axes as mpl_axes
 from matplotlib import ticker
 
-from lth_jax.report import records, statistics, tables
+from lth_jax.report import records, statistics
 
 DrawPanel = Callable[[mpl_axes.Axes], None]
 
@@ -29,35 +28,12 @@ _ARMS = {
 }
 # Any others in turn, from light to dark: levels of noise ascend.
 _OTHERS = tuple(zip(("#F0C000", "#E69F00", "#B07000", "#704000"), "<>X*"))
-_DENSE = "#333333"
-# Shades of an arm's colour for its densities, dense to sparse, mixed with
-# white (positive) or black (negative).
-_SHADES = {51.3: 0.5, 21.1: 0.0, 7.0: 0.55, 3.6: 0.2, 1.9: -0.55}
-_DASHES = {51.3: "-", 21.1: "-", 7.0: (0, (5, 1.5)), 3.6: "--", 1.9: ":"}
-# Figure 3: title of a panel, and (arm, density in percent) of its curves.
-_PANELS_3 = (
-  ("First rounds", (("ticket", 51.3), ("ticket", 21.1))),
-  (
-    "Later rounds",
-    (("ticket", 21.1), ("ticket", 7.0), ("ticket", 3.6), ("ticket", 1.9)),
-  ),
-  (
-    "Reinitialized",
-    (
-      ("ticket", 51.3),
-      ("ticket", 21.1),
-      ("reinit", 51.3),
-      ("reinit", 21.1),
-    ),
-  ),
-)
-# Figure 3 is about the rise of the curves; they are flat long before the end of
-# the paper's 50,000 iterations.
-_LAST_STEP_3 = 15000
+DENSE = "#333333"
 # Distance of neighbouring arms at one density, as a share of the axis.
 _BESIDE = 0.005
 # Margins of the density axis, on a logarithmic and on a linear scale.
 _LOG_MARGIN, _LINEAR_LIMIT = 1.06, 103
+_MOST_TICKS = 40
 
 
 def against_density(
@@ -80,7 +56,7 @@ def against_density(
   percent = 100 * statistics.grid(run).density
   shown = statistics.arms(run)
   for place, arm in enumerate(shown):
-    colour, marker = _look(arm, shown)
+    colour, marker = look(arm, shown)
     line(
       run,
       arm,
@@ -94,12 +70,7 @@ def against_density(
     )
   _dense_line(run, quantity, axes)
   density_axis(axes, percent, log)
-  axes.set_title(quantity.title)
-  if quantity is statistics.EARLY_STEP:
-    axes.yaxis.set_major_formatter(ticker.StrMethodFormatter("{x:,.0f}"))
-    axes.set_ylim(bottom=0)
-  else:
-    _zoom(axes, run, quantity)
+  value_axis(axes, quantity, statistics.values(run, "ticket", quantity))
 
 
 def line(
@@ -112,6 +83,7 @@ def line(
   label: str,
   color: Any,
   marker: str,
+  dashes: str = "-",
   zorder: float = 4,
 ) -> None:
   """Draws an arm's mean over replicates, with bars from minimum to maximum.
@@ -127,6 +99,7 @@ def line(
     label: for the legend.
     color: of line and markers.
     marker: matplotlib's name of one.
+    dashes: matplotlib's name of a style of line.
     zorder: what is drawn over what.
 
   >>> from matplotlib import figure
@@ -157,6 +130,7 @@ def line(
     label=label,
     capsize=2,
     elinewidth=1,
+    linestyle=dashes,
     linewidth=1.5,
     zorder=zorder,
     **style,
@@ -185,40 +159,75 @@ def density_axis(axes: mpl_axes.Axes, percent: np.ndarray, log: bool) -> None:
   >>> axes.get_xlabel()
   'Percent of weights left'
   """
-  if log:
-    every = math.ceil(len(percent) / 7)
-    axes.set_xscale("log")
-    axes.xaxis.set_major_locator(ticker.FixedLocator(percent[::every].tolist()))
-    axes.xaxis.set_major_formatter(
-      ticker.FuncFormatter(lambda x, _: f"{x:.1f}".replace("100.0", "100"))
-    )
-    axes.xaxis.set_minor_locator(ticker.FixedLocator(percent.tolist()))
-    axes.xaxis.set_minor_formatter(ticker.NullFormatter())
-    axes.set_xlim(percent.max() * _LOG_MARGIN, percent.min() / _LOG_MARGIN)
-  else:
-    axes.set_xlim(_LINEAR_LIMIT, 0)
   axes.set_xlabel("Percent of weights left")
-
-
-def learning(run: records.Run) -> tuple[DrawPanel, ...]:
-  """Returns the panels of figure 3: those whose arms the run has.
-
-  >>> none, end = np.empty(0), records.Point(500, True, 0.98, 1.0)
-  >>> dense = records.Lane(
-  ...   0, 0, "ticket", 0, 1.0, none, none, end, end, False, ()
-  ... )
-  >>> both = dense, dense._replace(round=1, density=0.5, arm="reinit")
-  >>> runs = [records.Run("example", {"steps": 9}, x) for x in ((dense,), both)]
-  >>> [len(learning(run)) for run in runs]  # the third panel is of reinit
-  [2, 3]
-  """
-  limits = _limits_3(run)
-  present = statistics.arms(run)
-  return tuple(
-    functools.partial(_learning_curves, run, title, curves, limits)
-    for title, curves in _PANELS_3
-    if all(arm in present for arm, _ in curves)
+  if not log:
+    axes.set_xlim(_LINEAR_LIMIT, 0)
+    return
+  _log_axis(axes, percent, _LOG_MARGIN)
+  axes.xaxis.set_major_locator(ticker.FixedLocator(_apart(percent)))
+  axes.xaxis.set_major_formatter(
+    ticker.FuncFormatter(lambda x, _: f"{x:.1f}".replace("100.0", "100"))
   )
+  # One ladder of densities has a tick each, several together would have a mess.
+  minor = percent.tolist() if len(percent) <= _MOST_TICKS else []
+  axes.xaxis.set_minor_locator(ticker.FixedLocator(minor))
+
+
+def weights_axis(axes: mpl_axes.Axes, weights: np.ndarray) -> None:
+  """Makes the horizontal axis one of the number of weights left.
+
+  Args:
+    axes: whose.
+    weights: the numbers, `[K]`.
+
+  >>> from matplotlib import figure
+  >>> axes = figure.Figure().subplots()
+  >>> weights_axis(axes, np.array([266200.0, 3178.0]))
+  >>> axes.get_xlabel(), axes.xaxis.get_major_formatter()(20000)
+  ('Number of weights left', '20K')
+  """
+  axes.set_xlabel("Number of weights left")
+  ratio = weights.max() / weights.min()
+  _log_axis(axes, weights, max(_LOG_MARGIN, ratio**0.015))
+  subs = (1, 2, 5) if ratio < 300 else (1,)
+  axes.xaxis.set_major_locator(ticker.LogLocator(subs=subs))
+  axes.xaxis.set_major_formatter(ticker.FuncFormatter(_short))
+
+
+def value_axis(
+  axes: mpl_axes.Axes, quantity: statistics.Quantity, tickets: np.ndarray
+) -> None:
+  """Makes the vertical axis one of a quantity, its range that of tickets.
+
+  Controls that collapse do not flatten what tickets do.
+
+  Args:
+    axes: whose, with everything drawn.
+    quantity: what is drawn.
+    tickets: what tickets and dense networks have, any shape, NaN left out.
+
+  >>> from matplotlib import figure
+  >>> axes = figure.Figure().subplots()
+  >>> _ = axes.plot([98.0, 98.4, 10.0])
+  >>> value_axis(axes, statistics.END_TEST, np.array([98.0, 98.4]))
+  >>> print(f"{axes.get_ylim()[0]:.1f}")
+  97.2
+  """
+  axes.set_title(quantity.title)
+  if quantity is statistics.EARLY_STEP:
+    axes.yaxis.set_major_formatter(ticker.StrMethodFormatter("{x:,.0f}"))
+    axes.set_ylim(bottom=0)
+    return
+  axes.yaxis.set_major_formatter(ticker.FuncFormatter(lambda y, _: f"{y:g}"))
+  found = tickets[np.isfinite(tickets)]
+  if len(found) == 0:
+    return
+  low, high = axes.get_ylim()
+  floor = found.max() - 3 * max(found.max() - found.min(), 0.1)
+  low = max(low, floor)
+  high = min(high, 100 + 0.04 * (high - low))
+  # At least one point high, lest noise look like an effect.
+  axes.set_ylim(min(low, high - 1), high)
 
 
 def beside(percent: np.ndarray, places: float, log: bool) -> np.ndarray:
@@ -243,8 +252,17 @@ def beside(percent: np.ndarray, places: float, log: bool) -> np.ndarray:
   return np.where(percent == 100, percent, moved)
 
 
-def _look(arm: str, shown: Sequence[str]) -> tuple[str, str]:
-  """Colour and marker of an arm among those that are shown."""
+def look(arm: str, shown: Sequence[str] = ()) -> tuple[str, str]:
+  """Returns the colour and the marker of an arm.
+
+  Args:
+    arm: its name.
+    shown: the arms that are shown; those without a colour of their own, such
+      as levels of noise, take others in their order.
+
+  >>> look("ticket"), look("noise 2", ["noise 1", "noise 2"])
+  (('#0072B2', 'o'), ('#E69F00', '>'))
+  """
   if arm in _ARMS:
     return _ARMS[arm]
   others = [name for name in shown if name not in _ARMS]
@@ -260,100 +278,29 @@ def _dense_line(
   ).mean
   if math.isfinite(dense):
     axes.axhline(
-      dense, color=_DENSE, linestyle="--", linewidth=1.1, label="dense"
+      dense, color=DENSE, linestyle="--", linewidth=1.1, label="dense"
     )
 
 
-def _zoom(
-  axes: mpl_axes.Axes, run: records.Run, quantity: statistics.Quantity
-) -> None:
-  """Keeps controls that collapse from flattening what tickets do."""
-  ticket = statistics.values(run, "ticket", quantity)
-  found = ticket[np.isfinite(ticket)]
-  if len(found) == 0:
-    return
-  low, high = axes.get_ylim()
-  floor = found.max() - 3 * max(found.max() - found.min(), 0.1)
-  # At least one point high, lest noise look like an effect.
-  high = min(high, 100.05)
-  low = min(max(low, floor), high - 1)
-  axes.set_ylim(low, high)
-  axes.yaxis.set_major_formatter(ticker.FuncFormatter(lambda y, _: f"{y:g}"))
+def _log_axis(axes: mpl_axes.Axes, values: np.ndarray, margin: float) -> None:
+  axes.set_xscale("log")
+  axes.set_xlim(values.max() * margin, values.min() / margin)
+  axes.xaxis.set_minor_formatter(ticker.NullFormatter())
 
 
-def _nearest(run: records.Run, arm: str, percent: float) -> int | None:
-  """The round of an arm whose density is nearest, dense left out."""
-  rounds = {
-    lane.round: abs(math.log(100 * lane.density / percent))
-    for lane in run.lanes
-    if lane.arm == arm and lane.round > 0
-  }
-  return min(rounds, key=lambda index: (rounds[index], index), default=None)
+def _apart(values: np.ndarray) -> list[float]:
+  """The values that labels fit to: the first, and each far from the last."""
+  chosen = [float(values.max())]
+  # No whole number: whole steps of a ladder must not be a near miss.
+  least = math.log(values.max() / values.min()) / 7.3
+  for value in np.sort(values)[::-1]:
+    if value < chosen[-1] and math.log(chosen[-1] / value) > least:
+      chosen.append(float(value))
+  return chosen
 
 
-def _learning_curves(
-  run: records.Run,
-  title: str,
-  wanted: Sequence[tuple[str, float]],
-  limits: tuple[float, float],
-  axes: mpl_axes.Axes,
-) -> None:
-  """Draws test accuracy against training step, one curve a density."""
-  density = dict(zip(statistics.grid(run).rounds, statistics.grid(run).density))
-  _curve(run, axes, "ticket", 0, "100%", _DENSE, "--")
-  drawn = set()
-  for arm, percent in wanted:
-    index = _nearest(run, arm, percent)
-    if index is None or (arm, index) in drawn:
-      continue
-    drawn.add((arm, index))
-    name = f"{tables.percent(density[index])} {arm}"
-    colour = _shade(_ARMS[arm][0], _SHADES[percent])
-    _curve(run, axes, arm, index, name, colour, _DASHES[percent])
-  axes.set_title(title)
-  axes.set_xlabel("Training iteration")
-  axes.set_ylabel("Test accuracy (%)")
-  axes.xaxis.set_major_formatter(ticker.StrMethodFormatter("{x:,.0f}"))
-  axes.xaxis.set_major_locator(ticker.MaxNLocator(4))
-  axes.set_xlim(0, min(run.config["steps"], _LAST_STEP_3))
-  axes.set_ylim(limits)
-
-
-def _curve(run, axes, arm, index, label, colour, dashes) -> None:
-  steps, accuracy = statistics.curves(run, arm, index)
-  if len(steps) == 0:
-    return
-  axes.fill_between(
-    steps,
-    accuracy.min(axis=0),
-    accuracy.max(axis=0),
-    color=colour,
-    alpha=0.16,
-    linewidth=0,
-  )
-  axes.plot(
-    steps,
-    accuracy.mean(axis=0),
-    color=colour,
-    linestyle=dashes,
-    linewidth=1.7,
-    label=label,
-  )
-
-
-def _limits_3(run: records.Run) -> tuple[float, float]:
-  """The accuracy axis of figure 3: from dense early in training to the best."""
-  steps, accuracy = statistics.curves(run, "ticket", 0)
-  if len(steps) < 2:
-    return 0.0, 100.0
-  last = min(run.config["steps"], _LAST_STEP_3)
-  early = max(1, np.searchsorted(steps, 0.04 * last))
-  low = accuracy[:, min(early, len(steps) - 1)].min()
-  high = max(100 * np.nanmax(lane.test_curve, initial=0) for lane in run.lanes)
-  return float(low), float(high + 0.05 * max(high - low, 1))
-
-
-def _shade(colour: str, amount: float) -> tuple[float, ...]:
-  channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
-  end = 1.0 if amount > 0 else 0.0
-  return tuple(c + abs(amount) * (end - c) for c in channels)
+def _short(number: float, _) -> str:
+  for size, unit in ((1e6, "M"), (1e3, "K")):
+    if number >= size:
+      return f"{number / size:g}{unit}"
+  return f"{number:g}"

@@ -56,6 +56,21 @@ END_TRAIN = Quantity(
   lambda lane: 100 * lane.end.train_accuracy,
 )
 QUANTITIES = (EARLY_STEP, EARLY_TEST, EARLY_TRAIN, END_TEST, END_TRAIN)
+
+
+class Curve(NamedTuple):
+  """A number that each lane has at some steps: `read` gives both, `[T]`."""
+
+  label: str
+  read: Callable[[records.Lane], tuple[np.ndarray, np.ndarray]]
+
+
+TEST_CURVE = Curve(
+  "Test accuracy (%)", lambda lane: (lane.test_steps, 100 * lane.test_curve)
+)
+VALID_CURVE = Curve(
+  "Validation loss", lambda lane: (lane.valid_steps, lane.valid_curve)
+)
 _NOT_REACHED = Quantity(
   "not_reached",
   "",
@@ -103,6 +118,57 @@ class Winning(NamedTuple):
   step: Interval
   not_reached: int
   verdict: str
+
+
+def accuracy_at(step: int) -> Quantity:
+  """Returns the test accuracy at a step, NaN in lanes not tested there.
+
+  >>> curve, end = np.array([0.1, 0.9]), records.Point(10, True, 0.9, 1.0)
+  >>> lane = records.Lane(
+  ...   0, 0, "ticket", 0, 1.0, np.array([0, 5]), curve, end, end, False, ()
+  ... )
+  >>> quantity = accuracy_at(5)
+  >>> quantity.title, quantity.read(lane), accuracy_at(7).read(lane)
+  ('Test accuracy at step 5 (%)', 90.0, nan)
+  """
+
+  def read(lane: records.Lane) -> float:
+    found = 100 * lane.test_curve[lane.test_steps == step]
+    return float(found[0]) if len(found) else math.nan
+
+  return Quantity(
+    f"test_accuracy_at_{step}_percent",
+    f"Test accuracy at step {step:,} (%)",
+    read,
+  )
+
+
+def steps_near(run: records.Run, shares: Iterable[float]) -> tuple[int, ...]:
+  """Returns the tested steps that are nearest to shares of a training.
+
+  Its first and its last step do not count, and none comes twice.
+
+  Args:
+    run: the run.
+    shares: in (0, 1), ascending.
+
+  >>> curve, end = np.zeros(4), records.Point(9, True, 0.9, 1.0)
+  >>> lane = records.Lane(
+  ...   0, 0, "ticket", 0, 1.0, np.array([0, 2, 6, 9]), curve, end, end, False,
+  ...   (),
+  ... )
+  >>> steps_near(records.Run("example", {"steps": 9}, (lane,)), (1 / 3, 0.6))
+  (2, 6)
+  """
+  last = run.config["steps"]
+  steps = np.unique(np.concatenate([lane.test_steps for lane in run.lanes]))
+  steps = steps[(steps > 0) & (steps < last)]
+  if len(steps) == 0:
+    return ()
+  nearest = (
+    int(steps[np.argmin(np.abs(steps - share * last))]) for share in shares
+  )
+  return tuple(dict.fromkeys(nearest))
 
 
 def grid(run: records.Run) -> Grid:
@@ -211,17 +277,18 @@ def at(table: np.ndarray, index: int | None) -> np.ndarray:
 
 
 def curves(
-  run: records.Run, arm: str, index: int
+  run: records.Run, arm: str, index: int, curve: Curve = TEST_CURVE
 ) -> tuple[np.ndarray, np.ndarray]:
-  """Returns test accuracy while training, in percent.
+  """Returns a curve over training of one arm in one round.
 
   Args:
     run: the run.
     arm: name of the arm.
     index: the pruning round.
+    curve: which one.
 
   Returns:
-    The steps that all its lanes share, `[T]`, and the accuracy, `[R, T]`.
+    The steps that all its lanes share, `[T]`, and the curve, `[R, T]`.
 
   >>> end = records.Point(10, True, 0.9, 1.0)
   >>> curve = np.array([0, 5, 10]), np.array([0.1, 0.8, 0.9])
@@ -229,19 +296,18 @@ def curves(
   >>> curves(records.Run("example", {}, (lane,)), "ticket", 0)
   (array([ 0, 5, 10]), array([[10., 80., 90.]]))
   """
-  lanes = [
-    lane
+  found = [
+    (lane.replicate, *curve.read(lane))
     for lane in run.lanes
     if (lane.arm, lane.round) == (arm, index) and not lane.diverged
   ]
-  if not lanes:
+  if not found:
     return np.empty(0), np.empty((0, 0))
-  steps = functools.reduce(np.intersect1d, [lane.test_steps for lane in lanes])
+  shared = functools.reduce(np.intersect1d, [steps for _, steps, _ in found])
   drawn: dict[int, list[np.ndarray]] = {}
-  for lane in lanes:
-    shared = np.isin(lane.test_steps, steps)
-    drawn.setdefault(lane.replicate, []).append(100 * lane.test_curve[shared])
-  return steps, np.array([np.mean(each, axis=0) for each in drawn.values()])
+  for replicate, steps, values_there in found:
+    drawn.setdefault(replicate, []).append(values_there[np.isin(steps, shared)])
+  return shared, np.array([np.mean(each, axis=0) for each in drawn.values()])
 
 
 def interval(sample: np.ndarray, level: float = 0.95) -> Interval:
