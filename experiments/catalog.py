@@ -1,7 +1,10 @@
 """What the paper shows, figure by figure, and the runs that show it.
 
 A row is a folder of flagfiles in `experiments/flags`, one a scale; with points
-it is a sweep: one run for each of them.
+it is a sweep: one run for each of them. A sweep stands alone: it also trains
+the point that another row trains with controls and, mostly, for longer. What
+the paper varies is often told by its plots only; where nothing else is said
+here, the values between those of its text are ours.
 """
 
 import math
@@ -13,7 +16,23 @@ from lth_jax import errors, flags, lanes
 from lth_jax.configs import Config
 
 SCALES = ("paper", "cpu", "smoke")
+NETWORKS = "2"  # the figure that needs no training
 _FLAGS = pathlib.Path("experiments/flags")
+
+
+class Point(NamedTuple):
+  """One run of a sweep.
+
+  Attributes:
+    name: what its run's name ends in.
+    flags: make it, behind the row's flagfile.
+    warmup: part of the steps over which the learning rate rises, if that is
+      what is varied; steps differ from scale to scale.
+  """
+
+  name: str
+  flags: str = ""
+  warmup: float | None = None
 
 
 class Row(NamedTuple):
@@ -23,13 +42,13 @@ class Row(NamedTuple):
     name: its folder of flagfiles, and the stem of its workdirs.
     figures: figures of the paper that it is for.
     what: what is asked, in a few words.
-    points: of a sweep: the name of each and the flags that make it.
+    points: of a sweep.
   """
 
   name: str
   figures: tuple[str, ...]
   what: str
-  points: tuple[tuple[str, str], ...] = ()
+  points: tuple[Point, ...] = ()
 
 
 class Run(NamedTuple):
@@ -44,11 +63,60 @@ class Run(NamedTuple):
   arguments: tuple[str, ...]
 
 
-def _points(flag: str, values: str) -> tuple[tuple[str, str], ...]:
+def _points(flag: str, values: str) -> tuple[Point, ...]:
   """One point for each value of a flag."""
   return tuple(
-    (value.replace(",", "-"), f"--{flag}={value}") for value in values.split()
+    Point(value.replace(",", "-"), f"--{flag}={value}")
+    for value in values.split()
   )
+
+
+def _warmups(steps: int) -> tuple[Point, ...]:
+  """The paper's warm-ups (figure 44), of a run of so many steps."""
+  return tuple(
+    Point(str(warmup), warmup=warmup / steps)
+    for warmup in (0, 500, 1000, 5000, 10_000, 20_000)
+  )
+
+
+# Sweeps of each of Conv-2, -4 and -6. The text names 2e-4 to 4e-4 for Adam, no
+# rate for gradient descent, 0.001, 0.005 and 0.008 with momentum, 10% to 20% of
+# the convolutions, and 1e-4 to 4e-4 with dropout (for Conv-2).
+_CONV_SWEEPS = (
+  (
+    "adam_rates",
+    "32",
+    "Adam's learning rate",
+    _points("learning_rate", "1e-4 2e-4 3e-4 4e-4 1e-3 2e-3"),
+  ),
+  (
+    "sgd_rates",
+    "33",
+    "learning rate of gradient descent",
+    _points("learning_rate", "0.003 0.01 0.03 0.1"),
+  ),
+  (
+    "momentum_rates",
+    "34",
+    "learning rate with momentum",
+    _points("learning_rate", "0.001 0.002 0.003 0.005 0.008"),
+  ),
+  (
+    "pruning_rates",
+    "35",
+    "part of the convolutions pruned a round",
+    tuple(
+      Point(rate, f"--rates=Dense_2/kernel=0.1,Conv={rate},Dense=0.2")
+      for rate in ("0.05", "0.1", "0.15", "0.2", "0.3")
+    ),
+  ),
+  (
+    "dropout_rates",
+    "36",
+    "learning rate with dropout",
+    _points("learning_rate", "1e-4 2e-4 3e-4 4e-4"),
+  ),
+)
 
 
 ROWS = (
@@ -89,7 +157,7 @@ ROWS = (
     "LeNet: weights pruned a round",
     # As many rounds as it takes to come to 5% of the weights.
     tuple(
-      (
+      Point(
         f"{rate:g}",
         f"--rates=Dense_2/kernel={rate / 2:g},kernel={rate:g} "
         f"--rounds={math.ceil(math.log(0.05, 1 - rate))}",
@@ -112,7 +180,7 @@ ROWS = (
   *(
     Row(
       f"conv{n}",
-      ("1", "5", "6", "13", "14", "37"),
+      ("1", "5", "6", "10", "13", "14", "37"),
       f"Conv-{n}: tickets against reinits and random masks",
     )
     for n in (2, 4, 6)
@@ -122,18 +190,84 @@ ROWS = (
     for n in (2, 4, 6)
   ),
   *(
+    Row(
+      f"conv{n}_continued",
+      ("10",),
+      f"Conv-{n}: reset or continue between prunings",
+    )
+    for n in (2, 4, 6)
+  ),
+  *(
+    Row(f"conv{n}_{name}", (figure,), f"Conv-{n}: {what}", points)
+    for name, figure, what, points in _CONV_SWEEPS
+    for n in (2, 4, 6)
+  ),
+  *(
     Row(f"conv{n}_{part}", ("37",), f"Conv-{n}: {part.replace('_', ' ')}")
     for n in (2, 4, 6)
     for part in ("conv_only", "fc_only")
   ),
-  Row("resnet20", ("8", "42"), "ResNet-20 at a high learning rate"),
-  Row("resnet20_low", ("8", "42"), "ResNet-20 at a low learning rate"),
-  Row("resnet20_warmup", ("8", "39", "44"), "ResNet-20 with warm-up"),
-  Row("resnet20_layerwise", ("39", "41"), "ResNet-20 pruned layer by layer"),
-  Row("vgg19", ("7", "43"), "VGG-19 at a high learning rate"),
-  Row("vgg19_low", ("7", "43"), "VGG-19 at a low learning rate"),
-  Row("vgg19_warmup", ("7", "38", "45"), "VGG-19 with warm-up"),
-  Row("vgg19_layerwise", ("38", "40"), "VGG-19 pruned layer by layer"),
+  Row("resnet20", ("8",), "ResNet-20 at a high learning rate"),
+  Row("resnet20_low", ("8",), "ResNet-20 at a low learning rate"),
+  Row("resnet20_warmup", ("8", "39"), "ResNet-20 with warm-up"),
+  Row(
+    "resnet20_layerwise",
+    ("39", "41"),
+    "ResNet-20 pruned layer by layer, with warm-up",
+  ),
+  Row(
+    "resnet20_layerwise_high",
+    ("41",),
+    "ResNet-20 pruned layer by layer, at a high learning rate",
+  ),
+  Row(
+    "resnet20_layerwise_low",
+    ("41",),
+    "ResNet-20 pruned layer by layer, at a low learning rate",
+  ),
+  # There are tickets at 0.01 and below only.
+  Row(
+    "resnet20_rates",
+    ("42",),
+    "ResNet-20: learning rate",
+    _points("learning_rate", "0.003 0.01 0.03 0.1"),
+  ),
+  Row(
+    "resnet20_warmups",
+    ("44",),
+    "ResNet-20: steps of warm-up, of 30,000",
+    _warmups(steps=30_000),
+  ),
+  Row("vgg19", ("7",), "VGG-19 at a high learning rate"),
+  Row("vgg19_low", ("7",), "VGG-19 at a low learning rate"),
+  Row("vgg19_warmup", ("7", "38"), "VGG-19 with warm-up"),
+  Row(
+    "vgg19_layerwise",
+    ("38", "40"),
+    "VGG-19 pruned layer by layer, with warm-up",
+  ),
+  Row(
+    "vgg19_layerwise_high",
+    ("40",),
+    "VGG-19 pruned layer by layer, at a high learning rate",
+  ),
+  Row(
+    "vgg19_layerwise_low",
+    ("40",),
+    "VGG-19 pruned layer by layer, at a low learning rate",
+  ),
+  Row(
+    "vgg19_rates",
+    ("43",),
+    "VGG-19: learning rate",
+    _points("learning_rate", "0.003 0.01 0.03 0.1"),
+  ),
+  Row(
+    "vgg19_warmups",
+    ("45",),
+    "VGG-19: steps of warm-up, of 112,480",
+    _warmups(steps=112_480),
+  ),
 )
 
 
@@ -148,9 +282,16 @@ def runs(row: Row, scale: str) -> list[Run]:
   if not row.points:
     return [Run(row.name, (flagfile,))]
   return [
-    Run(f"{row.name}_{label}", (flagfile, *changed.split()))
-    for label, changed in row.points
+    Run(f"{row.name}_{point.name}", (flagfile, *_changes(point, flagfile)))
+    for point in row.points
   ]
+
+
+def _changes(point: Point, flagfile: str) -> list[str]:
+  if point.warmup is None:
+    return point.flags.split()
+  steps = flags.parse([flagfile]).training.steps
+  return [f"--warmup={round(point.warmup * steps)}"]
 
 
 def config(run: Run) -> Config:
@@ -175,19 +316,18 @@ def find(figure: str) -> list[Row]:
   """Lists the rows that a figure needs.
 
   Args:
-    figure: such as "4a" or "25".
+    figure: such as "4a" or "25"; `NETWORKS` needs none.
 
   Raises:
     InputError: there is no such figure.
   """
-  found = [row for row in ROWS if figure in _spread(row.figures)]
-  if not found:
-    known = {name for row in ROWS for name in _spread(row.figures)}
+  known = {name for row in ROWS for name in _spread(row.figures)} | {NETWORKS}
+  if figure not in known:
     raise errors.InputError(
       f"--figure={figure}: there is none; known are "
       f"{', '.join(sorted(known, key=_order))}."
     )
-  return found
+  return [row for row in ROWS if figure in _spread(row.figures)]
 
 
 def _spread(figures: Sequence[str]) -> list[str]:

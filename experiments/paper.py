@@ -1,6 +1,6 @@
 """The whole paper: every figure's runs, one command each.
 
-  python -m experiments.paper --list
+  python -m experiments.paper --list --workdir=runs/paper
   python -m experiments.paper --figure=4a --scale=cpu --workdir=runs/paper
 
 A figure's runs lie in folders of their own below the workdir and are resumed;
@@ -9,15 +9,20 @@ figures that need the same trainings share them. How they are computed
 """
 
 import dataclasses
+import threading
+from collections.abc import Mapping, Sequence
 
 from absl import app
 from absl import flags as absl_flags
+from etils import epath
 
-from experiments import catalog
+from experiments import catalog, figures, listing, networks
 from lth_jax import command, configs, errors, flags, progress, report, runner
 from lth_jax.report import comparison
 
-absl_flags.DEFINE_bool("list", False, "Lists what there is, and ends.")
+absl_flags.DEFINE_bool(
+  "list", False, "Lists all rows, or a figure's, and ends."
+)
 absl_flags.DEFINE_string("figure", None, "Figure of the paper, such as 4a.")
 absl_flags.DEFINE_string("row", None, "Row of the list, instead of a figure.")
 absl_flags.DEFINE_enum("scale", "cpu", catalog.SCALES, "How large.")
@@ -32,42 +37,23 @@ def main(argv: list[str]) -> None:
 
   def run():
     command.check_no_arguments(argv)
+    rows = _rows(asked.figure, asked.row, asked.list)
     if asked.list:
-      print(_listing(asked.scale))
-      return
-    rows = _rows(asked.figure, asked.row)
-    folder, execution = flags.workdir(), _execution().execution
-    command.quiet()
-    with command.stop_signals() as stop:
-      for row in rows:
-        for each in catalog.runs(row, asked.scale):
-          config = catalog.config(each)
-          config = dataclasses.replace(
-            config, execution=_merged(config.execution, execution)
-          )
-          progress.say(f"{each.name}: {row.what}, {asked.scale} scale")
-          runner.run(config, folder / each.name, row.name, stop)
-          progress.say(f"Report: {report.write(folder / each.name)}")
-        if row.points:
-          workdirs = {
-            each.name.removeprefix(f"{row.name}_"): folder / each.name
-            for each in catalog.runs(row, asked.scale)
-          }
-          path = comparison.write(workdirs, folder / row.name, row.what)
-          progress.say(f"Comparison: {path}")
-      single = [row for row in rows if not row.points]
-      if len(single) > 1:
-        workdirs = {row.name: folder / row.name for row in single}
-        title = f"Figure {asked.figure}"
-        path = comparison.write(
-          workdirs, folder / f"figure_{asked.figure}", title
-        )
-        progress.say(f"Comparison: {path}")
+      folder = flags.workdir() if asked.workdir else None
+      print(listing.text(rows, asked.scale, folder))
+    elif asked.figure == catalog.NETWORKS:
+      print(networks.markdown(), end="")
+    else:
+      _train(rows, asked)
 
   command.call(run)
 
 
-def _rows(figure: str | None, name: str | None) -> list[catalog.Row]:
+def _rows(
+  figure: str | None, name: str | None, every: bool
+) -> Sequence[catalog.Row]:
+  if every and figure is None and name is None:
+    return catalog.ROWS
   if (figure is None) == (name is None):
     raise errors.InputError(
       "Say which: --figure=4a, or --row=mnist_lenet, or --list to see both."
@@ -82,6 +68,60 @@ def _rows(figure: str | None, name: str | None) -> list[catalog.Row]:
   return found
 
 
+def _train(rows: Sequence[catalog.Row], asked: absl_flags.FlagValues) -> None:
+  folder = flags.workdir()
+  folder.mkdir(parents=True, exist_ok=True)
+  command.quiet()
+  with command.stop_signals() as stop:
+    for row in rows:
+      _train_row(row, asked.scale, folder, stop)
+  single = [row.name for row in rows if not row.points]
+  if len(single) > 1:
+    figure = figures.FIGURES[asked.figure]
+    title = f"Figure {asked.figure}. {figure.title}"
+    named = dict(zip(single, single))
+    _compare(named, folder, f"figure_{asked.figure}", title, figure)
+
+
+def _train_row(
+  row: catalog.Row, scale: str, folder: epath.Path, stop: threading.Event
+) -> None:
+  execution = _execution().execution
+  runs = catalog.runs(row, scale)
+  for run in runs:
+    config = catalog.config(run)
+    config = dataclasses.replace(
+      config, execution=_merged(config.execution, execution)
+    )
+    progress.say(f"{run.name}: {row.what}, {scale} scale")
+    runner.run(config, folder / run.name, row.name, stop)
+    progress.say(f"Report: {report.write(folder / run.name)}")
+  if row.points:
+    named = {point.name: run.name for point, run in zip(row.points, runs)}
+    figure = figures.FIGURES[row.figures[0]]
+    _compare(named, folder, row.name, row.what, figure)
+
+
+def _compare(
+  runs: Mapping[str, str],
+  folder: epath.Path,
+  name: str,
+  title: str,
+  figure: figures.Figure,
+) -> None:
+  """Sets runs beside each other, by the names to show."""
+  workdirs = {shown: folder / run for shown, run in runs.items()}
+  path = comparison.write(
+    workdirs,
+    folder / name,
+    title,
+    arms=figure.arms or ("ticket",),
+    quantities=figure.quantities,
+    by_weights=figure.by_weights,
+  )
+  progress.say(f"Comparison: {path}")
+
+
 def _merged(run: configs.Execution, asked: configs.Execution):
   """What was asked for here, else what the run's flagfile says."""
   default = configs.Execution()
@@ -91,18 +131,6 @@ def _merged(run: configs.Execution, asked: configs.Execution):
     if getattr(asked, field.name) != getattr(default, field.name)
   }
   return dataclasses.replace(run, **changed)
-
-
-def _listing(scale: str) -> str:
-  lines = [f"{'row':<22}{'figures':<34}{'runs':>5}{'trainings':>11}  question"]
-  for row in catalog.ROWS:
-    every = [catalog.config(run) for run in catalog.runs(row, scale)]
-    trainings = sum(map(catalog.num_trainings, every))
-    lines.append(
-      f"{row.name:<22}{', '.join(row.figures):<34}{len(every):>5}"
-      f"{trainings:>11}  {row.what}"
-    )
-  return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import pathlib
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from experiments import catalog, claims, figures
+from experiments import catalog, claims, figures, networks
 from lth_jax import errors, progress
 from lth_jax.report import claims as judging
 from lth_jax.report import digest, plan, published, records, tables
@@ -160,6 +160,7 @@ def _section(figure, collected, judged, folder: pathlib.Path) -> str:
   parts = [f'<a id="figure-{figure}"></a>\n## Figure {figure}. {title}']
   if figure == catalog.NETWORKS:
     parts.append("`python -m experiments.paper --figure=2`")
+    parts.append(networks.markdown().strip())
     return "\n\n".join(parts)
   shown = False
   for scale in catalog.SCALES:

@@ -1,14 +1,16 @@
 """The catalog of the paper: every row can be run, and says what it costs."""
 
+import json
 import pathlib
 import re
+import shlex
 import subprocess
 import sys
 
 import pytest
 
-from experiments import catalog
-from lth_jax import configs, errors
+from experiments import catalog, costs, listing
+from lth_jax import configs, errors, lanes
 
 _ROOT = pathlib.Path(__file__).parents[1]
 _ROWS = [(row, scale) for row in catalog.ROWS for scale in catalog.SCALES]
@@ -53,9 +55,51 @@ def test_figures_that_need_the_same_trainings_share_them():
   ]
 
 
+def test_every_figure_with_trainings_has_rows():
+  figures = {"1", "3", "4a", "4b", "4c", *map(str, range(5, 46))}
+  assert all(catalog.find(figure) for figure in figures)
+  assert catalog.find(catalog.NETWORKS) == []
+  with pytest.raises(errors.InputError, match="--figure=4: there is none"):
+    catalog.find("4")
+
+
 def test_a_figure_that_is_none_is_an_error_that_lists_them():
-  with pytest.raises(errors.InputError, match=r"known are 1, 3, 4a, 4b"):
+  with pytest.raises(errors.InputError, match=r"known are 1, 2, 3, 4a, 4b"):
     catalog.find("99")
+
+
+def row_named(name):
+  return next(row for row in catalog.ROWS if row.name == name)
+
+
+@pytest.mark.parametrize(
+  ("name", "scale", "warmups"),
+  [
+    ("resnet20_warmups", "paper", [0, 500, 1000, 5000, 10_000, 20_000]),
+    ("resnet20_warmups", "cpu", [0, 50, 100, 500, 1000, 2000]),
+    ("vgg19_warmups", "paper", [0, 500, 1000, 5000, 10_000, 20_000]),
+    ("vgg19_warmups", "cpu", [0, 12, 25, 124, 249, 498]),
+  ],
+)
+def test_warmup_shrinks_with_the_run(name, scale, warmups):
+  runs = catalog.runs(row_named(name), scale)
+  made = [catalog.config(run).training.warmup for run in runs]
+  assert made == warmups
+  assert runs[-1].name == f"{name}_20000"
+
+
+@pytest.mark.parametrize("n", [2, 4, 6])
+@pytest.mark.parametrize("scale", catalog.SCALES)
+def test_rates_of_learning_are_varied_at_one_pruning_of_all_conv_nets(n, scale):
+  for optimizer in ("adam", "sgd", "momentum"):
+    for run in catalog.runs(row_named(f"conv{n}_{optimizer}_rates"), scale):
+      config = catalog.config(run)
+      assert config.training.optimizer == optimizer
+      assert configs.rules(config) == [
+        ("Dense_2/kernel", 0.1),
+        ("Conv", 0.1),
+        ("Dense", 0.2),
+      ]
 
 
 def paper(*arguments):
@@ -71,8 +115,121 @@ def paper(*arguments):
 def test_the_list_has_every_row():
   found = paper("--list", "--scale=smoke")
   assert found.returncode == 0, found.stderr
+  assert "about, on 2 CPU cores" in found.stdout
   for row in catalog.ROWS:
-    assert re.search(rf"^{row.name} ", found.stdout, re.MULTILINE)
+    assert re.search(rf"^{row.name} .* -$", found.stdout, re.MULTILINE)
+  assert max(map(len, found.stdout.splitlines())) <= 120
+
+
+def test_the_list_of_a_figure_has_commands_to_copy(tmp_path):
+  folder = tmp_path / "two words"
+  found = paper("--list", "--figure=9", "--scale=smoke", f"--workdir={folder}")
+  assert found.stdout.count(" not begun") == 2
+  commands = [
+    shlex.split(line)
+    for line in found.stdout.splitlines()
+    if line.startswith("  python")
+  ]
+  common = ["--scale=smoke", f"--workdir={folder}"]
+  assert [command[3:] for command in commands] == [
+    ["--row=mnist_lenet", *common],
+    ["--row=lenet_continued", *common],
+  ]
+
+
+def commit(folder, config, *, until=99, diverged=()):
+  """Makes the lanes of a run's first rounds count as stored."""
+  for replicate in lanes.replicates(config):
+    for index in range(min(until, config.study.rounds + 1)):
+      for lane in lanes.of_round(config, replicate, index):
+        (folder / lane.name).mkdir(parents=True)
+        record = {"diverged": lane.name in diverged}
+        (folder / lane.name / "record.json").write_text(json.dumps(record))
+        (folder / lane.name / "commit.json").touch()
+
+
+def state(row, scale, folder):
+  found = listing.text([row], scale, folder).splitlines()
+  line = next(line for line in found if line.startswith(f"{row.name} "))
+  return re.search(r"(s|min|h|days)  (.*)$", line)[2]
+
+
+def test_the_list_says_how_much_is_done(tmp_path):
+  row = row_named("lenet_init_std")
+  runs = catalog.runs(row, "smoke")
+  commit(tmp_path / runs[0].name, catalog.config(runs[0]))
+  commit(tmp_path / runs[1].name, catalog.config(runs[1]), until=1)
+  assert state(row, "smoke", tmp_path) == "4 of 15 trainings"
+  for run in runs[2:]:
+    commit(tmp_path / run.name, catalog.config(run))
+  assert state(row, "smoke", tmp_path) == "13 of 15 trainings"
+
+
+def test_a_series_that_diverged_is_complete_before_its_last_round(tmp_path):
+  row = row_named("lenet_sgd")
+  [run] = catalog.runs(row, "smoke")
+  config = catalog.config(run)
+  first = {"replicate_0/round_000/ticket", "replicate_1/round_000/ticket"}
+  commit(tmp_path / run.name, config, until=1, diverged=first)
+  assert state(row, "smoke", tmp_path) == "complete"
+  assert listing.num_done(config, tmp_path / run.name) == (2, 2)
+
+
+def test_a_run_of_another_scale_is_not_counted(tmp_path):
+  row = row_named("lenet_sgd")
+  [run] = catalog.runs(row, "smoke")
+  config = catalog.config(run)
+  commit(tmp_path / run.name, config)
+  stored = {
+    "format": 1,
+    "run_id": configs.run_id(config),
+    "config": configs.to_flat(config),
+  }
+  (tmp_path / run.name / "config.json").write_text(json.dumps(stored))
+  assert state(row, "smoke", tmp_path) == "complete"
+  assert state(row, "cpu", tmp_path) == "other runs are there"
+
+
+@pytest.mark.parametrize(
+  ("asked", "milliseconds"),
+  [
+    ({"model": "conv2"}, 70),
+    ({"model": "conv2", "width": 0.25}, 14.4),
+    ({"model": "conv2", "width": 0.125}, 7.2),
+    ({"model": "conv2", "width": 0.75}, 52.5),
+    ({"model": "conv4", "width": 0.5}, 61),
+    ({}, 0.71),
+    ({"hidden": [600, 200]}, 0.71 * 592_400 / 266_200),
+  ],
+)
+def test_a_step_takes_what_was_measured_at_the_nearest_width(
+  asked, milliseconds
+):
+  config = configs.from_flat(asked | {"steps": 1000})
+  assert costs.seconds(config) == pytest.approx(milliseconds)
+
+
+def test_figure_2_prints_the_networks():
+  found = paper("--figure=2")
+  assert found.returncode == 0, found.stderr
+  cells = [line.split(" | ") for line in found.stdout.splitlines()]
+  assert [
+    "| Conv-6",
+    "1,144,512",
+    "1,116,672",
+    "2,261,184",
+    "1.1M",
+    "1.7M |",
+  ] in (cells)
+  assert [
+    "| 7",
+    "21.07",
+    "21.23",
+    "23.88",
+    "26.61",
+    "21.91",
+    "20.99 |",
+  ] in cells
 
 
 @pytest.mark.parametrize(
@@ -81,6 +238,11 @@ def test_the_list_has_every_row():
     ((), "Say which"),
     (("--figure=4a", "--row=conv2"), "Say which"),
     (("--row=conv9",), "--row=conv9: there is none"),
+    (("--figure=99",), "--figure=99: there is none"),
+    (
+      ("--figure=30", "--scale=smoke", "--workdir=pyproject.toml/runs"),
+      "a file is in the way; choose another --workdir",
+    ),
     (("--figure=4a",), "--workdir is missing"),
     (("--figure=4a", "--scale=huge"), "--scale"),
   ],

@@ -1,0 +1,91 @@
+"""Figure 2: the networks, their weights, and the densities of their rounds."""
+
+import itertools
+from typing import Any
+
+import jax
+import numpy as np
+
+from experiments import catalog
+from lth_jax import configs, masks, models, pruning
+from lth_jax.configs import Config
+from lth_jax.report import tables
+
+PyTree = Any
+
+_IMAGES = {"mnist": (28, 28, 1), "cifar10": (32, 32, 3)}
+# By row: the network's name, its convolutions' weights and all of them as the
+# paper prints them.
+_PRINTED = {
+  "mnist_lenet": ("LeNet", tables.DASH, "266K"),
+  "conv2": ("Conv-2", "38K", "4.3M"),
+  "conv4": ("Conv-4", "260K", "2.4M"),
+  "conv6": ("Conv-6", "1.1M", "1.7M"),
+  "resnet20": ("ResNet-20", "270K", "274K"),
+  "vgg19": ("VGG-19", tables.DASH, "20.0M"),
+}
+_NOTES = """\
+Conv-6: the densities in the paper's text fit 2.3M weights, not the 1.7M that it
+prints. ResNet-20, the paper's Resnet-18: 274K counts BatchNorm and biases too.
+"""
+
+
+def markdown() -> str:
+  """Writes figure 2's networks and their ladders as Markdown tables."""
+  runs = {
+    row.name: catalog.config(run)
+    for row in catalog.ROWS
+    if row.name in _PRINTED
+    for run in catalog.runs(row, "paper")
+  }
+  full = {name: _full_masks(config) for name, config in runs.items()}
+  counts = tables.markdown(_counts(full), "Figure 2: weights, without biases")
+  ladders = {name: _ladder(runs[name], full[name]) for name in runs}
+  caption = "Weights left after each round, in percent"
+  return f"{counts}\n{_NOTES}\n{tables.markdown(_by_round(ladders), caption)}"
+
+
+def _full_masks(config: Config) -> PyTree:
+  asked = config.model
+  image = _IMAGES[config.data.dataset]
+  model = models.make(asked.model, image, num_classes=10, hidden=asked.hidden)
+  shapes = jax.eval_shape(
+    lambda key: masks.full(model.init(key)[0]), jax.random.key(0)
+  )
+  return jax.tree.map(lambda leaf: np.ones(leaf.shape, bool), shapes)
+
+
+def _counts(full: dict[str, PyTree]) -> tables.Table:
+  rows = []
+  for name, tree in full.items():
+    title, printed_convolutions, printed_all = _PRINTED[name]
+    sizes = {2: 0, 4: 0}  # of dense layers and of convolutions, by their axes
+    for mask in jax.tree.leaves(tree):
+      sizes[mask.ndim] += mask.size
+    ours = [f"{n:,}" for n in (sizes[4], sizes[2], sizes[2] + sizes[4])]
+    rows.append((title, *ours, printed_convolutions, printed_all))
+  head = "Network", "Convolutions", "Dense layers", "All"
+  paper = "Convolutions in the paper", "All in the paper"
+  return tables.Table((*head, *paper), tuple(rows))
+
+
+def _ladder(config: Config, full: PyTree) -> tuple[float, ...]:
+  return pruning.density_schedule(
+    full,
+    pruning.fractions(full, configs.rules(config)),
+    config.study.rounds,
+    scope=config.pruning.scope,
+  )
+
+
+def _by_round(ladders: dict[str, tuple[float, ...]]) -> tables.Table:
+  """One line a round; a dash behind a network's last one."""
+  columns = itertools.zip_longest(*ladders.values())
+  rows = tuple(
+    (
+      str(index),
+      *(tables.DASH if x is None else f"{100 * x:.2f}" for x in densities),
+    )
+    for index, densities in enumerate(columns)
+  )
+  return tables.Table(("Round", *(_PRINTED[name][0] for name in ladders)), rows)
