@@ -7,6 +7,7 @@ beside each other.
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from experiments import catalog
 from lth_jax.report import statistics
 
 
@@ -29,6 +30,55 @@ class Figure(NamedTuple):
   by_weights: bool = False
 
 
+class Beside(NamedTuple):
+  """Runs that are drawn beside each other.
+
+  Attributes:
+    name: of the drawing.
+    title: likewise.
+    runs: names of runs, by the names to show.
+  """
+
+  name: str
+  title: str
+  runs: dict[str, str]
+
+
+def beside(number: str, scale: str) -> list[Beside]:
+  """Returns the comparisons that a figure is shown by.
+
+  A sweep is one, and so are the other runs on a data set: accuracies on MNIST
+  and on CIFAR-10 share no axis.
+
+  Args:
+    number: of the figure.
+    scale: of the runs.
+  """
+  figure, found = FIGURES[number], []
+  if not figure.arms:
+    return []
+  groups: dict[str, dict[str, str]] = {}
+  for row in catalog.find(number):
+    runs = catalog.runs(row, scale)
+    if row.points:
+      points = {point.name: run.name for point, run in zip(row.points, runs)}
+      name, title = (
+        f"figure_{number}_{row.name}",
+        f"Figure {number}. {row.what}",
+      )
+      found.append(Beside(name, title, points))
+    else:
+      kind = "mnist" if row.name.startswith(_ON_MNIST) else "cifar10"
+      groups.setdefault(kind, {})[row.name] = row.name
+  title = f"Figure {number}. {figure.title}"
+  for kind, runs in groups.items():
+    suffix = f"_{kind}" if len(groups) > 1 else ""
+    found.append(Beside(f"figure_{number}{suffix}", title, runs))
+  return found
+
+
+# Rows of runs on MNIST, at their scale of the paper.
+_ON_MNIST = ("mnist_", "lenet_")
 _EARLY = statistics.EARLY_STEP, statistics.EARLY_TEST
 _ENDS = *_EARLY, statistics.EARLY_TRAIN, statistics.END_TEST
 _TICKETS, _AND_REINIT = ("ticket",), ("ticket", "reinit")

@@ -10,7 +10,7 @@ figures that need the same trainings share them. How they are computed
 
 import dataclasses
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from absl import app
 from absl import flags as absl_flags
@@ -75,20 +75,18 @@ def _train(rows: Sequence[catalog.Row], asked: absl_flags.FlagValues) -> None:
   with command.stop_signals() as stop:
     for row in rows:
       _train_row(row, asked.scale, folder, stop)
-  single = [row.name for row in rows if not row.points]
-  if len(single) > 1:
-    figure = figures.FIGURES[asked.figure]
-    title = f"Figure {asked.figure}. {figure.title}"
-    named = dict(zip(single, single))
-    _compare(named, folder, f"figure_{asked.figure}", title, figure)
+  trained = {run.name for row in rows for run in catalog.runs(row, asked.scale)}
+  number = asked.figure or rows[0].figures[0]
+  for each in figures.beside(number, asked.scale):
+    if len(each.runs) > 1 and trained >= set(each.runs.values()):
+      _compare(each, folder, figures.FIGURES[number])
 
 
 def _train_row(
   row: catalog.Row, scale: str, folder: epath.Path, stop: threading.Event
 ) -> None:
   execution = _execution().execution
-  runs = catalog.runs(row, scale)
-  for run in runs:
+  for run in catalog.runs(row, scale):
     config = catalog.config(run)
     config = dataclasses.replace(
       config, execution=_merged(config.execution, execution)
@@ -96,26 +94,17 @@ def _train_row(
     progress.say(f"{run.name}: {row.what}, {scale} scale")
     runner.run(config, folder / run.name, row.name, stop)
     progress.say(f"Report: {report.write(folder / run.name)}")
-  if row.points:
-    named = {point.name: run.name for point, run in zip(row.points, runs)}
-    figure = figures.FIGURES[row.figures[0]]
-    _compare(named, folder, row.name, row.what, figure)
 
 
 def _compare(
-  runs: Mapping[str, str],
-  folder: epath.Path,
-  name: str,
-  title: str,
-  figure: figures.Figure,
+  beside: figures.Beside, folder: epath.Path, figure: figures.Figure
 ) -> None:
-  """Sets runs beside each other, by the names to show."""
-  workdirs = {shown: folder / run for shown, run in runs.items()}
+  workdirs = {shown: folder / run for shown, run in beside.runs.items()}
   path = comparison.write(
     workdirs,
-    folder / name,
-    title,
-    arms=figure.arms or ("ticket",),
+    folder / beside.name,
+    beside.title,
+    arms=figure.arms,
     quantities=figure.quantities,
     by_weights=figure.by_weights,
   )

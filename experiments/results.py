@@ -4,14 +4,15 @@
   python -m experiments.results
 
 The first collects finished and unfinished runs of `experiments.paper` into
-docs/results/<scale>: a small file of records a run, and drawings. Both write
-docs/results.md from what has been collected.
+docs/results/<scale>: a small file of records and a table a run, and drawings.
+Both write docs/results.md from what has been collected.
 """
 
 import io
 import json
 import pathlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
+from typing import Any
 
 from absl import app
 from absl import flags as absl_flags
@@ -20,12 +21,8 @@ from PIL import Image
 
 from experiments import catalog, figures, results_page
 from lth_jax import command, configs, errors, flags, progress, report
-from lth_jax.report import (
-  comparison,
-  digest,
-  looks,
-  records,
-)
+from lth_jax.report import claims, comparison, digest, looks, records, tables
+from lth_jax.report.figures import Drawn
 
 absl_flags.DEFINE_string("workdir", None, "Folder of the runs to collect.")
 absl_flags.DEFINE_enum("scale", "cpu", catalog.SCALES, "Of these runs.")
@@ -55,6 +52,8 @@ def main(argv: list[str]) -> None:
 def collect(workdir: epath.Path, scale: str, folder: pathlib.Path) -> None:
   """Copies into `folder` what is to be kept of the runs below `workdir`.
 
+  Drawings of several runs are made from all that the folder has then.
+
   Args:
     workdir: as given to `experiments.paper`.
     scale: of these runs.
@@ -64,54 +63,86 @@ def collect(workdir: epath.Path, scale: str, folder: pathlib.Path) -> None:
     InputError: no run of the catalog is there, one is damaged, or it is not the
       run that the catalog means.
   """
-  found = {
-    run.name: workdir / run.name
+  asked = {
+    run.name: catalog.config(run)
     for row in catalog.ROWS
     for run in catalog.runs(row, scale)
-    if _begun(workdir / run.name)
+    if any((workdir / run.name).glob("replicate_*/round_*/*/commit.json"))
   }
-  if not found:
+  if not asked:
     raise errors.InputError(
       f"{workdir}: no run of the catalog is here; --workdir must be that of "
       "python -m experiments.paper."
     )
+  found = {name: _read(workdir / name, asked[name]) for name in asked}
   folder.mkdir(parents=True, exist_ok=True)
-  for row in catalog.ROWS:
-    for run in catalog.runs(row, scale):
-      if run.name in found:
-        _check_same(run, found[run.name], scale)
-        text = _digest(found[run.name])
-        (folder / f"{run.name}.json").write_text(text, encoding="utf-8")
-        progress.say(f"Collected: {run.name}")
-  for name, png in _drawings(found, scale):
-    (folder / f"{name}.png").write_bytes(_small(png))
+  for name, run in found.items():
+    text = digest.pack(run, _about(workdir / name))
+    (folder / f"{name}.json").write_text(text, encoding="utf-8")
+    caption = f"{name}, {claims.differences(run.config) or 'as published'}"
+    summary = tables.markdown(tables.summary(run), caption)
+    (folder / f"{name}.md").write_text(summary, encoding="utf-8")
+    progress.say(f"Collected: {name}")
+  for name, drawn in (*_of_one(workdir, found), *_of_several(scale, folder)):
+    (folder / f"{name}.png").write_bytes(_small(drawn.png))
 
 
-def _begun(workdir: epath.Path) -> bool:
-  return any(workdir.glob("replicate_*/round_*/*/commit.json"))
-
-
-def _check_same(run: catalog.Run, workdir: epath.Path, scale: str) -> None:
-  stored = configs.from_flat(records.read(workdir).config)
-  asked = catalog.config(run)
+def _read(workdir: epath.Path, asked: configs.Config) -> records.Run:
+  run = records.read(workdir)._replace(looks=looks.read(workdir))
+  stored = configs.from_flat(run.config)
   if configs.run_id(stored) != configs.run_id(asked):
     ours, theirs = configs.identity(asked), configs.identity(stored)
     changed = [name for name in ours if ours[name] != theirs[name]]
     raise errors.InputError(
-      f"{workdir}: is not the {scale} run {run.name} of the catalog; "
-      f"{', '.join(changed)} differ. Run it anew in another --workdir."
+      f"{workdir} is not the run that the catalog means; {', '.join(changed)} "
+      "differ. Run it anew in another --workdir."
     )
+  return run
 
 
-def _digest(workdir: epath.Path) -> str:
-  run = records.read(workdir)._replace(looks=looks.read(workdir))
+def _about(workdir: epath.Path) -> dict[str, Any]:
   timings = workdir.glob("replicate_*/round_*/*/timing.json")
   seconds = sum(json.loads(path.read_text())["seconds"] for path in timings)
   environments = json.loads((workdir / "env.json").read_text())["environments"]
-  return digest.pack(
-    run,
-    {"seconds": round(seconds), "environment": environments[-1]},
-  )
+  return {"seconds": round(seconds), "environment": environments[-1]}
+
+
+def _of_one(
+  workdir: epath.Path, found: Iterable[str]
+) -> Iterable[tuple[str, Drawn]]:
+  """What the reports of runs draw, by the name to keep it under."""
+  wanted = {
+    drawing for each in figures.FIGURES.values() for drawing in each.drawings
+  }
+  for run in sorted({run for run, _ in wanted} & set(found)):
+    for name, drawn in report.draw(workdir / run).items():
+      if (run, name) in wanted:  # before its end a run may lack some
+        yield f"{run}_{name}", drawn
+
+
+def _of_several(
+  scale: str, folder: pathlib.Path
+) -> Iterable[tuple[str, Drawn]]:
+  """Runs beside each other, by the name to keep the drawing under."""
+  collected = results_page.read(folder)
+  for number, figure in figures.FIGURES.items():
+    for name, title, runs in figures.beside(number, scale):
+      here = {
+        shown: collected[run].run
+        for shown, run in runs.items()
+        if run in collected
+      }
+      if here:
+        yield (
+          name,
+          comparison.draw(
+            here,
+            title,
+            arms=figure.arms,
+            quantities=figure.quantities,
+            by_weights=figure.by_weights,
+          ),
+        )
 
 
 def _small(png: bytes) -> bytes:
@@ -119,27 +150,6 @@ def _small(png: bytes) -> bytes:
   out = io.BytesIO()
   Image.open(io.BytesIO(png)).convert("RGB").quantize(64).save(out, "png")
   return out.getvalue()
-
-
-def _drawings(
-  found: Mapping[str, epath.Path], scale: str
-) -> Iterable[tuple[str, bytes]]:
-  """Names and PNGs of what is drawn of the runs that are there."""
-  for number, figure in figures.FIGURES.items():
-    for run, drawing in figure.drawings:
-      if run in found:
-        yield f"{run}_{drawing}", report.draw(found[run])[drawing].png
-    for name, title, runs in results_page.beside(number, scale):
-      here = {shown: found[run] for shown, run in runs.items() if run in found}
-      if here:
-        drawn = comparison.draw(
-          {shown: records.read(path) for shown, path in here.items()},
-          f"Figure {number}. {title}",
-          arms=figure.arms,
-          quantities=figure.quantities,
-          by_weights=figure.by_weights,
-        )
-        yield name, drawn.png
 
 
 if __name__ == "__main__":

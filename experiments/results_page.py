@@ -4,7 +4,7 @@ It is made from what `experiments.results` has collected.
 """
 
 import pathlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from experiments import catalog, claims, figures, networks
@@ -15,7 +15,7 @@ from lth_jax.report import digest, plan, published, records, tables
 # Where runs are collected, beside the page; a folder a scale.
 FOLDER = "results"
 _VERDICTS = ("holds", "does not hold", "undecided", "not measured")
-_ASIDE = {
+_SCALES = {
   "paper": "the paper's scale",
   "cpu": "cpu scale, which never counts as the paper's",
   "smoke": "smoke scale, which only shows that the code runs",
@@ -43,9 +43,7 @@ def text(folder: pathlib.Path) -> str:
   Raises:
     InputError: a file of records is damaged.
   """
-  collected = {
-    scale: _read(folder / FOLDER / scale) for scale in catalog.SCALES
-  }
+  collected = {scale: read(folder / FOLDER / scale) for scale in catalog.SCALES}
   judged = {
     figure: {
       scale: _judge(figure, scale, runs) for scale, runs in collected.items()
@@ -59,36 +57,27 @@ def text(folder: pathlib.Path) -> str:
       _section(figure, collected, judged[figure], folder)
       for figure in figures.FIGURES
     ),
+    _run_table(collected),
   ]
   return "\n\n".join(parts) + "\n"
 
 
-def beside(
-  number: str, scale: str
-) -> Iterable[tuple[str, str, dict[str, str]]]:
-  """Returns the comparisons that a figure is shown by.
+def read(folder: pathlib.Path) -> dict[str, Collected]:
+  """Returns what was collected in a folder, by the names of runs.
 
   Args:
-    number: of the figure.
-    scale: of the runs.
+    folder: of one scale.
 
-  Returns:
-    Of each its name, its title, and its runs by the names to show.
+  Raises:
+    InputError: a file is damaged.
   """
-  figure = figures.FIGURES[number]
-  if not figure.arms:
-    return
-  rows = catalog.find(number)
-  single = {row.name: row.name for row in rows if not row.points}
-  if single:
-    yield f"figure_{number}", figure.title, single
-  for row in rows:
-    if row.points:
-      runs = {
-        run.name.removeprefix(f"{row.name}_"): run.name
-        for run in catalog.runs(row, scale)
-      }
-      yield f"figure_{number}_{row.name}", row.what, runs
+  found = {}
+  for path in sorted(folder.glob("*.json")):
+    try:
+      found[path.stem] = Collected(*digest.unpack(path.read_text()))
+    except errors.InputError as error:
+      raise errors.InputError(f"{path}: {error}") from error
+  return found
 
 
 _HEAD = f"""\
@@ -103,34 +92,22 @@ written down before the runs. Claims at cpu scale are about a smaller question
 (the differences stand beside each run) and never count as the paper's."""
 
 
-def _read(folder: pathlib.Path) -> dict[str, Collected]:
-  found = {}
-  for path in sorted(folder.glob("*.json")):
-    try:
-      found[path.stem] = Collected(*digest.unpack(path.read_text()))
-    except errors.InputError as error:
-      raise errors.InputError(f"{path}: {error}") from error
-  return found
-
-
 def _judge(
   figure: str, scale: str, collected: Mapping[str, Collected]
 ) -> list[tuple[str, judging.Result]]:
   """The claims of a figure, and the runs that each was judged on."""
   found = []
-  for row in catalog.find(figure):
-    for run in catalog.runs(row, scale):
-      if run.name in collected:
-        ours = collected[run.name].run
-        found += [
-          (run.name, judging.judge(claim, judging.measure(claim, ours)))
-          for claim in published.CLAIMS
-          if claim.figure == figure and published.applies(claim, ours.config)
-        ]
+  for name in _runs(figure, scale):
+    if name in collected:
+      ours = collected[name].run
+      found += [
+        (name, judging.judge(claim, judging.measure(claim, ours)))
+        for claim in published.CLAIMS
+        if claim.figure == figure and published.applies(claim, ours.config)
+      ]
   for claim, names in claims.CLAIMS:
     if claim.figure == figure and all(name in collected for name in names):
-      ours = [collected[name].run for name in names]
-      sample = judging.measure(claim, *ours)
+      sample = judging.measure(claim, *(collected[name].run for name in names))
       found.append((", ".join(names), judging.judge(claim, sample)))
   return found
 
@@ -152,48 +129,37 @@ def _overview(judged) -> str:
         totals[scale] = [a + b for a, b in zip(total, counts)]
   for scale, counts in totals.items():
     lines.append(f"| all | {scale} | {' | '.join(map(str, counts))} |")
+  every = len(published.CLAIMS) + len(claims.CLAIMS)
+  lines.append(f"\nOf {every} claims, those are listed whose runs are there.")
   return "\n".join(lines)
 
 
 def _section(figure, collected, judged, folder: pathlib.Path) -> str:
   title = figures.FIGURES[figure].title
-  parts = [f'<a id="figure-{figure}"></a>\n## Figure {figure}. {title}']
+  parts = [f'<a id="figure-{figure}"></a>\n\n## Figure {figure}. {title}']
   if figure == catalog.NETWORKS:
     parts.append("`python -m experiments.paper --figure=2`")
     parts.append(networks.markdown().strip())
     return "\n\n".join(parts)
-  shown = False
   for scale in catalog.SCALES:
-    runs = [
-      run
-      for row in catalog.find(figure)
-      for run in catalog.runs(row, scale)
-      if run.name in collected[scale]
-    ]
-    if runs:
-      shown = True
-      parts += _at_scale(figure, scale, runs, collected[scale], judged[scale])
+    names = [name for name in _runs(figure, scale) if name in collected[scale]]
+    if names:
+      parts += _at_scale(figure, scale, names, judged[scale])
       parts += _images(figure, scale, folder)
-  if not shown:
-    parts.append("Not run.")
-    parts.append(f"`{_command(figure, 'paper')}`")
+  if len(parts) == 1:
+    parts.append(f"Not run: `{_command(figure, 'cpu')}`")
   return "\n\n".join(parts)
 
 
-def _at_scale(figure, scale, runs, collected, judged) -> list[str]:
-  lines = [
-    "| Run | Trainings | Lane time | Differs from the paper |",
-    "| --- | --- | --- | --- |",
+def _runs(figure: str, scale: str) -> list[str]:
+  return [
+    run.name for row in catalog.find(figure) for run in catalog.runs(row, scale)
   ]
-  for run in runs:
-    ours, about = collected[run.name]
-    whole, missing = len(plan.expected(ours)), len(plan.missing(ours))
-    count = str(whole) if not missing else f"{whole - missing} of {whole}"
-    differs = judging.differences(ours.config) or "no"
-    time = progress.duration(about["seconds"])
-    lines.append(f"| {run.name} | {count} | {time} | {differs} |")
-  parts = [f"At {_ASIDE[scale]}:", f"`{_command(figure, scale)}`"]
-  parts.append("\n".join(lines))
+
+
+def _at_scale(figure, scale, names, judged) -> list[str]:
+  links = ", ".join(f"[{name}](#{scale}-{name})" for name in names)
+  parts = [f"At {_SCALES[scale]}: {links}.", f"`{_command(figure, scale)}`"]
   if judged:
     text = tables.claim_table([result for _, result in judged]).text
     rows = tuple(
@@ -204,9 +170,45 @@ def _at_scale(figure, scale, runs, collected, judged) -> list[str]:
   return parts
 
 
+def _run_table(collected) -> str:
+  rows = []
+  for scale, runs in collected.items():
+    for name, (run, about) in runs.items():
+      whole, missing = len(plan.expected(run)), len(plan.missing(run))
+      count = f"{whole - missing} of {whole}" if missing else str(whole)
+      link = f"[{name}]({FOLDER}/{scale}/{name}.md)"
+      rows.append(
+        (
+          f'<a id="{scale}-{name}"></a>{link}',
+          scale,
+          count,
+          progress.duration(about["seconds"]),
+          _machine(about["environment"]),
+          judging.differences(run.config) or "as published",
+        )
+      )
+  head = "| Run | Scale | Trainings | Time | On | Protocol |"
+  lines = [f"| {' | '.join(row)} |" for row in rows]
+  return "\n".join(
+    [
+      "## Runs\n",
+      "Time is that of all trainings added up; as many run at once as there "
+      "are devices.\n",
+      head,
+      "|" + " --- |" * 6,
+      *lines,
+    ]
+  )
+
+
+def _machine(environment: Mapping[str, Any]) -> str:
+  device = environment.get("device_kind", "?")
+  return f"{device}, jax {environment.get('jax', '?')}"
+
+
 def _images(figure: str, scale: str, folder: pathlib.Path) -> list[str]:
   names = [f"{run}_{name}" for run, name in figures.FIGURES[figure].drawings]
-  names += [name for name, _, _ in beside(figure, scale)]
+  names += [each.name for each in figures.beside(figure, scale)]
   paths = [f"{FOLDER}/{scale}/{name}.png" for name in names]
   return [
     f"![Figure {figure}]({path})" for path in paths if (folder / path).exists()

@@ -76,9 +76,9 @@ def row_named(name):
   ("name", "scale", "warmups"),
   [
     ("resnet20_warmups", "paper", [0, 500, 1000, 5000, 10_000, 20_000]),
-    ("resnet20_warmups", "cpu", [0, 50, 100, 500, 1000, 2000]),
+    ("resnet20_warmups", "cpu", [0, 20, 40, 200, 400, 800]),
     ("vgg19_warmups", "paper", [0, 500, 1000, 5000, 10_000, 20_000]),
-    ("vgg19_warmups", "cpu", [0, 12, 25, 124, 249, 498]),
+    ("vgg19_warmups", "cpu", [0, 5, 11, 53, 107, 213]),
   ],
 )
 def test_warmup_shrinks_with_the_run(name, scale, warmups):
@@ -259,10 +259,10 @@ def test_a_sweep_is_run_resumed_and_leaves_a_report_a_point(tmp_path):
   assert found.returncode == 0, found.stderr
   names = {run.name for run in catalog.runs(*catalog.find("30"), "smoke")}
   folders = {path.name for path in tmp_path.iterdir()}
-  assert folders == names | {"lenet_init_std"}
-  table = (tmp_path / "lenet_init_std" / "comparison.md").read_text()
+  assert folders == names | {"figure_30_lenet_init_std"}
+  table = (tmp_path / "figure_30_lenet_init_std" / "comparison.md").read_text()
   assert all(f"| {name.rpartition('_')[2]} |" in table for name in names)
-  assert (tmp_path / "lenet_init_std" / "comparison.png").exists()
+  assert (tmp_path / "figure_30_lenet_init_std" / "comparison.png").exists()
   for name in names:
     assert (tmp_path / name / "report" / "index.html").exists()
   again = paper(*arguments)

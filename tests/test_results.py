@@ -50,8 +50,8 @@ def test_a_page_has_every_figure_of_the_paper(collected):
   text = results_page.text(collected)
   for number in figures.FIGURES:
     assert f"\n## Figure {number}. " in text
-  assert text.count("Not run.") > 20
-  assert "\n## Figure 4a. " in text.partition("Not run.")[0]
+  assert text.count("Not run: ") > 20
+  assert "\n## Figure 4a. " in text.partition("Not run: ")[0]
 
 
 def test_a_page_has_claims_images_commands_and_time(collected):
@@ -59,11 +59,16 @@ def test_a_page_has_claims_images_commands_and_time(collected):
   section = text.partition("## Figure 4a.")[2].partition("## Figure")[0]
   assert "--figure=4a --scale=cpu" in section
   assert "never counts as the paper's" in section
-  assert "scaled down: steps 15,000 instead of 50,000" in section
+  table = text.partition("\n## Runs")[2]
+  assert "scaled down: steps 15,000 instead of 50,000" in table
   assert re.search(r"Tickets learn fastest at \| holds \| 21%", section)
   section = text.partition("## Figure 4c.")[2].partition("## Figure")[0]
   assert "Iterative tickets more accurate than one-shot" in section
   assert "mnist_lenet, lenet_oneshot" in section
+  for link in re.findall(r"\| \[\w+\]\((results[^)]*)\)", text):
+    assert (collected / link).read_text().startswith("mnist_lenet, scaled") or (
+      "oneshot" in link
+    )
   images = re.findall(r"!\[[^\]]*\]\(([^)]*)\)", text)
   assert "results/cpu/figure_4c.png" in images and len(images) > 5
   assert len(set(images)) == len(images)
