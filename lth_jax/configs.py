@@ -184,7 +184,8 @@ class Study:
 class Execution:
   """How it is computed; results do not depend on it.
 
-  But for the last bits, which depend on `lane_axis` and `lanes_per_device`.
+  But for the last bits, which depend on `lane_axis`, `lanes_per_device` and
+  `batch_devices`.
   """
 
   source: Literal["auto", "bundled", "idx", "cifar", "tfds"] = _field(
@@ -204,6 +205,11 @@ class Execution:
     "auto",
     "How training runs share a device: one after the other ('loop', best on "
     "CPU), or side by side ('vmap', best on GPU and TPU).",
+  )
+  batch_devices: int = _field(
+    1,
+    "Devices that split each batch between them, for networks that are large; "
+    "equal bits need an equal number.",
   )
   lanes_per_device: int = _field(
     0,
@@ -440,6 +446,11 @@ def check(config: Config) -> None:
       f"before the end of the run, whose --steps is {settings.steps}; leave it "
       "out."
     )
+  if settings.batch_size % config.execution.batch_devices:
+    raise errors.InputError(
+      f"--batch_devices={config.execution.batch_devices}: does not divide "
+      f"--batch_size={settings.batch_size}, of which each is to have a part."
+    )
   if config.model.dropout and not config.model.model.startswith("conv"):
     raise errors.InputError(
       f"--dropout={config.model.dropout}: {config.model.model} has none; it "
@@ -506,6 +517,7 @@ _RANGES = (
     "a positive, finite number",
   ),
   ("momentum", lambda value: 0 <= value < 1, "in [0, 1)"),
+  ("batch_devices", *_POSITIVE),
   ("eval_every", *_POSITIVE),
   ("test_every", *_POSITIVE),
   ("seed", lambda seed: 0 <= seed < 2**32, "in [0, 2**32)"),

@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from lth_jax import meshes
+
 
 class Score(NamedTuple):
   """Mean loss, float32, and number of images classified rightly, int32."""
@@ -30,7 +32,7 @@ class NumImages(NamedTuple):
   test: int
 
 
-def make(model, scale, batch_size: int):
+def make(model, scale, batch_size: int, num_parts: int = 1):
   """Returns (params, stats, images, labels, indices [N]) -> Score.
 
   The images at `indices`, int32, are evaluated `batch_size` at a time; none of
@@ -40,6 +42,7 @@ def make(model, scale, batch_size: int):
     model: the network, a `models.Model`.
     scale: uint8 images `[B, H, W, C]` to float32.
     batch_size: B, images evaluated at once; changes memory and speed only.
+    num_parts: devices that B is split over; B is rounded up to a multiple.
 
   >>> from lth_jax import models
   >>> from lth_jax.data import scaling
@@ -56,13 +59,13 @@ num_correct=Array(2, dtype=int32))
     num = len(indices)
     if num == 0:
       return Score(jnp.float32(jnp.nan), jnp.int32(0))
-    size = min(batch_size, num)
+    size = -(-min(batch_size, num) // num_parts) * num_parts
     rows = -(-num // size)
     indices = jnp.pad(indices, (0, rows * size - num)).reshape(rows, size)
     counts = (jnp.arange(rows * size) < num).reshape(rows, size)
 
     def add(total, row):
-      chosen, counts = row
+      chosen, counts = (meshes.split(part, num_parts) for part in row)
       logits, _ = model.apply(
         params,
         stats,

@@ -9,12 +9,12 @@ there are.
 import contextlib
 import os
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from lth_jax import errors, schedules, training
+from lth_jax import errors, meshes, schedules, training
 from lth_jax import lockstep as lockstep_lib
 from lth_jax.training import Data, Sample, Start
 
@@ -71,10 +71,21 @@ class Checkpoint(NamedTuple):
 
 
 class Worker(NamedTuple):
-  """A device and the images on it."""
+  """Devices that train together, one or more, and the images on each.
 
-  device: jax.Device
+  Attributes:
+    devices: which.
+    mesh: over which a batch is split; None for a single device.
+    data: the images.
+  """
+
+  devices: tuple[jax.Device, ...]
+  mesh: jax.sharding.Mesh | None
   data: Data
+
+  def put(self, tree: Any) -> Any:
+    """Puts what all its devices need where they have it."""
+    return jax.device_put(tree, meshes.everywhere(self.devices, self.mesh))
 
 
 class Run(NamedTuple):
@@ -106,7 +117,9 @@ def usable_cpus() -> int:
   return os.cpu_count() or 1
 
 
-def find_devices(wanted: int, num_lanes: int) -> list[jax.Device]:
+def find_devices(
+  wanted: int, num_lanes: int, together: int = 1
+) -> list[jax.Device]:
   """Returns the devices to train on; on CPU one host device a core.
 
   Must come before anything that makes JAX start its backend, since the number
@@ -116,9 +129,11 @@ def find_devices(wanted: int, num_lanes: int) -> list[jax.Device]:
     wanted: how many, 0 for all.
     num_lanes: lanes that could run at once, 1 or more; more devices would stay
       idle, so that no more of them are returned.
+    together: devices that split each batch; only whole groups are returned.
 
   Raises:
-    InputError: there are fewer than wanted, and lanes for more.
+    InputError: there are fewer than wanted, and lanes for more; or fewer than
+      are to work together.
 
   >>> len(find_devices(0, num_lanes=1))
   1
@@ -128,15 +143,23 @@ def find_devices(wanted: int, num_lanes: int) -> list[jax.Device]:
   with contextlib.suppress(RuntimeError):
     jax.config.update("jax_num_cpu_devices", usable_cpus())
   devices = jax.local_devices()
-  if min(wanted, num_lanes) > len(devices):
+  if together > min(wanted or len(devices), len(devices)):
+    raise errors.InputError(
+      f"--batch_devices={together}: there are {len(devices)} of kind "
+      f"'{devices[0].device_kind}' (--devices={wanted}); ask for fewer."
+    )
+  if min(wanted, num_lanes * together) > len(devices):
     raise errors.InputError(
       f"--devices={wanted}: there are {len(devices)} of kind "
       f"'{devices[0].device_kind}'; ask for no more than that, or for 0."
     )
-  return devices[: min(wanted or len(devices), num_lanes)]
+  num = min(wanted or len(devices), num_lanes * together)
+  return devices[: num - num % together]
 
 
-def make_workers(devices: Sequence[jax.Device], data: Data) -> list[Worker]:
+def make_workers(
+  devices: Sequence[jax.Device], data: Data, together: int = 1
+) -> list[Worker]:
   """Puts the images on every device.
 
   Host devices use NumPy arrays in place if they are aligned, as those of
@@ -145,14 +168,20 @@ def make_workers(devices: Sequence[jax.Device], data: Data) -> list[Worker]:
   Args:
     devices: one or more.
     data: images and labels, NumPy.
+    together: how many devices make a worker, a divisor of their number.
 
   >>> images, labels = np.zeros((4, 2, 2, 1), np.uint8), np.zeros(4, np.int32)
   >>> data = Data(images, labels, images, labels)
   >>> (worker,) = make_workers(find_devices(0, num_lanes=1), data)
-  >>> worker.data.images.devices() == {worker.device}
+  >>> worker.data.images.devices() == {*worker.devices}
   True
   """
-  return [Worker(device, jax.device_put(data, device)) for device in devices]
+  workers = []
+  for index in range(0, len(devices), together):
+    group = tuple(devices[index : index + together])
+    worker = Worker(group, meshes.make(group), data)
+    workers.append(worker._replace(data=worker.put(data)))
+  return workers
 
 
 def entries(
@@ -211,7 +240,7 @@ def train(
   speed: Speed,
   pause: Callable[[int, Callable[[], list[Checkpoint]]], None],
 ) -> list[tuple[Checkpoint, training.Summary]]:
-  """Trains lanes together on one device.
+  """Trains lanes together on one device, or on several that act as one.
 
   Args:
     lockstep: the compiled functions.
@@ -226,22 +255,13 @@ def train(
   Returns:
     The last checkpoint and the summary of each lane, on the host.
   """
+  with meshes.use(worker.mesh):
+    return _train(lockstep, worker, runs, todo, speed, pause)
+
+
+def _train(lockstep, worker, runs, todo, speed, pause):
   trainer, unstack = lockstep.trainer, lockstep.unstack
-  filled = [*runs, *[runs[0]] * (lockstep.width - len(runs))]
-  with jax.default_device(worker.device):
-    sample, key, schedule, progress = jax.device_put(
-      (
-        lockstep.stack([run.sample for run in filled]),
-        lockstep.stack([run.key for run in filled]),
-        lockstep.stack([run.schedule for run in filled]),
-        lockstep.stack(
-          [run.resume.progress if run.resume else run.start for run in filled]
-        ),
-      ),
-      worker.device,
-    )
-  if isinstance(progress, Start):
-    progress = trainer.begin(progress, sample)
+  progress, sample, key, schedule = _begin(lockstep, worker, runs)
   rows = [run.resume.rows if run.resume else () for run in runs]
   if rows[0]:
     todo = [entry for entry in todo if entry.step > rows[0][-1].step]
@@ -264,6 +284,25 @@ def train(
     pause(step, checkpoints)
   summaries = unstack(trainer.summarize(progress, worker.data, sample))
   return list(zip(checkpoints(), summaries))
+
+
+def _begin(lockstep, worker, runs):
+  """Progress, sample, key and schedule of a stack, on the worker's devices."""
+  filled = [*runs, *[runs[0]] * (lockstep.width - len(runs))]
+  with jax.default_device(worker.devices[0]):
+    sample, key, schedule, progress = worker.put(
+      (
+        lockstep.stack([run.sample for run in filled]),
+        lockstep.stack([run.key for run in filled]),
+        lockstep.stack([run.schedule for run in filled]),
+        lockstep.stack(
+          [run.resume.progress if run.resume else run.start for run in filled]
+        ),
+      )
+    )
+  if isinstance(progress, Start):
+    progress = lockstep.trainer.begin(progress, sample)
+  return progress, sample, key, schedule
 
 
 def _how_many(todo, step, speed, num_valid, num_test) -> int:

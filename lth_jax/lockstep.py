@@ -42,10 +42,12 @@ class Sharing(NamedTuple):
   Attributes:
     axis: "loop", one after the other, or "vmap", side by side.
     lanes: how many at once; 1 for "loop".
+    devices: how many split each batch between them, and share these lanes.
   """
 
   axis: str
   lanes: int
+  devices: int = 1
 
 
 class Lockstep(NamedTuple):

@@ -65,7 +65,9 @@ def run(
     None if precision == "default" else precision,
   )
   devices = execution.find_devices(
-    config.execution.devices, lanes.num_at_once(config)
+    config.execution.devices,
+    lanes.num_at_once(config),
+    config.execution.batch_devices,
   )
   dataset = data.load(
     config.data.dataset,
@@ -152,12 +154,14 @@ def missing(parts: study.Study, stores: stages.Stores) -> list[Lane]:
 def _train_all(parts, stores, todo, devices, lockstep, dataset, stop) -> None:
   """Trains every lane that is not stored yet."""
   config = parts.config
-  workers = execution.make_workers(devices, study.images(parts, dataset))
+  workers = execution.make_workers(
+    devices, study.images(parts, dataset), config.execution.batch_devices
+  )
   speed = _measure_speed(parts, lockstep, workers, stores, todo[0].replicate)
   entries = study.entries(config, speed)
   seconds = speed_lib.estimate_all(
     todo,
-    len(devices) * lockstep.width,
+    len(workers) * lockstep.width,
     speed_lib.estimate(entries, parts.num_images, speed, lockstep.width),
     speed.store,
   )

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import jax
 import numpy as np
 
-from lth_jax import evaluation, execution
+from lth_jax import evaluation, execution, meshes
 from lth_jax import lockstep as lockstep_lib
 from lth_jax.execution import Speed
 from lth_jax.lanes import Lane
@@ -103,20 +103,22 @@ def estimate_all(
 def _compile(lockstep, worker, run):
   """Returns a function that measures seconds a step and a test image."""
   trainer = lockstep.trainer
-  with jax.default_device(worker.device):
-    start, sample, key, schedule = jax.device_put(
-      [lockstep.stack([x] * lockstep.width) for x in run[:4]], worker.device
+  with jax.default_device(worker.devices[0]):
+    start, sample, key, schedule = worker.put(
+      [lockstep.stack([x] * lockstep.width) for x in run[:4]]
     )
-  progress = trainer.begin(start, sample)
+  with meshes.use(worker.mesh):
+    progress = trainer.begin(start, sample)
 
   def seconds(num_steps, test):
     nonlocal progress
     step = int(progress.state.step)
     plan = execution.plan_of([execution.Entry(step + num_steps, False, test)])
     begin = time.perf_counter()
-    progress, _ = jax.block_until_ready(
-      trainer.advance(progress, plan, worker.data, sample, key, schedule)
-    )
+    with meshes.use(worker.mesh):
+      progress, _ = jax.block_until_ready(
+        trainer.advance(progress, plan, worker.data, sample, key, schedule)
+      )
     return time.perf_counter() - begin
 
   def measure():

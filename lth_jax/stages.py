@@ -359,7 +359,7 @@ def _train_together(
   timing = {
     "seconds": time.monotonic() - begin,
     "from_step": standings[0].step,
-    "device": str(worker.device),
+    "device": ", ".join(map(str, worker.devices)),
     "lanes": len(standings),
   }
   return {

@@ -94,6 +94,7 @@ def make(config: Config, dataset: Dataset) -> Study:
     ),
     augment.make(config.data.augment),
     settings.batch_size,
+    config.execution.batch_devices,
   )
   shapes, _ = jax.eval_shape(model.init, keys.initial(0, 0))
   masks = masks_lib.full(
@@ -157,9 +158,10 @@ def share_devices(
 
   >>> config = configs.from_flat({"lane_axis": "vmap", "replicates": 2})
   >>> share_devices(config, jax.devices()[:1], before=())
-  Sharing(axis='vmap', lanes=10)
+  Sharing(axis='vmap', lanes=10, devices=1)
   """
   axis, lanes = config.execution.lane_axis, config.execution.lanes_per_device
+  together = config.execution.batch_devices
   if axis == "auto":
     axis = "loop" if devices[0].platform == "cpu" else "vmap"
   if axis == "loop":
@@ -168,10 +170,11 @@ def share_devices(
         f"--lanes_per_device={lanes}: on {devices[0].platform} one lane is "
         "trained after the other; ask for --lane_axis=vmap to have several."
       )
-    return lockstep.Sharing(axis, 1)
-  wanted = min(-(-lanes_lib.num_at_once(config) // len(devices)), _MAX_LANES)
+    return lockstep.Sharing(axis, 1, together)
+  num_workers = len(devices) // together
+  wanted = min(-(-lanes_lib.num_at_once(config) // num_workers), _MAX_LANES)
   began = (each.lanes for each in before if each.axis == axis)
-  return lockstep.Sharing(axis, lanes or next(began, wanted))
+  return lockstep.Sharing(axis, lanes or next(began, wanted), together)
 
 
 def order_key(config: Config, lane: Lane) -> jax.Array:
@@ -373,7 +376,14 @@ def _network(
 
 @functools.cache
 def _trainer(
-  model, optimizer, momentum, weight_decay, scale, augment, batch_size
+  model,
+  optimizer,
+  momentum,
+  weight_decay,
+  scale,
+  augment,
+  batch_size,
+  num_parts,
 ) -> training.Trainer:
   return training.make(
     model,
@@ -381,6 +391,7 @@ def _trainer(
     scale,
     augment,
     batch_size=batch_size,
+    num_parts=num_parts,
   )
 
 

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from lth_jax import evaluation, models, schedules
+from lth_jax import evaluation, meshes, models, schedules
 from lth_jax.data import order
 from lth_jax.evaluation import Metrics, Score
 
@@ -167,6 +167,7 @@ def make(
   *,
   batch_size: int,
   eval_batch_size: int = 1000,
+  num_parts: int = 1,
 ) -> Trainer:
   """Builds the functions that train `model`.
 
@@ -178,6 +179,8 @@ def make(
     augment: (key, uint8 images) -> uint8 images, before a training step.
     batch_size: B, images a step.
     eval_batch_size: images evaluated at once; changes memory and speed only.
+    num_parts: devices that each batch is split over, a divisor of B; more than
+      one need a mesh in use (`meshes.use`).
 
   Returns:
     Pure functions; `begin` and `advance` compile once for all rounds.
@@ -202,7 +205,7 @@ def make(
   (5, Array([-1,  1], dtype=int32))
   """
   step = make_step(model, optimizer, scale, augment)
-  evaluate = evaluation.make(model, scale, eval_batch_size)
+  evaluate = evaluation.make(model, scale, eval_batch_size, num_parts)
 
   def begin(start: Start, sample: Sample) -> Progress:
     state = TrainState(
@@ -227,7 +230,14 @@ def make(
     def visit(carry):
       index, progress, history = carry
       progress = _train_towards(
-        step, progress, plan.steps[index], data, sample, key, schedule
+        step,
+        progress,
+        plan.steps[index],
+        data,
+        sample,
+        key,
+        schedule,
+        num_parts,
       )
       arrived = progress.state.step >= plan.steps[index]
       progress, row = jax.lax.cond(
@@ -352,7 +362,9 @@ def plan(
   )
 
 
-def _train_towards(step, progress, target, data, sample, key, schedule):
+def _train_towards(
+  step, progress, target, data, sample, key, schedule, num_parts
+):
   """Trains to `target` or to the end of the epoch, whichever is first."""
   num_batches, batch_size = progress.batches.shape
   epoch = progress.state.step // num_batches
@@ -364,7 +376,7 @@ def _train_towards(step, progress, target, data, sample, key, schedule):
 
   def body(_, carry):
     state, loss_sum, finite = carry
-    chosen = batches[state.step % num_batches]
+    chosen = meshes.split(batches[state.step % num_batches], num_parts)
     learning_rate = schedules.rate(schedule, state.step)
     state, loss = step(
       state, data.images[chosen], data.labels[chosen], key, learning_rate

@@ -182,6 +182,7 @@ def _settle_environment(path, sharing, say):
   now = environment() | {
     "lane_axis": sharing.axis,
     "lanes_per_device": sharing.lanes,
+    "batch_devices": sharing.devices,
   }
   seen = _read_key(path, "environments", list) if path.exists() else []
   changed = [
@@ -192,8 +193,8 @@ def _settle_environment(path, sharing, say):
   if changed:
     say(
       f"note: this run began elsewhere: {'; '.join(changed)}. Equal bits are "
-      "promised only for equal jax, backend, processor, number of CPUs and "
-      "lanes per device."
+      "promised only for equal jax, backend, processor, number of CPUs, lanes "
+      "per device and devices per batch."
     )
   if not seen or seen[-1] != now:
     storage.write_json(path, {"environments": [*seen, now]})
@@ -213,16 +214,23 @@ def sharings(folder: epath.Path) -> list[lockstep.Sharing]:
   ...   folder, sharing = epath.Path(name), lockstep.Sharing("vmap", 4)
   ...   settle(folder, Config(), "mnist_lenet", {}, sharing, say=print)
   ...   sharings(folder)
-  [Sharing(axis='vmap', lanes=4)]
+  [Sharing(axis='vmap', lanes=4, devices=1)]
   """
   path = folder / "env.json"
   seen = _read_key(path, "environments", list) if path.exists() else []
   found = []
   for each in seen:
-    axis, lanes = each.get("lane_axis", "loop"), each.get("lanes_per_device", 1)
-    if axis not in lockstep.AXES or type(lanes) is not int or lanes < 1:
+    sharing = lockstep.Sharing(
+      each.get("lane_axis", "loop"),
+      each.get("lanes_per_device", 1),
+      each.get("batch_devices", 1),
+    )
+    numbers = sharing[1:]
+    if sharing.axis not in lockstep.AXES or not all(
+      type(number) is int and number > 0 for number in numbers
+    ):
       raise _altered(path, "lanes_per_device")
-    found.append(lockstep.Sharing(axis, lanes))
+    found.append(sharing)
   return found
 
 

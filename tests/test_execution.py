@@ -197,7 +197,7 @@ def test_every_device_has_the_images():
   workers = execution.make_workers(jax.local_devices()[:3], tiny.data())
   assert len(workers) == 3
   for worker, device in zip(workers, jax.local_devices()):
-    assert worker.device == device
+    assert worker.devices == (device,)
     assert all(array.devices() == {device} for array in worker.data)
     tiny.assert_equal_bits(worker.data, tiny.data())
 

@@ -24,6 +24,7 @@ ORDER = (
   "schedules",
   "models",
   "data",
+  "meshes",
   "evaluation",
   "training",
   "lockstep",
