@@ -7,12 +7,13 @@ the paper varies is often told by its plots only; where nothing else is said
 here, the values between those of its text are ours.
 """
 
+import functools
 import math
 import pathlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from lth_jax import errors, flags, lanes
+from lth_jax import configs, errors, flags, lanes
 from lth_jax.configs import Config
 
 SCALES = ("paper", "cpu", "smoke")
@@ -122,7 +123,21 @@ _CONV_SWEEPS = (
 ROWS = (
   Row(
     "mnist_lenet",
-    ("1", "3", "4a", "4b", "4c", "9", "11", "12", "14", "15", "19-24"),
+    (
+      "1",
+      "3",
+      "4a",
+      "4b",
+      "4c",
+      "9",
+      "11",
+      "12",
+      "14",
+      "15",
+      "19-21",
+      "23",
+      "24",
+    ),
     "LeNet: iterative tickets against reinits and random masks",
   ),
   Row("lenet_oneshot", ("4c",), "LeNet: one-shot tickets"),
@@ -271,20 +286,34 @@ ROWS = (
 )
 
 
-def runs(row: Row, scale: str) -> list[Run]:
+@functools.cache
+def runs(row: Row, scale: str) -> tuple[Run, ...]:
   """Lists the runs of a row.
 
   Args:
     row: one of `ROWS`.
     scale: one of `SCALES`.
+
+  Raises:
+    InputError: a flagfile is missing or wrong, or two points of a sweep are the
+      same run.
   """
   flagfile = f"--flagfile={_FLAGS / row.name / scale}.flags"
   if not row.points:
-    return [Run(row.name, (flagfile,))]
-  return [
+    return (Run(row.name, (flagfile,)),)
+  found = tuple(
     Run(f"{row.name}_{point.name}", (flagfile, *_changes(point, flagfile)))
     for point in row.points
-  ]
+  )
+  names: dict[str, str] = {}
+  for run in found:
+    other = names.setdefault(configs.run_id(config(run)), run.name)
+    if other != run.name:
+      raise errors.InputError(
+        f"{row.name}: {other} and {run.name} are the same run; take one of the "
+        "points out of the catalog."
+      )
+  return found
 
 
 def _changes(point: Point, flagfile: str) -> list[str]:

@@ -81,6 +81,8 @@ def beside(number: str, scale: str) -> list[Beside]:
 _ON_MNIST = ("mnist_", "lenet_")
 _EARLY = statistics.EARLY_STEP, statistics.EARLY_TEST
 _ENDS = *_EARLY, statistics.EARLY_TRAIN, statistics.END_TEST
+# What appendices B, G and H show.
+_VALID = statistics.EARLY_STEP, statistics.EARLY_VALID
 _TICKETS, _AND_REINIT = ("ticket",), ("ticket", "reinit")
 
 
@@ -112,12 +114,18 @@ FIGURES = {
   "6": Figure("Conv-2, -4 and -6 with dropout", arms=_TICKETS),
   "7": Figure("VGG-19, pruned globally", arms=_AND_REINIT),
   "8": Figure("ResNet-20, pruned globally", arms=_AND_REINIT),
-  "9": Figure("LeNet: reset, or continued training", arms=_TICKETS),
-  "10": Figure("Conv-2, -4 and -6: reset, or continued", arms=_TICKETS),
+  "9": Figure(
+    "LeNet: reset, or continued training", arms=_TICKETS, quantities=_VALID
+  ),
+  "10": Figure(
+    "Conv-2, -4 and -6: reset, or continued", arms=_TICKETS, quantities=_VALID
+  ),
   "11": Figure(
     "Validation loss while LeNet trains", _drawn("mnist_lenet", "figure_11")
   ),
-  "12": Figure("LeNet: train accuracy at the end"),
+  "12": Figure(
+    "LeNet: train accuracy at the end", _drawn("mnist_lenet", "figure_4b")
+  ),
   "13": Figure(
     "Conv-2, -4 and -6: train accuracy at the end",
     arms=_AND_REINIT,
@@ -140,7 +148,10 @@ FIGURES = {
     "Initial weights redrawn from the ticket's own",
     _drawn("lenet_controls", "figure_4a"),
   ),
-  "18": Figure("Weights pruned by magnitude before training"),
+  "18": Figure(
+    "Weights pruned by magnitude before training",
+    _drawn("lenet_controls", "figure_4a"),
+  ),
   "19": Figure("How far weights move", _drawn("mnist_lenet", "moved")),
   "20": Figure("How weights grow", _drawn("mnist_lenet", "grown")),
   "21": Figure(
@@ -157,24 +168,59 @@ FIGURES = {
     "Connections out of each unit, gradient descent",
     _drawn("lenet_sgd", "outgoing"),
   ),
-  "25": Figure("Noise on the initial weights of tickets"),
-  "26": Figure("LeNet: learning rate of Adam", arms=_TICKETS),
-  "27": Figure("LeNet: learning rate of gradient descent", arms=_TICKETS),
-  "28": Figure("LeNet: learning rate with momentum", arms=_TICKETS),
-  "29": Figure("LeNet: weights pruned a round", arms=_TICKETS),
-  "30": Figure("LeNet: deviation of the initial weights", arms=_TICKETS),
-  "31": Figure("LeNet: size of the network", arms=_TICKETS, by_weights=True),
-  "32": Figure("Conv-2, -4 and -6: learning rate of Adam", arms=_TICKETS),
-  "33": Figure(
-    "Conv-2, -4 and -6: learning rate of gradient descent", arms=_TICKETS
+  "25": Figure(
+    "Noise on the initial weights of tickets",
+    _drawn("lenet_controls", "figure_4a"),
   ),
-  "34": Figure("Conv-2, -4 and -6: learning rate, momentum", arms=_TICKETS),
-  "35": Figure("Conv-2, -4 and -6: convolutions' pruning rate", arms=_TICKETS),
-  "36": Figure("Conv-2, -4 and -6: learning rate, dropout", arms=_TICKETS),
+  "26": Figure(
+    "LeNet: learning rate of Adam", arms=_TICKETS, quantities=_VALID
+  ),
+  "27": Figure(
+    "LeNet: learning rate of gradient descent", arms=_TICKETS, quantities=_VALID
+  ),
+  "28": Figure(
+    "LeNet: learning rate with momentum", arms=_TICKETS, quantities=_VALID
+  ),
+  "29": Figure(
+    "LeNet: weights pruned a round", arms=_TICKETS, quantities=_VALID
+  ),
+  "30": Figure(
+    "LeNet: deviation of the initial weights", arms=_TICKETS, quantities=_VALID
+  ),
+  "31": Figure(
+    "LeNet: size of the network",
+    arms=_TICKETS,
+    by_weights=True,
+    quantities=_VALID,
+  ),
+  "32": Figure(
+    "Conv-2, -4 and -6: learning rate of Adam", arms=_TICKETS, quantities=_VALID
+  ),
+  "33": Figure(
+    "Conv-2, -4 and -6: learning rate of gradient descent",
+    arms=_TICKETS,
+    quantities=_VALID,
+  ),
+  "34": Figure(
+    "Conv-2, -4 and -6: learning rate, momentum",
+    arms=_TICKETS,
+    quantities=_VALID,
+  ),
+  "35": Figure(
+    "Conv-2, -4 and -6: convolutions' pruning rate",
+    arms=_TICKETS,
+    quantities=_VALID,
+  ),
+  "36": Figure(
+    "Conv-2, -4 and -6: learning rate, dropout",
+    arms=_TICKETS,
+    quantities=_VALID,
+  ),
   "37": Figure(
     "Only convolutions or only dense layers pruned",
     arms=_TICKETS,
     by_weights=True,
+    quantities=_VALID,
   ),
   "38": Figure("VGG-19: pruned globally or by layer", arms=_TICKETS),
   "39": Figure("ResNet-20: pruned globally or by layer", arms=_TICKETS),

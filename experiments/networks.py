@@ -38,17 +38,20 @@ def markdown() -> str:
     if row.name in _PRINTED
     for run in catalog.runs(row, "paper")
   }
-  full = {name: _full_masks(config) for name, config in runs.items()}
+  full = {name: full_masks(config) for name, config in runs.items()}
   counts = tables.markdown(_counts(full), "Figure 2: weights, without biases")
-  ladders = {name: _ladder(runs[name], full[name]) for name in runs}
+  ladders = {name: ladder(runs[name], full[name]) for name in runs}
   caption = "Weights left after each round, in percent"
   return f"{counts}\n{_NOTES}\n{tables.markdown(_by_round(ladders), caption)}"
 
 
-def _full_masks(config: Config) -> PyTree:
+def full_masks(config: Config) -> PyTree:
+  """Returns the full masks of a run's network, NumPy; nothing is computed."""
   asked = config.model
   image = _IMAGES[config.data.dataset]
-  model = models.make(asked.model, image, num_classes=10, hidden=asked.hidden)
+  model = models.make(
+    asked.model, image, num_classes=10, hidden=asked.hidden, width=asked.width
+  )
   shapes = jax.eval_shape(
     lambda key: masks.full(model.init(key)[0]), jax.random.key(0)
   )
@@ -69,7 +72,8 @@ def _counts(full: dict[str, PyTree]) -> tables.Table:
   return tables.Table((*head, *paper), tuple(rows))
 
 
-def _ladder(config: Config, full: PyTree) -> tuple[float, ...]:
+def ladder(config: Config, full: PyTree) -> tuple[float, ...]:
+  """Returns the density of each round of a run, dense first."""
   return pruning.density_schedule(
     full,
     pruning.fractions(full, configs.rules(config)),

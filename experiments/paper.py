@@ -113,11 +113,10 @@ def _compare(
 
 def _merged(run: configs.Execution, asked: configs.Execution):
   """What was asked for here, else what the run's flagfile says."""
-  default = configs.Execution()
   changed = {
     field.name: getattr(asked, field.name)
     for field in dataclasses.fields(asked)
-    if getattr(asked, field.name) != getattr(default, field.name)
+    if absl_flags.FLAGS[field.name].present
   }
   return dataclasses.replace(run, **changed)
 

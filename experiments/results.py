@@ -101,10 +101,19 @@ def _read(workdir: epath.Path, asked: configs.Config) -> records.Run:
 
 
 def _about(workdir: epath.Path) -> dict[str, Any]:
-  timings = workdir.glob("replicate_*/round_*/*/timing.json")
-  seconds = sum(json.loads(path.read_text())["seconds"] for path in timings)
-  environments = json.loads((workdir / "env.json").read_text())["environments"]
-  return {"seconds": round(seconds), "environment": environments[-1]}
+  path = workdir / "env.json"
+  try:
+    environment = json.loads(path.read_text())["environments"][-1]
+    seconds = 0.0
+    for commit in workdir.glob("replicate_*/round_*/*/commit.json"):
+      path = commit.parent / "timing.json"
+      if "partial" not in path.parent.name:
+        seconds += json.loads(path.read_text())["seconds"]
+  except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
+    raise errors.InputError(
+      f"{path}: damaged ({' '.join(str(error).split())}); start the run again."
+    ) from error
+  return {"seconds": round(seconds), "environment": environment}
 
 
 def _of_one(

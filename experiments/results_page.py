@@ -74,8 +74,8 @@ def read(folder: pathlib.Path) -> dict[str, Collected]:
   found = {}
   for path in sorted(folder.glob("*.json")):
     try:
-      found[path.stem] = Collected(*digest.unpack(path.read_text()))
-    except errors.InputError as error:
+      found[path.stem] = Collected(*digest.unpack(path.read_text("utf-8")))
+    except (errors.InputError, UnicodeDecodeError) as error:
       raise errors.InputError(f"{path}: {error}") from error
   return found
 
@@ -173,17 +173,22 @@ def _at_scale(figure, scale, names, judged) -> list[str]:
 def _run_table(collected) -> str:
   rows = []
   for scale, runs in collected.items():
+    planned = {
+      run.name: catalog.num_trainings(catalog.config(run))
+      for row in catalog.ROWS
+      for run in catalog.runs(row, scale)
+      if run.name in runs
+    }
     for name, (run, about) in runs.items():
-      whole, missing = len(plan.expected(run)), len(plan.missing(run))
-      count = f"{whole - missing} of {whole}" if missing else str(whole)
+      count = _count(run, planned[name])
       link = f"[{name}]({FOLDER}/{scale}/{name}.md)"
       rows.append(
         (
           f'<a id="{scale}-{name}"></a>{link}',
           scale,
           count,
-          progress.duration(about["seconds"]),
-          _machine(about["environment"]),
+          progress.duration(about.get("seconds", 0)),
+          _machine(about.get("environment", {})),
           judging.differences(run.config) or "as published",
         )
       )
@@ -199,6 +204,13 @@ def _run_table(collected) -> str:
       *lines,
     ]
   )
+
+
+def _count(run: records.Run, planned: int) -> str:
+  """Trainings of a run; a series that diverged has fewer than were planned."""
+  ended = len(plan.expected(run)) if plan.ended(run) else planned
+  found = len(run.lanes)
+  return str(found) if found >= min(ended, planned) else f"{found} of {planned}"
 
 
 def _machine(environment: Mapping[str, Any]) -> str:

@@ -118,6 +118,8 @@ def call(function: Callable[[], None]) -> None:
     function()
   except errors.InputError as error:
     _exit(f"error: {error}", EXIT_BAD_INPUT)
+  except BrokenPipeError:  # whoever reads the output has seen enough
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
   except OSError as error:
     _exit(f"error: {_explain(error)}", EXIT_BAD_INPUT)
   except KeyboardInterrupt:

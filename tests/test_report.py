@@ -430,7 +430,7 @@ def test_protocol_differences_are_named():
     "scaled down: steps 15,000 instead of 50,000"
   )
   assert claims.differences({**paper, "optimizer": "sgd"}) == (
-    "not the paper's protocol: optimizer sgd instead of adam"
+    "not the paper's main protocol: optimizer sgd instead of adam"
   )
 
 
@@ -439,24 +439,24 @@ def test_protocol_differences_are_named():
   [
     (
       {"arms": ["ticket", "reinit"]},
-      "scaled down: arms ticket, reinit instead",
+      "not the paper's main protocol: arms ticket, reinit instead",
     ),
     (
       {"control_rounds": [1, 5]},
-      "scaled down: control_rounds 1, 5 instead of all",
+      "not the paper's main protocol: control_rounds 1, 5",
     ),
     ({"control_rounds": list(range(1, 21))}, ""),
     ({"arms": ["ticket", "reinit"], "pruning": "oneshot"}, ""),
     ({"arms": ["ticket", "reinit", "random", "random_global"]}, ""),
-    ({"scaling": "l2"}, "not the paper's protocol: scaling l2"),
-    ({"order": "per_round"}, "not the paper's protocol: order per_round"),
+    ({"scaling": "l2"}, "not the paper's main protocol: scaling l2"),
+    ({"order": "per_round"}, "not the paper's main protocol: order per_round"),
     ({"matmul_precision": "default"}, "protocol: matmul_precision default"),
     (
       {"rates": ["Dense_0/kernel=0.1", "kernel=0.2"]},
       "protocol: rates Dense_0",
     ),
     ({"rates": ["kernel=0.2", "Dense_2/kernel=0.1"]}, "protocol: rates kernel"),
-    ({"dataset": "mnist_corrupted"}, "not the paper's protocol: dataset"),
+    ({"dataset": "mnist_corrupted"}, "not the paper's main protocol: dataset"),
     ({"dataset": "mnist_10k"}, "scaled down: dataset mnist_10k"),
     ({"test_every": 1, "seed": 3}, ""),
   ],

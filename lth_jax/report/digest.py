@@ -78,7 +78,10 @@ def unpack(text: str) -> tuple[records.Run, dict[str, Any]]:
       tuple(_read_lane(lane) for lane in content["lanes"]),
       tuple(_read_look(look) for look in content["looks"]),
     )
-    return run, content["about"]
+    about = content["about"]
+    if not run.lanes or not isinstance(about, dict):
+      raise ValueError("no lanes, or nothing about them")
+    return run, about
   except (KeyError, TypeError, ValueError, AttributeError) as error:
     cause = f"no {error}" if isinstance(error, KeyError) else str(error)
     raise errors.InputError(

@@ -10,7 +10,7 @@ from lth_jax.report.measures import Sample
 
 
 def rise(run: records.Run, where: measures.Where) -> Sample:
-  """Returns by how much the validation loss rises after its minimum, nats.
+  """Returns the validation loss at the end over its minimum.
 
   Args:
     run: the run.
@@ -19,9 +19,9 @@ def rise(run: records.Run, where: measures.Where) -> Sample:
   >>> from lth_jax.report import example
   >>> run = example.run(ticket=[(500, 98.0)])
   >>> rise(run, measures.DENSE).values
-  array([0.])
+  array([1.])
   """
-  return measures.minus(
+  return measures.over(
     measures.level(run, _END_LOSS, where),
     measures.level(run, _LEAST_LOSS, where),
   )

@@ -103,15 +103,13 @@ def least(run: records.Run, name: str, density: float) -> measures.Sample:
   >>> least(run._replace(looks=tuple(looks)), "valley", 0.5)[0]
   array([0.7])
   """
-  found = _table(run, name, density)
-  if not found:
-    return measures.nothing(run)
-  leaf = min(found, key=lambda leaf: found[leaf].mean())
-  return measures.Sample(found[leaf], note=leaf)
+  return _chosen(run, _table(run, name, density), min)
 
 
 def in_over_out(run: records.Run, density: float) -> measures.Sample:
   """Returns unevenness into units over that out of units, where largest.
+
+  Both are in excess of chance, since a narrow layer spreads more by chance.
 
   Args:
     run: the run, with `looks`.
@@ -126,10 +124,7 @@ def in_over_out(run: records.Run, density: float) -> measures.Sample:
   into = _table(run, "uneven_in", density)
   out = _table(run, "uneven_out", density)
   found = {leaf: into[leaf] / out[leaf] for leaf in into}
-  if not found:
-    return measures.nothing(run)
-  leaf = max(found, key=lambda leaf: found[leaf].mean())
-  return measures.Sample(found[leaf], note=leaf)
+  return _chosen(run, found, max)
 
 
 def of_replicate(replicate: int, rounds: Rounds) -> tuple[records.Look, ...]:
@@ -145,7 +140,7 @@ def of_replicate(replicate: int, rounds: Rounds) -> tuple[records.Look, ...]:
   >>> leaf |= dict.fromkeys(("initial", "moved", "grown"), bins)
   >>> [look] = of_replicate(0, {"1": {"w": leaf}})
   >>> look.kept, look.positive, look.grown, look.uneven_in, look.uneven_out
-  (0.5, 75.0, 25.0, 0.0, 0.5)
+  (0.5, 75.0, 25.0, 0.0, 1.0)
   """
   return tuple(
     _look(replicate, int(index), name, leaf)
@@ -165,6 +160,15 @@ def _table(run, name: str, density: float) -> dict[str, np.ndarray]:
       values = found.setdefault(look.leaf, _none(run))
       values[axes.replicates.index(look.replicate)] = getattr(look, name)
   return found
+
+
+def _chosen(run, found: dict[str, np.ndarray], pick) -> measures.Sample:
+  """The leaf that is picked by its mean over the replicates that are there."""
+  known = {leaf: x for leaf, x in found.items() if np.isfinite(x).any()}
+  if not known:
+    return measures.nothing(run)
+  leaf = pick(known, key=lambda leaf: np.nanmean(known[leaf]))
+  return measures.Sample(known[leaf], note=leaf)
 
 
 def _none(run) -> np.ndarray:
@@ -210,8 +214,8 @@ def _look(replicate, index, name, leaf) -> records.Look:
     positive=100 * _quotient(above, kept.sum()),
     moved=_quotient(*(_mean(leaf["moved"], p) for p in ("kept", "pruned"))),
     grown=_share(leaf["grown"], "kept") - _share(leaf["grown"], "pruned"),
-    uneven_in=_unevenness(leaf["num_incoming"]),
-    uneven_out=_unevenness(leaf["num_outgoing"]),
+    uneven_in=_unevenness(leaf["num_incoming"], leaf["shape"]),
+    uneven_out=_unevenness(leaf["num_outgoing"], leaf["shape"]),
     border=_border(leaf["num_outgoing"]),
   )
 
@@ -238,8 +242,12 @@ def _share(counts, part: str) -> float:
   return 100 * _quotient(np.where(edges[:-1] >= 0, found, 0).sum(), found.sum())
 
 
-def _unevenness(num_connections) -> float:
-  return _quotient(np.std(num_connections), np.mean(num_connections))
+def _unevenness(num_connections, shape) -> float:
+  """Their deviation over a binomial one; NaN where all or none are kept."""
+  fan = math.prod(shape) / len(num_connections)
+  kept = np.mean(num_connections) / fan
+  chance = math.sqrt(max(0.0, fan * kept * (1 - kept)))
+  return _quotient(np.std(num_connections), chance)
 
 
 def _border(num_outgoing) -> float:

@@ -225,7 +225,8 @@ def over_range(
   timed = quantity is statistics.EARLY_STEP
   late = timed and statistics.not_reached(run, arm)[:, chosen].any()
   _, pending = plan.short(run, arm, np.isfinite(gain))
-  covered = density[chosen].min()
+  known = density[np.isfinite(gain).any(axis=0)]
+  covered = known.min()
   short = bool(covered > 1.25 * sparse or pending.any())
   return Sample(
     gain[:, chosen].mean(axis=1),
@@ -234,6 +235,9 @@ def over_range(
     note=join(
       f"mean; better at {sum(m > 0 for m in means)} of {len(means)} densities",
       f"measured down to {100 * covered:.1f}%" if short else "",
+      f"measured from {100 * known.max():.1f}% on"
+      if known.max() < 0.8 * dense
+      else "",
       plan.remark(np.zeros_like(pending), pending),
     ),
   )

@@ -50,6 +50,7 @@ class Point(NamedTuple):
     test_accuracy: fraction in [0, 1].
     train_accuracy: fraction in [0, 1].
     valid_loss: mean loss on the validation images, nats.
+    valid_accuracy: fraction in [0, 1].
   """
 
   step: float
@@ -57,6 +58,7 @@ class Point(NamedTuple):
   test_accuracy: float
   train_accuracy: float
   valid_loss: float = math.nan
+  valid_accuracy: float = math.nan
 
 
 class Lane(NamedTuple):
@@ -111,7 +113,8 @@ class Look(NamedTuple):
       in the ticket divided by the mean over the others.
     grown: percent of the dense network's weights that grew in magnitude, of
       those in the ticket minus of the others.
-    uneven_in: standard deviation over mean of the connections kept into a unit.
+    uneven_in: standard deviation of the connections kept into a unit, over that
+      of as many kept at random.
     uneven_out: likewise out of a unit.
     border: fraction of connections kept from pixels at the image's border, over
       that from the others; NaN where inputs are no pixels.
@@ -311,6 +314,7 @@ def _point(content) -> Point:
     test_accuracy=_float(content["test_accuracy"]),
     train_accuracy=_float(content["train_accuracy"]),
     valid_loss=_float(content["valid_loss"]),
+    valid_accuracy=_float(content["valid_accuracy"]),
   )
 
 

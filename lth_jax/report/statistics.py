@@ -40,6 +40,16 @@ EARLY_TEST = Quantity(
   "Test accuracy at early stop (%)",
   lambda lane: 100 * lane.early_stop.test_accuracy,
 )
+EARLY_VALID = Quantity(
+  "early_stop_valid_accuracy_percent",
+  "Validation accuracy at early stop (%)",
+  lambda lane: 100 * lane.early_stop.valid_accuracy,
+)
+END_VALID = Quantity(
+  "end_valid_accuracy_percent",
+  "Validation accuracy at the end (%)",
+  lambda lane: 100 * lane.end.valid_accuracy,
+)
 EARLY_TRAIN = Quantity(
   "early_stop_train_accuracy_percent",
   "Train accuracy at early stop (%)",

@@ -346,7 +346,7 @@ def _band(band: tuple[float, float], unit: str) -> str:
 def _unit(text: str, unit: str) -> str:
   if unit == "times":
     return f"{text}\N{MULTIPLICATION SIGN}"
-  if unit == "correlation":
+  if unit in ("correlation", "ratio"):
     return text
   return f"{text}%" if unit.startswith("%") else f"{text} {unit}"
 

@@ -21,7 +21,7 @@ class Claim(NamedTuple):
     published: the published number.
     band: what counts as the same, inclusive.
     opposites: values that stand for the opposite.
-    unit: "points", "%", "nats", "correlation", "times", "weights" or "% of
+    unit: "points", "%", "ratio", "correlation", "times", "weights" or "% of
       weights"; the last three are averaged as logarithms.
     measure: computes our number for each replicate, of a run or of several.
     about: what the configuration of the run must be; a truth value means
@@ -109,6 +109,52 @@ def slower(
   measure = functools.partial(measures.ratio, a=a, b=b)
   band = (1.0, math.inf)
   return Claim(figure, text, "slower", band, (1.0,), "times", measure)
+
+
+def on_average(
+  figure: str,
+  text: str,
+  quantity: statistics.Quantity,
+  sparse: float,
+  dense: float,
+  arms: tuple[str, str] = ("ticket", "dense"),
+  published: str = "higher",
+  band: Band = MORE,
+) -> Claim:
+  """Claims how much better an arm is over a range of densities, on average.
+
+  A fixed range has no best density that the data would choose, so that few
+  replicates can decide it.
+
+  Args:
+    figure: as in `Claim`.
+    text: likewise; the range is added.
+    quantity: an accuracy, or the early-stop step (in percent earlier).
+    sparse: the range's sparse end.
+    dense: its dense end.
+    arms: which arm, and than which other.
+    published: as in `Claim`.
+    band: likewise; its finite ends are the opposites.
+
+  >>> on_average("5", "Tickets", statistics.END_TEST, 0.1, 0.5).text
+  'Tickets, from 50% to 10% on average'
+  """
+  measure = functools.partial(
+    measures.over_range,
+    quantity=quantity,
+    sparse=sparse,
+    dense=dense,
+    arms=arms,
+  )
+  return Claim(
+    figure,
+    f"{text}, from {100 * dense:.3g}% to {100 * sparse:.3g}% on average",
+    published,
+    band,
+    tuple(end for end in band if math.isfinite(end)),
+    "%" if quantity is statistics.EARLY_STEP else "points",
+    measure,
+  )
 
 
 def same(
