@@ -146,7 +146,9 @@ def _section(figure, collected, judged, folder: pathlib.Path) -> str:
     if names:
       parts += _at_scale(figure, scale, names, judged[scale])
       parts += _images(figure, scale, folder)
-  if len(parts) == 1:
+  if len(parts) > 1:
+    parts += filter(None, [figures.FIGURES[figure].remark])
+  else:
     parts.append(f"Not run: `{_command(figure, 'cpu')}`")
   return "\n\n".join(parts)
 
