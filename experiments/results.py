@@ -8,21 +8,13 @@ docs/results/<scale>: a small file of records and a table a run, and drawings.
 Both write docs/results.md from what has been collected.
 """
 
-import io
-import json
 import pathlib
-from collections.abc import Iterable
-from typing import Any
 
 from absl import app
 from absl import flags as absl_flags
-from etils import epath
-from PIL import Image
 
-from experiments import catalog, figures, results_page
-from lth_jax import command, configs, errors, flags, progress, report
-from lth_jax.report import claims, comparison, digest, looks, records, tables
-from lth_jax.report.figures import Drawn
+from experiments import catalog, collect, results_page
+from lth_jax import command, flags, progress
 
 absl_flags.DEFINE_string("workdir", None, "Folder of the runs to collect.")
 absl_flags.DEFINE_enum("scale", "cpu", catalog.SCALES, "Of these runs.")
@@ -39,7 +31,7 @@ def main(argv: list[str]) -> None:
     command.check_no_arguments(argv)
     folder = pathlib.Path(asked.folder)
     if asked.workdir:
-      collect(
+      collect.into_folder(
         flags.workdir(), asked.scale, folder / results_page.FOLDER / asked.scale
       )
     path = folder / _PAGE
@@ -47,118 +39,6 @@ def main(argv: list[str]) -> None:
     progress.say(f"Results: {path}")
 
   command.call(run)
-
-
-def collect(workdir: epath.Path, scale: str, folder: pathlib.Path) -> None:
-  """Copies into `folder` what is to be kept of the runs below `workdir`.
-
-  Drawings of several runs are made from all that the folder has then.
-
-  Args:
-    workdir: as given to `experiments.paper`.
-    scale: of these runs.
-    folder: where to; what it has of other runs stays.
-
-  Raises:
-    InputError: no run of the catalog is there, one is damaged, or it is not the
-      run that the catalog means.
-  """
-  asked = {
-    run.name: catalog.config(run)
-    for row in catalog.ROWS
-    for run in catalog.runs(row, scale)
-    if any((workdir / run.name).glob("replicate_*/round_*/*/commit.json"))
-  }
-  if not asked:
-    raise errors.InputError(
-      f"{workdir}: no run of the catalog is here; --workdir must be that of "
-      "python -m experiments.paper."
-    )
-  found = {name: _read(workdir / name, asked[name]) for name in asked}
-  folder.mkdir(parents=True, exist_ok=True)
-  for name, run in found.items():
-    text = digest.pack(run, _about(workdir / name))
-    (folder / f"{name}.json").write_text(text, encoding="utf-8")
-    caption = f"{name}, {claims.differences(run.config) or 'as published'}"
-    summary = tables.markdown(tables.summary(run), caption)
-    (folder / f"{name}.md").write_text(summary, encoding="utf-8")
-    progress.say(f"Collected: {name}")
-  for name, drawn in (*_of_one(workdir, found), *_of_several(scale, folder)):
-    (folder / f"{name}.png").write_bytes(_small(drawn.png))
-
-
-def _read(workdir: epath.Path, asked: configs.Config) -> records.Run:
-  run = records.read(workdir)._replace(looks=looks.read(workdir))
-  stored = configs.from_flat(run.config)
-  if configs.run_id(stored) != configs.run_id(asked):
-    ours, theirs = configs.identity(asked), configs.identity(stored)
-    changed = [name for name in ours if ours[name] != theirs[name]]
-    raise errors.InputError(
-      f"{workdir} is not the run that the catalog means; {', '.join(changed)} "
-      "differ. Run it anew in another --workdir."
-    )
-  return run
-
-
-def _about(workdir: epath.Path) -> dict[str, Any]:
-  path = workdir / "env.json"
-  try:
-    environment = json.loads(path.read_text())["environments"][-1]
-    seconds = 0.0
-    for commit in workdir.glob("replicate_*/round_*/*/commit.json"):
-      path = commit.parent / "timing.json"
-      if "partial" not in path.parent.name:
-        seconds += json.loads(path.read_text())["seconds"]
-  except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
-    raise errors.InputError(
-      f"{path}: damaged ({' '.join(str(error).split())}); start the run again."
-    ) from error
-  return {"seconds": round(seconds), "environment": environment}
-
-
-def _of_one(
-  workdir: epath.Path, found: Iterable[str]
-) -> Iterable[tuple[str, Drawn]]:
-  """What the reports of runs draw, by the name to keep it under."""
-  wanted = {
-    drawing for each in figures.FIGURES.values() for drawing in each.drawings
-  }
-  for run in sorted({run for run, _ in wanted} & set(found)):
-    for name, drawn in report.draw(workdir / run).items():
-      if (run, name) in wanted:  # before its end a run may lack some
-        yield f"{run}_{name}", drawn
-
-
-def _of_several(
-  scale: str, folder: pathlib.Path
-) -> Iterable[tuple[str, Drawn]]:
-  """Runs beside each other, by the name to keep the drawing under."""
-  collected = results_page.read(folder)
-  for number, figure in figures.FIGURES.items():
-    for name, title, runs in figures.beside(number, scale):
-      here = {
-        shown: collected[run].run
-        for shown, run in runs.items()
-        if run in collected
-      }
-      if here:
-        yield (
-          name,
-          comparison.draw(
-            here,
-            title,
-            arms=figure.arms,
-            quantities=figure.quantities,
-            by_weights=figure.by_weights,
-          ),
-        )
-
-
-def _small(png: bytes) -> bytes:
-  """The same picture in 64 colours, a third of its size."""
-  out = io.BytesIO()
-  Image.open(io.BytesIO(png)).convert("RGB").quantize(64).save(out, "png")
-  return out.getvalue()
 
 
 if __name__ == "__main__":

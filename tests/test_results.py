@@ -9,7 +9,7 @@ import sys
 import pytest
 import synthetic_runs
 
-from experiments import catalog, figures, results, results_page
+from experiments import catalog, collect, figures, results_page
 from lth_jax import configs, errors
 
 _ROOT = pathlib.Path(__file__).parents[1]
@@ -42,7 +42,7 @@ def collected(tmp_path_factory):
     patch.chdir(_ROOT)
     _write(workdir, "mnist_lenet")
     _write(workdir, "lenet_oneshot", arms=["ticket", "reinit"])
-    results.collect(workdir, "cpu", folder / "results" / "cpu")
+    collect.into_folder(workdir, "cpu", folder / "results" / "cpu")
   return folder
 
 
@@ -90,7 +90,7 @@ def test_counts_of_verdicts_add_up(collected):
 def test_another_run_than_the_catalogs_is_refused(tmp_path):
   _write(tmp_path, "mnist_lenet", learning_rate=0.5)
   with pytest.raises(errors.InputError, match=r"learning_rate differ"):
-    results.collect(tmp_path, "cpu", tmp_path / "out")
+    collect.into_folder(tmp_path, "cpu", tmp_path / "out")
   assert not list((tmp_path / "out").glob("*.json"))
 
 
