@@ -1,24 +1,86 @@
-"""Writes a run's report anew from its records.
+"""Writes a run's report anew from its records; of several, also compares them.
 
-python -m experiments.report --workdir=runs/quickstart
+  python -m experiments.report --workdir=runs/quickstart
+  python -m experiments.report --workdir='runs/sweep/*' --out=runs/comparison
+
+In a comparison a run is named by what differs between the runs' configs.
 """
+
+import glob
+import re
+from collections.abc import Iterable, Sequence
 
 from absl import app
 from absl import flags as absl_flags
+from etils import epath
 
-from lth_jax import command, flags, progress, report
+from lth_jax import command, configs, errors, flags, progress, report
+from lth_jax.report import comparison, records
 
-absl_flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
+absl_flags.DEFINE_multi_string(
+  "workdir",
+  None,
+  "Folder of a run, or a pattern such as 'runs/sweep/*'; may be repeated.",
+  required=True,
+)
+absl_flags.DEFINE_string("out", None, "Folder for a comparison of the runs.")
 
 
 def main(argv: list[str]) -> None:
-  """Writes `<workdir>/report/`."""
+  """Writes `<workdir>/report/` of each run, and compares several."""
+  asked = absl_flags.FLAGS
 
   def write():
     command.check_no_arguments(argv)
-    progress.say(f"Report: {report.write(flags.workdir())}")
+    folders = _find(asked.workdir)
+    if (len(folders) > 1) != bool(asked.out):
+      raise errors.InputError(
+        "--out names the folder for a comparison of several runs: it needs "
+        f"two or more, and they need it; --workdir gives {len(folders)}."
+      )
+    named = _name(folders) if asked.out else {}
+    for folder in folders:
+      progress.say(f"Report: {report.write(folder)}")
+    if named:
+      _compare(named, flags.folder(asked.out))
 
   command.call(write)
+
+
+def _find(patterns: Iterable[str]) -> list[epath.Path]:
+  """Lists folders, and of patterns those that hold a run."""
+  found = []
+  for pattern in patterns:
+    if not glob.has_magic(pattern):
+      found.append(flags.folder(pattern))
+      continue
+    above, slash, _ = re.split(r"[*?[]", pattern)[0].rpartition("/")
+    below = pattern.removeprefix(above + slash)
+    top = flags.folder(above + slash or ".")
+    matches = sorted(top.glob(f"{below}/config.json"))
+    if not matches:
+      raise errors.InputError(f"--workdir={pattern}: no run has such a folder.")
+    found += [path.parent for path in matches]
+  return list(dict.fromkeys(found))
+
+
+def _name(folders: Sequence[epath.Path]) -> dict[str, epath.Path]:
+  """Names runs by the fields in which they differ."""
+  runs = [configs.from_flat(records.read(x).config) for x in folders]
+  named = {}
+  for folder, fields in zip(folders, configs.differences(runs)):
+    name = ", ".join(f"{x}={configs.show(y)}" for x, y in fields.items())
+    if name in named:
+      raise errors.InputError(
+        f"{named[name]} and {folder} hold the same run; name one of them."
+      )
+    named[name] = folder
+  return named
+
+
+def _compare(named: dict[str, epath.Path], folder: epath.Path) -> None:
+  path = comparison.write(named, folder, f"Comparison of {len(named)} runs")
+  progress.say(f"Comparison: {path}")
 
 
 if __name__ == "__main__":

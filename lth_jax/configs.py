@@ -12,7 +12,7 @@ import difflib
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from lth_jax import errors
@@ -371,6 +371,28 @@ def run_id(config: Config) -> str:
   return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def differences(runs: Sequence[Config]) -> list[dict[str, Any]]:
+  """Returns, of each of several runs, the fields in which they differ.
+
+  Args:
+    runs: to compare; `execution` does not count, since no result depends on it.
+
+  Returns:
+    {field name: value} of each run, with the same names; equal for equal runs.
+
+  >>> runs = [from_flat({"steps": 9, "seed": seed}) for seed in (0, 1)]
+  >>> differences(runs)
+  [{'seed': 0}, {'seed': 1}]
+  """
+  flat = [to_flat(run) for run in runs]
+  names = [
+    name
+    for name, (section, _, _) in fields(Config()).items()
+    if section != "execution" and any(x[name] != flat[0][name] for x in flat)
+  ]
+  return [{name: each[name] for name in names} for each in flat]
+
+
 def rules(config: Config) -> list[tuple[str, float]]:
   """Parses `rates` into (pattern, rate) pairs.
 
@@ -557,12 +579,13 @@ def show(value: Any) -> Any:
     value: of a config's field.
 
   Returns:
-    A tuple joined by commas, anything else as it is.
+    A tuple or list joined by commas, anything else as it is.
 
   >>> show((300, 100)), show(60)
   ('300,100', 60)
   """
-  return ",".join(map(str, value)) if isinstance(value, tuple) else value
+  many = isinstance(value, tuple | list)
+  return ",".join(map(str, value)) if many else value
 
 
 def _unknown(what, name, known):

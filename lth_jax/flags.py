@@ -96,9 +96,20 @@ def workdir() -> epath.Path:
       "--workdir is missing: name the folder that the run is stored in, such "
       "as --workdir=runs/first."
     )
-  path = epath.Path(flags.FLAGS.workdir)
-  remote = "://" in flags.FLAGS.workdir
-  return path if remote else path.expanduser().absolute()
+  return folder(flags.FLAGS.workdir)
+
+
+def folder(name: str) -> epath.Path:
+  """Returns a folder as a person names it, absolute.
+
+  Args:
+    name: a path or a URL of an object store.
+
+  >>> str(folder("gs://bucket/runs")), folder("runs").is_absolute()
+  ('gs://bucket/runs', True)
+  """
+  path = epath.Path(name)
+  return path if "://" in name else path.expanduser().absolute()
 
 
 def to_flagfile(config: Config) -> str:

@@ -1,0 +1,1 @@
+"""Sweeps as text for what starts them: shells, schedulers, clouds."""

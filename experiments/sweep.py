@@ -1,0 +1,103 @@
+"""Sweeps: a command for each point of a product of ranges, for a scheduler.
+
+  python -m experiments.sweep --vary=learning_rate=1.2e-3,2e-3 \
+    --vary='hidden=300,100 150,50' --workdir=runs/sweep --emit=slurm \
+    --out=sweep.sbatch -- --flagfile=experiments/flags/mnist_lenet/cpu.flags
+
+Behind `--` are the flags of all runs. Each run has the folder
+`<workdir>/<id>`, is resumed by the same command and ends at once if it is
+complete. Nothing is started here, but every config is checked.
+"""
+
+import pathlib
+from collections.abc import Sequence
+
+from absl import app
+from absl import flags as absl_flags
+
+from experiments import points
+from experiments.launchers import jobset, shell, skypilot, slurm, tpu_vm
+from lth_jax import command, errors, progress
+
+absl_flags.DEFINE_multi_string(
+  "vary",
+  [],
+  "A flag and its values: 'seed=0,1', or 'hidden=300,100 150,50' if values "
+  "have commas; several of these give their product.",
+)
+absl_flags.DEFINE_string(
+  "workdir", None, "Folder of the sweep: a path or a gs:// URL."
+)
+absl_flags.DEFINE_enum(
+  "emit",
+  "shell",
+  ("shell", "slurm", "tpu_vm", "jobset", "skypilot"),
+  "What to write: a command a line, a Slurm array, a script for one TPU VM, "
+  "Kubernetes JobSets, or a SkyPilot task.",
+)
+absl_flags.DEFINE_string("out", None, "File to write; by default, stdout.")
+absl_flags.DEFINE_string("image", None, "Container image, for jobset.")
+absl_flags.DEFINE_string(
+  "tpu",
+  "tpu-v5-lite-podslice:1x1",
+  "For jobset: GKE's name of the TPU and its topology, of one host; '' for "
+  "none.",
+)
+
+
+def main(argv: list[str]) -> None:
+  """Writes the sweep that the flags describe."""
+  asked = absl_flags.FLAGS
+
+  def run():
+    text = _text(_points(asked, argv[1:]), asked)
+    if asked.out is None:
+      print(text, end="")
+    else:
+      pathlib.Path(asked.out).write_text(text, encoding="utf-8")
+
+  command.call(run)
+
+
+def _points(
+  asked: absl_flags.FlagValues, base: Sequence[str]
+) -> list[points.Point]:
+  for text in base:
+    if not text.startswith("-"):
+      raise errors.InputError(
+        f"'{text}' is no flag; write flags as --name=value."
+      )
+  if not asked.workdir or not asked.vary:
+    missing = "--vary" if asked.workdir else "--workdir"
+    raise errors.InputError(
+      f"{missing} is missing; such as --vary=seed=0,1 --workdir=runs/sweep."
+    )
+  found = [points.parse_range(text) for text in asked.vary]
+  ranges = dict(found)
+  if len(ranges) < len(found):
+    raise errors.InputError("--vary has a flag twice; say all its values once.")
+  return points.make(base, ranges, asked.workdir)
+
+
+def _text(sweep: Sequence[points.Point], asked: absl_flags.FlagValues) -> str:
+  remote = "://" in asked.workdir
+  if asked.emit in ("tpu_vm", "skypilot") and not remote:
+    progress.say(
+      f"note: --workdir={asked.workdir} is a folder of the machine that runs "
+      "the sweep, and is lost with it; one in a bucket (gs://...) is not."
+    )
+  match asked.emit:
+    case "slurm":
+      return slurm.text(sweep)
+    case "tpu_vm":
+      return tpu_vm.text(sweep, remote)
+    case "jobset":
+      return jobset.text(sweep, asked.image, asked.tpu, asked.workdir)
+    case "skypilot":
+      return skypilot.text(sweep, remote)
+    case _:
+      return shell.text(sweep)
+
+
+if __name__ == "__main__":
+  app.run(main, flags_parser=command.parse_flags)
