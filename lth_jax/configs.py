@@ -548,10 +548,10 @@ _RANGES = (
     lambda seed: seed is None or 0 <= seed < 2**32,
     "in [0, 2**32)",
   ),
-  ("rounds", *_COUNT),
-  ("replicates", *_POSITIVE),
+  ("rounds", lambda number: 0 <= number <= 1000, "in [0, 1000]"),
+  ("replicates", lambda number: 1 <= number <= 10_000, "in [1, 10000]"),
   ("first_replicate", lambda index: 0 <= index < 2**31, "in [0, 2**31)"),
-  ("reinits", *_POSITIVE),
+  ("reinits", lambda number: 1 <= number <= 1000, "in [1, 1000]"),
   (
     "arms",
     lambda arms: len(arms) > 0 and _distinct(arms),

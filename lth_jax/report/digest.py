@@ -71,7 +71,9 @@ def unpack(text: str) -> tuple[records.Run, dict[str, Any]]:
     content = json.loads(text)
     if content["format"] != FORMAT:
       raise ValueError(f"format {content['format']!r} is not {FORMAT}")
-    config = configs.to_flat(configs.from_flat(content["config"]))
+    asked = configs.from_flat(content["config"])
+    configs.check(asked)
+    config = configs.to_flat(asked)
     run = records.Run(
       str(content["experiment"]),
       config,
@@ -82,7 +84,13 @@ def unpack(text: str) -> tuple[records.Run, dict[str, Any]]:
     if not run.lanes or not isinstance(about, dict):
       raise ValueError("no lanes, or nothing about them")
     return run, about
-  except (KeyError, TypeError, ValueError, AttributeError) as error:
+  except (
+    KeyError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    OverflowError,
+  ) as error:
     cause = f"no {error}" if isinstance(error, KeyError) else str(error)
     raise errors.InputError(
       f"damaged ({' '.join(cause.split())}); collect the results again."
@@ -110,30 +118,43 @@ def _choose(steps: np.ndarray, num_steps: int) -> list[int]:
 
 
 def _read_lane(content) -> records.Lane:
-  return records.Lane(
-    **{name: content[name] for name in _LANE},
+  lane = records.Lane(
+    replicate=int(content["replicate"]),
+    round=int(content["round"]),
+    arm=str(content["arm"]),
+    draw=int(content["draw"]),
+    density=float(content["density"]),
+    diverged=bool(content["diverged"]),
+    counted=int(content["counted"]),
     early_stop=_read_point(content["early_stop"]),
     end=_read_point(content["end"]),
-    test_steps=np.array(content["test_steps"], float),
-    test_curve=np.array(content["test_curve"], float),
+    test_steps=np.array([float(x) for x in content["test_steps"]]),
+    test_curve=np.array([_number(x) for x in content["test_curve"]]),
     warnings=(),
   )
+  if not 0 < lane.density <= 1:
+    raise ValueError(f"density {lane.density} is outside (0, 1]")
+  if lane.test_steps.shape != lane.test_curve.shape:
+    raise ValueError("test steps and accuracies differ in length")
+  return lane
 
 
 def _read_point(values) -> records.Point:
   found = dict(zip(_POINT, values, strict=True))
-  return records.Point(**_numbers(found))
+  reached = bool(found.pop("reached"))
+  return records.Point(
+    reached=reached, **{name: _number(value) for name, value in found.items()}
+  )
 
 
 def _read_look(content) -> records.Look:
-  return records.Look(**_numbers(content))
+  where = int(content["replicate"]), int(content["round"]), str(content["leaf"])
+  numbers = (_number(content[name]) for name in records.Look._fields[3:])
+  return records.Look(*where, *numbers)
 
 
-def _numbers(content: Mapping[str, Any]) -> dict[str, Any]:
-  return {
-    name: math.nan if value is None else value
-    for name, value in content.items()
-  }
+def _number(value: Any) -> float:
+  return math.nan if value is None else float(value)
 
 
 def _rounded(content: Mapping[str, Any]) -> dict[str, Any]:

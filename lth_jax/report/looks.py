@@ -180,25 +180,56 @@ def _load(path: epath.Path) -> tuple[int, Rounds]:
     content = json.loads(path.read_text())
     if content["format"] != FORMAT:
       raise ValueError(f"format {content['format']!r} is not {FORMAT}")
-    for leaves in content["rounds"].values():
-      for leaf in leaves.values():
-        _check(leaf)
-    return int(content["replicate"]), content["rounds"]
-  except (KeyError, TypeError, ValueError, AttributeError) as error:
+    rounds = {
+      str(int(index)): {name: _checked(leaf) for name, leaf in leaves.items()}
+      for index, leaves in content["rounds"].items()
+    }
+    if len({tuple(leaves) for leaves in rounds.values()}) > 1:
+      raise ValueError("rounds have different leaves")
+    return int(content["replicate"]), rounds
+  except (
+    KeyError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    OverflowError,
+  ) as error:
     raise errors.InputError(
-      f"{path}: damaged ({error}); start the run again, which makes it anew."
+      f"{path}: damaged ({' '.join(str(error).split())}); start the run again, "
+      "which makes it anew."
     ) from error
 
 
-def _check(leaf) -> None:
+def _checked(leaf) -> dict[str, Any]:
+  """A leaf's description, its lists as arrays, if it makes sense."""
+  shape = [int(size) for size in leaf["shape"]]
+  found = {"shape": shape, "num_kept": int(leaf["num_kept"])}
+  for name in ("num_incoming", "num_outgoing"):
+    found[name] = _counts(leaf[name])
+    if len(found[name]) == 0 or found[name].sum() != found["num_kept"]:
+      raise ValueError("connections do not add up")
   for name in ("initial", "moved", "grown"):
-    bins = len(leaf[name]["edges"]) - 1
-    if not len(leaf[name]["kept"]) == len(leaf[name]["pruned"]) == bins > 0:
+    bins = {
+      "edges": np.array([float(edge) for edge in leaf[name]["edges"]]),
+      "kept": _counts(leaf[name]["kept"]),
+      "pruned": _counts(leaf[name]["pruned"]),
+    }
+    num = len(bins["edges"]) - 1
+    if not len(bins["kept"]) == len(bins["pruned"]) == num > 0:
       raise ValueError(f"'{name}' has counts without bins")
-  if not (
-    sum(leaf["num_incoming"]) == sum(leaf["num_outgoing"]) == leaf["num_kept"]
-  ):
-    raise ValueError("connections do not add up")
+    if not (np.diff(bins["edges"]) > 0).all():
+      raise ValueError(f"edges of '{name}' do not ascend")
+    found[name] = bins
+  if min(shape, default=0) < 1 or math.prod(shape) < found["num_kept"]:
+    raise ValueError(f"shape {shape} does not fit")
+  return found
+
+
+def _counts(values) -> np.ndarray:
+  found = np.array([int(value) for value in values], np.int64)
+  if (found < 0).any():
+    raise ValueError("a count is negative")
+  return found
 
 
 def _look(replicate, index, name, leaf) -> records.Look:

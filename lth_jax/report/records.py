@@ -249,7 +249,14 @@ def _load(path: epath.Path, parse: Callable[[Any], _T], remedy: str) -> _T:
     return parse(content)
   except errors.InputError as error:
     raise errors.InputError(f"{path}: {error}") from error
-  except (KeyError, TypeError, ValueError, AttributeError, OSError) as error:
+  except (
+    KeyError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    OverflowError,
+    OSError,
+  ) as error:
     cause = f"no {error}" if isinstance(error, KeyError) else str(error)
     raise errors.InputError(
       f"{path}: damaged ({' '.join(cause.split())}); {remedy}."
@@ -269,7 +276,7 @@ def _config(content) -> tuple[str, dict[str, Any]]:
   for field in _CONFIG_FIELDS:
     stored[field]  # A KeyError names what is missing.
   config = configs.from_flat(stored)
-  configs.rules(config)
+  configs.check(config)
   return str(content["experiment"]), configs.to_flat(config)
 
 
