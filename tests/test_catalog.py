@@ -254,15 +254,19 @@ def test_bad_input_is_one_line(arguments, message):
 
 
 def test_a_sweep_is_run_resumed_and_leaves_a_report_a_point(tmp_path):
-  arguments = "--figure=30", "--scale=smoke", f"--workdir={tmp_path}"
+  arguments = "--figure=28", "--scale=smoke", f"--workdir={tmp_path}"
   found = paper(*arguments, "--devices=1")
   assert found.returncode == 0, found.stderr
-  names = {run.name for run in catalog.runs(*catalog.find("30"), "smoke")}
+  names = {run.name for run in catalog.runs(*catalog.find("28"), "smoke")}
   folders = {path.name for path in tmp_path.iterdir()}
-  assert folders == names | {"figure_30_lenet_init_std"}
-  table = (tmp_path / "figure_30_lenet_init_std" / "comparison.md").read_text()
+  assert folders == names | {"figure_28_lenet_momentum_rates"}
+  table = (
+    tmp_path / "figure_28_lenet_momentum_rates" / "comparison.md"
+  ).read_text()
   assert all(f"| {name.rpartition('_')[2]} |" in table for name in names)
-  assert (tmp_path / "figure_30_lenet_init_std" / "comparison.png").exists()
+  assert (
+    tmp_path / "figure_28_lenet_momentum_rates" / "comparison.png"
+  ).exists()
   for name in names:
     assert (tmp_path / name / "report" / "index.html").exists()
   again = paper(*arguments)
