@@ -110,7 +110,7 @@ def test_a_workdir_on_an_object_store_stays_as_it_is():
     ("--rates=kernel=0.9999", ["round 1", "Dense_1/kernel", "--rates"]),
     ("--batch_size=9901", ["9,901", "9,900"]),
     ("--num_valid=10000", ["--num_valid", "10,000"]),
-    ("--replicates=0", ["--replicates=0", "at least 1"]),
+    ("--replicates=0", ["--replicates=0", "in [1, 10000]"]),
     ("--steps=2147483648", ["--steps", "2**31"]),
     ("--first_replicate=5000000000", ["--first_replicate", "2**31"]),
     ("--control_rounds=2", ["--control_rounds=2", "--rounds=1"]),

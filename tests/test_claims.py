@@ -28,7 +28,9 @@ _END = statistics.END_TEST
 
 
 def _point(step, test, valid_loss=0.1, reached=True, train=100.0):
-  return records.Point(step, reached, test / 100, train / 100, valid_loss)
+  return records.Point(
+    float(step), reached, test / 100, train / 100, valid_loss
+  )
 
 
 def _lane(replicate, index, arm, step, test, **changes):

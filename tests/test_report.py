@@ -811,7 +811,9 @@ def test_damaged_files_are_refused(small, tmp_path):
 
 
 def test_run_without_a_lane_is_refused(tmp_path):
-  workdir = synthetic_runs.write(tmp_path, **{**_SMALL, "replicates": 0})
+  workdir = synthetic_runs.write(tmp_path, **_SMALL)
+  for path in workdir.rglob("commit.json"):
+    path.unlink()
   _assert_refused(workdir, str(workdir), "no lane")
 
 
