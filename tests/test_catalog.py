@@ -271,3 +271,25 @@ def test_a_sweep_is_run_resumed_and_leaves_a_report_a_point(tmp_path):
     assert (tmp_path / name / "report" / "index.html").exists()
   again = paper(*arguments)
   assert again.stderr.count("is complete, nothing to train") == len(names)
+
+
+def test_a_sweep_with_two_equal_points_is_one_line():
+  points = (
+    catalog.Point("0.1", "--learning_rate=0.1"),
+    catalog.Point("1e-1", "--learning_rate=1e-1"),
+  )
+  row = catalog.Row("lenet_sgd_rates", ("27",), "", points)
+  with pytest.raises(errors.InputError, match="are the same run"):
+    catalog.runs(row, "cpu")
+
+
+def test_a_list_whose_reader_leaves_ends_quietly():
+  command = f"{sys.executable} -m experiments.paper --list | head -c 10"
+  found = subprocess.run(
+    ["bash", "-o", "pipefail", "-c", command],
+    cwd=_ROOT,
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  assert (found.returncode, found.stderr) == (0, "")
