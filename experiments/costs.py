@@ -16,6 +16,8 @@ _MILLISECONDS = {
   "resnet20": {1.0: 338.0, 0.5: 144.0},
   "vgg19": {1.0: 1259.0, 0.125: 31.0},
 }
+# Images a step that these are for, where not 60.
+_BATCH_SIZES = {"resnet20": 128, "vgg19": 64}
 
 
 def seconds(config: Config) -> float:
@@ -27,7 +29,9 @@ def seconds(config: Config) -> float:
   >>> round(seconds(configs.from_flat({"model": "conv2", "steps": 1000})))
   70
   """
-  return config.training.steps * _milliseconds(config.model) / 1000
+  asked = config.training
+  batches = asked.batch_size / _BATCH_SIZES.get(config.model.model, 60)
+  return asked.steps * batches * _milliseconds(config.model) / 1000
 
 
 def _milliseconds(asked: configs.Model) -> float:
