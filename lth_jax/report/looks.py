@@ -203,7 +203,7 @@ def _load(path: epath.Path) -> tuple[int, Rounds]:
 def _checked(leaf) -> dict[str, Any]:
   """A leaf's description, its lists as arrays, if it makes sense."""
   shape = [int(size) for size in leaf["shape"]]
-  found = {"shape": shape, "num_kept": int(leaf["num_kept"])}
+  found: dict[str, Any] = {"shape": shape, "num_kept": int(leaf["num_kept"])}
   for name in ("num_incoming", "num_outgoing"):
     found[name] = _counts(leaf[name])
     if len(found[name]) == 0 or found[name].sum() != found["num_kept"]:
