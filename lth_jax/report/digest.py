@@ -2,9 +2,11 @@
 
 It has what claims and tables need of every lane, and test accuracy at a few
 steps. `unpack` gives back a run that they cannot tell from the original, but
-for these curves and for those of the validation loss.
+for these curves and those of the validation loss. How it was computed is left
+out: paths of a machine have no place here.
 """
 
+import dataclasses
 import json
 import math
 from collections.abc import Mapping
@@ -36,10 +38,12 @@ def pack(run: records.Run, about: Mapping[str, Any]) -> str:
   >>> unpack(text)[1]
   {'seconds': 12}
   """
+  config = configs.from_flat(run.config)
+  config = dataclasses.replace(config, execution=configs.Execution())
   header = {
     "format": FORMAT,
     "experiment": run.experiment,
-    "config": run.config,
+    "config": configs.to_flat(config),
     "about": dict(about),
   }
   parts = {
