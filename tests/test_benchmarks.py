@@ -5,6 +5,7 @@ At the smallest sizes: what they measure is not looked at, but that they do.
 
 import importlib.util
 import json
+import math
 import pathlib
 import subprocess
 import sys
@@ -45,7 +46,8 @@ def test_a_benchmark_prints_rows(name):
   assert rows and all(row.keys() == rows[0].keys() for row in rows)
   assert set(fields.split()) <= rows[0].keys()
   numbers = [x for row in rows for x in row.values() if isinstance(x, float)]
-  assert numbers and all(x >= 0 for x in numbers)
+  # A difference of two noisy times, as importing has, may be negative.
+  assert numbers and all(map(math.isfinite, numbers)) and max(numbers) > 0
 
 
 def test_every_benchmark_is_run_here():
