@@ -36,7 +36,7 @@ def into_folder(workdir: epath.Path, scale: str, folder: pathlib.Path) -> None:
     run.name: catalog.config(run)
     for row in catalog.ROWS
     for run in catalog.runs(row, scale)
-    if any((workdir / run.name).glob("replicate_*/round_*/*/commit.json"))
+    if records.committed(workdir / run.name)
   }
   if not asked:
     raise errors.InputError(
@@ -74,13 +74,12 @@ def _about(workdir: epath.Path) -> dict[str, Any]:
   try:
     environment = json.loads(path.read_text())["environments"][-1]
     seconds = 0.0
-    for commit in workdir.glob("replicate_*/round_*/*/commit.json"):
+    for commit in records.committed(workdir):
       path = commit.parent / "timing.json"
-      if "partial" not in path.parent.name:
-        seconds += json.loads(path.read_text())["seconds"]
-  except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
+      seconds += json.loads(path.read_text())["seconds"]
+  except (*records.MALFORMED, IndexError, OSError) as error:
     raise errors.InputError(
-      f"{path}: damaged ({' '.join(str(error).split())}); start the run again."
+      f"{path}: damaged ({records.cause(error)}); start the run again."
     ) from error
   return {"seconds": round(seconds), "environment": environment}
 

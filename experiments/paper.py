@@ -40,9 +40,9 @@ def main(argv: list[str]) -> None:
     rows = _rows(asked.figure, asked.row, asked.list)
     if asked.list:
       folder = flags.workdir() if asked.workdir else None
-      print(listing.text(rows, asked.scale, folder))
+      command.show(listing.text(rows, asked.scale, folder) + "\n")
     elif asked.figure == catalog.NETWORKS:
-      print(networks.markdown(), end="")
+      command.show(networks.markdown())
     else:
       _train(rows, asked)
 

@@ -52,7 +52,7 @@ def main(argv: list[str]) -> None:
   def run():
     text = _text(_points(asked, argv[1:]), asked)
     if asked.out is None:
-      print(text, end="")
+      command.show(text)
     else:
       pathlib.Path(asked.out).write_text(text, encoding="utf-8")
 

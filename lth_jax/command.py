@@ -98,6 +98,21 @@ def check_no_arguments(argv: Sequence[str]) -> None:
     )
 
 
+def show(text: str) -> None:
+  """Prints a command's answer; whoever reads it may stop when they like.
+
+  Args:
+    text: ends in a line break.
+
+  >>> show("one line" + chr(10))
+  one line
+  """
+  try:
+    print(text, end="", flush=True)
+  except BrokenPipeError:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def call(function: Callable[[], None]) -> None:
   """Calls a command's function and turns what fails into one line.
 
@@ -118,8 +133,6 @@ def call(function: Callable[[], None]) -> None:
     function()
   except errors.InputError as error:
     _exit(f"error: {error}", EXIT_BAD_INPUT)
-  except BrokenPipeError:  # whoever reads the output has seen enough
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
   except OSError as error:
     _exit(f"error: {_explain(error)}", EXIT_BAD_INPUT)
   except KeyboardInterrupt:

@@ -83,10 +83,18 @@ def edges(
   """
   steps = np.arange(num_bins + 1)
   multiples = (low * (num_bins - steps) + high * steps) / num_bins
-  return _glorot_std(shape) * multiples
+  return glorot_std(shape) * multiples
 
 
-def _glorot_std(shape):
+def glorot_std(shape: Sequence[int]) -> float:
+  """Standard deviation of Glorot's initialization of a leaf.
+
+  Args:
+    shape: as for `edges`.
+
+  >>> glorot_std((3, 5))
+  0.5
+  """
   *window, fan_in, fan_out = (1, 1, *shape)
   return math.sqrt(2 / (math.prod(window) * (fan_in + fan_out)))
 

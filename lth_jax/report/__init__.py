@@ -80,23 +80,28 @@ def draw(workdir: epath.PathLike) -> dict[str, figures.Drawn]:
   lth_jax.errors.InputError: ...: no config.json here; --workdir must name
   the folder of a run.
   """
-  run = records.read(workdir)
-  protocol = claims.differences(run.config)
-  drawn = figures.draw(run, protocol)
-  drawn += structure.draw(structure.read(workdir), protocol)
+  drawn = _draw(records.read(workdir), structure.read(workdir))
   return {each.name: each for each in drawn}
+
+
+def _draw(
+  run: records.Run, rounds: tuple[structure.Round, ...]
+) -> tuple[figures.Drawn, ...]:
+  protocol = claims.differences(run.config)
+  return figures.draw(run, protocol) + structure.draw(rounds, protocol)
 
 
 def _render(workdir: epath.PathLike) -> dict[str, bytes]:
   """Returns the content of every file, the page last."""
-  run = records.read(workdir)._replace(looks=looks.read(workdir))
+  described = looks.load(workdir)
+  run = records.read(workdir)._replace(looks=looks.of(described))
   protocol = claims.differences(run.config)
   content = html.Content(
     run,
     protocol,
     statistics.winning(run),
     claims.evaluate(run),
-    tuple(draw(workdir).values()),
+    _draw(run, structure.pool(described)),
   )
   files = {}
   for drawn in content.drawn:

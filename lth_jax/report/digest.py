@@ -88,16 +88,9 @@ def unpack(text: str) -> tuple[records.Run, dict[str, Any]]:
     if not run.lanes or not isinstance(about, dict):
       raise ValueError("no lanes, or nothing about them")
     return run, about
-  except (
-    KeyError,
-    TypeError,
-    ValueError,
-    AttributeError,
-    OverflowError,
-  ) as error:
-    cause = f"no {error}" if isinstance(error, KeyError) else str(error)
+  except records.MALFORMED as error:
     raise errors.InputError(
-      f"damaged ({' '.join(cause.split())}); collect the results again."
+      f"damaged ({records.cause(error)}); collect the results again."
     ) from error
 
 

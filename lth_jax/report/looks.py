@@ -5,12 +5,14 @@ They follow from the counts in `replicate_<r>/structure.json`.
 
 import json
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from etils import epath
 
 from lth_jax import errors
+from lth_jax.analysis import histograms
 from lth_jax.report import measures, records, statistics
 
 FORMAT = 1
@@ -59,9 +61,21 @@ def read(workdir: epath.PathLike) -> tuple[records.Look, ...]:
   ...   read(folder)
   ()
   """
+  return of(load(workdir))
+
+
+def of(replicates: Mapping[int, Rounds]) -> tuple[records.Look, ...]:
+  """Returns the numbers of all tickets of several replicates.
+
+  Args:
+    replicates: as from `load`.
+
+  >>> of({})
+  ()
+  """
   return tuple(
     look
-    for replicate, rounds in load(workdir).items()
+    for replicate, rounds in replicates.items()
     for look in of_replicate(replicate, rounds)
   )
 
@@ -187,16 +201,10 @@ def _load(path: epath.Path) -> tuple[int, Rounds]:
     if len({tuple(leaves) for leaves in rounds.values()}) > 1:
       raise ValueError("rounds have different leaves")
     return int(content["replicate"]), rounds
-  except (
-    KeyError,
-    TypeError,
-    ValueError,
-    AttributeError,
-    OverflowError,
-  ) as error:
+  except records.MALFORMED as error:
     raise errors.InputError(
-      f"{path}: damaged ({' '.join(str(error).split())}); start the run again, "
-      "which makes it anew."
+      f"{path}: damaged ({records.cause(error)}); start the run again, which "
+      "makes it anew."
     ) from error
 
 
@@ -252,9 +260,7 @@ def _look(replicate, index, name, leaf) -> records.Look:
 
 
 def _valley(kept, edges, shape) -> float:
-  *window, fan_in, fan_out = (1, 1, *shape)
-  std = math.sqrt(2 / (math.prod(window) * (fan_in + fan_out)))
-  middle = np.abs(edges[:-1] + edges[1:]) / (2 * std)
+  middle = np.abs(edges[:-1] + edges[1:]) / (2 * histograms.glorot_std(shape))
   zero, one = (
     kept[(low < middle) & (middle < high)].sum() / (high - low)
     for low, high in (_NEAR_ZERO, _AROUND_ONE)

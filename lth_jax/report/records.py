@@ -13,6 +13,8 @@ from etils import epath
 from lth_jax import configs, errors
 
 FORMAT = 1
+# What reading a file raises that is not as it was written.
+MALFORMED = KeyError, TypeError, ValueError, AttributeError, OverflowError
 _T = TypeVar("_T")
 # What the report cannot do without; the rest of the configuration is shown.
 _CONFIG_FIELDS = (
@@ -179,11 +181,7 @@ def read(workdir: epath.PathLike) -> Run:
       f"{root}: no config.json here; --workdir must name the folder of a run."
     )
   stored = _load(root / "config.json", _config, "restore it from a copy")
-  commits = sorted(
-    path
-    for path in root.glob("replicate_*/round_*/*/commit.json")
-    if re.fullmatch(r"[a-z]\w*", path.parent.name)
-  )
+  commits = committed(root)
   if not commits:
     raise errors.InputError(
       f"{root}: no lane of this run is complete yet; start the run again, let "
@@ -209,6 +207,22 @@ def read(workdir: epath.PathLike) -> Run:
     arm, draw = name_arm(config, lanes[key].arm, lanes[key].draw)
     named.append(lanes[key]._replace(arm=arm, draw=draw))
   return Run(experiment, config, tuple(named))
+
+
+def committed(workdir: epath.Path) -> list[epath.Path]:
+  """Returns the commit.json of every finished lane, sorted.
+
+  Args:
+    workdir: folder of a run.
+
+  >>> committed(epath.Path("nowhere"))
+  []
+  """
+  return sorted(
+    path
+    for path in workdir.glob("replicate_*/round_*/*/commit.json")
+    if re.fullmatch(r"[a-z]\w*", path.parent.name)
+  )
 
 
 def name_arm(config: dict[str, Any], arm: str, draw: int) -> tuple[str, int]:
@@ -238,6 +252,19 @@ def name_arm(config: dict[str, Any], arm: str, draw: int) -> tuple[str, int]:
   return f"noise {levels[draw]:g}", 0
 
 
+def cause(error: Exception) -> str:
+  """Says in one line why a file could not be read.
+
+  Args:
+    error: that was raised.
+
+  >>> cause(KeyError("format")), cause(ValueError("two  blanks"))
+  ("no 'format'", 'two blanks')
+  """
+  text = f"no {error}" if isinstance(error, KeyError) else str(error)
+  return " ".join(text.split())
+
+
 def _load(path: epath.Path, parse: Callable[[Any], _T], remedy: str) -> _T:
   try:
     content = json.loads(path.read_text())
@@ -249,17 +276,9 @@ def _load(path: epath.Path, parse: Callable[[Any], _T], remedy: str) -> _T:
     return parse(content)
   except errors.InputError as error:
     raise errors.InputError(f"{path}: {error}") from error
-  except (
-    KeyError,
-    TypeError,
-    ValueError,
-    AttributeError,
-    OverflowError,
-    OSError,
-  ) as error:
-    cause = f"no {error}" if isinstance(error, KeyError) else str(error)
+  except (*MALFORMED, OSError) as error:
     raise errors.InputError(
-      f"{path}: damaged ({' '.join(cause.split())}); {remedy}."
+      f"{path}: damaged ({cause(error)}); {remedy}."
     ) from error
 
 

@@ -5,6 +5,7 @@ Drawn from `replicate_<r>/structure.json`, pooled over replicates.
 
 import functools
 import math
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -52,7 +53,22 @@ def read(workdir: epath.PathLike) -> tuple[Round, ...]:
   ...   read(folder)
   ()
   """
-  found = list(looks.load(workdir).values())
+  return pool(looks.load(workdir))
+
+
+def pool(replicates: Mapping[int, looks.Rounds]) -> tuple[Round, ...]:
+  """Puts replicates together, dense first.
+
+  Args:
+    replicates: as from `looks.load`.
+
+  Returns:
+    The rounds that every replicate has.
+
+  >>> pool({})
+  ()
+  """
+  found = list(replicates.values())
   if not found:
     return ()
   shared = set.intersection(*(set(rounds) for rounds in found))
