@@ -8,7 +8,9 @@ lanes; busy is the throughput against the best of the table.
 """
 
 from benchmarks import networks, problem, tables
+from lth_jax import devices as devices_lib
 from lth_jax import execution, lockstep, waves
+from lth_jax import workers as workers_lib
 
 
 def main() -> None:
@@ -22,10 +24,10 @@ def main() -> None:
   parser.add_argument("--steps", type=int, default=2000)
   parser.add_argument("--repeats", type=int, default=3)
   options = parser.parse_args()
-  devices = execution.find_devices(0, max(options.lanes))
+  devices = devices_lib.find(0, max(options.lanes))
   network = networks.NETWORKS[options.model]
   made = problem.make(network, train=10_000)
-  workers = execution.make_workers(devices, made.data)
+  workers = workers_lib.make(devices, made.data)
   sides = {}
   for axis in options.axes:
     for num in options.lanes:
@@ -63,7 +65,7 @@ def _train(made, workers, together, num_lanes, num_steps):
   def train(worker, runs):
     return execution.train(
       together,
-      worker,
+      [worker],
       runs,
       todo,
       speed=execution.Speed(step=0.0, image=0.0),

@@ -120,10 +120,11 @@ def _time_ours(name, barrier, results):
   import jax
 
   from benchmarks import problem
+  from lth_jax import devices as devices_lib
   from lth_jax import execution
 
   del barrier  # this side is one process
-  devices = execution.find_devices(0, _CORES)
+  devices = devices_lib.find(0, _CORES)
   made = problem.make(networks.NETWORKS[name], train=_NUM_IMAGES)
   together, found = threading.Barrier(len(devices)), []
 

@@ -17,7 +17,15 @@ from absl import flags as absl_flags
 from etils import epath
 
 from experiments import catalog, figures, listing, networks
-from lth_jax import command, configs, errors, flags, progress, report, runner
+from lth_jax import (
+  command,
+  configs,
+  errors,
+  flags,
+  processes,
+  progress,
+  runner,
+)
 from lth_jax.report import comparison
 
 absl_flags.DEFINE_bool(
@@ -72,13 +80,18 @@ def _train(rows: Sequence[catalog.Row], asked: absl_flags.FlagValues) -> None:
   folder = flags.workdir()
   folder.mkdir(parents=True, exist_ok=True)
   command.quiet()
+  processes.join(flags.processes())
   with command.stop_signals() as stop:
     for row in rows:
       _train_row(row, asked.scale, folder, stop)
   trained = {run.name for row in rows for run in catalog.runs(row, asked.scale)}
   number = asked.figure or rows[0].figures[0]
   for each in figures.beside(number, asked.scale):
-    if len(each.runs) > 1 and trained >= set(each.runs.values()):
+    if (
+      processes.is_first()
+      and len(each.runs) > 1
+      and trained >= set(each.runs.values())
+    ):
       _compare(each, folder, figures.FIGURES[number])
 
 
@@ -91,9 +104,9 @@ def _train_row(
     config = dataclasses.replace(
       config, execution=_merged(config.execution, execution)
     )
-    progress.say(f"{run.name}: {row.what}, {scale} scale")
+    processes.say(f"{run.name}: {row.what}, {scale} scale")
     runner.run(config, folder / run.name, row.name, stop)
-    progress.say(f"Report: {report.write(folder / run.name)}")
+    command.write_report(folder / run.name)
 
 
 def _compare(

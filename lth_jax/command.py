@@ -11,8 +11,9 @@ from typing import NoReturn
 
 from absl import flags as absl_flags
 from absl import logging
+from etils import epath
 
-from lth_jax import errors, flags, progress, report, runner
+from lth_jax import errors, flags, processes, progress, report, runner
 from lth_jax.configs import Config
 
 EXIT_BAD_INPUT = 2
@@ -35,11 +36,22 @@ def run_experiment(
     check_no_arguments(argv)
     quiet()
     config, workdir = read_config(), flags.workdir()
+    processes.join(flags.processes())
     with stop_signals() as stop:
       runner.run(config, workdir, experiment, stop)
-      progress.say(f"Report: {report.write(workdir)}")
+      write_report(workdir)
 
   call(run)
+
+
+def write_report(workdir: epath.Path) -> None:
+  """Writes a run's report and says where it is; once for all processes.
+
+  Args:
+    workdir: of a run.
+  """
+  written = processes.lead(lambda: str(report.write(workdir)))
+  processes.say(f"Report: {written}")
 
 
 def quiet() -> None:
@@ -117,7 +129,8 @@ def call(function: Callable[[], None]) -> None:
   """Calls a command's function and turns what fails into one line.
 
   Exits with `EXIT_BAD_INPUT` for bad input and for a disk that is full or
-  cannot be written, with `EXIT_STOPPED` after a signal.
+  cannot be written, with `EXIT_STOPPED` after a signal or when another process
+  of the run is gone.
 
   Args:
     function: takes nothing; what it returns is dropped.
@@ -137,6 +150,12 @@ def call(function: Callable[[], None]) -> None:
     _exit(f"error: {_explain(error)}", EXIT_BAD_INPUT)
   except KeyboardInterrupt:
     _exit("Stopped.", EXIT_STOPPED)
+  except processes.LostError as error:
+    progress.say(
+      f"Stopped: another process is gone ({error}); its own output says why. "
+      "What was saved is stored. Start all processes again to go on."
+    )
+    os._exit(EXIT_STOPPED)  # a usual exit would wait for the other process
   except runner.StoppedError:
     _exit(
       "Stopped; what was done is stored. Start the same command to go on.",

@@ -228,6 +228,31 @@ class Execution:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Processes:
+  """The processes that work on a run; no part of it, and stored nowhere."""
+
+  distributed: Literal["off", "auto"] = _field(
+    "off",
+    "'auto' connects the processes that were started for this run, one a "
+    "machine, by jax.distributed.",
+  )
+  coordinator_address: str | None = _field(
+    None,
+    "host:port at which process 0 is to be reached; found out on TPU VMs, "
+    "under Slurm's srun and on Kubernetes.",
+  )
+  num_processes: int | None = _field(
+    None, "How many processes there are; found out likewise."
+  )
+  process_id: int | None = _field(
+    None, "Which of them this is, counted from 0; found out likewise."
+  )
+  join_seconds: int = _field(
+    300, "Seconds that a process waits for the others at the start."
+  )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
   """A whole run; see the sections."""
 

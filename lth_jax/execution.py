@@ -6,22 +6,32 @@ a time; that is what makes its bits independent of how many devices and lanes
 there are.
 """
 
-import contextlib
-import os
+import concurrent.futures
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from lth_jax import errors, meshes, schedules, training
+from lth_jax import evaluation, meshes, processes, schedules, training
 from lth_jax import lockstep as lockstep_lib
-from lth_jax.training import Data, Sample, Start
+from lth_jax.training import Sample, Start
+from lth_jax.workers import Worker
 
 # Entries of a plan that one segment can hold; fixes the shape of the program.
 SEGMENT_ENTRIES = 32
 # A segment is meant to last this long, so that signals are seen soon.
 SEGMENT_SECONDS = 1.5
+# What processes tell each other of a lane: the shapes of it.
+_NUMBER: Any = np.float32(0)
+_COUNT: Any = np.int32(0)
+_SCORE = evaluation.Score(_NUMBER, _COUNT)
+_SUMMARY = training.Summary(*2 * [evaluation.Metrics(*3 * [_SCORE])])
+_HISTORY = jax.tree.map(
+  lambda number: np.zeros(SEGMENT_ENTRIES, number.dtype),
+  training.History(_NUMBER, _SCORE, _SCORE),
+)
 
 
 class Entry(NamedTuple):
@@ -70,24 +80,6 @@ class Checkpoint(NamedTuple):
   rows: tuple[Row, ...]
 
 
-class Worker(NamedTuple):
-  """Devices that train together, one or more, and the images on each.
-
-  Attributes:
-    devices: which.
-    mesh: over which a batch is split; None for a single device.
-    data: the images.
-  """
-
-  devices: tuple[jax.Device, ...]
-  mesh: jax.sharding.Mesh | None
-  data: Data
-
-  def put(self, tree: Any) -> Any:
-    """Puts what all its devices need where they have it."""
-    return jax.device_put(tree, meshes.everywhere(self.devices, self.mesh))
-
-
 class Run(NamedTuple):
   """What training one lane takes.
 
@@ -104,84 +96,6 @@ class Run(NamedTuple):
   key: jax.Array
   schedule: schedules.Schedule
   resume: Checkpoint | None = None
-
-
-def usable_cpus() -> int:
-  """Returns the number of CPUs that this process may use.
-
-  >>> usable_cpus() >= 1
-  True
-  """
-  if hasattr(os, "sched_getaffinity"):
-    return len(os.sched_getaffinity(0))
-  return os.cpu_count() or 1
-
-
-def find_devices(
-  wanted: int, num_lanes: int, together: int = 1
-) -> list[jax.Device]:
-  """Returns the devices to train on; on CPU one host device a core.
-
-  Must come before anything that makes JAX start its backend, since the number
-  of host devices is fixed then.
-
-  Args:
-    wanted: how many, 0 for all.
-    num_lanes: lanes that could run at once, 1 or more; more devices would stay
-      idle, so that no more of them are returned.
-    together: devices that split each batch; only whole groups are returned.
-
-  Raises:
-    InputError: there are fewer than wanted, and lanes for more; or fewer than
-      are to work together.
-
-  >>> len(find_devices(0, num_lanes=1))
-  1
-  """
-  # As many as any later run of this process could use: the first call decides.
-  # A RuntimeError means that the backend is up: its devices are what there is.
-  with contextlib.suppress(RuntimeError):
-    jax.config.update("jax_num_cpu_devices", usable_cpus())
-  devices = jax.local_devices()
-  if together > min(wanted or len(devices), len(devices)):
-    raise errors.InputError(
-      f"--batch_devices={together}: there are {len(devices)} of kind "
-      f"'{devices[0].device_kind}' (--devices={wanted}); ask for fewer."
-    )
-  if min(wanted, num_lanes * together) > len(devices):
-    raise errors.InputError(
-      f"--devices={wanted}: there are {len(devices)} of kind "
-      f"'{devices[0].device_kind}'; ask for no more than that, or for 0."
-    )
-  num = min(wanted or len(devices), num_lanes * together)
-  return devices[: num - num % together]
-
-
-def make_workers(
-  devices: Sequence[jax.Device], data: Data, together: int = 1
-) -> list[Worker]:
-  """Puts the images on every device.
-
-  Host devices use NumPy arrays in place if they are aligned, as those of
-  `lth_jax.data` are, so that memory holds them once.
-
-  Args:
-    devices: one or more.
-    data: images and labels, NumPy.
-    together: how many devices make a worker, a divisor of their number.
-
-  >>> images, labels = np.zeros((4, 2, 2, 1), np.uint8), np.zeros(4, np.int32)
-  >>> data = Data(images, labels, images, labels)
-  >>> (worker,) = make_workers(find_devices(0, num_lanes=1), data)
-  >>> worker.data.images.devices() == {*worker.devices}
-  True
-  """
-  workers = []
-  for index in range(0, len(devices), together):
-    group = tuple(devices[index : index + together])
-    worker = Worker(group, meshes.make(group), data)
-    workers.append(worker._replace(data=worker.put(data)))
-  return workers
 
 
 def entries(
@@ -233,20 +147,24 @@ def plan_of(piece: Sequence[Entry]) -> training.Plan:
 
 def train(
   lockstep: lockstep_lib.Lockstep,
-  worker: Worker,
+  workers: Sequence[Worker],
   runs: Sequence[Run],
   todo: Sequence[Entry],
   *,
   speed: Speed,
   pause: Callable[[int, Callable[[], list[Checkpoint]]], None],
 ) -> list[tuple[Checkpoint, training.Summary]]:
-  """Trains lanes together on one device, or on several that act as one.
+  """Trains lanes at the same time, the first ones on the first worker.
+
+  Every process of the workers calls this with the same lanes, trains those of
+  its own workers and learns of the others.
 
   Args:
-    lockstep: the compiled functions.
-    worker: where.
-    runs: at least one lane and at most the lockstep's width, which is filled
-      up with copies. All begin at one step, and go on from one.
+    lockstep: the compiled functions; how many lanes a worker has at once.
+    workers: where.
+    runs: at least one lane and at most as many as the workers have at once;
+      the last one fills up with copies. All begin at one step, and go on from
+      one.
     todo: all entries of the runs.
     speed: decides how much goes into a segment, and nothing else.
     pause: called after every segment with the step and a function that returns
@@ -255,41 +173,83 @@ def train(
   Returns:
     The last checkpoint and the summary of each lane, on the host.
   """
-  with meshes.use(worker.mesh):
-    return _train(lockstep, worker, runs, todo, speed, pause)
-
-
-def _train(lockstep, worker, runs, todo, speed, pause):
-  trainer, unstack = lockstep.trainer, lockstep.unstack
-  progress, sample, key, schedule = _begin(lockstep, worker, runs)
+  width = lockstep.width
+  shares = [
+    (worker, runs[index * width : (index + 1) * width])
+    for index, worker in enumerate(workers[: -(-len(runs) // width)])
+  ]
+  stacks = _each(
+    functools.partial(_begin, lockstep),
+    {i: share for i, share in enumerate(shares) if share[0].is_here},
+  )
   rows = [run.resume.rows if run.resume else () for run in runs]
   if rows[0]:
     todo = [entry for entry in todo if entry.step > rows[0][-1].step]
 
   def checkpoints() -> list[Checkpoint]:
-    return [Checkpoint(*pair) for pair in zip(unstack(progress), rows)]
+    like = jax.eval_shape(lockstep.single.begin, runs[0].start, runs[0].sample)
+    found = _each(functools.partial(_progress, lockstep), stacks)
+    # One by one, since those of large networks need much memory.
+    told = [processes.merge([x], like)[0] for x in _in_order(shares, found)]
+    return [Checkpoint(*pair) for pair in zip(told, rows)]
 
   step = rows[0][-1].step if rows[0] else int(runs[0].start.step)
-  num_valid = len(runs[0].sample.valid)
+  num_valid, num_test = len(runs[0].sample.valid), _num_test(workers)
   while todo:
-    num = _how_many(todo, step, speed, num_valid, len(worker.data.test_labels))
+    num = _how_many(todo, step, speed, num_valid, num_test)
     piece, todo = todo[:num], todo[num:]
-    progress, history = trainer.advance(
-      progress, plan_of(piece), worker.data, sample, key, schedule
-    )
-    rows = [
-      before + _rows(piece, new) for before, new in zip(rows, unstack(history))
-    ]
+    with processes.together():
+      advanced = _each(
+        functools.partial(_advance, lockstep, plan_of(piece)), stacks
+      )
+    stacks = {index: stack for index, (stack, _) in advanced.items()}
+    found = {index: history for index, (_, history) in advanced.items()}
+    histories = processes.merge(_in_order(shares, found), _HISTORY)
+    rows = [before + _rows(piece, new) for before, new in zip(rows, histories)]
     step = piece[-1].step
     pause(step, checkpoints)
-  summaries = unstack(trainer.summarize(progress, worker.data, sample))
+  with processes.together():
+    found = _each(functools.partial(_summarize, lockstep), stacks)
+  summaries = processes.merge(_in_order(shares, found), _SUMMARY)
   return list(zip(checkpoints(), summaries))
 
 
-def _begin(lockstep, worker, runs):
-  """Progress, sample, key and schedule of a stack, on the worker's devices."""
+class _Stack(NamedTuple):
+  """What a worker has of its lanes between two segments."""
+
+  worker: Worker
+  progress: training.Progress
+  sample: Sample
+  key: jax.Array
+  schedule: schedules.Schedule
+
+
+def _each(function: Callable[[Any], Any], items: dict[int, Any]):
+  """Maps a dict's values, each in a thread of its own if there are several."""
+  if len(items) < 2:
+    return {index: function(item) for index, item in items.items()}
+  with concurrent.futures.ThreadPoolExecutor(len(items)) as threads:
+    return dict(zip(items, threads.map(function, items.values())))
+
+
+def _in_order(shares, found: dict[int, Sequence[Any]]) -> list[Any]:
+  """Lists a value of each lane, None for those that another process tells."""
+  return [
+    found[index][place] if worker.is_told_from_here else None
+    for index, (worker, runs) in enumerate(shares)
+    for place in range(len(runs))
+  ]
+
+
+def _num_test(workers) -> int:
+  data = next(worker.data for worker in workers if worker.is_here)
+  return len(data.test_labels)
+
+
+def _begin(lockstep, share) -> _Stack:
+  worker, runs = share
   filled = [*runs, *[runs[0]] * (lockstep.width - len(runs))]
-  with jax.default_device(worker.devices[0]):
+  with jax.default_device(worker.local_devices[0]):
     sample, key, schedule, progress = worker.put(
       (
         lockstep.stack([run.sample for run in filled]),
@@ -301,8 +261,33 @@ def _begin(lockstep, worker, runs):
       )
     )
   if isinstance(progress, Start):
-    progress = lockstep.trainer.begin(progress, sample)
-  return progress, sample, key, schedule
+    with meshes.use(worker.mesh):
+      progress = lockstep.trainer.begin(progress, sample)
+  return _Stack(worker, progress, sample, key, schedule)
+
+
+def _advance(lockstep, plan, stack):
+  worker, progress, *others = stack
+  sample, key, schedule = others
+  with meshes.use(worker.mesh):
+    progress, history = lockstep.trainer.advance(
+      progress, plan, worker.data, sample, key, schedule
+    )
+  stack = stack._replace(progress=progress)
+  return stack, lockstep.unstack(worker.get(history))
+
+
+def _progress(lockstep, stack):
+  return lockstep.unstack(stack.worker.get(stack.progress))
+
+
+def _summarize(lockstep, stack):
+  worker = stack.worker
+  with meshes.use(worker.mesh):
+    summary = lockstep.trainer.summarize(
+      stack.progress, worker.data, stack.sample
+    )
+  return lockstep.unstack(worker.get(summary))
 
 
 def _how_many(todo, step, speed, num_valid, num_test) -> int:

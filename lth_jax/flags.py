@@ -1,7 +1,8 @@
 """Configs as absl flags and back; the only definer of flags."""
 
+import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from absl import flags
 from etils import epath
@@ -15,7 +16,7 @@ def define(
   sections: Sequence[str] = configs.SECTIONS,
   values: flags.FlagValues = flags.FLAGS,
 ) -> Callable[[], Config]:
-  """Defines `--workdir` and one flag for each field of a config.
+  """Defines `--workdir`, processes, and a flag for each field of a config.
 
   Flags are the process's: a program calls this once, when it is imported, and
   what it returns once absl has parsed the command line.
@@ -34,6 +35,9 @@ def define(
     "Folder of the run: a path or a gs:// URL; resumed if it holds one.",
     flag_values=values,
   )
+  for field in dataclasses.fields(configs.Processes):
+    kind = get_type_hints(configs.Processes)[field.name]
+    _define(field.name, field.default, field.metadata["help"], kind, values)
   known = {
     name: (section, field, kind)
     for name, (section, field, kind) in configs.fields(default).items()
@@ -97,6 +101,22 @@ def workdir() -> epath.Path:
       "as --workdir=runs/first."
     )
   return folder(flags.FLAGS.workdir)
+
+
+def processes() -> configs.Processes:
+  """Returns what the flags say of the processes of this run.
+
+  >>> from unittest import mock
+  >>> names = [field.name for field in dataclasses.fields(configs.Processes)]
+  >>> given = mock.Mock(**dict.fromkeys(names) | {"num_processes": 4})
+  >>> with mock.patch.object(flags, "FLAGS", given):
+  ...   processes().num_processes
+  4
+  """
+  names = [field.name for field in dataclasses.fields(configs.Processes)]
+  return configs.Processes(
+    **{name: getattr(flags.FLAGS, name) for name in names}
+  )
 
 
 def folder(name: str) -> epath.Path:

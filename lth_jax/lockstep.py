@@ -56,6 +56,7 @@ class Lockstep(NamedTuple):
   Attributes:
     width: how many.
     trainer: compiled functions of stacks.
+    single: those of one lane.
     stack: `width` items of one lane each -> one stack. Items are starts,
       progresses, which must stand at one step, or any other pytrees.
     unstack: the inverse; its items are on the host.
@@ -63,6 +64,7 @@ class Lockstep(NamedTuple):
 
   width: int
   trainer: training.Trainer
+  single: training.Trainer
   stack: Callable[[Sequence[Any]], Any]
   unstack: Callable[[Any], list[Any]]
 
@@ -88,7 +90,9 @@ def make(trainer: training.Trainer, sharing: Sharing) -> Lockstep:
   [array([2., 2., 2.], dtype=float32)]
   """
   if sharing.axis == "loop":
-    return Lockstep(1, trainer, _only, lambda stack: [jax.device_get(stack)])
+    return Lockstep(
+      1, trainer, trainer, _only, lambda stack: [jax.device_get(stack)]
+    )
   width = sharing.lanes
 
   def unstack(stack):
@@ -103,7 +107,7 @@ def make(trainer: training.Trainer, sharing: Sharing) -> Lockstep:
   )
   summarize = jax.vmap(trainer.summarize, in_axes=(_PROGRESS, None, 0))
   stacked = map(jax.jit, (begin, advance, summarize))
-  return Lockstep(width, training.Trainer(*stacked), _stack, unstack)
+  return Lockstep(width, training.Trainer(*stacked), trainer, _stack, unstack)
 
 
 def _only(items):

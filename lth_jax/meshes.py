@@ -5,9 +5,12 @@ up over the axis, and so are BatchNorm's statistics, which are of whole batches.
 """
 
 import contextlib
+import functools
 from collections.abc import Sequence
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
@@ -29,20 +32,53 @@ def make(devices: Sequence[jax.Device]) -> Mesh | None:
   return Mesh(np.array(devices), (BATCH,), axis_types=(AxisType.Auto,))
 
 
-def everywhere(
-  devices: Sequence[jax.Device], mesh: Mesh | None
-) -> jax.Device | NamedSharding:
-  """Returns where to put what all devices need: a whole copy on each.
+def copy_to_all(tree: Any, mesh: Mesh) -> Any:
+  """Puts a whole copy of every array on each device of a mesh.
 
   Args:
-    devices: as given to `make`.
-    mesh: what it returned.
+    tree: pytree of arrays, the same in each process of the mesh.
+    mesh: as from `make`.
 
-  >>> device = jax.devices()[0]
-  >>> everywhere([device], None) == device
+  >>> mesh = Mesh(np.array(jax.devices()[:1]), (BATCH,))
+  >>> copy_to_all({"w": np.ones(2)}, mesh)["w"].sharding.is_fully_replicated
   True
   """
-  return devices[0] if mesh is None else NamedSharding(mesh, PartitionSpec())
+  sharding = NamedSharding(mesh, PartitionSpec())
+  if not mesh.is_multi_process:
+    return jax.device_put(tree, sharding)
+
+  def copy(leaf):
+    # Keys have no callback, and device_put compares arrays between processes.
+    if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+      data = copy(jax.random.key_data(leaf))
+      return jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf))
+    array = np.asarray(leaf)
+    return jax.make_array_from_callback(
+      array.shape, sharding, lambda index: array[index]
+    )
+
+  return jax.tree.map(copy, tree)
+
+
+def gathered(tree: Any, mesh: Mesh) -> Any:
+  """Returns arrays of a mesh such that each process holds all of them.
+
+  Args:
+    tree: pytree of arrays on the mesh.
+    mesh: as from `make`.
+
+  >>> mesh = Mesh(np.array(jax.devices()[:1]), (BATCH,))
+  >>> gathered(jnp.ones(2), mesh)
+  Array([1., 1.], dtype=float32)
+  """
+  if not mesh.is_multi_process:
+    return tree
+  return _gather(NamedSharding(mesh, PartitionSpec()))(tree)
+
+
+@functools.cache
+def _gather(sharding: NamedSharding):
+  return jax.jit(lambda tree: tree, out_shardings=sharding)
 
 
 def use(mesh: Mesh | None) -> contextlib.AbstractContextManager:

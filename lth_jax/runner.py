@@ -6,6 +6,7 @@ same loop.
 """
 
 import concurrent.futures
+import contextlib
 import functools
 import threading
 import time
@@ -16,6 +17,7 @@ import jax
 from etils import epath
 
 from lth_jax import (
+  configs,
   controls,
   data,
   execution,
@@ -23,6 +25,7 @@ from lth_jax import (
   lanes,
   lockstep,
   lottery,
+  processes,
   progress,
   stages,
   storage,
@@ -31,13 +34,18 @@ from lth_jax import (
   waves,
   workdir,
 )
+from lth_jax import devices as devices_lib
 from lth_jax import speed as speed_lib
+from lth_jax import workers as workers_lib
 from lth_jax.configs import Config
 from lth_jax.lanes import Lane
 from lth_jax.stages import Session
 from lth_jax.training import Sample, Start
+from lth_jax.workers import Worker
 
 StoppedError = stages.StoppedError
+# Flags that may differ between the processes of a run.
+_OWN = {"data_dir", "source", "progress"}
 
 
 def run(
@@ -64,44 +72,65 @@ def run(
     "jax_default_matmul_precision",
     None if precision == "default" else precision,
   )
-  devices = execution.find_devices(
+  devices = devices_lib.find(
     config.execution.devices,
     lanes.num_at_once(config),
     config.execution.batch_devices,
   )
-  dataset = data.load(
-    config.data.dataset,
-    source=config.execution.source,
-    data_dir=config.execution.data_dir,
-  )
-  parts = study.make(config, dataset)
-  folder.mkdir(parents=True, exist_ok=True)
-  with storage.lock(folder):
-    sharing = study.share_devices(config, devices, workdir.sharings(folder))
-    workdir.settle(
-      folder,
-      config,
-      experiment,
-      data.digests(dataset),
-      sharing,
-      progress.say,
+  with processes.together():
+    dataset = data.load(
+      config.data.dataset,
+      source=config.execution.source,
+      data_dir=config.execution.data_dir,
     )
-    stores = stages.Stores(folder, parts.run_id, progress.say)
-    todo = missing(parts, stores)
+    parts = study.make(config, dataset)
+  digests = data.digests(dataset)
+  processes.agree(lambda: _common(config, folder, digests))
+  with contextlib.ExitStack() as until_the_end:
+    sharing = processes.lead(
+      lambda: _open(until_the_end, folder, config, experiment, digests, devices)
+    )
+    stores = stages.Stores(folder, parts.run_id, processes.say)
+    todo = processes.lead(lambda: missing(parts, stores))
     if todo:
       _train_all(
         parts,
         stores,
-        todo,
+        [Lane(*lane) for lane in todo],
         devices,
-        lockstep.make(parts.trainer, sharing),
+        lockstep.make(parts.trainer, lockstep.Sharing(*sharing)),
         dataset,
         stop,
       )
     else:
-      progress.say(f"{folder} is complete, nothing to train.")
-    for replicate in lanes.replicates(config):
-      structure.settle(parts, stores, replicate)
+      processes.say(f"{folder} is complete, nothing to train.")
+    processes.lead(lambda: _settle_structure(parts, stores))
+
+
+def _open(until_the_end, folder, config, experiment, digests, devices):
+  """Makes the folder this run's, locks it, and decides how lanes share."""
+  folder.mkdir(parents=True, exist_ok=True)
+  until_the_end.enter_context(storage.lock(folder))
+  sharing = study.share_devices(config, devices, workdir.sharings(folder))
+  workdir.settle(folder, config, experiment, digests, sharing, progress.say)
+  return sharing
+
+
+def _settle_structure(parts: study.Study, stores: stages.Stores) -> None:
+  for replicate in lanes.replicates(parts.config):
+    structure.settle(parts, stores, replicate)
+
+
+def _common(config, folder, digests) -> dict[str, Any]:
+  """What several processes must have in common, with names for people."""
+  asked = configs.to_flat(config)
+  asked = {f"--{name}": asked[name] for name in asked.keys() - _OWN}
+  return {
+    "--workdir": str(folder),
+    **dict(sorted(asked.items())),
+    "the data set": digests,
+    **workdir.environment(),
+  }
 
 
 def missing(parts: study.Study, stores: stages.Stores) -> list[Lane]:
@@ -154,7 +183,7 @@ def missing(parts: study.Study, stores: stages.Stores) -> list[Lane]:
 def _train_all(parts, stores, todo, devices, lockstep, dataset, stop) -> None:
   """Trains every lane that is not stored yet."""
   config = parts.config
-  workers = execution.make_workers(
+  workers = workers_lib.make(
     devices, study.images(parts, dataset), config.execution.batch_devices
   )
   speed = _measure_speed(parts, lockstep, workers, stores, todo[0].replicate)
@@ -165,10 +194,11 @@ def _train_all(parts, stores, todo, devices, lockstep, dataset, stop) -> None:
     speed_lib.estimate(entries, parts.num_images, speed, lockstep.width),
     speed.store,
   )
-  progress.say(_announcement(config, todo, devices, lockstep, speed, seconds))
+  processes.say(_announcement(config, todo, devices, lockstep, speed, seconds))
   begin = time.monotonic()
   num_steps = len(todo) * config.training.steps
-  with progress.show(config.execution.progress, num_steps) as display:
+  kind = config.execution.progress if processes.is_first() else "none"
+  with progress.show(kind, num_steps) as display:
     session = Session(
       stores._replace(say=display.say),
       parts,
@@ -180,7 +210,7 @@ def _train_all(parts, stores, todo, devices, lockstep, dataset, stop) -> None:
       [],
     )
     _train_series(session, workers)
-  progress.say(
+  processes.say(
     f"Trained in {progress.duration(time.monotonic() - begin)} (estimated "
     f"{progress.duration(seconds)})."
   )
@@ -197,11 +227,12 @@ def _announcement(config, todo, devices, lockstep, speed, seconds) -> str:
   )
 
 
-def _train_series(
-  session: Session, workers: Sequence[execution.Worker]
-) -> None:
+def _train_series(session: Session, workers: Sequence[Worker]) -> None:
   """Runs all replicates side by side; the first failure stops the others."""
   replicates = lanes.replicates(session.study.config)
+  # A worker takes lanes as it is free; processes must take them together.
+  several = processes.several()
+  teams = [workers] if several else [[worker] for worker in workers]
 
   def train(replicate, line):
     try:
@@ -214,10 +245,11 @@ def _train_series(
 
   with (
     waves.serve(
-      workers,
+      teams,
       functools.partial(stages.train_wave, session),
-      width=session.lockstep.width,
+      width=len(teams[0]) * session.lockstep.width,
       num_series=len(replicates),
+      rank=_rank if several else None,
     ) as line,
     concurrent.futures.ThreadPoolExecutor(len(replicates)) as threads,
   ):
@@ -228,6 +260,12 @@ def _train_series(
   failures.sort(key=lambda failure: isinstance(failure, StoppedError))
   if failures:
     raise failures[0]
+
+
+def _rank(job: stages.Job) -> tuple[bool, int, str]:
+  """Lanes that others wait for come first, then the earlier rounds."""
+  lane = job.lane
+  return lane.arm not in ("ticket", "search"), lane.round, lane.name
 
 
 def _train_replicate(
@@ -334,5 +372,5 @@ def _measure_speed(
     study.order_key(parts.config, Lane(replicate, 0, "ticket")),
     parts.schedule,
   )
-  store = stages.time_store(stores, start)
+  store = processes.lead(lambda: stages.time_store(stores, start))
   return speed_lib.measure(lockstep, workers, run, store)

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 import jax
 import numpy as np
 
-from lth_jax import evaluation, execution, meshes
+from lth_jax import evaluation, execution, meshes, processes
 from lth_jax import lockstep as lockstep_lib
 from lth_jax.execution import Speed
 from lth_jax.lanes import Lane
+from lth_jax.workers import Worker
 
 # How long steps are timed, unless one takes longer.
 _MEASURE_SECONDS = 0.5
@@ -19,7 +20,7 @@ _MEASURE_SECONDS = 0.5
 
 def measure(
   lockstep: lockstep_lib.Lockstep,
-  workers: Sequence[execution.Worker],
+  workers: Sequence[Worker],
   run: execution.Run,
   store: float,
 ) -> Speed:
@@ -34,15 +35,27 @@ def measure(
     store: seconds that storing a lane takes, measured before.
 
   Returns:
-    The mean over devices.
+    The mean over devices, of the slowest process.
   """
-  with concurrent.futures.ThreadPoolExecutor(len(workers)) as threads:
-    timed = list(
-      threads.map(lambda worker: _compile(lockstep, worker, run), workers)
-    )
-    speeds = list(threads.map(lambda measured: measured(), timed))
-  step, image = np.mean(speeds, axis=0).tolist()
-  return Speed(step, image, store)
+  timers = [
+    _timer(lockstep, worker, run) for worker in workers if worker.is_here
+  ]
+  with concurrent.futures.ThreadPoolExecutor(len(timers)) as threads:
+
+    def seconds(num_steps: int, test: bool) -> float:
+      timed = list(threads.map(lambda timer: timer(num_steps, test), timers))
+      # As the slowest process has it, so that all go on alike.
+      return float(max(processes.gather(np.array(np.mean(timed)))))
+
+    seconds(1, True)  # compiles
+    rough = min(seconds(1, False) for _ in range(2))
+    num_steps = max(1, int(_MEASURE_SECONDS / rough))
+    step = seconds(num_steps, False) / num_steps
+    test = seconds(0, True)
+    if test < _MEASURE_SECONDS:
+      test = min(test, seconds(0, True))
+  num_test = len(next(x.data for x in workers if x.is_here).test_labels)
+  return Speed(step, test / num_test, store)
 
 
 def estimate(
@@ -100,17 +113,17 @@ def estimate_all(
   return max(waves * seconds, len(lanes) * store)
 
 
-def _compile(lockstep, worker, run):
-  """Returns a function that measures seconds a step and a test image."""
+def _timer(lockstep, worker, run):
+  """Returns a function that times some steps, and a test if asked to."""
   trainer = lockstep.trainer
-  with jax.default_device(worker.devices[0]):
+  with jax.default_device(worker.local_devices[0]):
     start, sample, key, schedule = worker.put(
       [lockstep.stack([x] * lockstep.width) for x in run[:4]]
     )
   with meshes.use(worker.mesh):
     progress = trainer.begin(start, sample)
 
-  def seconds(num_steps, test):
+  def seconds(num_steps: int, test: bool) -> float:
     nonlocal progress
     step = int(progress.state.step)
     plan = execution.plan_of([execution.Entry(step + num_steps, False, test)])
@@ -121,14 +134,4 @@ def _compile(lockstep, worker, run):
       )
     return time.perf_counter() - begin
 
-  def measure():
-    rough = min(seconds(1, False) for _ in range(2))
-    num_steps = max(1, int(_MEASURE_SECONDS / rough))
-    per_step = seconds(num_steps, False) / num_steps
-    per_test = seconds(0, True)
-    if per_test < _MEASURE_SECONDS:
-      per_test = min(per_test, seconds(0, True))
-    return per_step, per_test / len(worker.data.test_labels)
-
-  seconds(1, True)
-  return measure
+  return seconds

@@ -15,6 +15,7 @@ from etils import epath
 from lth_jax import (
   execution,
   lottery,
+  processes,
   progress,
   records,
   storage,
@@ -24,6 +25,7 @@ from lth_jax import (
 from lth_jax import lockstep as lockstep_lib
 from lth_jax.lanes import Lane
 from lth_jax.training import Sample, Start
+from lth_jax.workers import Worker
 
 PyTree = Any
 
@@ -114,17 +116,17 @@ class Standing(NamedTuple):
 
 
 def train_wave(
-  session: Session, worker: execution.Worker, jobs: Sequence[Job]
+  session: Session, team: Sequence[Worker], jobs: Sequence[Job]
 ) -> list[lottery.Trained | None]:
-  """Trains and stores lanes on one device; a failure stops the session.
+  """Trains and stores lanes at the same time; a failure stops the session.
 
   Lanes that an earlier process left at different steps, or did not begin, are
   trained one group after the other.
 
   Args:
     session: this process.
-    worker: the device.
-    jobs: at most as many as the session's lockstep is wide.
+    team: who trains; where there are several processes, all their workers.
+    jobs: at most as many as they have at once.
 
   Returns:
     The outcome of each that is to be kept, None for the others.
@@ -134,11 +136,13 @@ def train_wave(
   """
   try:
     _check_stop(session)
-    standings = [_find_standing(session, job) for job in jobs]
+    with processes.together():
+      standings = [_find_standing(session, job) for job in jobs]
+    processes.agree(lambda: _describe(standings))
     trained = {}
     for group in sorted({standing.group for standing in standings}):
       together = [x for x in standings if x.group == group]
-      trained |= _train_together(session, worker, together)
+      trained |= _train_together(session, team, together)
     return [trained[job.lane] if job.keep else None for job in jobs]
   except StoppedError:
     raise
@@ -251,7 +255,7 @@ def discard_partials(stores: Stores, lane: Lane) -> None:
   False
   """
   for slot in range(2):
-    storage.discard(stores.folder / _partial(lane, slot))
+    _discard(stores.folder / _partial(lane, slot))
 
 
 def saved_start(stores: Stores, parts: study.Study, replicate: int) -> Start:
@@ -317,7 +321,7 @@ def time_store(stores: Stores, start: Start) -> float:
     begin = time.monotonic()
     _save(stores, name, arrays, {}, {})
     seconds = time.monotonic() - begin
-  storage.discard(stores.folder / name)
+  _discard(stores.folder / name)
   return seconds
 
 
@@ -342,7 +346,7 @@ def _find_standing(session: Session, job: Job) -> Standing:
 
 
 def _train_together(
-  session: Session, worker: execution.Worker, standings: Sequence[Standing]
+  session: Session, team: Sequence[Worker], standings: Sequence[Standing]
 ) -> dict[Lane, lottery.Trained]:
   """Trains lanes that stand at one step, and stores them."""
   begin = time.monotonic()
@@ -350,7 +354,7 @@ def _train_together(
     session.display.skip(standing.step - int(standing.run.start.step))
   finished = execution.train(
     session.lockstep,
-    worker,
+    team,
     [standing.run for standing in standings],
     session.entries,
     speed=session.speed,
@@ -359,12 +363,28 @@ def _train_together(
   timing = {
     "seconds": time.monotonic() - begin,
     "from_step": standings[0].step,
-    "device": ", ".join(map(str, worker.devices)),
     "lanes": len(standings),
   }
+  trained = {}
+  for index, (standing, outcome) in enumerate(zip(standings, finished)):
+    worker = team[index // session.lockstep.width]
+    where = {"device": ", ".join(map(str, worker.devices))}
+    with processes.together():
+      trained[standing.lane] = _store(
+        session, standing, *outcome, timing | where
+      )
+  return trained
+
+
+def _describe(standings: Sequence[Standing]) -> dict[str, Any]:
+  """What several processes must have in common to train lanes together."""
+  starts = [(x.run.start, x.run.sample) for x in standings]
+  saved = [x.run.resume and x.run.resume.progress for x in standings]
   return {
-    standing.lane: _store(session, standing, checkpoint, summary, timing)
-    for standing, (checkpoint, summary) in zip(standings, finished)
+    "the list of lanes": [x.lane for x in standings],
+    "the step that a lane was saved at": [x.group for x in standings],
+    "what a lane begins with": [storage.digest(x) for x in starts],
+    "what a lane saved": [storage.digest(x) for x in saved],
   }
 
 
@@ -400,12 +420,15 @@ def _make_pause(session, standings):
     for standing in standings:
       session.display.advance(step - before, standing.label)
     before = step
-    due = time.monotonic() - saved_at >= 60 * minutes
-    stopping = session.stop.is_set()  # once: what stops is saved
+    due, stopping = processes.any_of(
+      time.monotonic() - saved_at >= 60 * minutes,
+      session.stop.is_set(),  # once: what stops is saved
+    )
     if due or stopping:
       slots = [1 - slot for slot in slots]
       for standing, slot, checkpoint in zip(standings, slots, checkpoints()):
-        _save_partial(session, standing.lane, slot, checkpoint)
+        with processes.together():
+          _save_partial(session, standing.lane, slot, checkpoint)
       saved_at = time.monotonic()
     if stopping:
       raise StoppedError
@@ -456,13 +479,20 @@ def _read(stores: Stores, name: str, read: Callable[..., Any]) -> Any:
     return read(folder, _owner(stores, name))
   except storage.DamagedError as error:
     stores.say(f"warning: {error} It is discarded and made again.")
-    storage.discard(folder)
+    _discard(folder)
     return None
 
 
 def _save(stores: Stores, name, arrays, record, timing) -> None:
+  if not processes.is_first():
+    return
   owner = _owner(stores, name)
   storage.save(stores.folder / name, owner, arrays, record, timing)
+
+
+def _discard(folder: epath.Path) -> None:
+  if processes.is_first():
+    storage.discard(folder)
 
 
 def _owner(stores: Stores, name: str) -> str:
@@ -478,7 +508,8 @@ def _arrays(params, stats, masks) -> dict[str, PyTree]:
 
 
 def _check_stop(session: Session) -> None:
-  if session.stop.is_set():
+  (stopping,) = processes.any_of(session.stop.is_set())
+  if stopping:
     raise StoppedError
 
 

@@ -71,12 +71,10 @@ def save(
   ...   sorted(path.name for path in folder.iterdir())
   ['arrays', 'commit.json', 'record.json', 'timing.json']
   """
-  import orbax.checkpoint as ocp  # takes a second: only runs need it
-
   discard(folder)
   folder.mkdir(parents=True, exist_ok=True)
   _check_space(folder, arrays)
-  with _ORBAX, ocp.StandardCheckpointer() as checkpointer:
+  with _ORBAX, _checkpointer() as checkpointer:
     checkpointer.save(folder / _ARRAYS, arrays)
     checkpointer.wait_until_finished()
   write_json(folder / _RECORD, record)
@@ -163,11 +161,9 @@ def load(
   ...   load(folder, "me", like)
   ({'w': array([1., 1.], dtype=float32)}, {'num_steps': 10})
   """
-  import orbax.checkpoint as ocp
-
   record = load_record(folder, owner)
   target = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), like)
-  with _ORBAX, ocp.StandardCheckpointer() as checkpointer:
+  with _ORBAX, _checkpointer() as checkpointer:
     try:
       arrays = checkpointer.restore(folder / _ARRAYS, target)
     except ValueError as error:
@@ -311,6 +307,20 @@ def lock(workdir: epath.Path) -> Iterator[None]:
         "choose another --workdir."
       ) from None
     yield
+
+
+def _checkpointer():
+  """Orbax for this process alone, which waits for no others."""
+  import orbax.checkpoint as ocp  # takes a second: only runs need it
+
+  here = jax.process_index()
+  return ocp.StandardCheckpointer(
+    multiprocessing_options=ocp.options.MultiprocessingOptions(
+      primary_host=here,
+      active_processes={here},
+      barrier_sync_key_prefix=f"process_{here}",
+    )
+  )
 
 
 def _check_space(folder: epath.Path, arrays: PyTree) -> None:

@@ -3,6 +3,10 @@
 A device waits for a full wave as long as a lane could still come: until every
 thread that hands in lanes is itself waiting for the result of one. So devices
 are not wasted on half a wave, and which lanes share one is not left to chance.
+
+Processes that work together must take the same lanes in the same order. There
+all devices take one wave, and wait for it until every thread waits; then what
+is in line is the same everywhere, and is sorted.
 """
 
 import collections
@@ -12,23 +16,18 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from lth_jax.execution import Worker
-
-# (device, 1 to `width` items) -> a result for each
-Train = Callable[[Worker, Sequence[Any]], Sequence[Any]]
+# (who trains, 1 to `width` items) -> a result for each
+Train = Callable[[Any, Sequence[Any]], Sequence[Any]]
 
 
 class Line:
   """Items in the order in which they came, and who may still hand in more."""
 
-  def __init__(self, width: int, num_series: int):
-    """Makes an empty line.
-
-    Args:
-      width: items that a device takes at once.
-      num_series: threads that will hand in items; each ends with `leave`.
-    """
-    self._width = width
+  def __init__(
+    self, width: int, num_series: int, rank: Callable[[Any], Any] | None
+  ):
+    """Makes an empty line; see `serve` for the arguments."""
+    self._width, self._rank = width, rank
     self._active, self._closed = num_series, False
     self._items = collections.deque()
     self._waiting = collections.Counter()
@@ -57,7 +56,7 @@ class Line:
       self._active -= 1
       self._changed.notify_all()
 
-  def serve(self, worker: Worker, train: Train) -> None:
+  def serve(self, worker: Any, train: Train) -> None:
     """Trains what comes until the line is closed and empty."""
     while wave := self._take():
       items, futures = zip(*wave)
@@ -88,26 +87,39 @@ class Line:
 
     def ready():
       num = len(self._items)
-      return self._closed or num >= self._width or (num and not self._active)
+      full = num >= self._width and self._rank is None
+      return self._closed or full or (num and not self._active)
 
     with self._changed:
       self._changed.wait_for(ready)
+      if self._rank is not None:
+        rank = self._rank
+        self._items = collections.deque(
+          sorted(self._items, key=lambda pair: rank(pair[0]))
+        )
       num = min(self._width, len(self._items))
       return [self._items.popleft() for _ in range(num)]
 
 
 @contextlib.contextmanager
 def serve(
-  workers: Sequence[Worker], train: Train, *, width: int, num_series: int
+  workers: Sequence[Any],
+  train: Train,
+  *,
+  width: int,
+  num_series: int,
+  rank: Callable[[Any], Any] | None = None,
 ) -> Iterator[Line]:
   """Lets every device train what is handed in, a thread a device.
 
   Args:
-    workers: the devices.
+    workers: the devices, or groups of them.
     train: called in a device's thread; what it raises is raised to those who
       wait for the wave.
     width: items that a device takes at once.
     num_series: threads that will hand in items; each ends with `Line.leave`.
+    rank: if given, waves are of the items that are least by it of all that can
+      be there; for a single worker.
 
   Yields:
     The line to hand items in to. On exit all that was handed in is done.
@@ -118,7 +130,7 @@ def serve(
   ...   line.leave()
   [0, 1, 2]
   """
-  line = Line(width, num_series)
+  line = Line(width, num_series, rank)
   with concurrent.futures.ThreadPoolExecutor(len(workers), "device") as threads:
     devices = [threads.submit(line.serve, worker, train) for worker in workers]
     try:

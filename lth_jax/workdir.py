@@ -9,7 +9,7 @@ from typing import Any
 import jax
 from etils import epath
 
-from lth_jax import configs, errors, execution, flags, lockstep, storage
+from lth_jax import configs, devices, errors, flags, lockstep, storage
 from lth_jax.configs import Config
 
 FORMAT = 1
@@ -257,7 +257,7 @@ def environment() -> dict[str, Any]:
   """Returns the versions and the machine, as far as results depend on them.
 
   >>> now = environment()
-  >>> now["jax"] == jax.__version__, now["cpus"] == execution.usable_cpus()
+  >>> now["jax"] == jax.__version__, now["cpus"] == devices.usable_cpus()
   (True, True)
   """
   versions = {
@@ -271,7 +271,7 @@ def environment() -> dict[str, Any]:
     "processor": _processor(),
     "backend": jax.default_backend(),
     "device_kind": jax.local_devices()[0].device_kind,
-    "cpus": execution.usable_cpus(),
+    "cpus": devices.usable_cpus(),
     "xla_flags": os.environ.get("XLA_FLAGS", ""),
   }
 

@@ -10,6 +10,7 @@ _PACKAGE = pathlib.Path(lth_jax.__file__).parent
 # Functions without an example, and why.
 EXEMPT = {
   "command.run_experiment": "a whole run",
+  "command.write_report": "needs a whole run",
   "data.bundle.main": "a process, and needs the original files",
   "data.prepare.fetch": "needs a network or the original files",
   "data.prepare.main": "a process",

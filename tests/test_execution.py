@@ -10,7 +10,9 @@ import pytest
 import tiny
 
 from lth_jax import data, errors, evaluation, execution, training
+from lth_jax import devices as devices_lib
 from lth_jax import speed as speed_lib
+from lth_jax import workers as workers_lib
 from lth_jax.execution import Entry
 
 SLOW = execution.Speed(step=0.1, image=0.001)
@@ -150,25 +152,25 @@ def test_estimate_is_steps_and_images():
 
 def test_there_are_four_devices_here():
   devices = jax.local_devices()
-  assert execution.find_devices(0, 100) == devices
-  assert execution.find_devices(0, 2) == devices[:2]
-  assert execution.find_devices(3, 100) == devices[:3]
-  assert execution.find_devices(5, 1) == devices[:1]
+  assert devices_lib.find(0, 100) == devices
+  assert devices_lib.find(0, 2) == devices[:2]
+  assert devices_lib.find(3, 100) == devices[:3]
+  assert devices_lib.find(5, 1) == devices[:1]
 
 
 def test_more_devices_than_there_are_is_an_error():
   with pytest.raises(errors.InputError, match=r"--devices=5: there are 4"):
-    execution.find_devices(5, 100)
+    devices_lib.find(5, 100)
 
 
 def test_host_devices_are_made_for_the_lanes_that_there_are():
   """In a fresh process; more than the lanes, but not than the CPUs."""
-  cpus = execution.usable_cpus()
+  cpus = devices_lib.usable_cpus()
   program = "; ".join(
     (
       "import sys, jax",
-      "from lth_jax import execution",
-      "print(len(execution.find_devices(*map(int, sys.argv[1:]))))",
+      "from lth_jax import devices",
+      "print(len(devices.find(*map(int, sys.argv[1:]))))",
     )
   )
   for wanted, num_lanes, num in ((3, 1, 1), (0, 99, cpus), (cpus, 99, cpus)):
@@ -183,18 +185,18 @@ def test_host_devices_are_made_for_the_lanes_that_there_are():
 
 def test_a_first_run_of_few_lanes_limits_no_later_one():
   program = (
-    "from lth_jax import execution; print(len(execution.find_devices(1, 1)), "
-    "len(execution.find_devices(0, 99)))"
+    "from lth_jax import devices; print(len(devices.find(1, 1)), "
+    "len(devices.find(0, 99)))"
   )
   found = subprocess.run(
     [sys.executable, "-c", program], capture_output=True, text=True, check=False
   )
-  expected = f"1 {execution.usable_cpus()}"
+  expected = f"1 {devices_lib.usable_cpus()}"
   assert found.stdout.strip() == expected, found.stderr
 
 
 def test_every_device_has_the_images():
-  workers = execution.make_workers(jax.local_devices()[:3], tiny.data())
+  workers = workers_lib.make(jax.local_devices()[:3], tiny.data())
   assert len(workers) == 3
   for worker, device in zip(workers, jax.local_devices()):
     assert worker.devices == (device,)
@@ -205,13 +207,13 @@ def test_every_device_has_the_images():
 def test_host_devices_share_the_images_of_a_data_set():
   loaded = data.load("mnist_10k")
   arrays = training.Data(*loaded.train, *loaded.test)
-  for worker in execution.make_workers(jax.local_devices()[:2], arrays):
+  for worker in workers_lib.make(jax.local_devices()[:2], arrays):
     for array, placed in zip(arrays, worker.data):
       assert placed.unsafe_buffer_pointer() == array.ctypes.data
 
 
 def test_speed_is_measured_on_busy_devices():
-  workers = execution.make_workers(jax.local_devices()[:2], tiny.data())
+  workers = workers_lib.make(jax.local_devices()[:2], tiny.data())
   run = execution.Run(tiny.start(), tiny.sample(), tiny.key(), tiny.SCHEDULE)
   speed = speed_lib.measure(tiny.alone(), workers, run, store=0.25)
   assert 0 < speed.step < 1 and 0 < speed.image < 1

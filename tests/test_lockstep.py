@@ -27,7 +27,7 @@ def runs():
 def train(some, *, width=4, speed=tiny.FAST, pause=lambda *_: None):
   return execution.train(
     tiny.stacked(width),
-    tiny.worker(),
+    [tiny.worker()],
     some,
     tiny.entries(),
     speed=speed,
@@ -51,7 +51,7 @@ def test_each_lane_is_the_one_trained_alone(together):
   for run, (checkpoint, summary) in zip(runs(), together, strict=True):
     ((alone, alone_summary),) = execution.train(
       tiny.alone(),
-      tiny.worker(),
+      [tiny.worker()],
       [run],
       tiny.entries(),
       speed=tiny.FAST,

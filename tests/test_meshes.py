@@ -19,6 +19,12 @@ from lth_jax import (
   schedules,
   training,
 )
+from lth_jax import (
+  devices as devices_lib,
+)
+from lth_jax import (
+  workers as workers_lib,
+)
 from lth_jax.data import augment, scaling
 from lth_jax.models import layers
 
@@ -74,7 +80,7 @@ def _run(model, seed):
 
 def _train(num_parts, name="lenet", axis="loop", seeds=(0,), todo=_TODO):
   model, trainer = _trainer(num_parts, name)
-  [worker] = execution.make_workers(
+  [worker] = workers_lib.make(
     jax.local_devices()[:num_parts], tiny.data(), num_parts
   )
   together = lockstep.make(
@@ -82,7 +88,7 @@ def _train(num_parts, name="lenet", axis="loop", seeds=(0,), todo=_TODO):
   )
   return execution.train(
     together,
-    worker,
+    [worker],
     [_run(model, seed) for seed in seeds],
     todo,
     speed=tiny.FAST,
@@ -148,7 +154,7 @@ def test_each_device_does_its_part_of_the_batch():
   """Products are over a part of the batch, gradients are added up."""
   model, trainer = _trainer(4)
   devices = jax.local_devices()[:4]
-  [worker] = execution.make_workers(devices, tiny.data(), 4)
+  [worker] = workers_lib.make(devices, tiny.data(), 4)
   run = _run(model, 0)
   with jax.set_mesh(worker.mesh):
     start, sample, key, schedule = worker.put(run[:4])
@@ -172,10 +178,10 @@ def test_each_device_does_its_part_of_the_batch():
 
 
 def test_workers_are_whole_groups_of_devices():
-  assert len(execution.find_devices(0, num_lanes=9, together=3)) == 3
-  assert len(execution.find_devices(0, num_lanes=1, together=2)) == 2
-  assert len(execution.find_devices(3, num_lanes=9, together=2)) == 2
-  workers = execution.make_workers(jax.local_devices()[:4], tiny.data(), 2)
+  assert len(devices_lib.find(0, num_lanes=9, together=3)) == 3
+  assert len(devices_lib.find(0, num_lanes=1, together=2)) == 2
+  assert len(devices_lib.find(3, num_lanes=9, together=2)) == 2
+  workers = workers_lib.make(jax.local_devices()[:4], tiny.data(), 2)
   assert [len(worker.devices) for worker in workers] == [2, 2]
   assert len({*workers[0].devices, *workers[1].devices}) == 4
 
@@ -194,4 +200,4 @@ def test_parts_that_do_not_fit_are_one_line(changes, message):
 
 def test_more_devices_than_there_are_is_one_line():
   with pytest.raises(errors.InputError, match="--batch_devices=60: there are"):
-    execution.find_devices(0, num_lanes=9, together=60)
+    devices_lib.find(0, num_lanes=9, together=60)

@@ -8,7 +8,7 @@ import pytest
 from lth_jax import waves
 
 
-def train_series(series, *, width, workers=("only",), train=None):
+def train_series(series, *, width, workers=("only",), train=None, rank=None):
   """Runs each series, a function of a line, in a thread; returns the waves."""
   found = []
 
@@ -22,7 +22,9 @@ def train_series(series, *, width, workers=("only",), train=None):
     finally:
       line.leave()
 
-  with waves.serve(workers, note, width=width, num_series=len(series)) as line:
+  with waves.serve(
+    workers, note, width=width, num_series=len(series), rank=rank
+  ) as line:
     threads = [threading.Thread(target=call, args=(s, line)) for s in series]
     for thread in threads:
       thread.start()
@@ -143,3 +145,27 @@ def test_what_fails_while_lanes_are_handed_in_is_raised():
   ):
     line.submit("never waited for")
     raise ZeroDivisionError
+
+
+def test_ranked_waves_do_not_depend_on_who_comes_first():
+  """As several processes need it: each series is late once."""
+
+  def series(name, late):
+    def call(line):
+      for index in range(3):
+        time.sleep(0.03 * (index in late))
+        results = [line.submit((index, name, part)) for part in range(2)]
+        for result in results:
+          result()
+
+    return call
+
+  def found(*lates):
+    every = [series(name, late) for name, late in zip("abc", lates)]
+    return train_series(every, width=4, rank=lambda item: item)
+
+  one = found({0}, {1}, {2})
+  assert one == found({1, 2}, {0}, {0}) == found({}, {}, {0, 1, 2})
+  items = [item for _, wave in one for item in wave]
+  assert len(items) == len(set(items)) == 18
+  assert all([*wave] == sorted(wave) for _, wave in one)

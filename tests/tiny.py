@@ -14,6 +14,7 @@ from lth_jax import (
   optim,
   schedules,
   training,
+  workers,
 )
 from lth_jax import masks as masks_lib
 from lth_jax.data import Dataset, Split, order, scaling
@@ -101,7 +102,7 @@ def entries(start=0, stop=60, pause_every=7):
 
 
 def worker(device=0):
-  return execution.make_workers([jax.local_devices()[device]], data())[0]
+  return workers.make([jax.local_devices()[device]], data())[0]
 
 
 def alone():
@@ -127,7 +128,7 @@ def train(
   run = execution.Run(lane_start, sample(), key(seed), SCHEDULE, resume)
   (finished,) = execution.train(
     alone(),
-    worker(device),
+    [worker(device)],
     [run],
     todo,
     speed=speed,
