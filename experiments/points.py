@@ -25,11 +25,13 @@ class Point(NamedTuple):
     id: the name of its folder: letters, digits and `._+-=,` only.
     config: of the run.
     command: that runs it, word by word.
+    several: whether it is to be started once on each of several hosts.
   """
 
   id: str
   config: Config
   command: tuple[str, ...]
+  several: bool
 
 
 def make(
@@ -96,11 +98,12 @@ def parse_range(text: str) -> tuple[str, list[str]]:
 def _point(base, values: Mapping[str, str], workdir: str) -> Point:
   asked = [f"--{name}={value}" for name, value in values.items()]
   config = flags.parse([*base, *asked])
+  several = flags.parse_processes([*base, *asked]).distributed != "off"
   read = configs.to_flat(config)
   found = identify({name: read.get(name, values[name]) for name in values})
   folder = f"--workdir={workdir.rstrip('/')}/{found}"
   program = ("python", "-m", "experiments.mnist_lenet")
-  return Point(found, config, (*program, *base, *asked, folder))
+  return Point(found, config, (*program, *base, *asked, folder), several)
 
 
 def identify(values: Mapping[str, object]) -> str:

@@ -40,8 +40,7 @@ absl_flags.DEFINE_string("image", None, "Container image, for jobset.")
 absl_flags.DEFINE_string(
   "tpu",
   "tpu-v5-lite-podslice:1x1",
-  "For jobset: GKE's name of the TPU and its topology, of one host; '' for "
-  "none.",
+  "For jobset: GKE's name of the TPU and its topology; '' for none.",
 )
 
 

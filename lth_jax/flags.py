@@ -73,13 +73,34 @@ def parse(arguments: Sequence[str]) -> Config:
   >>> parse(["--hidden=20,10", "--steps=100", "--steps=200"]).training.steps
   200
   """
+  _, read = _read(arguments)
+  return read()
+
+
+def parse_processes(arguments: Sequence[str]) -> configs.Processes:
+  """Returns what a command line of an experiment says of its processes.
+
+  Args:
+    arguments: as for `parse`.
+
+  Raises:
+    InputError: as `parse`.
+
+  >>> parse_processes(["--steps=200", "--distributed=auto"]).distributed
+  'auto'
+  """
+  values, _ = _read(arguments)
+  return _processes(values)
+
+
+def _read(arguments):
   values = flags.FlagValues()
   read = define(Config(), values=values)
   try:
     values(["", *arguments])
   except flags.Error as error:
     raise errors.InputError(" ".join(str(error).split())) from error
-  return read()
+  return values, read
 
 
 def workdir() -> epath.Path:
@@ -113,10 +134,7 @@ def processes() -> configs.Processes:
   ...   processes().num_processes
   4
   """
-  names = [field.name for field in dataclasses.fields(configs.Processes)]
-  return configs.Processes(
-    **{name: getattr(flags.FLAGS, name) for name in names}
-  )
+  return _processes(flags.FLAGS)
 
 
 def folder(name: str) -> epath.Path:
@@ -148,6 +166,11 @@ def to_flagfile(config: Config) -> str:
     if value is not None:
       lines.append(f"--{name}={value}\n")
   return "".join(lines)
+
+
+def _processes(values) -> configs.Processes:
+  names = [field.name for field in dataclasses.fields(configs.Processes)]
+  return configs.Processes(**{name: getattr(values, name) for name in names})
 
 
 def _define(name: str, value: Any, help: str, kind: Any, values) -> None:

@@ -343,6 +343,21 @@ def test_a_job_that_ends_by_itself_is_not_queued_again(home, code):
   assert not (home / "scontrol").exists()
 
 
+def test_slurm_starts_the_processes_of_a_run_on_several_hosts(home):
+  found = sweep(_ODD, [_SMOKE, "--distributed=auto"])
+  fake(home, "srun", f'echo srun >> {home}/srun; exec "$@"')
+  assert bash(slurm.text(found), home, SLURM_ARRAY_TASK_ID="1").wait() == 0
+  assert seen(home) == [found[1].command]
+  assert (home / "srun").read_text() == "srun\n"
+
+
+def test_a_flagfile_may_say_that_there_are_several_hosts(tmp_path):
+  path = tmp_path / "pod.flags"
+  path.write_text("--steps=9\n--distributed=auto\n")
+  assert all(x.several for x in sweep(base=[f"--flagfile={path}"]))
+  assert not any(x.several for x in sweep(base=["--distributed=off"]))
+
+
 _GCLOUD = r"""
 echo "$4" >> {home}/calls
 name=$5
@@ -428,6 +443,22 @@ def test_a_jobset_asks_for_a_tpu_and_keeps_local_runs_on_a_volume():
   assert "volumes" not in remote and "nodeSelector" not in remote
 
 
+def test_a_jobset_on_several_hosts():
+  """A pod a host; what JAX aborts since another was preempted comes again."""
+  pod_slice = "tpu-v5-lite-podslice:4x8"
+  found = sweep("gs://b", ["--distributed=auto"])
+  for made in jobs(found, tpu=pod_slice, workdir="gs://b"):
+    job = _job(made)["spec"]
+    assert (job["parallelism"], job["completions"]) == (8, 8)
+    assert job["completionMode"] == "Indexed"
+    [container] = _pod(made)["containers"]
+    assert container["resources"]["limits"] == {"google.com/tpu": 4}
+    codes = job["podFailurePolicy"]["rules"][1]["onExitCodes"]
+    assert codes["values"] == [75, 134]
+  with pytest.raises(errors.InputError, match="put --distributed=auto behind"):
+    jobs(sweep("gs://b"), tpu=pod_slice, workdir="gs://b")
+
+
 def test_a_tpu_that_is_not_understood_is_an_error():
   with pytest.raises(errors.InputError, match="--tpu=v5e: must be"):
     jobs(sweep(), tpu="v5e")
@@ -435,7 +466,9 @@ def test_a_tpu_that_is_not_understood_is_an_error():
 
 def test_jobs_of_jobsets_are_valid():
   kubernetes_validate = pytest.importorskip("kubernetes_validate")
-  for made in jobs(sweep("runs"), tpu="tpu-v5-lite-podslice:1x1"):
+  alone = jobs(sweep("runs"), tpu="tpu-v5-lite-podslice:1x1")
+  several = sweep("runs", [_SMOKE, "--distributed=auto"])
+  for made in alone + jobs(several, tpu="tpu-v5-lite-podslice:4x4"):
     assert made["apiVersion"] == "jobset.x-k8s.io/v1alpha2"
     kind = {"apiVersion": "batch/v1", "kind": "Job"}
     job = {**kind, "metadata": made["metadata"], **_job(made)}
@@ -487,7 +520,7 @@ def test_a_sweep_is_stopped_resumed_and_compared(tmp_path, monkeypatch):
   (tmp_path / "bin").mkdir()
   fake(tmp_path, "python", f'exec "{sys.executable}" "$@"')
   monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
-  small = "--arms=ticket", "--rounds=1", "--replicates=1", "--steps=2000"
+  small = "--arms=ticket", "--rounds=1", "--replicates=1", "--steps=10000"
   workdir = tmp_path / "two words"
   found = sweep(workdir, [_SMOKE, *small], learning_rate=["1e-3", "2e-3"])
   (tmp_path / "script").write_text(shell.text(found))

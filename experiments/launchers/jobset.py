@@ -3,6 +3,7 @@
 import math
 import posixpath
 import re
+import signal
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,9 @@ from experiments import points
 from lth_jax import command, errors
 
 _CODE = "/lth_jax"  # where the image has the code
+_ABORTED = 128 + signal.SIGABRT
+# Chips of the largest host, and of each host where there are several.
+_LARGEST, _EACH = 8, 4
 _CLAIM = "lth-jax-runs"  # the volume for a workdir that is in no bucket
 
 
@@ -23,11 +27,13 @@ def text(
   Args:
     sweep: its points.
     image: with the code in /lth_jax and `python` that has it installed.
-    tpu: GKE's name of a TPU and its topology, of one host; "" for none.
+    tpu: GKE's name of a TPU and its topology; "" for none. Of several hosts if
+      the points are for several.
     workdir: of the sweep. Unless it is in a bucket, it is a volume.
 
   Raises:
-    InputError: there is no image, or `tpu` is not understood.
+    InputError: there is no image, `tpu` is not understood, or it has several
+      hosts and the points are for one.
   """
   if not image:
     raise errors.InputError(
@@ -38,8 +44,10 @@ def text(
     "restartPolicy": "Never",
     "terminationGracePeriodSeconds": 120,
   }
+  num_hosts = 1
   if tpu:
     name, topology, chips = _tpu(tpu)
+    num_hosts, chips = _hosts(tpu, chips, sweep)
     pod["nodeSelector"] = {
       "cloud.google.com/gke-tpu-accelerator": name,
       "cloud.google.com/gke-tpu-topology": topology,
@@ -50,20 +58,24 @@ def text(
     container["volumeMounts"] = [mount]
     claim = {"claimName": _CLAIM}
     pod["volumes"] = [{"name": "runs", "persistentVolumeClaim": claim}]
-  sets = [_jobset(point, pod, container) for point in sweep]
+  sets = [_jobset(point, pod, container, num_hosts) for point in sweep]
   return yaml.safe_dump_all(sets, sort_keys=False, width=10**9)
 
 
 def _jobset(
-  point: points.Point, pod: dict[str, Any], container: dict[str, Any]
+  point: points.Point,
+  pod: dict[str, Any],
+  container: dict[str, Any],
+  num_hosts: int,
 ) -> dict[str, Any]:
   name = points.label(point)
   run = {"name": "run", "command": list(point.command), **container}
   job = {
-    "parallelism": 1,
-    "completions": 1,
+    "parallelism": num_hosts,
+    "completions": num_hosts,
     "backoffLimit": 3,
-    "podFailurePolicy": {"rules": _rules()},
+    "completionMode": "Indexed",
+    "podFailurePolicy": {"rules": _rules(point.several)},
     "template": {"spec": {**pod, "containers": [run]}},
   }
   return {
@@ -78,19 +90,35 @@ def _jobset(
   }
 
 
-def _rules() -> list[dict[str, Any]]:
+def _rules(several: bool) -> list[dict[str, Any]]:
   """A pod that was stopped or preempted is replaced, as often as it takes."""
 
-  def on_code(action, code):
-    codes = {"containerName": "run", "operator": "In", "values": [code]}
+  def on_code(action, *values):
+    codes = {"containerName": "run", "operator": "In", "values": [*values]}
     return {"action": action, "onExitCodes": codes}
+
+  # JAX aborts a process whose fellow was preempted, unless it ends itself.
+  stopped = [command.EXIT_STOPPED, *[_ABORTED] * several]
 
   disrupted = [{"type": "DisruptionTarget", "status": "True"}]
   return [
     {"action": "Ignore", "onPodConditions": disrupted},
-    on_code("Ignore", command.EXIT_STOPPED),
+    on_code("Ignore", *stopped),
     on_code("FailJob", command.EXIT_BAD_INPUT),
   ]
+
+
+def _hosts(tpu: str, chips: int, sweep: Sequence[points.Point]):
+  """Returns how many hosts a slice has, and the chips of each."""
+  if chips <= _LARGEST:
+    return 1, chips
+  alone = [point.id for point in sweep if not point.several]
+  if alone:
+    raise errors.InputError(
+      f"--tpu={tpu}: its {chips} chips are those of several hosts; put "
+      "--distributed=auto behind the --, or take a smaller one."
+    )
+  return chips // _EACH, _EACH
 
 
 def _tpu(text: str) -> tuple[str, str, int]:

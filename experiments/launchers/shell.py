@@ -32,11 +32,12 @@ def text(sweep: Sequence[points.Point]) -> str:
   return "".join(f"{shlex.join(point.command)} || exit\n" for point in sweep)
 
 
-def choose(sweep: Mapping[str, points.Point]) -> str:
+def choose(sweep: Mapping[str, points.Point], srun: bool = False) -> str:
   """Writes a function `point NAME` that becomes one of the commands.
 
   Args:
     sweep: points by their names.
+    srun: whether Slurm is to start what runs on several hosts.
 
   >>> [point] = points.make([], {"seed": ["1"]}, "runs")
   >>> print(choose({"0": point}), end="")
@@ -49,7 +50,8 @@ def choose(sweep: Mapping[str, points.Point]) -> str:
   }
   """
   cases = "".join(
-    f"    {shlex.quote(name)}) exec {shlex.join(point.command)} ;;\n"
+    f"    {shlex.quote(name)}) exec {'srun ' * (srun and point.several)}"
+    f"{shlex.join(point.command)} ;;\n"
     for name, point in sweep.items()
   )
   otherwise = "    *) echo \"no point '$1'\" >&2; exit 2 ;;\n"

@@ -19,8 +19,8 @@ _SCRIPT = """\
 #SBATCH --signal=B:USR1@120
 
 {point}
-# No srun: a point is one process, and must not take those of other points for
-# parts of one distributed run.
+# srun only with --distributed=auto: it passes SIGTERM on to all processes, and
+# ends with the highest of their codes.
 [ ! -e .venv/bin/activate ] || . .venv/bin/activate
 point "$SLURM_ARRAY_TASK_ID" &
 child=$! again=
@@ -47,4 +47,6 @@ def text(sweep: Sequence[points.Point]) -> str:
   #SBATCH --array=0-1
   """
   chosen = {str(index): point for index, point in enumerate(sweep)}
-  return _SCRIPT.format(last=len(sweep) - 1, point=shell.choose(chosen))
+  return _SCRIPT.format(
+    last=len(sweep) - 1, point=shell.choose(chosen, srun=True)
+  )

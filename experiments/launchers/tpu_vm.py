@@ -13,7 +13,7 @@ set -euo pipefail
 PROJECT=${PROJECT:-$(gcloud config get-value project)}
 ZONE=${ZONE:-us-west4-a}
 NAME=${NAME:-lth-jax}
-TYPE=${TYPE:-v5litepod-1}                # of one host
+TYPE=${TYPE:-v5litepod-1}                # of @HOSTS@
 VERSION=${VERSION:-v2-alpha-tpuv5-lite}  # of its image
 OPTIONS=${OPTIONS---spot}                # OPTIONS= is a VM that stays
 
@@ -98,5 +98,8 @@ def text(sweep: Sequence[points.Point], remote: bool) -> str:
   install = _UNPACK + shell.install(remote)
   commands = [shlex.quote(shlex.join(point.command)) for point in sweep]
   runs = "".join(f"run {each}\n" for each in commands)
+  several = all(point.several for point in sweep)
+  hosts = "one host or more" if several else "one host"
   script = _SCRIPT.replace("@INSTALL@", shlex.quote(install))
+  script = script.replace("@HOSTS@", hosts)
   return script.replace("@POINTS@", runs)
