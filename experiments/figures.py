@@ -128,8 +128,9 @@ FIGURES = {
     quantities=_ENDS,
     remark="At cpu scale 9,000 images are overfitted after about 1,000 steps, "
     "which is what the early stop then marks. Tickets reach the dense "
-    "network's lowest validation loss 1.4, 2.0 and 2.2 times as soon at 8.9% of the "
-    "weights, 1.9, 2.9 and 3.0 times at 17.1%, and go on to lower ones.",
+    "network's lowest validation loss 1.4, 2.0 and 2.2 times as soon "
+    "at 8.9% of the weights, 1.9, 2.9 and 3.0 times at 17.1%, and go "
+    "on to lower ones.",
   ),
   "6": Figure("Conv-2, -4 and -6 with dropout", arms=_TICKETS),
   "7": Figure("VGG-19, pruned globally", arms=_AND_REINIT),
