@@ -165,7 +165,8 @@ def test_a_batch_over_two_processes(alone, tmp_path):
       assert record == theirs[name]
 
 
-@pytest.mark.parametrize("killed", [pytest.param(0, marks=pytest.mark.slow), 1])
+@pytest.mark.slow
+@pytest.mark.parametrize("killed", [0, 1])
 def test_one_is_killed(killed, alone_and_long, tmp_path):
   """The other ends soon; two, and then one alone, go on from what is saved."""
   workdir = tmp_path / "run"
