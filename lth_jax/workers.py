@@ -62,9 +62,10 @@ def make(
     data: images and labels, NumPy.
     together: how many devices make a worker, a divisor of their number.
 
+  >>> import numpy as np
   >>> images, labels = np.zeros((4, 2, 2, 1), np.uint8), np.zeros(4, np.int32)
   >>> data = Data(images, labels, images, labels)
-  >>> (worker,) = make(devices_lib.find(0, num_lanes=1), data)
+  >>> (worker,) = make(jax.local_devices()[:1], data)
   >>> worker.data.images.devices() == {*worker.devices}
   True
   """

@@ -253,6 +253,7 @@ def test_bad_input_is_one_line(arguments, message):
   assert message in found.stderr and found.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_sweep_is_run_resumed_and_leaves_a_report_a_point(tmp_path):
   arguments = "--figure=28", "--scale=smoke", f"--workdir={tmp_path}"
   found = paper(*arguments, "--devices=1")

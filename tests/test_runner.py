@@ -432,6 +432,7 @@ def test_lanes_side_by_side_are_the_lanes_one_by_one(side_by_side, undisturbed):
       )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("minutes", [0, 5])
 def test_side_by_side_a_run_stopped_again_and_again_ends_the_same(
   side_by_side, tmp_path, monkeypatch, minutes

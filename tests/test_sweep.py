@@ -516,6 +516,7 @@ def test_skypilot_reads_its_task():
   assert resources.job_recovery["recover_on_exit_codes"] == [75]
 
 
+@pytest.mark.slow
 def test_a_sweep_is_stopped_resumed_and_compared(tmp_path, monkeypatch):
   (tmp_path / "bin").mkdir()
   fake(tmp_path, "python", f'exec "{sys.executable}" "$@"')
