@@ -86,13 +86,19 @@ def _train(rows: Sequence[catalog.Row], asked: absl_flags.FlagValues) -> None:
       _train_row(row, asked.scale, folder, stop)
   trained = {run.name for row in rows for run in catalog.runs(row, asked.scale)}
   number = asked.figure or rows[0].figures[0]
-  for each in figures.beside(number, asked.scale):
-    if (
-      processes.is_first()
-      and len(each.runs) > 1
-      and trained >= set(each.runs.values())
-    ):
-      _compare(each, folder, figures.FIGURES[number])
+  complete = [
+    each
+    for each in figures.beside(number, asked.scale)
+    if len(each.runs) > 1 and trained >= set(each.runs.values())
+  ]
+  processes.lead(lambda: _compare_all(complete, folder, number))
+
+
+def _compare_all(
+  drawings: Sequence[figures.Beside], folder: epath.Path, number: str
+) -> None:
+  for each in drawings:
+    _compare(each, folder, figures.FIGURES[number])
 
 
 def _train_row(

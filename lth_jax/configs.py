@@ -238,8 +238,8 @@ class Processes:
   )
   coordinator_address: str | None = _field(
     None,
-    "host:port at which process 0 is to be reached; found out on TPU VMs, "
-    "under Slurm's srun and on Kubernetes.",
+    "host:port at which process 0 is to be reached; found out on TPUs, under "
+    "Slurm's srun and, with the package kubernetes, on Kubernetes.",
   )
   num_processes: int | None = _field(
     None, "How many processes there are; found out likewise."
@@ -248,7 +248,9 @@ class Processes:
     None, "Which of them this is, counted from 0; found out likewise."
   )
   join_seconds: int = _field(
-    300, "Seconds that a process waits for the others at the start."
+    300,
+    "Seconds that a process waits for the others at the start; JAX aborts it a "
+    "minute later.",
   )
 
 

@@ -178,17 +178,17 @@ def train(
     (worker, runs[index * width : (index + 1) * width])
     for index, worker in enumerate(workers[: -(-len(runs) // width)])
   ]
-  stacks = _each(
-    functools.partial(_begin, lockstep),
-    {i: share for i, share in enumerate(shares) if share[0].is_here},
-  )
+  here = {i: share for i, share in enumerate(shares) if share[0].is_here}
+  with processes.together():
+    stacks = _each(functools.partial(_begin, lockstep), here)
   rows = [run.resume.rows if run.resume else () for run in runs]
   if rows[0]:
     todo = [entry for entry in todo if entry.step > rows[0][-1].step]
 
   def checkpoints() -> list[Checkpoint]:
     like = jax.eval_shape(lockstep.single.begin, runs[0].start, runs[0].sample)
-    found = _each(functools.partial(_progress, lockstep), stacks)
+    with processes.together():
+      found = _each(functools.partial(_progress, lockstep), stacks)
     # One by one, since those of large networks need much memory.
     told = [processes.merge([x], like)[0] for x in _in_order(shares, found)]
     return [Checkpoint(*pair) for pair in zip(told, rows)]

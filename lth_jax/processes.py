@@ -59,11 +59,12 @@ def join(asked: configs.Processes) -> None:
       heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
       shutdown_timeout_seconds=_SHUTDOWN_SECONDS,
     )
-  except (ValueError, RuntimeError) as error:
+  except Exception as error:  # whatever the cluster's own packages raise
     raise errors.InputError(
       f"--distributed=auto: {_first_line(error)}; JAX finds the other "
-      "processes on TPU VMs, under Slurm's srun and on Kubernetes, else give "
-      "--coordinator_address, --num_processes and --process_id."
+      "processes on TPUs, under Slurm's srun and, with the package kubernetes, "
+      "on Kubernetes; else give --coordinator_address, --num_processes and "
+      "--process_id."
     ) from error
 
 
@@ -310,4 +311,5 @@ def _num_bytes(leaf) -> int:
 
 
 def _first_line(error: Exception) -> str:
-  return str(error).splitlines()[0].rstrip(".")
+  text = str(error) or type(error).__name__
+  return text.splitlines()[0].rstrip(".")

@@ -90,6 +90,7 @@ def run(
     sharing = processes.lead(
       lambda: _open(until_the_end, folder, config, experiment, digests, devices)
     )
+    workdir.check_shared(folder)
     stores = stages.Stores(folder, parts.run_id, processes.say)
     todo = processes.lead(lambda: missing(parts, stores))
     if todo:

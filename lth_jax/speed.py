@@ -37,13 +37,15 @@ def measure(
   Returns:
     The mean over devices, of the slowest process.
   """
-  timers = [
-    _timer(lockstep, worker, run) for worker in workers if worker.is_here
-  ]
+  with processes.together():
+    timers = [
+      _timer(lockstep, worker, run) for worker in workers if worker.is_here
+    ]
   with concurrent.futures.ThreadPoolExecutor(len(timers)) as threads:
 
     def seconds(num_steps: int, test: bool) -> float:
-      timed = list(threads.map(lambda timer: timer(num_steps, test), timers))
+      with processes.together():
+        timed = [*threads.map(lambda timer: timer(num_steps, test), timers)]
       # As the slowest process has it, so that all go on alike.
       return float(max(processes.gather(np.array(np.mean(timed)))))
 

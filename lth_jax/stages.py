@@ -137,7 +137,10 @@ def train_wave(
   try:
     _check_stop(session)
     with processes.together():
-      standings = [_find_standing(session, job) for job in jobs]
+      starts = [job.make_start() for job in jobs]
+    standings = [
+      _find_standing(session, job, start) for job, start in zip(jobs, starts)
+    ]
     processes.agree(lambda: _describe(standings))
     trained = {}
     for group in sorted({standing.group for standing in standings}):
@@ -337,8 +340,7 @@ def rewind_name(replicate: int) -> str:
   return f"replicate_{replicate}/rewind"
 
 
-def _find_standing(session: Session, job: Job) -> Standing:
-  start = job.make_start()
+def _find_standing(session: Session, job: Job, start: Start) -> Standing:
   resume, slot = _load_partial(session, job.lane, start, job.sample)
   key = study.order_key(session.study.config, job.lane)
   run = execution.Run(start, job.sample, key, session.study.schedule, resume)
@@ -452,13 +454,32 @@ def _load_partial(
 ) -> tuple[execution.Checkpoint | None, int]:
   """Returns the newer of a lane's two saves and its slot; None without any.
 
-  There are two so that a kill while one is written leaves the other.
+  The first process reads it and tells the others, since it may also find that
+  it is damaged, and discard it.
   """
   like = jax.eval_shape(session.study.trainer.begin, start, sample)
+  kept = None
+
+  def read() -> tuple[int, Sequence[Any]]:
+    nonlocal kept
+    newest, slot = _newest_partial(session.stores, lane, like)
+    kept = newest and newest.progress
+    return slot, newest.rows if newest else ()
+
+  slot, rows = processes.lead(read)
+  if not rows:
+    return None, slot
+  (found,) = processes.merge([kept], like)
+  rows = tuple(execution.Row(*row) for row in rows)
+  return execution.Checkpoint(found, rows), slot
+
+
+def _newest_partial(stores: Stores, lane: Lane, like: PyTree):
+  """There are two so that a kill while one is written leaves the other."""
   newest, newest_slot = None, 1
   for slot in range(2):
     found = _read(
-      session.stores,
+      stores,
       _partial(lane, slot),
       lambda folder, owner: storage.load(folder, owner, like),
     )

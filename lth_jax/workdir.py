@@ -3,19 +3,32 @@
 import importlib.metadata
 import os
 import platform
+import time
+import uuid
 from collections.abc import Callable
 from typing import Any
 
 import jax
 from etils import epath
 
-from lth_jax import configs, devices, errors, flags, lockstep, storage
+from lth_jax import (
+  configs,
+  devices,
+  errors,
+  flags,
+  lockstep,
+  processes,
+  storage,
+)
 from lth_jax.configs import Config
 
 FORMAT = 1
+# A file that one host has written is seen by the others after so long.
+_SHARED_SECONDS = 30.0
 # What a run may leave before its config is there: it is written last.
 _OWN_NAMES = (
   ".lock",
+  ".shared",
   ".timing",
   "config.json",
   "run.flags",
@@ -84,6 +97,39 @@ def settle(
       "config": configs.to_flat(config),
     },
   )
+
+
+def check_shared(folder: epath.Path) -> None:
+  """Checks that all processes of a run see one folder; one alone does.
+
+  Args:
+    folder: exists where the first process runs.
+
+  Raises:
+    InputError: another process does not find what the first one writes there.
+
+  >>> check_shared(epath.Path("runs/first"))
+  """
+  if not processes.several():
+    return
+  path = folder / ".shared"
+
+  def write() -> str:
+    token = uuid.uuid4().hex
+    storage.write_text(path, token)
+    return token
+
+  token = processes.lead(write)
+  with processes.together():
+    deadline = time.monotonic() + _SHARED_SECONDS
+    while not (path.exists() and path.read_text() == token):
+      if time.monotonic() > deadline:
+        raise errors.InputError(
+          f"--workdir={folder} is another folder here than for process 0; name "
+          "one that all processes see."
+        )
+      time.sleep(0.1)
+  processes.lead(path.unlink)
 
 
 def read_config(folder: epath.Path) -> Config:

@@ -94,12 +94,16 @@ def _command(workdir, *flags):
 
 
 def records(workdir):
-  found = {
+  found = _all_records(workdir)
+  assert len(found) == 3 * (1 + 1 + 2 * 3)
+  return found
+
+
+def _all_records(workdir):
+  return {
     str(path.relative_to(workdir)): json.loads(path.read_text())
     for path in sorted(workdir.rglob("record.json"))
   }
-  assert len(found) == 3 * (1 + 1 + 2 * 3)
-  return found
 
 
 @pytest.fixture(scope="module")
@@ -132,14 +136,22 @@ def test_two_processes_are_one(alone, tmp_path):
 
 
 @pytest.mark.slow
-def test_side_by_side_too(tmp_path):
-  flags = "--lane_axis=vmap", "--lanes_per_device=2"
-  one, two = tmp_path / "one", tmp_path / "two"
-  codes, said = run(one, tmp_path, *flags)
+@pytest.mark.parametrize(
+  "changed",
+  [
+    ["--lane_axis=vmap", "--lanes_per_device=2"],
+    ["--pruning=oneshot"],
+    ["--reset=continued"],
+    ["--learning_rate=1e30"],  # all diverge
+  ],
+)
+def test_other_ways_too(changed, tmp_path):
+  one, three = tmp_path / "one", tmp_path / "three"
+  codes, said = run(one, tmp_path, *changed)
   assert codes == [0], said
-  codes, said = run(two, tmp_path, *flags, flags=together())
-  assert codes == [0, 0], said
-  assert records(two) == records(one)
+  codes, said = run(three, tmp_path, *changed, flags=together(3))
+  assert codes == [0, 0, 0], said
+  assert _all_records(three) == _all_records(one)
 
 
 @pytest.mark.slow
@@ -179,6 +191,8 @@ def test_one_is_killed(killed, alone_and_long, tmp_path):
   assert code in (75, -signal.SIGABRT), files[1 - killed].read_text()
   if code == 75:
     assert "another process is gone" in files[1 - killed].read_text()
+  damaged = next(workdir.rglob("*.partial_*/record.json"))
+  damaged.write_text("{}")
   commands = [_command(workdir, *_LONG, *own) for own in together()]
   with started(commands, tmp_path) as (begun, files):
     _wait_for_a_save(workdir, begun, files)
@@ -187,6 +201,7 @@ def test_one_is_killed(killed, alone_and_long, tmp_path):
     said = [file.read_text() for file in files]
   assert codes == [75, 75], said
   assert "SIGTERM: saving, then stopping." in said[killed]
+  assert f"{damaged} is altered. It is discarded" in said[0]
   assert all("Stopped; what was done is stored." in each for each in said)
   codes, said = run(workdir, tmp_path, *_LONG)
   assert codes == [0], said
@@ -224,6 +239,34 @@ def test_what_does_not_fit_ends_all(changed, says, tmp_path):
   assert says in said[0]
   assert all(each.splitlines()[-1].startswith("error: ") for each in said)
   assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_that_is_not_shared_ends_all(tmp_path):
+  """One path, and another folder for each process."""
+  program = (
+    "import sys; from lth_jax import configs, errors, processes, workdir; "
+    "from etils import epath; workdir._SHARED_SECONDS = 1; "
+    "processes.join(configs.Processes(distributed='auto', "
+    "coordinator_address=sys.argv[1], num_processes=2, "
+    "process_id=int(sys.argv[2]))); "
+    "workdir.check_shared(epath.Path(sys.argv[3]))"
+  )
+  address = together()[0][1].split("=")[1]
+  folders = tmp_path / "0", tmp_path / "1"
+  for folder in folders:
+    folder.mkdir()
+  for seen, found in ((folders, 1), ((tmp_path, tmp_path), 0)):
+    commands = [
+      ["-c", program, address, str(index), str(folder)]
+      for index, folder in enumerate(seen)
+    ]
+    with started(commands, tmp_path) as (begun, files):
+      codes = [process.wait(timeout=_PATIENCE) for process in begun]
+      said = [file.read_text() for file in files]
+    assert codes == [found, found], said
+    if found:
+      assert all("is another folder here" in each for each in said)
+    assert not (tmp_path / ".shared").exists()
 
 
 _PROGRAM = """

@@ -343,12 +343,29 @@ def test_a_job_that_ends_by_itself_is_not_queued_again(home, code):
   assert not (home / "scontrol").exists()
 
 
-def test_slurm_starts_the_processes_of_a_run_on_several_hosts(home):
+def test_slurm_starts_and_stops_the_processes_of_several_hosts(home):
+  """As srun does: what gets TERM itself kills its tasks."""
+  (home / "codes").write_text("wait\n")
   found = sweep(_ODD, [_SMOKE, "--distributed=auto"])
-  fake(home, "srun", f'echo srun >> {home}/srun; exec "$@"')
-  assert bash(slurm.text(found), home, SLURM_ARRAY_TASK_ID="1").wait() == 0
+  srun = f'trap "kill -KILL %1; exit 9" TERM; echo $$ > {home}/srun; "$@" &'
+  fake(home, "srun", f"set -m; {srun}\nwait %1")
+  stop = f"kill -TERM $(pgrep -P $(cat {home}/srun))"
+  fake(home, "scancel", f'echo "$@" >> {home}/scancel; {stop}')
+  fake(home, "scontrol", f'echo "$@" >> {home}/scontrol')
+  job = bash(
+    slurm.text(found),
+    home,
+    SLURM_ARRAY_JOB_ID="7",
+    SLURM_ARRAY_TASK_ID="1",
+    SLURM_JOB_ID="8",
+  )
+  wait_for(home / "waits")
+  job.send_signal(signal.SIGUSR1)
+  assert job.wait() == 0
   assert seen(home) == [found[1].command]
-  assert (home / "srun").read_text() == "srun\n"
+  assert (home / "signals").read_text() == "TERM\n"
+  assert (home / "scancel").read_text() == "--signal=TERM 8\n"
+  assert (home / "scontrol").read_text() == "requeue 7_1\n"
 
 
 def test_a_flagfile_may_say_that_there_are_several_hosts(tmp_path):
@@ -444,19 +461,35 @@ def test_a_jobset_asks_for_a_tpu_and_keeps_local_runs_on_a_volume():
 
 
 def test_a_jobset_on_several_hosts():
-  """A pod a host; what JAX aborts since another was preempted comes again."""
+  """A pod a host; when one ends, all start again, unless it was a mistake."""
   pod_slice = "tpu-v5-lite-podslice:4x8"
   found = sweep("gs://b", ["--distributed=auto"])
   for made in jobs(found, tpu=pod_slice, workdir="gs://b"):
     job = _job(made)["spec"]
     assert (job["parallelism"], job["completions"]) == (8, 8)
-    assert job["completionMode"] == "Indexed"
+    assert job["completionMode"] == "Indexed" and job["backoffLimit"] == 0
     [container] = _pod(made)["containers"]
     assert container["resources"]["limits"] == {"google.com/tpu": 4}
-    codes = job["podFailurePolicy"]["rules"][1]["onExitCodes"]
-    assert codes["values"] == [75, 134]
-  with pytest.raises(errors.InputError, match="put --distributed=auto behind"):
-    jobs(sweep("gs://b"), tpu=pod_slice, workdir="gs://b")
+    [rule] = job["podFailurePolicy"]["rules"]
+    assert (rule["action"], rule["onExitCodes"]["values"]) == ("FailJob", [2])
+    policy = made["spec"]["failurePolicy"]
+    assert (
+      policy["rules"][0]["action"] == "FailJobSet" and policy["maxRestarts"]
+    )
+
+
+@pytest.mark.parametrize(
+  ("base", "tpu", "message"),
+  [
+    (_SMOKE, "tpu-v5-lite-podslice:4x4", "put --distributed=auto behind"),
+    (_SMOKE, "tpu-v4-podslice:2x2x2", "put --distributed=auto behind"),
+    ("--distributed=auto", "tpu-v5-lite-podslice:2x4", "that is one host"),
+    ("--distributed=auto", "", "one host without a TPU"),
+  ],
+)
+def test_hosts_and_processes_that_do_not_fit_are_an_error(base, tpu, message):
+  with pytest.raises(errors.InputError, match=message):
+    jobs(sweep("gs://b", [base]), tpu=tpu, workdir="gs://b")
 
 
 def test_a_tpu_that_is_not_understood_is_an_error():

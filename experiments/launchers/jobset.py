@@ -3,7 +3,6 @@
 import math
 import posixpath
 import re
-import signal
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,9 +12,7 @@ from experiments import points
 from lth_jax import command, errors
 
 _CODE = "/lth_jax"  # where the image has the code
-_ABORTED = 128 + signal.SIGABRT
-# Chips of the largest host, and of each host where there are several.
-_LARGEST, _EACH = 8, 4
+_CHIPS = 4  # of each host where there are several
 _CLAIM = "lth-jax-runs"  # the volume for a workdir that is in no bucket
 
 
@@ -47,12 +44,16 @@ def text(
   num_hosts = 1
   if tpu:
     name, topology, chips = _tpu(tpu)
-    num_hosts, chips = _hosts(tpu, chips, sweep)
+    num_hosts, chips = _hosts(tpu, name, chips, sweep)
     pod["nodeSelector"] = {
       "cloud.google.com/gke-tpu-accelerator": name,
       "cloud.google.com/gke-tpu-topology": topology,
     }
     container["resources"] = {"limits": {"google.com/tpu": chips}}
+  elif any(point.several for point in sweep):
+    raise errors.InputError(
+      "--tpu= is one host without a TPU; leave --distributed=auto out."
+    )
   if "://" not in workdir:
     mount = {"name": "runs", "mountPath": posixpath.join(_CODE, workdir)}
     container["volumeMounts"] = [mount]
@@ -70,55 +71,72 @@ def _jobset(
 ) -> dict[str, Any]:
   name = points.label(point)
   run = {"name": "run", "command": list(point.command), **container}
+  several = num_hosts > 1
   job = {
     "parallelism": num_hosts,
     "completions": num_hosts,
-    "backoffLimit": 3,
+    "backoffLimit": 0 if several else 3,
     "completionMode": "Indexed",
-    "podFailurePolicy": {"rules": _rules(point.several)},
+    "podFailurePolicy": {"rules": _MISTAKE if several else _IGNORED + _MISTAKE},
     "template": {"spec": {**pod, "containers": [run]}},
   }
+  jobs = [{"name": "point", "replicas": 1, "template": {"spec": job}}]
   return {
     "apiVersion": "jobset.x-k8s.io/v1alpha2",
     "kind": "JobSet",
     "metadata": {"name": name, "annotations": {"lth-jax/point": point.id}},
-    "spec": {
-      "replicatedJobs": [
-        {"name": "point", "replicas": 1, "template": {"spec": job}}
-      ]
-    },
+    "spec": {"replicatedJobs": jobs, **(_TOGETHER if several else {})},
   }
 
 
-def _rules(several: bool) -> list[dict[str, Any]]:
-  """A pod that was stopped or preempted is replaced, as often as it takes."""
-
-  def on_code(action, *values):
-    codes = {"containerName": "run", "operator": "In", "values": [*values]}
-    return {"action": action, "onExitCodes": codes}
-
-  # JAX aborts a process whose fellow was preempted, unless it ends itself.
-  stopped = [command.EXIT_STOPPED, *[_ABORTED] * several]
-
-  disrupted = [{"type": "DisruptionTarget", "status": "True"}]
-  return [
-    {"action": "Ignore", "onPodConditions": disrupted},
-    on_code("Ignore", *stopped),
-    on_code("FailJob", command.EXIT_BAD_INPUT),
-  ]
+def _on_code(action: str, code: int) -> dict[str, Any]:
+  codes = {"containerName": "run", "operator": "In", "values": [code]}
+  return {"action": action, "onExitCodes": codes}
 
 
-def _hosts(tpu: str, chips: int, sweep: Sequence[points.Point]):
+# A pod that was stopped or preempted is replaced, as often as it takes.
+_IGNORED = [
+  {
+    "action": "Ignore",
+    "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}],
+  },
+  _on_code("Ignore", command.EXIT_STOPPED),
+]
+_MISTAKE = [_on_code("FailJob", command.EXIT_BAD_INPUT)]
+# Processes can only begin together: whatever happens to one, all start again.
+_TOGETHER = {
+  "failurePolicy": {
+    "maxRestarts": 100,
+    "rules": [
+      {
+        "name": "badInput",
+        "action": "FailJobSet",
+        "onJobFailureReasons": ["PodFailurePolicy"],
+      }
+    ],
+  }
+}
+
+
+def _hosts(
+  tpu: str, name: str, chips: int, sweep: Sequence[points.Point]
+) -> tuple[int, int]:
   """Returns how many hosts a slice has, and the chips of each."""
-  if chips <= _LARGEST:
+  largest = 8 if re.search("lite|v6e", name) else _CHIPS
+  several = all(point.several for point in sweep)
+  if chips <= largest:
+    if several:
+      raise errors.InputError(
+        f"--tpu={tpu}: that is one host; leave --distributed=auto out, or take "
+        "a larger one."
+      )
     return 1, chips
-  alone = [point.id for point in sweep if not point.several]
-  if alone:
+  if not several:
     raise errors.InputError(
       f"--tpu={tpu}: its {chips} chips are those of several hosts; put "
       "--distributed=auto behind the --, or take a smaller one."
     )
-  return chips // _EACH, _EACH
+  return chips // _CHIPS, _CHIPS
 
 
 def _tpu(text: str) -> tuple[str, str, int]:

@@ -53,11 +53,12 @@ ready() {
 }
 
 # Tries again after each stop (75), preemption or lost connection, and gives up
-# on bad input (2) or when something else fails three times on a healthy VM.
+# on bad input (2) or when something else fails three times in a row, within ten
+# minutes each, on a healthy VM.
 run() {
-  local code failures=0
+  local code begin failures=0
   while true; do
-    code=0
+    code=0 begin=$SECONDS
     # The lock waits for a process whose connection was lost.
     { ready && on_all "cd lth_jax && . .venv/bin/activate && flock .run $1"; } \
       || code=$?
@@ -66,6 +67,7 @@ run() {
       2) exit 2 ;;
       75) ;;
       *)
+        [ $((SECONDS - begin)) -lt 600 ] || failures=0
         [ "$(state)" != READY ] || failures=$((failures + 1))
         [ $failures -lt 3 ] || exit $code
         sleep 30
