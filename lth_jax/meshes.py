@@ -107,3 +107,18 @@ def split(batch: jax.Array, num_parts: int) -> jax.Array:
   if num_parts == 1:
     return batch
   return jax.lax.with_sharding_constraint(batch, PartitionSpec(BATCH))
+
+
+def whole(tree: Any, num_parts: int) -> Any:
+  """Keeps a whole copy of every array on each device of the mesh in use.
+
+  Args:
+    tree: pytree of traced arrays, which GSPMD could leave split.
+    num_parts: devices of the mesh; 1 where there is none.
+
+  >>> whole(jax.numpy.arange(3), num_parts=1)
+  Array([0, 1, 2], dtype=int32)
+  """
+  if num_parts == 1:
+    return tree
+  return jax.lax.with_sharding_constraint(tree, PartitionSpec())

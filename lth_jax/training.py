@@ -252,7 +252,8 @@ def make(
 
     carry = jnp.int32(0), progress, _no_history(len(plan.steps))
     carry = jax.lax.while_loop(lambda c: c[0] < plan.num, visit, carry)
-    return carry[1:]
+    # As it came, or the next segment would be another program.
+    return meshes.whole(carry[1:], num_parts)
 
   def summarize(progress, data, sample):
     def metrics(weights):

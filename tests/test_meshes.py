@@ -150,6 +150,27 @@ def test_pruned_weights_stay_zero_on_every_device():
       assert not leaf[~mask].any()
 
 
+@pytest.mark.parametrize("axis, seeds", [("loop", (0,)), ("vmap", (0, 1))])
+def test_all_segments_of_a_split_lane_are_one_program(axis, seeds):
+  model, _ = _trainer(2)
+  make = _trainer.__wrapped__  # compiled by no other test
+  together = lockstep.make(
+    make(2)[1], lockstep.Sharing(axis, len(seeds), devices=2)
+  )
+  [worker] = workers_lib.make(jax.local_devices()[:2], tiny.data(), 2)
+  pauses = []
+  execution.train(
+    together,
+    [worker],
+    [_run(model, seed) for seed in seeds],
+    _TODO,
+    speed=execution.Speed(step=1.0, image=0.0),  # an entry a segment
+    pause=lambda step, checkpoints: pauses.append(step),
+  )
+  assert len(pauses) > 2
+  assert together.trainer.advance._cache_size() == 1
+
+
 def test_each_device_does_its_part_of_the_batch():
   """Products are over a part of the batch, gradients are added up."""
   model, trainer = _trainer(4)

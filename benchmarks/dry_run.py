@@ -1,0 +1,340 @@
+"""What ResNet-50 on ImageNet asks of each device, without one and untrained.
+
+  python -m benchmarks.dry_run [--json] [--devices 64] [--lanes 3] [--compile]
+
+Lowers, and with `--compile` compiles, ahead of time for as many host devices,
+or with `--topology v5e:8x8` for TPUs that are not here (needs libtpu). Nothing
+is allocated. `--program segment` is what a run executes, with the images on
+every device; `step` is one training step that is handed its batch.
+"""
+
+import collections
+import contextlib
+import functools
+import math
+import re
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
+
+from benchmarks import tables
+from lth_jax import (
+  execution,
+  lockstep,
+  masks,
+  meshes,
+  models,
+  optim,
+  schedules,
+  training,
+)
+from lth_jax.data import augment, scaling
+
+_TRAIN, _VALID, _TEST = 1_281_167, 50_000, 50_000
+_CLASSES = 1000
+_COLLECTIVE = re.compile(
+  r"= (.*?) (all-reduce|all-gather|all-to-all|reduce-scatter"
+  r"|collective-permute)(?:-start)?\("
+)
+_ARRAY = re.compile(r"\b(pred|[a-z]+\d+)\[([\d,]*)\]")
+_MIB = 2**20
+
+
+class Bottleneck(nn.Module):
+  """Convolutions of 1x1, 3x3 and 1x1, and a shortcut.
+
+  Attributes:
+    width: channels of the first two; the last has four times as many.
+    strides: of the 3x3 convolution and of the shortcut.
+    dtype: what is computed in.
+  """
+
+  width: int
+  strides: int
+  dtype: Any
+
+  @nn.compact
+  def __call__(self, images, train: bool):
+    """Returns `[B, H / strides, W / strides, 4 * width]`."""
+    normal = functools.partial(_norm_of, train, self.dtype)
+    x = nn.relu(normal(_convolution(self.width, 1, 1, self.dtype)(images)))
+    x = _convolution(self.width, 3, self.strides, self.dtype)(x)
+    x = nn.relu(normal(x))
+    x = normal(_convolution(4 * self.width, 1, 1, self.dtype)(x))
+    if images.shape != x.shape:
+      shortcut = _convolution(4 * self.width, 1, self.strides, self.dtype)
+      images = normal(shortcut(images))
+    return nn.relu(images + x)
+
+
+class ResNet(nn.Module):
+  """ResNet-50, with the stride in the 3x3 convolutions.
+
+  Attributes:
+    width: channels of the first convolution, 64.
+    blocks: of each stage.
+    dtype: what is computed in; weights are float32.
+  """
+
+  width: int = 64
+  blocks: tuple[int, ...] = (3, 4, 6, 3)
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, images, train: bool):
+    """Returns logits `[B, 1000]`."""
+    x = _convolution(self.width, 7, 2, self.dtype)(images)
+    x = nn.relu(_norm_of(train, self.dtype, x))
+    x = nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
+    for stage, number in enumerate(self.blocks):
+      for block in range(number):
+        strides = 2 if stage and not block else 1
+        x = Bottleneck(self.width * 2**stage, strides, self.dtype)(x, train)
+    return nn.Dense(_CLASSES)(x.mean((1, 2)).astype(jnp.float32))
+
+
+class Problem(NamedTuple):
+  """A lane's trainer and the shapes of what `--lanes` of them take.
+
+  Attributes:
+    step: one training step of one lane.
+    lockstep: the compiled functions.
+    progress: of all lanes.
+    data: the images on each device.
+    others: sample, key and schedule of each lane.
+  """
+
+  step: Any
+  lockstep: lockstep.Lockstep
+  progress: training.Progress
+  data: training.Data
+  others: tuple[Any, Any, Any]
+
+
+def main() -> None:
+  """Prints the table."""
+  parser = tables.arguments(__doc__.splitlines()[0])
+  parser.add_argument("--devices", type=int, default=64)
+  parser.add_argument("--topology", help="such as v5e:8x8, for --devices")
+  parser.add_argument("--lanes", type=int, default=1)
+  parser.add_argument("--batch", type=int, default=1024)
+  parser.add_argument("--pixels", type=int, default=224)
+  parser.add_argument("--width", type=int, default=64)
+  parser.add_argument("--dtype", default="float32")
+  parser.add_argument("--precision", default="highest")
+  parser.add_argument("--store", type=int, default=4096)
+  parser.add_argument(
+    "--program", choices=("segment", "step"), default="segment"
+  )
+  parser.add_argument("--compile", action="store_true")
+  options = parser.parse_args()
+  jax.config.update("jax_default_matmul_precision", options.precision)
+  mesh = meshes.make(_devices(options))
+  problem = _problem(options)
+  rows = _known_rows(problem, mesh, options)
+  with meshes.use(mesh):
+    lowered = _lower(problem, mesh, options)
+    rows += _cost_rows(lowered, options)
+    if options.compile:
+      rows += _compiled_rows(lowered.compile(), options)
+  tables.show(rows, options.json)
+
+
+def _convolution(width, size, strides, dtype):
+  return nn.Conv(
+    width,
+    (size, size),
+    (strides, strides),
+    padding=size // 2,
+    use_bias=False,
+    dtype=dtype,
+  )
+
+
+def _norm_of(train, dtype, x):
+  return nn.BatchNorm(not train, momentum=0.9, epsilon=1e-5, dtype=dtype)(x)
+
+
+def _devices(options):
+  if options.topology:
+    from jax.experimental import topologies
+
+    found = topologies.get_topology_desc(options.topology, platform="tpu")
+    return found.devices[: options.devices]
+  # Without effect if a backend is up, and then too few devices say so.
+  with contextlib.suppress(RuntimeError):
+    jax.config.update("jax_num_cpu_devices", options.devices)
+  return jax.devices("cpu")[: options.devices]
+
+
+def _problem(options) -> Problem:
+  module = ResNet(options.width, dtype=jnp.dtype(options.dtype))
+  image_shape = options.pixels, options.pixels, 3
+  model = models.from_linen(module, image_shape)
+  parts = (
+    model,
+    optim.create("momentum", weight_decay=1e-4),
+    scaling.make("unit", np.zeros((1, *image_shape), np.uint8)),
+    augment.make("crop_flip"),
+  )
+  trainer = training.make(
+    *parts, batch_size=options.batch, num_parts=options.devices
+  )
+  sharing = lockstep.Sharing(
+    "vmap" if options.lanes > 1 else "loop", options.lanes, options.devices
+  )
+  together = lockstep.make(trainer, sharing)
+
+  def begin():
+    params, stats = model.init(jax.random.key(0))
+    start = training.Start(params, stats, jnp.int32(0), masks.full(params))
+    indices = jnp.arange(_TRAIN, dtype=jnp.int32)
+    sample = training.Sample(indices[_VALID:], indices[:_VALID])
+    lane = sample, jax.random.key(1), schedules.make(0.1)
+    sample, key, schedule = (together.stack([x] * options.lanes) for x in lane)
+    start = together.stack([start] * options.lanes)
+    return together.trainer.begin(start, sample), (sample, key, schedule)
+
+  progress, others = jax.eval_shape(begin)
+  data = training.Data(
+    *_images(options.store, image_shape), *_images(options.store, image_shape)
+  )
+  return Problem(training.make_step(*parts), together, progress, data, others)
+
+
+def _images(number, image_shape):
+  return (
+    jax.ShapeDtypeStruct((number, *image_shape), jnp.uint8),
+    jax.ShapeDtypeStruct((number,), jnp.int32),
+  )
+
+
+def _lower(problem, mesh, options):
+  """Lowers the program, with everything where a run has it."""
+  everywhere = functools.partial(_placed, mesh, PartitionSpec())
+  progress, (sample, key, schedule) = everywhere(
+    (problem.progress, problem.others)
+  )
+  if options.program == "segment":
+    plan = execution.plan_of([execution.Entry(10_000, True, True)])
+    return problem.lockstep.trainer.advance.lower(
+      progress, plan, everywhere(problem.data), sample, key, schedule
+    )
+  lead = (options.lanes,) if options.lanes > 1 else ()
+  images = jax.ShapeDtypeStruct(
+    (*lead, options.batch, options.pixels, options.pixels, 3), jnp.uint8
+  )
+  labels = jax.ShapeDtypeStruct((*lead, options.batch), jnp.int32)
+  spec = PartitionSpec(*[None for _ in lead], meshes.BATCH)
+  step, rate = problem.step, everywhere(jax.ShapeDtypeStruct((), jnp.float32))
+  if lead:
+    axes: Any = training.TrainState(None, 0, 0, 0, 0)
+    step = jax.vmap(step, (axes, 0, 0, 0, None), (axes, 0))
+  return jax.jit(step).lower(
+    progress.state, *_placed(mesh, spec, (images, labels)), key, rate
+  )
+
+
+def _placed(mesh, spec, tree):
+  if mesh is None:
+    return tree
+  sharding = NamedSharding(mesh, spec)
+  return jax.tree.map(
+    lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), tree
+  )
+
+
+def _known_rows(problem, mesh, options):
+  """Rows of what the design puts where, by shapes alone."""
+  everywhere = functools.partial(_row, mesh, PartitionSpec())
+  state, best = problem.progress.state, problem.progress.best
+  image_shape = options.pixels, options.pixels, 3
+  rows = [
+    everywhere("params", state.params),
+    everywhere("masks", state.masks),
+    everywhere("momentum", state.opt_state),
+    everywhere("batch statistics", state.stats),
+    everywhere("best so far", best),
+    everywhere("order of an epoch", problem.progress.batches),
+    everywhere("indices of the images", problem.others[0]),
+    everywhere("images, as lowered", problem.data),
+    everywhere("images, all", _images(_TRAIN + _TEST, image_shape)),
+  ]
+  batch = _images(options.lanes * options.batch, image_shape)
+  return [*rows, _row(mesh, PartitionSpec(meshes.BATCH), "batch", batch)]
+
+
+def _row(mesh, spec, part, tree):
+  leaves = jax.tree.leaves(tree)
+  largest = max(leaves, key=lambda x: x.size)
+  parts = mesh.size if mesh is not None and len(spec) else 1
+  return {
+    "part": part,
+    "number": len(leaves),
+    "largest": "x".join(map(str, largest.shape)),
+    "dtype": str(largest.dtype),
+    "sharding": f"over {parts}" if parts > 1 else "on each",
+    "mib_per_device": sum(x.size * x.dtype.itemsize for x in leaves)
+    / (parts * _MIB),
+  }
+
+
+def _cost_rows(lowered, options):
+  cost = lowered.cost_analysis()
+  # None for a topology; and of loops the analysis counts one turn.
+  if options.program == "segment" or cost is None:
+    return []
+  images = options.lanes * options.batch
+  return [_plain_row("GFLOP an image", cost["flops"] / images / 1e9, None)]
+
+
+def _compiled_rows(compiled, options):
+  found = compiled.memory_analysis()
+  sizes = {
+    "compiled: arguments": found.argument_size_in_bytes,
+    "compiled: results": found.output_size_in_bytes,
+    "compiled: temporaries": found.temp_size_in_bytes,
+    "compiled: shared by arguments and results": found.alias_size_in_bytes,
+  }
+  rows = [_plain_row(name, 1, size) for name, size in sizes.items()]
+  if options.program == "step":
+    flops = compiled.cost_analysis()["flops"]
+    rows.append(_plain_row("compiled: GFLOP a device", flops / 1e9, None))
+  return rows + [
+    _plain_row(name, number, size)
+    for name, (number, size) in _collectives(compiled.as_text()).items()
+  ]
+
+
+def _plain_row(part, number, size):
+  return {
+    "part": part,
+    "number": number,
+    "largest": None,
+    "dtype": None,
+    "sharding": None,
+    "mib_per_device": None if size is None else size / _MIB,
+  }
+
+
+def _collectives(text):
+  """Counts what devices exchange: {name: (how often, bytes)}."""
+  found = collections.defaultdict(lambda: (0, 0))
+  for result, name in _COLLECTIVE.findall(text):
+    size = sum(_num_bytes(*each) for each in _ARRAY.findall(result))
+    number, total = found[name]
+    found[name] = number + 1, total + size
+  return found
+
+
+def _num_bytes(dtype, shape):
+  bits = 8 if dtype == "pred" else int(re.sub(r"\D", "", dtype))
+  return bits // 8 * math.prod(int(n) for n in shape.split(",") if n)
+
+
+if __name__ == "__main__":
+  main()
