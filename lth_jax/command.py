@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import NoReturn
 
+import jax
 from absl import flags as absl_flags
 from absl import logging
 from etils import epath
@@ -128,9 +129,9 @@ def show(text: str) -> None:
 def call(function: Callable[[], None]) -> None:
   """Calls a command's function and turns what fails into one line.
 
-  Exits with `EXIT_BAD_INPUT` for bad input and for a disk that is full or
-  cannot be written, with `EXIT_STOPPED` after a signal or when another process
-  of the run is gone.
+  Exits with `EXIT_BAD_INPUT` for bad input, a disk that is full or cannot be
+  written, and too little memory; with `EXIT_STOPPED` after a signal or when
+  another process of the run is gone.
 
   Args:
     function: takes nothing; what it returns is dropped.
@@ -148,6 +149,15 @@ def call(function: Callable[[], None]) -> None:
     _exit(f"error: {error}", EXIT_BAD_INPUT)
   except OSError as error:
     _exit(f"error: {_explain(error)}", EXIT_BAD_INPUT)
+  except (MemoryError, jax.errors.JaxRuntimeError) as error:
+    if not _is_out_of_memory(error):
+      raise
+    _exit(
+      f"error: out of memory ({_first_line(error)}); use fewer lanes at once "
+      "(--lanes_per_device, --devices), more --batch_devices, or a smaller "
+      "--batch_size. What was saved is stored.",
+      EXIT_BAD_INPUT,
+    )
   except KeyboardInterrupt:
     _exit("Stopped.", EXIT_STOPPED)
   except processes.LostError as error:
@@ -200,13 +210,23 @@ def _explain(error: OSError) -> str:
     case errno.EACCES | errno.EPERM | errno.EROFS:
       remedy = "make it writable or choose another --workdir"
     case errno.ENOTDIR | errno.EEXIST:
-      remedy = "a file is in the way; choose another --workdir"
+      remedy = "remove the file in the way, or choose another --workdir"
+    case errno.EISDIR:
+      remedy = "remove the folder in the way, or choose another --workdir"
     case _:
       remedy = "mend that and start the same command to go on"
   reason = os.strerror(error.errno) if error.errno else str(error)
   return f"{where}: {reason}; {remedy}."
 
 
+def _is_out_of_memory(error: Exception) -> bool:
+  return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
+
+
+def _first_line(error: Exception) -> str:
+  return (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
+
+
 def _exit(message: str, code: int) -> NoReturn:
-  print(message, file=sys.stderr, flush=True)
+  progress.say(message)
   sys.exit(code)

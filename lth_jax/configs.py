@@ -477,6 +477,14 @@ def check(config: Config) -> None:
     value = getattr(getattr(config, section), name)
     if not allowed(value):
       raise errors.InputError(f"--{name}={show(value)}: must be {what}.")
+  plan = config.study
+  kinds = len(plan.arms) + plan.reinits + len(plan.noise)
+  if plan.replicates * (plan.rounds + 1) * kinds > _MAX_LANES:
+    raise errors.InputError(
+      f"--replicates={plan.replicates}: with --rounds={plan.rounds}, "
+      f"--reinits={plan.reinits} and the other arms these are more than "
+      f"{_MAX_LANES:,} trainings; ask for fewer."
+    )
   late = [r for r in config.study.control_rounds if r > config.study.rounds]
   if late:
     raise errors.InputError(
@@ -532,6 +540,8 @@ def _at_least(low):
   return lambda value: value >= low
 
 
+# A report lists them all.
+_MAX_LANES = 100_000
 _POSITIVE = (_at_least(1), "at least 1")
 _COUNT = (_at_least(0), "at least 0")
 _RANGES = (

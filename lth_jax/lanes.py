@@ -32,6 +32,19 @@ class Lane(NamedTuple):
     )
 
 
+def owner(run_id: str, name: str) -> str:
+  """Returns what a stored result says that it belongs to.
+
+  Args:
+    run_id: of the run.
+    name: of the result's folder below the workdir.
+
+  >>> owner("0123", Lane(0, 1, "ticket").name)
+  'run 0123, replicate_0/round_001/ticket'
+  """
+  return f"run {run_id}, {name}"
+
+
 def replicates(config: Config) -> range:
   """Returns the indices of a run's replicates.
 

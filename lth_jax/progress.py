@@ -106,13 +106,17 @@ def show(kind: str, num_steps: int) -> Iterator[Display]:
 
 
 def say(message: str) -> None:
-  """Prints a line on standard error.
+  """Prints a line on standard error, whatever the names in it are.
+
+  Args:
+    message: printed as one line, without what a terminal would obey.
 
   >>> with contextlib.redirect_stderr(sys.stdout):
   ...   say("note: 2 lanes diverged")
   note: 2 lanes diverged
   """
-  print(message, file=sys.stderr, flush=True)
+  line = "".join(x if x.isprintable() else " " for x in message)
+  print(line, file=sys.stderr, flush=True)
 
 
 def duration(seconds: float) -> str:

@@ -21,6 +21,7 @@ from lth_jax import (
   controls,
   data,
   execution,
+  files,
   keys,
   lanes,
   lockstep,
@@ -110,6 +111,7 @@ def run(
 
 def _open(until_the_end, folder, config, experiment, digests, devices):
   """Makes the folder this run's, locks it, and decides how lanes share."""
+  files.check_links(folder)
   folder.mkdir(parents=True, exist_ok=True)
   until_the_end.enter_context(storage.lock(folder))
   sharing = study.share_devices(config, devices, workdir.sharings(folder))

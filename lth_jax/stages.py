@@ -14,6 +14,7 @@ from etils import epath
 
 from lth_jax import (
   execution,
+  lanes,
   lottery,
   processes,
   progress,
@@ -517,7 +518,7 @@ def _discard(folder: epath.Path) -> None:
 
 
 def _owner(stores: Stores, name: str) -> str:
-  return f"run {stores.run_id}, {name}"
+  return lanes.owner(stores.run_id, name)
 
 
 def _partial(lane: Lane, slot: int) -> str:

@@ -27,7 +27,7 @@ import jax
 import numpy as np
 from etils import epath
 
-from lth_jax import errors
+from lth_jax import errors, files
 
 PyTree = Any
 FORMAT = 1
@@ -35,6 +35,8 @@ _COMMIT = "commit.json"
 _RECORD = "record.json"
 _TIMING = "timing.json"
 _ARRAYS = "arrays"
+# What Orbax raises of files that it has not written so.
+_MALFORMED = LookupError, TypeError, ValueError, AttributeError, OverflowError
 # Bytes that a store takes beside its arrays, generously.
 _OVERHEAD = 2**18
 # Two saves at once in one process lose files of each other (orbax 0.12.8).
@@ -114,23 +116,23 @@ def load_record(folder: epath.Path, owner: str) -> dict[str, Any]:
   lth_jax.storage.DamagedError: .../record.json is altered.
   """
   commit = read_json(folder / _COMMIT)
-  files = commit.get("files")
-  if not isinstance(files, dict) or {"format", "owner"} - set(commit):
+  stored = commit.get("files")
+  if not isinstance(stored, dict) or {"format", "owner"} - set(commit):
     raise DamagedError(f"{folder / _COMMIT} is altered.")
-  if {_RECORD, _ARRAYS} - {name.split("/")[0] for name in files}:
+  if {_RECORD, _ARRAYS} - {name.split("/")[0] for name in stored}:
     raise DamagedError(f"{folder / _COMMIT} lacks files.")
   if commit.get("format") != FORMAT:
     raise errors.InputError(
-      f"{folder / _COMMIT}: format {commit.get('format')} is not {FORMAT}, "
-      "the one this version reads; use the version that wrote it."
+      f"{folder / _COMMIT}: format {commit.get('format')!r} is not "
+      f"{FORMAT}, the one this version reads; use the version that wrote it."
     )
   if commit.get("owner") != owner:
     raise errors.InputError(
-      f"{folder} belongs to '{commit.get('owner')}', not to '{owner}': it was "
+      f"{folder} belongs to {commit.get('owner')!r}, not to {owner!r}: it was "
       "copied here from elsewhere; remove it."
     )
   found = _digests(folder)
-  for name, digest in files.items():
+  for name, digest in stored.items():
     if found.get(name) != digest:
       state = "altered" if name in found else "missing"
       raise DamagedError(f"{folder / name} is {state}.")
@@ -166,8 +168,8 @@ def load(
   with _ORBAX, _checkpointer() as checkpointer:
     try:
       arrays = checkpointer.restore(folder / _ARRAYS, target)
-    except ValueError as error:
-      reason = str(error).splitlines()[0]
+    except _MALFORMED as error:
+      reason = (str(error) or type(error).__name__).splitlines()[0]
       raise DamagedError(
         f"{folder / _ARRAYS} does not fit this run: {reason}"
       ) from error
@@ -185,7 +187,7 @@ def discard(folder: epath.Path) -> None:
   ...   folder.exists()
   False
   """
-  if not is_remote(folder) and os.path.islink(folder):
+  if not files.is_remote(folder) and os.path.islink(folder):
     os.unlink(folder)
     return
   (folder / _COMMIT).unlink(missing_ok=True)
@@ -234,7 +236,7 @@ def write_text(path: epath.Path, text: str) -> None:
   ...   path.read_text(), [each.name for each in path.parent.iterdir()]
   ('--rounds=3', ['run.flags'])
   """
-  if is_remote(path):  # an object appears whole
+  if files.is_remote(path):  # an object appears whole
     path.write_text(text)
     return
   temporary = path.with_name(path.name + ".tmp")
@@ -259,21 +261,12 @@ def read_json(path: epath.Path) -> dict[str, Any]:
   {'num_steps': 10}
   """
   try:
-    value = json.loads(path.read_text())
-  except (ValueError, FileNotFoundError) as error:
+    value = files.parse(path.read_text())
+  except (ValueError, RecursionError, FileNotFoundError) as error:
     raise DamagedError(f"{path} is damaged: {error}.") from error
   if not isinstance(value, dict):
     raise DamagedError(f"{path} is damaged: it holds no JSON object.")
   return value
-
-
-def is_remote(path: epath.Path) -> bool:
-  """Says whether a path is on an object store.
-
-  >>> is_remote(epath.Path("/tmp/run")), is_remote(epath.Path("gs://a/run"))
-  (False, True)
-  """
-  return "://" in str(path)
 
 
 @contextlib.contextmanager
@@ -293,7 +286,7 @@ def lock(workdir: epath.Path) -> Iterator[None]:
     ...
   lth_jax.errors.InputError: ... is in use by another process; ...
   """
-  if is_remote(workdir):
+  if files.is_remote(workdir):
     yield
     return
   import fcntl  # not on every platform
@@ -325,7 +318,7 @@ def _checkpointer():
 
 def _check_space(folder: epath.Path, arrays: PyTree) -> None:
   """Finds a full disk before Orbax does, whose threads print tracebacks."""
-  if is_remote(folder):
+  if files.is_remote(folder):
     return
   needed = sum(x.nbytes for x in jax.tree.leaves(arrays)) + _OVERHEAD
   if shutil.disk_usage(folder).free < needed:

@@ -4,13 +4,12 @@ Everything here follows from what the lanes of a run have stored; it is made
 whenever it is missing or of other lanes, and trains nothing.
 """
 
-import hashlib
 import json
 from typing import Any
 
 from etils import epath
 
-from lth_jax import stages, storage, study
+from lth_jax import files, stages, storage, study
 from lth_jax.analysis import summary
 from lth_jax.lanes import Lane
 
@@ -70,19 +69,15 @@ def settle(parts: study.Study, stores: stages.Stores, replicate: int) -> None:
     )
     for ticket in found
   }
-  content = header | {"digest": _digest(rounds), "rounds": rounds}
+  content = files.seal(header | {"rounds": rounds})
   storage.write_text(path, json.dumps(content, allow_nan=False) + "\n")
 
 
 def _read_header(path: epath.Path) -> dict[str, Any] | None:
   """All but the description; None if it is not there or damaged."""
   try:
-    content = storage.read_json(path)
-  except storage.DamagedError:
+    content = files.unseal(storage.read_json(path))
+  except ValueError:
     return None
-  rounds = content.pop("rounds", None)
-  return content if content.pop("digest", "") == _digest(rounds) else None
-
-
-def _digest(rounds: Any) -> str:
-  return hashlib.sha256(json.dumps(rounds).encode()).hexdigest()
+  content.pop("rounds", None)
+  return content

@@ -15,6 +15,7 @@ from lth_jax import (
   configs,
   devices,
   errors,
+  files,
   flags,
   lockstep,
   processes,
@@ -25,6 +26,10 @@ from lth_jax.configs import Config
 FORMAT = 1
 # A file that one host has written is seen by the others after so long.
 _SHARED_SECONDS = 30.0
+_PROMISE = (
+  "Equal bits are promised only for equal jax, backend, processor, number of "
+  "CPUs, lanes per device and devices per batch."
+)
 # What a run may leave before its config is there: it is written last.
 _OWN_NAMES = (
   ".lock",
@@ -86,17 +91,15 @@ def settle(
       "empty or new folder as --workdir."
     )
   _settle_data(folder / "data.json", config, data_digests, path.exists())
-  _settle_environment(folder / "env.json", sharing, say)
+  _settle_environment(folder / "env.json", sharing, path.exists(), say)
   storage.write_text(folder / "run.flags", flags.to_flagfile(config))
-  storage.write_json(
-    path,
-    {
-      "format": FORMAT,
-      "experiment": experiment,
-      "run_id": configs.run_id(config),
-      "config": configs.to_flat(config),
-    },
-  )
+  stored = {
+    "format": FORMAT,
+    "experiment": experiment,
+    "run_id": configs.run_id(config),
+    "config": configs.to_flat(config),
+  }
+  storage.write_json(path, files.seal(stored))
 
 
 def check_shared(folder: epath.Path) -> None:
@@ -155,7 +158,7 @@ def read_config(folder: epath.Path) -> Config:
     raise _damaged(path, "it holds no config")
   if stored.get("format") != FORMAT:
     raise errors.InputError(
-      f"{path}: format {stored.get('format')} is not "
+      f"{path}: format {stored.get('format')!r} is not "
       f"{FORMAT}, the one this version reads; use the version that wrote it."
     )
   try:
@@ -164,6 +167,10 @@ def read_config(folder: epath.Path) -> Config:
     raise _damaged(path, str(error).rstrip(".")) from error
   if stored.get("run_id") != configs.run_id(config):
     raise _damaged(path, "its run_id is not that of its fields")
+  try:
+    files.unseal(stored)
+  except ValueError as error:
+    raise _damaged(path, str(error)) from error
   return config
 
 
@@ -220,10 +227,11 @@ def _settle_data(path, config, digests, resumed):
       f"--dataset={dataset}: the images are not the ones that this run began "
       f"with ({path}); give the --data_dir and --source of then."
     )
-  storage.write_json(path, {"dataset": dataset, "digests": digests})
+  stored = {"dataset": dataset, "digests": digests}
+  storage.write_json(path, files.seal(stored))
 
 
-def _settle_environment(path, sharing, say):
+def _settle_environment(path, sharing, resumed, say):
   """Adds this machine to `env.json` unless the last one was the same."""
   now = environment() | {
     "lane_axis": sharing.axis,
@@ -231,19 +239,20 @@ def _settle_environment(path, sharing, say):
     "batch_devices": sharing.devices,
   }
   seen = _read_key(path, "environments", list) if path.exists() else []
+  if resumed and not seen:
+    say(
+      f"note: {path} is gone, so where this run began is not known. {_PROMISE}"
+    )
   changed = [
-    f"{name} was {before}, is {now[name]}"
+    f"{name} was {before}, is {now.get(name, 'not known')}"
     for name, before in (seen[-1] if seen else {}).items()
     if now.get(name) != before
   ]
   if changed:
-    say(
-      f"note: this run began elsewhere: {'; '.join(changed)}. Equal bits are "
-      "promised only for equal jax, backend, processor, number of CPUs, lanes "
-      "per device and devices per batch."
-    )
+    say(f"note: this run began elsewhere: {'; '.join(changed)}. {_PROMISE}")
   if not seen or seen[-1] != now:
-    storage.write_json(path, {"environments": [*seen, now]})
+    seen = [*seen, now]
+  storage.write_json(path, files.seal({"environments": seen}))
 
 
 def sharings(folder: epath.Path) -> list[lockstep.Sharing]:
@@ -283,12 +292,17 @@ def sharings(folder: epath.Path) -> list[lockstep.Sharing]:
 def _read_key(path, key: str, kind: type) -> Any:
   """Reads one entry of a file that only this module writes."""
   try:
-    value = storage.read_json(path).get(key)
+    content = storage.read_json(path)
   except storage.DamagedError as error:
     raise errors.InputError(f"{error} Remove it; it is made again.") from error
+  value = content.get(key)
   items = value if isinstance(value, list) else []
   if not isinstance(value, kind) or not all(isinstance(x, dict) for x in items):
     raise _altered(path, key)
+  try:
+    files.unseal(content)
+  except ValueError as error:
+    raise _altered(path, key) from error
   return value
 
 

@@ -6,7 +6,7 @@ import pathlib
 
 import numpy as np
 
-from lth_jax import configs
+from lth_jax import configs, lanes
 
 # Early-stop step and test accuracy (%) at some densities (%).
 _SHAPES = {
@@ -43,6 +43,7 @@ def write(workdir, *, seed=0, **changes):
       {
         "format": 1,
         "experiment": "mnist_lenet",
+        "run_id": _run_id(settings),
         "config": settings,
       }
     )
@@ -131,9 +132,15 @@ def write_lane(workdir, record):
   folder.mkdir(parents=True, exist_ok=True)
   (folder / "record.json").write_text(json.dumps(record))
   digest = hashlib.sha256((folder / "record.json").read_bytes()).hexdigest()
-  commit = {"format": 1, "files": {"record.json": digest}}
+  settings = json.loads((workdir / "config.json").read_text())["config"]
+  owner = lanes.owner(_run_id(settings), folder.relative_to(workdir).as_posix())
+  commit = {"format": 1, "owner": owner, "files": {"record.json": digest}}
   (folder / "commit.json").write_text(json.dumps(commit))
   return folder / "record.json"
+
+
+def _run_id(settings):
+  return configs.run_id(configs.from_flat(settings))
 
 
 def _lanes(settings, index):

@@ -291,7 +291,7 @@ def test_two_processes_do_not_share_a_workdir(tmp_path):
     stderr=subprocess.DEVNULL,
   )
   try:
-    _wait_for(tmp_path / "replicate_0/rewind/commit.json", first)
+    wait_for(tmp_path / "replicate_0/rewind/commit.json", first)
     second = start(f"--workdir={tmp_path}", *long, "--steps=2000000")
     assert_one_line(second, "in use by another process")
   finally:
@@ -310,7 +310,7 @@ def test_sigterm_saves_and_the_same_command_goes_on(tmp_path):
     text=True,
   )
   partial = interrupted / "replicate_0/round_000/ticket.partial_0/commit.json"
-  _wait_for(partial, process)
+  wait_for(partial, process)
   process.send_signal(signal.SIGTERM)
   _, said = process.communicate(timeout=60)
   assert process.returncode == 75, said
@@ -321,7 +321,7 @@ def test_sigterm_saves_and_the_same_command_goes_on(tmp_path):
   assert records(interrupted) == records(tmp_path / "whole")
 
 
-def _wait_for(path, process):
+def wait_for(path, process):
   deadline = time.monotonic() + 120
   while not path.exists():
     assert process.poll() is None and time.monotonic() < deadline

@@ -106,9 +106,10 @@ def _copy(run, name, content):
       target.write_bytes(path.read_bytes())
   (folder / name).write_bytes(content)
   if name.endswith("record.json"):
-    found = hashlib.sha256(content).hexdigest()
-    commit = {"format": 1, "files": {"record.json": found}}
-    (folder / name).with_name("commit.json").write_text(json.dumps(commit))
+    path = (folder / name).with_name("commit.json")
+    commit = json.loads(path.read_text())
+    commit["files"]["record.json"] = hashlib.sha256(content).hexdigest()
+    path.write_text(json.dumps(commit))
   return folder
 
 

@@ -13,6 +13,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 # module may import its siblings as long as that makes no cycle.
 ORDER = (
   "errors",
+  "files",
   "_trees",
   "masks",
   "scores",

@@ -187,6 +187,7 @@ def test_digests_tell_masks_and_weights_apart():
 
 def test_the_report_reads_records(tmp_path):
   synthetic_runs.write(tmp_path, rounds=0, replicates=1)
+  run_id = json.loads((tmp_path / "config.json").read_text())["run_id"]
   lanes = {
     Lane(0, 1, "ticket"): {},
     Lane(0, 1, "reinit", 1): {"valid": (3.0, None, 2.0, 1.0), "best": 20},
@@ -198,7 +199,9 @@ def test_the_report_reads_records(tmp_path):
     text = json.dumps(record(lane, **changes), allow_nan=False)
     (folder / "record.json").write_text(text)
     digest = hashlib.sha256(text.encode()).hexdigest()
-    commit = {"format": 1, "files": {"record.json": digest}}
+    owner = f"run {run_id}, {lane.name}"
+    stored = {"record.json": digest}
+    commit = {"format": 1, "owner": owner, "files": stored}
     (folder / "commit.json").write_text(json.dumps(commit))
   _, reinit, ticket, lost = _sorted(report_records.read(tmp_path).lanes)
   assert ticket.density == 0.9 and ticket.early_stop.step == 10

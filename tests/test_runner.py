@@ -19,6 +19,7 @@ from lth_jax import (
   configs,
   data,
   errors,
+  files,
   runner,
   stages,
   storage,
@@ -401,10 +402,10 @@ def test_the_estimate_is_within_a_factor_of_two(tmp_path, capsys, how):
 def test_a_resume_on_another_processor_says_so(undisturbed, tmp_path, capsys):
   shutil.copytree(undisturbed, tmp_path / "run")
   path = tmp_path / "run" / "env.json"
-  content = json.loads(path.read_text())
+  content = files.unseal(json.loads(path.read_text()))
   assert content["environments"][-1]["processor"]
   content["environments"][-1]["processor"] = "abacus"
-  path.write_text(json.dumps(content))
+  path.write_text(json.dumps(files.seal(content)))
   run(tmp_path / "run")
   assert "processor was abacus" in capsys.readouterr().err
 

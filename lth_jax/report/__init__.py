@@ -5,6 +5,7 @@ Nothing here needs jax or a device.
 
 from etils import epath
 
+from lth_jax import files as files_lib
 from lth_jax.report import (
   claims,
   figures,
@@ -49,6 +50,7 @@ def write(workdir: epath.PathLike) -> epath.Path:
   lth_jax.errors.InputError: ...: no config.json here; --workdir must name
   the folder of a run.
   """
+  files_lib.check_links(epath.Path(workdir))
   files = _render(workdir)
   folder = epath.Path(workdir) / "report"
   folder.mkdir(parents=True, exist_ok=True)

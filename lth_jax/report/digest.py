@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from lth_jax import configs, errors
+from lth_jax import configs, errors, files
 from lth_jax.report import records
 
 FORMAT = 1
@@ -72,7 +72,7 @@ def unpack(text: str) -> tuple[records.Run, dict[str, Any]]:
   lth_jax.errors.InputError: damaged (no 'format'); collect the results again.
   """
   try:
-    content = json.loads(text)
+    content = files.parse(text)
     if content["format"] != FORMAT:
       raise ValueError(f"format {content['format']!r} is not {FORMAT}")
     asked = configs.from_flat(content["config"])

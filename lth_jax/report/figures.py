@@ -35,6 +35,7 @@ _STYLE = {
   "legend.fontsize": 9.5,
   "svg.fonttype": "path",
   "svg.hashsalt": "lth_jax",
+  "text.parse_math": False,  # names are shown as they are
   "xtick.color": "#444444",
   "ytick.color": "#444444",
   "xtick.labelsize": 9,

@@ -3,7 +3,6 @@
 They follow from the counts in `replicate_<r>/structure.json`.
 """
 
-import json
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 from etils import epath
 
-from lth_jax import errors
+from lth_jax import errors, files
 from lth_jax.analysis import histograms
 from lth_jax.report import measures, records, statistics
 
@@ -191,7 +190,8 @@ def _none(run) -> np.ndarray:
 
 def _load(path: epath.Path) -> tuple[int, Rounds]:
   try:
-    content = json.loads(path.read_text())
+    content = files.parse(path.read_text())
+    files.unseal(content)
     if content["format"] != FORMAT:
       raise ValueError(f"format {content['format']!r} is not {FORMAT}")
     rounds = {
@@ -200,8 +200,11 @@ def _load(path: epath.Path) -> tuple[int, Rounds]:
     }
     if len({tuple(leaves) for leaves in rounds.values()}) > 1:
       raise ValueError("rounds have different leaves")
-    return int(content["replicate"]), rounds
-  except records.MALFORMED as error:
+    replicate = int(content["replicate"])
+    if path.parent.name != f"replicate_{replicate}":
+      raise ValueError(f"it is of replicate {replicate}")
+    return replicate, rounds
+  except (*records.MALFORMED, OSError) as error:
     raise errors.InputError(
       f"{path}: damaged ({records.cause(error)}); start the run again, which "
       "makes it anew."

@@ -1,7 +1,6 @@
 """Reads the records of a run from its folder, and refuses damaged ones."""
 
 import hashlib
-import json
 import math
 import re
 from collections.abc import Callable
@@ -10,11 +9,14 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from etils import epath
 
-from lth_jax import configs, errors
+from lth_jax import configs, errors, files, lanes
 
 FORMAT = 1
 # What reading a file raises that is not as it was written.
-MALFORMED = KeyError, TypeError, ValueError, AttributeError, OverflowError
+MALFORMED = (
+  *(KeyError, TypeError, ValueError, AttributeError, OverflowError),
+  RecursionError,
+)
 _T = TypeVar("_T")
 # What the report cannot do without; the rest of the configuration is shown.
 _CONFIG_FIELDS = (
@@ -165,9 +167,11 @@ def read(workdir: epath.PathLike) -> Run:
   Raises:
     errors.InputError: no run, no committed lane, or a damaged file.
 
-  >>> import tempfile
-  >>> config = configs.to_flat(configs.Config())
-  >>> stored = {"format": FORMAT, "experiment": "mnist_lenet", "config": config}
+  >>> import json, tempfile
+  >>> config = configs.Config()
+  >>> stored = {"format": FORMAT, "experiment": "mnist_lenet"}
+  >>> stored |= {"run_id": configs.run_id(config)}
+  >>> stored |= {"config": configs.to_flat(config)}
   >>> with tempfile.TemporaryDirectory() as folder:
   ...   _ = (epath.Path(folder) / "config.json").write_text(json.dumps(stored))
   ...   read(folder)
@@ -180,32 +184,42 @@ def read(workdir: epath.PathLike) -> Run:
     raise errors.InputError(
       f"{root}: no config.json here; --workdir must name the folder of a run."
     )
-  stored = _load(root / "config.json", _config, "restore it from a copy")
+  experiment, run_id, config = _load(
+    root / "config.json",
+    _config,
+    f"remove it and start the run again with --flagfile={root / 'run.flags'}",
+  )
   commits = committed(root)
   if not commits:
     raise errors.InputError(
       f"{root}: no lane of this run is complete yet; start the run again, let "
       "it pass its first round, then ask for the report."
     )
-  lanes = {}
+  found = {}
   for path in commits:
     remedy = "start the run again, which trains this lane anew"
     lane = _load(path.parent / "record.json", _lane, remedy)
-    if lanes.setdefault(lane[:4], lane) is not lane:
+    owner, digest = _load(path, _commit, remedy)
+    if found.setdefault(lane[:4], lane) is not lane:
       raise errors.InputError(
         f"{path.parent / 'record.json'}: replicate, round, arm and draw are "
         "those of another record; remove the copied folder."
       )
-    if _load(path, _digest, remedy) != _sha256(path.parent / "record.json"):
+    name = path.parent.relative_to(root).as_posix()
+    if owner != lanes.owner(run_id, name):
+      raise errors.InputError(
+        f"{path.parent} belongs to {owner!r}: it was copied here from "
+        "elsewhere; remove it."
+      )
+    if digest != _sha256(path.parent / "record.json"):
       raise errors.InputError(
         f"{path.parent / 'record.json'}: damaged (not as it was written); "
         f"{remedy}."
       )
-  experiment, config = stored
   named = []
-  for key in sorted(lanes):
-    arm, draw = name_arm(config, lanes[key].arm, lanes[key].draw)
-    named.append(lanes[key]._replace(arm=arm, draw=draw))
+  for key in sorted(found):
+    arm, draw = name_arm(config, found[key].arm, found[key].draw)
+    named.append(found[key]._replace(arm=arm, draw=draw))
   return Run(experiment, config, tuple(named))
 
 
@@ -267,7 +281,7 @@ def cause(error: Exception) -> str:
 
 def _load(path: epath.Path, parse: Callable[[Any], _T], remedy: str) -> _T:
   try:
-    content = json.loads(path.read_text())
+    content = files.parse(path.read_text())
     if content["format"] != FORMAT:
       raise errors.InputError(
         f"format {content['format']!r}, but this version reads format "
@@ -282,21 +296,25 @@ def _load(path: epath.Path, parse: Callable[[Any], _T], remedy: str) -> _T:
     ) from error
 
 
-def _digest(content) -> str:
-  return content["files"]["record.json"]
+def _commit(content) -> tuple[str, str]:
+  return content["owner"], content["files"]["record.json"]
 
 
 def _sha256(path: epath.Path) -> str:
   return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _config(content) -> tuple[str, dict[str, Any]]:
+def _config(content) -> tuple[str, str, dict[str, Any]]:
   stored = content["config"]
   for field in _CONFIG_FIELDS:
     stored[field]  # A KeyError names what is missing.
   config = configs.from_flat(stored)
   configs.check(config)
-  return str(content["experiment"]), configs.to_flat(config)
+  files.unseal(content)
+  run_id = configs.run_id(config)
+  if content["run_id"] != run_id:
+    raise ValueError("its run_id is not that of its fields")
+  return str(content["experiment"]), run_id, configs.to_flat(config)
 
 
 def _lane(content) -> Lane:

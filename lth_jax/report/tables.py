@@ -250,7 +250,7 @@ def markdown(table: Table, caption: str) -> str:
   | a\|b | 3 |
   """
   lines = [table.header, ("---",) * len(table.header), *table.rows]
-  return f"{caption}\n\n" + "".join(
+  return f"{_inert(caption)}\n\n" + "".join(
     "| " + " | ".join(_cell(cell) for cell in line) + " |\n" for line in lines
   )
 
@@ -356,4 +356,9 @@ def _plain(value: float) -> str:
 
 
 def _cell(text: str) -> str:
-  return " ".join(text.replace("|", "\\|").replace("<", "&lt;").split())
+  return _inert(text).replace("|", "\\|")
+
+
+def _inert(text: str) -> str:
+  """One line of Markdown that is no HTML and no link."""
+  return " ".join(text.replace("<", "&lt;").replace("](", "]\\(").split())

@@ -1,0 +1,125 @@
+"""Files that anybody may have made: seals show damage, links may lead out.
+
+A seal finds what a disk or a copy did to a file. It proves nothing about who
+wrote it.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from etils import epath
+
+from lth_jax import errors
+
+_SEAL = "sha256"
+
+
+def seal(content: Mapping[str, Any]) -> dict[str, Any]:
+  """Adds the digest of all else to what is to be written as JSON.
+
+  Args:
+    content: what JSON can hold, with names that are strings.
+
+  >>> sorted(seal({"rounds": 3}))
+  ['rounds', 'sha256']
+  """
+  return {**content, _SEAL: _digest(content)}
+
+
+def unseal(content: Mapping[str, Any]) -> dict[str, Any]:
+  """Returns what was sealed; that without a seal, of older versions, as it is.
+
+  Args:
+    content: as read from JSON.
+
+  Raises:
+    ValueError: it is not what was sealed.
+
+  >>> unseal(seal({"rounds": 3})), unseal({"rounds": 3})
+  ({'rounds': 3}, {'rounds': 3})
+  >>> unseal(seal({"rounds": 3}) | {"rounds": 2})
+  Traceback (most recent call last):
+    ...
+  ValueError: it is altered
+  """
+  rest = {name: value for name, value in content.items() if name != _SEAL}
+  if _SEAL in content and content[_SEAL] != _digest(rest):
+    raise ValueError("it is altered")
+  return rest
+
+
+def parse(text: str) -> Any:
+  """Parses JSON whose strings can be written again.
+
+  Args:
+    text: of a file.
+
+  Raises:
+    ValueError: it is no JSON, or a string in it is no text.
+    RecursionError: it is nested too deeply.
+
+  >>> parse('{"arm": "ticket"}')
+  {'arm': 'ticket'}
+  >>> parse('{"arm": "' + chr(92) + 'ud800"}')  # half of a character
+  Traceback (most recent call last):
+    ...
+  UnicodeEncodeError: ... surrogates not allowed
+  """
+  content = json.loads(text)
+  if "\\u" in text:
+    json.dumps(content, ensure_ascii=False).encode()
+  return content
+
+
+def check_links(folder: epath.Path) -> None:
+  """Refuses a folder below which a link leads out of it.
+
+  Whoever writes there, or removes something, would do so elsewhere.
+
+  Args:
+    folder: need not exist; may be a link itself.
+
+  Raises:
+    InputError: names the link.
+
+  >>> import tempfile
+  >>> with tempfile.TemporaryDirectory() as name:
+  ...   os.symlink("/", os.path.join(name, "report"))
+  ...   check_links(epath.Path(name))
+  Traceback (most recent call last):
+    ...
+  lth_jax.errors.InputError: .../report is a link that leads out of ...
+  """
+  if is_remote(folder):  # object stores have no links
+    return
+  top = os.path.realpath(folder)
+  for parent, folders, names in os.walk(top):
+    for name in folders + names:
+      path = os.path.join(parent, name)
+      if os.path.islink(path) and not _is_inside(os.path.realpath(path), top):
+        shown = folder / os.path.relpath(path, top)
+        raise errors.InputError(
+          f"{shown} is a link that leads out of {folder}; remove it, or put "
+          "there what it leads to."
+        )
+
+
+def is_remote(path: epath.Path) -> bool:
+  """Says whether a path is on an object store.
+
+  >>> is_remote(epath.Path("/tmp/run")), is_remote(epath.Path("gs://a/run"))
+  (False, True)
+  """
+  return "://" in str(path)
+
+
+def _is_inside(path: str, top: str) -> bool:
+  return os.path.commonpath([path, top]) == top
+
+
+def _digest(content: Mapping[str, Any]) -> str:
+  text = json.dumps(content, sort_keys=True)
+  return hashlib.sha256(text.encode()).hexdigest()
