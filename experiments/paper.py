@@ -22,6 +22,7 @@ from lth_jax import (
   configs,
   errors,
   flags,
+  objects,
   processes,
   progress,
   runner,
@@ -47,7 +48,7 @@ def main(argv: list[str]) -> None:
     command.check_no_arguments(argv)
     rows = _rows(asked.figure, asked.row, asked.list)
     if asked.list:
-      folder = flags.workdir() if asked.workdir else None
+      folder = objects.connect(flags.workdir()) if asked.workdir else None
       command.show(listing.text(rows, asked.scale, folder) + "\n")
     elif asked.figure == catalog.NETWORKS:
       command.show(networks.markdown())
@@ -77,7 +78,7 @@ def _rows(
 
 
 def _train(rows: Sequence[catalog.Row], asked: absl_flags.FlagValues) -> None:
-  folder = flags.workdir()
+  folder = objects.connect(flags.workdir())
   folder.mkdir(parents=True, exist_ok=True)
   command.quiet()
   processes.join(flags.processes())

@@ -14,7 +14,7 @@ from absl import app
 from absl import flags as absl_flags
 from etils import epath
 
-from lth_jax import command, configs, errors, flags, progress, report
+from lth_jax import command, configs, errors, flags, objects, progress, report
 from lth_jax.report import comparison, records
 
 absl_flags.DEFINE_multi_string(
@@ -42,7 +42,7 @@ def main(argv: list[str]) -> None:
     for folder in folders:
       progress.say(f"Report: {report.write(folder)}")
     if named:
-      _compare(named, flags.folder(asked.out))
+      _compare(named, objects.connect(flags.folder(asked.out)))
 
   command.call(write)
 
@@ -52,11 +52,11 @@ def _find(patterns: Iterable[str]) -> list[epath.Path]:
   found = []
   for pattern in patterns:
     if not glob.has_magic(pattern):
-      found.append(flags.folder(pattern))
+      found.append(objects.connect(flags.folder(pattern)))
       continue
     above, slash, _ = re.split(r"[*?[]", pattern)[0].rpartition("/")
     below = pattern.removeprefix(above + slash)
-    top = flags.folder(above + slash or ".")
+    top = objects.connect(flags.folder(above + slash or "."))
     matches = sorted(top.glob(f"{below}/config.json"))
     if not matches:
       raise errors.InputError(f"--workdir={pattern}: no run has such a folder.")

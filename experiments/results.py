@@ -14,7 +14,7 @@ from absl import app
 from absl import flags as absl_flags
 
 from experiments import catalog, collect, results_page
-from lth_jax import command, flags, progress
+from lth_jax import command, flags, objects, progress
 
 absl_flags.DEFINE_string("workdir", None, "Folder of the runs to collect.")
 absl_flags.DEFINE_enum("scale", "cpu", catalog.SCALES, "Of these runs.")
@@ -32,7 +32,9 @@ def main(argv: list[str]) -> None:
     folder = pathlib.Path(asked.folder)
     if asked.workdir:
       collect.into_folder(
-        flags.workdir(), asked.scale, folder / results_page.FOLDER / asked.scale
+        objects.connect(flags.workdir()),
+        asked.scale,
+        folder / results_page.FOLDER / asked.scale,
       )
     path = folder / _PAGE
     path.write_text(results_page.text(folder), encoding="utf-8")

@@ -14,7 +14,15 @@ from absl import flags as absl_flags
 from absl import logging
 from etils import epath
 
-from lth_jax import errors, flags, processes, progress, report, runner
+from lth_jax import (
+  errors,
+  flags,
+  objects,
+  processes,
+  progress,
+  report,
+  runner,
+)
 from lth_jax.configs import Config
 
 EXIT_BAD_INPUT = 2
@@ -36,7 +44,7 @@ def run_experiment(
   def run():
     check_no_arguments(argv)
     quiet()
-    config, workdir = read_config(), flags.workdir()
+    config, workdir = read_config(), objects.connect(flags.workdir())
     processes.join(flags.processes())
     with stop_signals() as stop:
       runner.run(config, workdir, experiment, stop)
@@ -170,6 +178,15 @@ def call(function: Callable[[], None]) -> None:
     _exit(
       "Stopped; what was done is stored. Start the same command to go on.",
       EXIT_STOPPED,
+    )
+  except Exception as error:
+    reason = objects.explain(error)
+    if reason is None:
+      raise
+    _exit(
+      f"error: the object store failed ({reason}); start the same command to "
+      "go on.",
+      EXIT_BAD_INPUT,
     )
 
 

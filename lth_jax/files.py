@@ -12,7 +12,7 @@ from typing import Any
 
 from etils import epath
 
-from lth_jax import errors
+from lth_jax import errors, objects
 
 _SEAL = "sha256"
 
@@ -93,7 +93,7 @@ def check_links(folder: epath.Path) -> None:
     ...
   lth_jax.errors.InputError: .../report is a link that leads out of ...
   """
-  if is_remote(folder):  # object stores have no links
+  if objects.is_remote(folder):  # object stores have no links
     return
   top = os.path.realpath(folder)
   for parent, folders, names in os.walk(top):
@@ -105,15 +105,6 @@ def check_links(folder: epath.Path) -> None:
           f"{shown} is a link that leads out of {folder}; remove it, or put "
           "there what it leads to."
         )
-
-
-def is_remote(path: epath.Path) -> bool:
-  """Says whether a path is on an object store.
-
-  >>> is_remote(epath.Path("/tmp/run")), is_remote(epath.Path("gs://a/run"))
-  (False, True)
-  """
-  return "://" in str(path)
 
 
 def _is_inside(path: str, top: str) -> bool:

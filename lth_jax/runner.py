@@ -88,11 +88,13 @@ def run(
   digests = data.digests(dataset)
   processes.agree(lambda: _common(config, folder, digests))
   with contextlib.ExitStack() as until_the_end:
+    with processes.together():
+      check = _lock(until_the_end, folder)
     sharing = processes.lead(
-      lambda: _open(until_the_end, folder, config, experiment, digests, devices)
+      lambda: _settle(folder, config, experiment, digests, devices)
     )
     workdir.check_shared(folder)
-    stores = stages.Stores(folder, parts.run_id, processes.say)
+    stores = stages.Stores(folder, parts.run_id, processes.say, check)
     todo = processes.lead(lambda: missing(parts, stores))
     if todo:
       _train_all(
@@ -109,11 +111,19 @@ def run(
     processes.lead(lambda: _settle_structure(parts, stores))
 
 
-def _open(until_the_end, folder, config, experiment, digests, devices):
-  """Makes the folder this run's, locks it, and decides how lanes share."""
+def _lock(
+  until_the_end: contextlib.ExitStack, folder: epath.Path
+) -> Callable[[], None]:
+  """Locks the folder, in the one process that writes."""
+  if not processes.is_first():
+    return lambda: None
   files.check_links(folder)
   folder.mkdir(parents=True, exist_ok=True)
-  until_the_end.enter_context(storage.lock(folder))
+  return until_the_end.enter_context(storage.lock(folder, progress.say))
+
+
+def _settle(folder, config, experiment, digests, devices):
+  """Makes the folder this run's, and decides how lanes share."""
   sharing = study.share_devices(config, devices, workdir.sharings(folder))
   workdir.settle(folder, config, experiment, digests, sharing, progress.say)
   return sharing

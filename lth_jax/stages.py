@@ -42,11 +42,13 @@ class Stores(NamedTuple):
     folder: the workdir.
     run_id: what every store below it must belong to.
     say: told what is damaged.
+    check: called before each commit; raises if this process may not write.
   """
 
   folder: epath.Path
   run_id: str
   say: Callable[[str], None]
+  check: Callable[[], None] = lambda: None
 
 
 class Session(NamedTuple):
@@ -509,7 +511,9 @@ def _save(stores: Stores, name, arrays, record, timing) -> None:
   if not processes.is_first():
     return
   owner = _owner(stores, name)
-  storage.save(stores.folder / name, owner, arrays, record, timing)
+  storage.save(
+    stores.folder / name, owner, arrays, record, timing, stores.check
+  )
 
 
 def _discard(folder: epath.Path) -> None:

@@ -20,14 +20,14 @@ import json
 import os
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
 import numpy as np
 from etils import epath
 
-from lth_jax import errors, files
+from lth_jax import errors, files, leases, objects
 
 PyTree = Any
 FORMAT = 1
@@ -53,6 +53,7 @@ def save(
   arrays: PyTree,
   record: dict[str, Any],
   timing: dict[str, Any],
+  check: Callable[[], None] = lambda: None,
 ) -> None:
   """Writes a store; it counts once this function returns, not before.
 
@@ -62,6 +63,7 @@ def save(
     arrays: pytree of NumPy arrays.
     record: JSON without NaN.
     timing: JSON; times and host facts, kept outside all digests.
+    check: called before the commit; raises if this process may not write it.
 
   Raises:
     OSError: there is no space for it, or the folder cannot be written.
@@ -82,6 +84,7 @@ def save(
   write_json(folder / _RECORD, record)
   write_json(folder / _TIMING, timing)
   commit = {"format": FORMAT, "owner": owner, "files": _digests(folder)}
+  check()
   write_json(folder / _COMMIT, commit)
 
 
@@ -187,7 +190,7 @@ def discard(folder: epath.Path) -> None:
   ...   folder.exists()
   False
   """
-  if not files.is_remote(folder) and os.path.islink(folder):
+  if not objects.is_remote(folder) and os.path.islink(folder):
     os.unlink(folder)
     return
   (folder / _COMMIT).unlink(missing_ok=True)
@@ -236,7 +239,7 @@ def write_text(path: epath.Path, text: str) -> None:
   ...   path.read_text(), [each.name for each in path.parent.iterdir()]
   ('--rounds=3', ['run.flags'])
   """
-  if files.is_remote(path):  # an object appears whole
+  if objects.is_remote(path):  # an object appears whole
     path.write_text(text)
     return
   temporary = path.with_name(path.name + ".tmp")
@@ -270,24 +273,37 @@ def read_json(path: epath.Path) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def lock(workdir: epath.Path) -> Iterator[None]:
-  """Holds a local workdir for this process; a kill releases it.
+def lock(
+  workdir: epath.Path, say: Callable[[str], None]
+) -> Iterator[Callable[[], None]]:
+  """Holds a workdir for this process.
 
-  Object stores have no such lock: there, two writers are the user's to avoid.
+  A kill releases a local one at once; of an object store a lease is held, which
+  then has to expire (`leases` says what it guarantees).
+
+  Args:
+    workdir: exists, if it is local.
+    say: told if this waits for a lease to expire.
+
+  Yields:
+    A function to call before each commit, which raises `leases.LostError` if
+    another process has taken over.
 
   Raises:
     InputError: another process holds it.
 
   >>> import tempfile
-  >>> with tempfile.TemporaryDirectory() as name, lock(epath.Path(name)):
-  ...   with lock(epath.Path(name)):  # as another process would
+  >>> with tempfile.TemporaryDirectory() as name:
+  ...   folder = epath.Path(name)
+  ...   with lock(folder, print), lock(folder, print):  # as two processes would
   ...     pass
   Traceback (most recent call last):
     ...
   lth_jax.errors.InputError: ... is in use by another process; ...
   """
-  if files.is_remote(workdir):
-    yield
+  if objects.is_remote(workdir):
+    with leases.hold(workdir, say, leases.SECONDS) as check:
+      yield check
     return
   import fcntl  # not on every platform
 
@@ -299,7 +315,7 @@ def lock(workdir: epath.Path) -> Iterator[None]:
         f"{workdir} is in use by another process; wait for it, stop it, or "
         "choose another --workdir."
       ) from None
-    yield
+    yield lambda: None
 
 
 def _checkpointer():
@@ -318,7 +334,7 @@ def _checkpointer():
 
 def _check_space(folder: epath.Path, arrays: PyTree) -> None:
   """Finds a full disk before Orbax does, whose threads print tracebacks."""
-  if files.is_remote(folder):
+  if objects.is_remote(folder):
     return
   needed = sum(x.nbytes for x in jax.tree.leaves(arrays)) + _OVERHEAD
   if shutil.disk_usage(folder).free < needed:
@@ -331,7 +347,7 @@ def _digests(folder: epath.Path) -> dict[str, str]:
   pending = [(folder, "")]
   while pending:
     parent, prefix = pending.pop()
-    for path in parent.iterdir():
+    for path in objects.children(parent):
       name = prefix + path.name
       if path.is_dir():
         pending.append((path, name + "/"))

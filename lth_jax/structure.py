@@ -69,6 +69,7 @@ def settle(parts: study.Study, stores: stages.Stores, replicate: int) -> None:
     )
     for ticket in found
   }
+  stores.check()
   content = files.seal(header | {"rounds": rounds})
   storage.write_text(path, json.dumps(content, allow_nan=False) + "\n")
 

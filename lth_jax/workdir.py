@@ -18,6 +18,7 @@ from lth_jax import (
   files,
   flags,
   lockstep,
+  objects,
   processes,
   storage,
 )
@@ -32,6 +33,7 @@ _PROMISE = (
 )
 # What a run may leave before its config is there: it is written last.
 _OWN_NAMES = (
+  ".lease",
   ".lock",
   ".shared",
   ".timing",
@@ -83,7 +85,7 @@ def settle(
     _check_grown(folder, stored, config)
   elif foreign := [
     item.name
-    for item in folder.iterdir()
+    for item in objects.children(folder)
     if not item.name.startswith(_OWN_NAMES)
   ]:
     raise errors.InputError(

