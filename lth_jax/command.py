@@ -208,7 +208,8 @@ def stop_signals() -> Iterator[threading.Event]:
     name = signal.Signals(number).name
     progress.say(f"{name}: saving, then stopping.")
     stop.set()
-    signal.signal(number, signal.SIG_DFL)
+    for each in numbers:
+      signal.signal(each, signal.SIG_DFL)
 
   numbers = (signal.SIGTERM, signal.SIGINT)
   before = {number: signal.signal(number, handle) for number in numbers}

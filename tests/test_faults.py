@@ -141,6 +141,16 @@ def test_a_second_signal_ends_at_once_and_costs_no_save(tmp_path):
   assert_equal(folder, tmp_path / "whole")
 
 
+def test_the_second_signal_may_be_another(capsys):
+  before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+  with command_lib.stop_signals() as stop:
+    signal.raise_signal(signal.SIGTERM)
+    assert stop.is_set() and "SIGTERM" in capsys.readouterr().err
+    assert signal.getsignal(signal.SIGINT) == signal.SIG_DFL
+  after = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+  assert after == before
+
+
 @pytest.mark.slow
 def test_too_little_memory_is_one_line(tmp_path):
   if sys.platform != "linux" or jax.default_backend() != "cpu":
