@@ -32,6 +32,7 @@ def main(argv: list[str]) -> None:
 
   def write():
     command.check_no_arguments(argv)
+    command.quiet()
     folders = _find(asked.workdir)
     if (len(folders) > 1) != bool(asked.out):
       raise errors.InputError(

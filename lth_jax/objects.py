@@ -5,7 +5,10 @@ absent. There are no folders: one without an object in it does not exist, and
 nothing can be renamed in one step.
 """
 
+import contextlib
 import importlib.util
+import logging
+from collections.abc import Iterator
 from typing import Any
 
 import fsspec
@@ -100,8 +103,8 @@ def create(path: epath.Path, text: str) -> bool:
   """
   try:
     if is_remote(path):
-      # gcsfs asks for ifGenerationMatch=0; open(mode="xb") does so only where
-      # an upload begins, which is too early.
+      # One request with ifGenerationMatch=0. open(mode="xb") takes two, of
+      # which the second, which writes, has no such condition.
       _store().pipe_file(str(path), text.encode(), mode="create")
     else:
       with open(path, "x", encoding="utf-8") as file:
@@ -128,7 +131,8 @@ def _check_bucket(path: epath.Path) -> None:
   bucket = str(path).removeprefix(_SCHEME).partition("/")[0]
   try:
     # Whoever may use a folder of a bucket may list it; few may ask for more.
-    _store().call("GET", "b/{}/o", bucket, maxResults=1)
+    with _in_silence():
+      _store().call("GET", "b/{}/o", bucket, maxResults=1)
   except FileNotFoundError:
     raise errors.InputError(
       f"{path}: there is no bucket '{bucket}'; make it first."
@@ -139,6 +143,18 @@ def _check_bucket(path: epath.Path) -> None:
       "connection and the credentials, such as those of 'gcloud auth "
       "application-default login'."
     ) from error
+
+
+@contextlib.contextmanager
+def _in_silence() -> Iterator[None]:
+  """Keeps gcsfs from printing the traceback of what it raises."""
+  logger = logging.getLogger("gcsfs")
+  before = logger.level
+  logger.setLevel(logging.CRITICAL)
+  try:
+    yield
+  finally:
+    logger.setLevel(before)
 
 
 def _store() -> Any:
