@@ -354,7 +354,7 @@ def test_what_three_processes_tell_each_other(tmp_path):
   "asked, says",
   [
     ({"process_id": 0}, "--process_id: several processes take"),
-    ({"distributed": "auto"}, "JAX finds the other processes on TPU VMs"),
+    ({"distributed": "auto"}, "JAX finds the other processes on TPUs"),
     (
       {"distributed": "auto", "coordinator_address": "here"},
       "--coordinator_address=here: must be host:port",
