@@ -137,10 +137,11 @@ FIGURES = {
     "VGG-19, pruned globally",
     arms=_AND_REINIT,
     remark="At cpu scale the network has an eighth of the width and 1,200 of "
-    "112,480 steps, 8 epochs, at the end of which the dense one is far from what "
-    "it could reach: 45%, and 32% at a rate of 0.4 (two replicates), so that 0.1 "
-    "is high here too. Networks with fewer weights learn faster in that time, "
-    "reinits included. The paper's claim is about networks trained to the end.",
+    "112,480 steps, 8 epochs, at the end of which the dense one is far from "
+    "what it could reach: 45%, and 32% at a rate of 0.4 (two replicates), so "
+    "that 0.1 is high here too. Networks with fewer weights learn faster in "
+    "that time, reinits included. The paper's claim is about networks trained "
+    "to the end.",
   ),
   "8": Figure("ResNet-20, pruned globally", arms=_AND_REINIT),
   "9": Figure(
