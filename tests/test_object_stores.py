@@ -312,7 +312,7 @@ def test_what_is_damaged_is_made_again(server, workdir, tmp_path):
 
 @pytest.mark.slow
 def test_a_killed_run_ends_as_an_undisturbed_one(server, workdir, tmp_path):
-  flags = ("--rounds=2",)
+  flags = ("--rounds=4",)
   undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed.log"
   _finish(_start(undisturbed, tmp_path / "log", flags=flags))
   seed = random.SystemRandom().randrange(2**32)
@@ -326,7 +326,7 @@ def test_a_killed_run_ends_as_an_undisturbed_one(server, workdir, tmp_path):
       if index % 2:
         _wait(lambda: _half(_times(server, workdir)), process)
       else:
-        time.sleep(rng.uniform(0, 6))
+        time.sleep(rng.uniform(0, 1.5))
     finally:
       process.kill()
       process.wait()
