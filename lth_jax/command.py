@@ -161,9 +161,9 @@ def call(function: Callable[[], None]) -> None:
     if not _is_out_of_memory(error):
       raise
     _exit(
-      f"error: out of memory ({_first_line(error)}); use fewer lanes at once "
-      "(--lanes_per_device, --devices), more --batch_devices, or a smaller "
-      "--batch_size. What was saved is stored.",
+      f"error: out of memory ({errors.first_line(error)}); use fewer lanes at "
+      "once (--lanes_per_device, --devices), more --batch_devices, or a "
+      "smaller --batch_size. What was saved is stored.",
       EXIT_BAD_INPUT,
     )
   except KeyboardInterrupt:
@@ -239,10 +239,6 @@ def _explain(error: OSError) -> str:
 
 def _is_out_of_memory(error: Exception) -> bool:
   return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
-
-
-def _first_line(error: Exception) -> str:
-  return (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
 
 
 def _exit(message: str, code: int) -> NoReturn:

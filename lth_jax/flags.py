@@ -35,9 +35,10 @@ def define(
     "Folder of the run: a path or a gs:// URL; resumed if it holds one.",
     flag_values=values,
   )
+  kinds = get_type_hints(configs.Processes)
   for field in dataclasses.fields(configs.Processes):
-    kind = get_type_hints(configs.Processes)[field.name]
-    _define(field.name, field.default, field.metadata["help"], kind, values)
+    help, kind = field.metadata["help"], kinds[field.name]
+    _define(field.name, field.default, help, kind, values)
   known = {
     name: (section, field, kind)
     for name, (section, field, kind) in configs.fields(default).items()

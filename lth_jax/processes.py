@@ -1,9 +1,10 @@
 """Processes that work on one run, and what they tell each other.
 
 All of them run the same program on the same lanes and meet at fixed places:
-when a run begins and ends, when lanes are handed out, and at each pause. Every
-function here is such a place, so all processes must call it, in one order. The
-first process alone writes. With one process nothing is exchanged.
+when a run begins and ends, when lanes are handed out, and at each pause.
+`merge` and all that is built on it are such places: all processes must call
+them, in one order. The first process alone writes. With one process nothing is
+exchanged.
 """
 
 import contextlib
@@ -61,7 +62,7 @@ def join(asked: configs.Processes) -> None:
     )
   except Exception as error:  # whatever the cluster's own packages raise
     raise errors.InputError(
-      f"--distributed=auto: {_first_line(error)}; JAX finds the other "
+      f"--distributed=auto: {errors.first_line(error)}; JAX finds the other "
       "processes on TPUs, under Slurm's srun and, with the package kubernetes, "
       "on Kubernetes; else give --coordinator_address, --num_processes and "
       "--process_id."
@@ -286,7 +287,7 @@ def _total(numbers: np.ndarray) -> np.ndarray:
   try:
     return np.array(add(own))
   except (RuntimeError, ValueError) as error:  # as the backend has it
-    raise LostError(_first_line(error)) from error
+    raise LostError(errors.first_line(error)) from error
 
 
 @functools.cache
@@ -305,11 +306,4 @@ def _adder():
 
 
 def _num_bytes(leaf) -> int:
-  return (
-    int(np.prod(leaf.shape, dtype=np.int64)) * np.dtype(leaf.dtype).itemsize
-  )
-
-
-def _first_line(error: Exception) -> str:
-  text = str(error) or type(error).__name__
-  return text.splitlines()[0].rstrip(".")
+  return leaf.size * np.dtype(leaf.dtype).itemsize

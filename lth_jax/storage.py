@@ -172,9 +172,8 @@ def load(
     try:
       arrays = checkpointer.restore(folder / _ARRAYS, target)
     except _MALFORMED as error:
-      reason = (str(error) or type(error).__name__).splitlines()[0]
       raise DamagedError(
-        f"{folder / _ARRAYS} does not fit this run: {reason}"
+        f"{folder / _ARRAYS} does not fit this run: {errors.first_line(error)}."
       ) from error
   return arrays, record
 
