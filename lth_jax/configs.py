@@ -8,7 +8,6 @@ and messages use them bare.
 """
 
 import dataclasses
-import difflib
 import hashlib
 import json
 import math
@@ -326,7 +325,7 @@ def from_flat(values: Mapping[str, Any]) -> Config:
   sections: dict[str, dict[str, Any]] = {}
   for name, value in values.items():
     if name not in known:
-      raise errors.InputError(_unknown("field", name, known))
+      raise errors.InputError(errors.unknown("field", name, known))
     value = tuple(value) if isinstance(value, list) else value
     if not _fits(value, known[name][2]):
       raise errors.InputError(f"'{name}' cannot be {value!r}.")
@@ -448,167 +447,6 @@ def rules(config: Config) -> list[tuple[str, float]]:
   return parsed
 
 
-def check(config: Config) -> None:
-  """Checks all that can be checked without data or network.
-
-  Args:
-    config: what a person asked for.
-
-  Raises:
-    InputError: a field is wrong; the message names it, and what would do.
-
-  >>> check(from_flat({"batch_size": 0}))
-  Traceback (most recent call last):
-    ...
-  lth_jax.errors.InputError: --batch_size=0: must be at least 1.
-  """
-  for name, (section, _, kind) in fields(config).items():
-    value = getattr(getattr(config, section), name)
-    if get_origin(kind) is Literal and value not in get_args(kind):
-      raise errors.InputError(
-        _unknown(f"value of --{name}", value, get_args(kind))
-      )
-  for arm in config.study.arms:
-    if arm not in ARMS:
-      raise errors.InputError(_unknown("arm in --arms", arm, ARMS))
-  rules(config)
-  for name, allowed, what in _RANGES:
-    section = fields(config)[name][0]
-    value = getattr(getattr(config, section), name)
-    if not allowed(value):
-      raise errors.InputError(f"--{name}={show(value)}: must be {what}.")
-  plan = config.study
-  kinds = len(plan.arms) + plan.reinits + len(plan.noise)
-  if plan.replicates * (plan.rounds + 1) * kinds > _MAX_LANES:
-    raise errors.InputError(
-      f"--replicates={plan.replicates}: with --rounds={plan.rounds}, "
-      f"--reinits={plan.reinits} and the other arms these are more than "
-      f"{_MAX_LANES:,} trainings; ask for fewer."
-    )
-  late = [r for r in config.study.control_rounds if r > config.study.rounds]
-  if late:
-    raise errors.InputError(
-      f"--control_rounds={show(config.study.control_rounds)}: there is no "
-      f"round {late[0]} of --rounds={config.study.rounds}; leave it out."
-    )
-  settings = config.training
-  if settings.warmup > settings.steps:
-    raise errors.InputError(
-      f"--warmup={settings.warmup}: longer than the run, whose --steps is "
-      f"{settings.steps}; shorten it."
-    )
-  if settings.drops and settings.drops[-1] >= settings.steps:
-    raise errors.InputError(
-      f"--drops={show(settings.drops)}: step {settings.drops[-1]} is not "
-      f"before the end of the run, whose --steps is {settings.steps}; leave it "
-      "out."
-    )
-  if settings.batch_size % config.execution.batch_devices:
-    raise errors.InputError(
-      f"--batch_devices={config.execution.batch_devices}: does not divide "
-      f"--batch_size={settings.batch_size}, of which each is to have a part."
-    )
-  if config.model.dropout and not config.model.model.startswith("conv"):
-    raise errors.InputError(
-      f"--dropout={config.model.dropout}: {config.model.model} has none; it "
-      "is for --model=conv2, conv4 and conv6."
-    )
-  if "noise" in config.study.arms and not config.study.noise:
-    raise errors.InputError(
-      "--noise has no level, but --arms asks for 'noise': give some, such as "
-      "--noise=0.5,1, or leave the arm out."
-    )
-  if "ticket" not in config.study.arms:
-    raise errors.InputError(
-      "--arms lacks 'ticket': masks come from tickets, and every control is "
-      "compared with one; add it."
-    )
-  if config.pruning.pruning == "oneshot" and config.pruning.reset != (
-    "every_round"
-  ):
-    raise errors.InputError(
-      "--reset=continued needs --pruning=iterative: one-shot pruning has no "
-      "rounds to continue over."
-    )
-
-
-def _distinct(items):
-  return len(set(items)) == len(items)
-
-
-def _at_least(low):
-  return lambda value: value >= low
-
-
-# A report lists them all.
-_MAX_LANES = 100_000
-_POSITIVE = (_at_least(1), "at least 1")
-_COUNT = (_at_least(0), "at least 0")
-_RANGES = (
-  ("num_valid", *_COUNT),
-  ("num_train", *_COUNT),
-  ("num_test", *_COUNT),
-  ("width", lambda width: 0 < width < math.inf, "a positive, finite number"),
-  ("dropout", lambda rate: 0 <= rate < 1, "in [0, 1)"),
-  ("init_std", lambda std: 0 <= std < math.inf, "0 or positive, and finite"),
-  ("warmup", *_COUNT),
-  (
-    "drops",
-    lambda steps: steps == tuple(sorted(set(steps))) and min(steps, default=1),
-    "steps from 1 on, each later than the one before",
-  ),
-  (
-    "weight_decay",
-    lambda factor: 0 <= factor < math.inf,
-    "0 or positive, and finite",
-  ),
-  (
-    "noise",
-    lambda levels: _distinct(levels) and all(0 <= x < math.inf for x in levels),
-    "different levels of 0 or more",
-  ),
-  ("hidden", lambda widths: all(w >= 1 for w in widths), "widths of 1 or more"),
-  ("steps", lambda steps: 1 <= steps < 2**31, "in [1, 2**31)"),
-  ("batch_size", *_POSITIVE),
-  (
-    "learning_rate",
-    lambda rate: 0 < rate < math.inf,
-    "a positive, finite number",
-  ),
-  ("momentum", lambda value: 0 <= value < 1, "in [0, 1)"),
-  ("batch_devices", *_POSITIVE),
-  ("eval_every", *_POSITIVE),
-  ("test_every", *_POSITIVE),
-  ("seed", lambda seed: 0 <= seed < 2**32, "in [0, 2**32)"),
-  (
-    "order_seed",
-    lambda seed: seed is None or 0 <= seed < 2**32,
-    "in [0, 2**32)",
-  ),
-  ("rounds", lambda number: 0 <= number <= 1000, "in [0, 1000]"),
-  ("replicates", lambda number: 1 <= number <= 10_000, "in [1, 10000]"),
-  ("first_replicate", lambda index: 0 <= index < 2**31, "in [0, 2**31)"),
-  ("reinits", lambda number: 1 <= number <= 1000, "in [1, 1000]"),
-  (
-    "arms",
-    lambda arms: len(arms) > 0 and _distinct(arms),
-    f"one or more of {', '.join(ARMS)}, each once",
-  ),
-  (
-    "control_rounds",
-    lambda rounds: all(r >= 1 for r in rounds) and _distinct(rounds),
-    "rounds from 1 on, each once",
-  ),
-  ("devices", *_COUNT),
-  ("lanes_per_device", *_COUNT),
-  (
-    "checkpoint_minutes",
-    lambda minutes: 0 <= minutes < math.inf,
-    "0 or more minutes",
-  ),
-)
-
-
 def show(value: Any) -> Any:
   """Formats a field as its flag is written.
 
@@ -623,9 +461,3 @@ def show(value: Any) -> Any:
   """
   many = isinstance(value, tuple | list)
   return ",".join(map(str, value)) if many else value
-
-
-def _unknown(what, name, known):
-  close = difflib.get_close_matches(str(name), list(known), n=1)
-  hint = f"did you mean '{close[0]}'? " if close else ""
-  return f"Unknown {what}: '{name}'; {hint}known are {', '.join(known)}."

@@ -1,5 +1,8 @@
 """The one exception that is meant for a person, not for a debugger."""
 
+import difflib
+from collections.abc import Iterable
+
 
 class InputError(ValueError):
   """Bad input from outside: a flag, a file, a folder, a damaged run.
@@ -19,3 +22,20 @@ def first_line(error: Exception) -> str:
   ('no such axis', 'MemoryError')
   """
   return (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
+
+
+def unknown(what: str, name: str, known: Iterable[str]) -> str:
+  """Returns the message for a name that is none of those that are known.
+
+  Args:
+    what: is named, such as "field".
+    name: as it was given.
+    known: what it might have been; one that is close is suggested.
+
+  >>> unknown("field", "sede", ["seed", "steps"])
+  "Unknown field: 'sede'; did you mean 'seed'? known are seed, steps."
+  """
+  known = list(known)
+  close = difflib.get_close_matches(name, known, n=1)
+  hint = f"did you mean '{close[0]}'? " if close else ""
+  return f"Unknown {what}: '{name}'; {hint}known are {', '.join(known)}."

@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from absl import flags
 from etils import epath
 
-from lth_jax import configs, errors
+from lth_jax import checks, configs, errors
 from lth_jax.configs import Config
 
 
@@ -56,7 +56,7 @@ def define(
       elif kind == tuple[float, ...]:
         found[name] = _numbers(name, found[name], float, "numbers")
     config = configs.from_flat(configs.to_flat(default) | found)
-    configs.check(config)
+    checks.check(config)
     return config
 
   return read

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from lth_jax import (
+  checks,
   configs,
   errors,
   evaluation,
@@ -76,7 +77,7 @@ def make(config: Config, dataset: Dataset) -> Study:
   >>> study.fractions
   {'Dense_0': {'bias': None, 'kernel': 0.2}}
   """
-  configs.check(config)
+  checks.check(config)
   num_images = _count_images(config, dataset)
   order.num_batches(num_images.train, config.training.batch_size)
   settings = config.training

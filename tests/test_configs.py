@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from lth_jax import configs, errors, flags
+from lth_jax import checks, configs, errors, flags
 
 _ROOT = pathlib.Path(__file__).parents[1]
 _FLAGFILES = sorted((_ROOT / "experiments/flags/mnist_lenet").glob("*.flags"))
@@ -120,7 +120,7 @@ def test_identity_is_what_decides_results():
 )
 def test_wrong_values_are_one_line_that_names_the_field(changed):
   with pytest.raises(errors.InputError) as caught:
-    configs.check(configs.from_flat(changed))
+    checks.check(configs.from_flat(changed))
   assert "\n" not in str(caught.value)
   assert any(name in str(caught.value) for name in changed)
 
@@ -149,7 +149,7 @@ def test_flagfile_round_trip(tmp_path):
 @pytest.mark.parametrize("path", _FLAGFILES, ids=lambda path: path.stem)
 def test_flagfiles_parse(path):
   config = config_of(f"--flagfile={path}")
-  configs.check(config)
+  checks.check(config)
   if path.stem == "paper":
     default = configs.Config()
     identity = configs.identity(config)

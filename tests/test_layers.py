@@ -34,6 +34,7 @@ ORDER = (
   "controls",
   "analysis",
   "configs",
+  "checks",
   "lanes",
   "flags",
   "devices",

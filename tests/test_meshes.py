@@ -10,6 +10,7 @@ import pytest
 import tiny
 
 from lth_jax import (
+  checks,
   configs,
   errors,
   execution,
@@ -216,7 +217,7 @@ def test_workers_are_whole_groups_of_devices():
 )
 def test_parts_that_do_not_fit_are_one_line(changes, message):
   with pytest.raises(errors.InputError, match=message):
-    configs.check(configs.from_flat(changes))
+    checks.check(configs.from_flat(changes))
 
 
 def test_more_devices_than_there_are_is_one_line():

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from lth_jax import configs, errors, files
+from lth_jax import checks, configs, errors, files
 from lth_jax.report import records
 
 FORMAT = 1
@@ -76,7 +76,7 @@ def unpack(text: str) -> tuple[records.Run, dict[str, Any]]:
     if content["format"] != FORMAT:
       raise ValueError(f"format {content['format']!r} is not {FORMAT}")
     asked = configs.from_flat(content["config"])
-    configs.check(asked)
+    checks.check(asked)
     config = configs.to_flat(asked)
     run = records.Run(
       str(content["experiment"]),

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from etils import epath
 
-from lth_jax import configs, errors, files, lanes
+from lth_jax import checks, configs, errors, files, lanes
 
 FORMAT = 1
 # What reading a file raises that is not as it was written.
@@ -309,7 +309,7 @@ def _config(content) -> tuple[str, str, dict[str, Any]]:
   for field in _CONFIG_FIELDS:
     stored[field]  # A KeyError names what is missing.
   config = configs.from_flat(stored)
-  configs.check(config)
+  checks.check(config)
   files.unseal(content)
   run_id = configs.run_id(config)
   if content["run_id"] != run_id:
