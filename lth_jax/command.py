@@ -205,11 +205,11 @@ def stop_signals() -> Iterator[threading.Event]:
 
   def handle(number, frame):
     del frame
-    name = signal.Signals(number).name
-    progress.say(f"{name}: saving, then stopping.")
-    stop.set()
+    # Before anything is said, so that what answers it ends the process.
     for each in numbers:
       signal.signal(each, signal.SIG_DFL)
+    stop.set()
+    progress.say(f"{signal.Signals(number).name}: saving, then stopping.")
 
   numbers = (signal.SIGTERM, signal.SIGINT)
   before = {number: signal.signal(number, handle) for number in numbers}

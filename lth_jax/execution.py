@@ -98,6 +98,24 @@ class Run(NamedTuple):
   resume: Checkpoint | None = None
 
 
+class Stack(NamedTuple):
+  """What a worker has of its lanes between two segments.
+
+  Attributes:
+    worker: whose.
+    progress: where they stand, all at one step.
+    sample: their images.
+    key: of their order and noise.
+    schedule: their learning rates.
+  """
+
+  worker: Worker
+  progress: training.Progress
+  sample: Sample
+  key: jax.Array
+  schedule: schedules.Schedule
+
+
 def entries(
   start: int, stop: int, eval_every: int, test_every: int, pause_every: int
 ) -> list[Entry]:
@@ -180,7 +198,7 @@ def train(
   ]
   here = {i: share for i, share in enumerate(shares) if share[0].is_here}
   with processes.together():
-    stacks = _each(functools.partial(_begin, lockstep), here)
+    stacks = _each(lambda share: begin(lockstep, *share), here)
   rows = [run.resume.rows if run.resume else () for run in runs]
   if rows[0]:
     todo = [entry for entry in todo if entry.step > rows[0][-1].step]
@@ -200,7 +218,7 @@ def train(
     piece, todo = todo[:num], todo[num:]
     with processes.together():
       advanced = _each(
-        functools.partial(_advance, lockstep, plan_of(piece)), stacks
+        functools.partial(_train_segment, lockstep, plan_of(piece)), stacks
       )
     stacks = {index: stack for index, (stack, _) in advanced.items()}
     found = {index: history for index, (_, history) in advanced.items()}
@@ -214,14 +232,53 @@ def train(
   return list(zip(checkpoints(), summaries))
 
 
-class _Stack(NamedTuple):
-  """What a worker has of its lanes between two segments."""
+def begin(
+  lockstep: lockstep_lib.Lockstep, worker: Worker, runs: Sequence[Run]
+) -> Stack:
+  """Puts lanes where they are to be trained.
 
-  worker: Worker
-  progress: training.Progress
-  sample: Sample
-  key: jax.Array
-  schedule: schedules.Schedule
+  Args:
+    lockstep: the compiled functions.
+    worker: where.
+    runs: at least one, at most as many as fit; copies of the first fill up.
+  """
+  filled = [*runs, *[runs[0]] * (lockstep.width - len(runs))]
+  with jax.default_device(worker.local_devices[0]):
+    sample, key, schedule, progress = worker.put(
+      (
+        lockstep.stack([run.sample for run in filled]),
+        lockstep.stack([run.key for run in filled]),
+        lockstep.stack([run.schedule for run in filled]),
+        lockstep.stack(
+          [run.resume.progress if run.resume else run.start for run in filled]
+        ),
+      )
+    )
+  if isinstance(progress, Start):
+    with meshes.use(worker.mesh):
+      progress = lockstep.trainer.begin(progress, sample)
+  return Stack(worker, progress, sample, key, schedule)
+
+
+def advance(
+  lockstep: lockstep_lib.Lockstep, stack: Stack, plan: training.Plan
+) -> tuple[Stack, training.History]:
+  """Trains lanes over one segment; what they were before is given up.
+
+  Args:
+    lockstep: the compiled functions.
+    stack: the lanes.
+    plan: of the segment.
+
+  Returns:
+    The lanes at its end, and what was measured, stacked, on the worker.
+  """
+  worker, progress, sample, key, schedule = stack
+  with meshes.use(worker.mesh):
+    progress, history = lockstep.trainer.advance(
+      progress, plan, worker.data, sample, key, schedule
+    )
+  return stack._replace(progress=progress), history
 
 
 def _each(function: Callable[[Any], Any], items: dict[int, Any]):
@@ -246,35 +303,9 @@ def _num_test(workers) -> int:
   return len(data.test_labels)
 
 
-def _begin(lockstep, share) -> _Stack:
-  worker, runs = share
-  filled = [*runs, *[runs[0]] * (lockstep.width - len(runs))]
-  with jax.default_device(worker.local_devices[0]):
-    sample, key, schedule, progress = worker.put(
-      (
-        lockstep.stack([run.sample for run in filled]),
-        lockstep.stack([run.key for run in filled]),
-        lockstep.stack([run.schedule for run in filled]),
-        lockstep.stack(
-          [run.resume.progress if run.resume else run.start for run in filled]
-        ),
-      )
-    )
-  if isinstance(progress, Start):
-    with meshes.use(worker.mesh):
-      progress = lockstep.trainer.begin(progress, sample)
-  return _Stack(worker, progress, sample, key, schedule)
-
-
-def _advance(lockstep, plan, stack):
-  worker, progress, *others = stack
-  sample, key, schedule = others
-  with meshes.use(worker.mesh):
-    progress, history = lockstep.trainer.advance(
-      progress, plan, worker.data, sample, key, schedule
-    )
-  stack = stack._replace(progress=progress)
-  return stack, lockstep.unstack(worker.get(history))
+def _train_segment(lockstep, plan, stack):
+  stack, history = advance(lockstep, stack, plan)
+  return stack, lockstep.unstack(stack.worker.get(history))
 
 
 def _progress(lockstep, stack):

@@ -26,6 +26,7 @@ from lth_jax import (
   lanes,
   lockstep,
   lottery,
+  partials,
   processes,
   progress,
   stages,
@@ -37,10 +38,12 @@ from lth_jax import (
 )
 from lth_jax import devices as devices_lib
 from lth_jax import speed as speed_lib
+from lth_jax import stores as stores_lib
 from lth_jax import workers as workers_lib
 from lth_jax.configs import Config
 from lth_jax.lanes import Lane
 from lth_jax.stages import Session
+from lth_jax.stores import Stores
 from lth_jax.training import Sample, Start
 from lth_jax.workers import Worker
 
@@ -94,7 +97,7 @@ def run(
       lambda: _settle(folder, config, experiment, digests, devices)
     )
     workdir.check_shared(folder)
-    stores = stages.Stores(folder, parts.run_id, processes.say, check)
+    stores = Stores(folder, parts.run_id, processes.say, check)
     todo = processes.lead(lambda: missing(parts, stores))
     if todo:
       _train_all(
@@ -129,7 +132,7 @@ def _settle(folder, config, experiment, digests, devices):
   return sharing
 
 
-def _settle_structure(parts: study.Study, stores: stages.Stores) -> None:
+def _settle_structure(parts: study.Study, stores: Stores) -> None:
   for replicate in lanes.replicates(parts.config):
     structure.settle(parts, stores, replicate)
 
@@ -146,7 +149,7 @@ def _common(config, folder, digests) -> dict[str, Any]:
   }
 
 
-def missing(parts: study.Study, stores: stages.Stores) -> list[Lane]:
+def missing(parts: study.Study, stores: Stores) -> list[Lane]:
   """Lists the lanes of a run that are not stored, or not as they were written.
 
   Checks every file of the run. What is damaged is said and discarded, and a
@@ -167,7 +170,7 @@ def missing(parts: study.Study, stores: stages.Stores) -> list[Lane]:
   >>> config |= {"arms": ["ticket", "random"], "rounds": 1, "replicates": 1}
   >>> parts = study.make(configs.from_flat(config), dataset)
   >>> with tempfile.TemporaryDirectory() as folder:
-  ...   stores = stages.Stores(epath.Path(folder), parts.run_id, print)
+  ...   stores = Stores(epath.Path(folder), parts.run_id, print)
   ...   [lane.name for lane in missing(parts, stores)]
   ['replicate_0/round_000/ticket', 'replicate_0/round_001/ticket',
   'replicate_0/round_001/random']
@@ -175,16 +178,18 @@ def missing(parts: study.Study, stores: stages.Stores) -> list[Lane]:
   config = parts.config
   found = []
   for replicate in lanes.replicates(config):
-    if stages.read_record(stores, stages.rewind_name(replicate)) is None:
-      stages.saved_start(stores, parts, replicate)
+    if (
+      stores_lib.read_record(stores, stores_lib.rewind_name(replicate)) is None
+    ):
+      stores_lib.saved_start(stores, parts, replicate)
     for index in range(config.study.rounds + 1):
       stored = {
-        lane: stages.read_record(stores, lane.name)
+        lane: stores_lib.read_record(stores, lane.name)
         for lane in lanes.of_round(config, replicate, index)
       }
       found += [lane for lane, record in stored.items() if record is None]
       for lane in stored.keys() - set(found):  # a kill may have come between
-        stages.discard_partials(stores, lane)
+        partials.discard(stores, lane)
       if any(
         record and record["diverged"] and lanes.supplies_masks(config, lane)
         for lane, record in stored.items()
@@ -287,7 +292,7 @@ def _train_replicate(
   """Trains one replicate's tickets round by round, with their controls."""
   parts = session.study
   sample = jax.device_get(study.split(parts, replicate))
-  saved = stages.saved_start(session.stores, parts, replicate)
+  saved = stores_lib.saved_start(session.stores, parts, replicate)
   waiting = []
 
   def train(arm: str, index: int, start: Start) -> lottery.Trained:
@@ -324,7 +329,7 @@ def _ticket(
   session: Session, line: waves.Line, lane: Lane, start: Start, sample: Sample
 ) -> Callable[[], lottery.Trained]:
   """Returns a function that waits for the result of a ticket or a search."""
-  stored = stages.read_trained(session.stores, lane.name, start)
+  stored = stores_lib.read_trained(session.stores, lane.name, start)
   if stored is not None:
     return lambda: stored
   return line.submit(stages.Job(lane, lambda: start, sample, keep=True))
@@ -339,7 +344,7 @@ def _control(
   sample: Sample,
 ) -> Callable[[], Any]:
   """Returns a function that waits until a control is stored."""
-  if stages.read_record(session.stores, lane.name) is not None:
+  if stores_lib.read_record(session.stores, lane.name) is not None:
     return lambda: None
   return line.submit(
     stages.Job(
@@ -385,5 +390,5 @@ def _measure_speed(
     study.order_key(parts.config, Lane(replicate, 0, "ticket")),
     parts.schedule,
   )
-  store = processes.lead(lambda: stages.time_store(stores, start))
+  store = processes.lead(lambda: stores_lib.time_store(stores, start))
   return speed_lib.measure(lockstep, workers, run, store)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import jax
 import numpy as np
 
-from lth_jax import evaluation, execution, meshes, processes
+from lth_jax import evaluation, execution, processes
 from lth_jax import lockstep as lockstep_lib
 from lth_jax.execution import Speed
 from lth_jax.lanes import Lane
@@ -117,23 +117,15 @@ def estimate_all(
 
 def _timer(lockstep, worker, run):
   """Returns a function that times some steps, and a test if asked to."""
-  trainer = lockstep.trainer
-  with jax.default_device(worker.local_devices[0]):
-    start, sample, key, schedule = worker.put(
-      [lockstep.stack([x] * lockstep.width) for x in run[:4]]
-    )
-  with meshes.use(worker.mesh):
-    progress = trainer.begin(start, sample)
+  stack = execution.begin(lockstep, worker, [run])
 
   def seconds(num_steps: int, test: bool) -> float:
-    nonlocal progress
-    step = int(progress.state.step)
+    nonlocal stack
+    step = int(stack.progress.state.step)
     plan = execution.plan_of([execution.Entry(step + num_steps, False, test)])
     begin = time.perf_counter()
-    with meshes.use(worker.mesh):
-      progress, _ = jax.block_until_ready(
-        trainer.advance(progress, plan, worker.data, sample, key, schedule)
-      )
+    stack, _ = execution.advance(lockstep, stack, plan)
+    jax.block_until_ready(stack.progress)
     return time.perf_counter() - begin
 
   return seconds

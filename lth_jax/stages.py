@@ -10,12 +10,11 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from etils import epath
 
 from lth_jax import (
   execution,
-  lanes,
   lottery,
+  partials,
   processes,
   progress,
   records,
@@ -24,7 +23,9 @@ from lth_jax import (
   training,
 )
 from lth_jax import lockstep as lockstep_lib
+from lth_jax import stores as stores_lib
 from lth_jax.lanes import Lane
+from lth_jax.stores import Stores
 from lth_jax.training import Sample, Start
 from lth_jax.workers import Worker
 
@@ -33,22 +34,6 @@ PyTree = Any
 
 class StoppedError(Exception):
   """The run was asked to stop; what was done is stored."""
-
-
-class Stores(NamedTuple):
-  """Where the results of a run lie.
-
-  Attributes:
-    folder: the workdir.
-    run_id: what every store below it must belong to.
-    say: told what is damaged.
-    check: called before each commit; raises if this process may not write.
-  """
-
-  folder: epath.Path
-  run_id: str
-  say: Callable[[str], None]
-  check: Callable[[], None] = lambda: None
 
 
 class Session(NamedTuple):
@@ -158,193 +143,9 @@ def train_wave(
     raise
 
 
-def read_trained(
-  stores: Stores, name: str, start: Start
-) -> lottery.Trained | None:
-  """Returns a lane's stored weights; None if there are none.
-
-  Args:
-    stores: where results lie.
-    name: the store, below the workdir.
-    start: what the lane began from; a store with other masks is damaged.
-
-  >>> import tempfile
-  >>> start = Start({"w": np.ones(2)}, {}, 0, {"w": np.array([True, True])})
-  >>> arrays = {"params": {"w": np.zeros(2)}, "stats": {}, "masks": start.masks}
-  >>> digests = {"masks": storage.digest(start.masks)}
-  >>> record = {"diverged": False, "digests": digests}
-  >>> with tempfile.TemporaryDirectory() as folder:
-  ...   stores, owner = Stores(epath.Path(folder), "0123", print), "run 0123, a"
-  ...   storage.save(stores.folder / "a", owner, arrays, record, timing={})
-  ...   read_trained(stores, "a", start)
-  ...   read_trained(stores, "b", start) is None
-  Trained(params={'w': array([0., 0.])}, stats={}, diverged=False)
-  True
-  """
-  like = _arrays(start.params, start.stats, start.masks)
-  masks = storage.digest(start.masks)
-
-  def read(folder, owner):
-    arrays, record = storage.load(folder, owner, like)
-    if record["digests"]["masks"] != masks:
-      raise storage.DamagedError(
-        f"{folder} has not the masks that the round before leads to."
-      )
-    return lottery.Trained(
-      arrays["params"], arrays["stats"], record["diverged"]
-    )
-
-  return _read(stores, name, read)
-
-
-def read_arrays(
-  stores: Stores, name: str, like: Start
-) -> dict[str, PyTree] | None:
-  """Returns the params, stats and masks of a store; None if there are none.
-
-  Args:
-    stores: where results lie.
-    name: the store, below the workdir; discarded, and said, if it is damaged.
-    like: has the same shapes.
-
-  >>> import tempfile
-  >>> start = Start({"w": np.ones(2)}, {}, 0, {"w": np.array([True, True])})
-  >>> arrays = {"params": {"w": np.zeros(2)}, "stats": {}, "masks": start.masks}
-  >>> with tempfile.TemporaryDirectory() as folder:
-  ...   stores, owner = Stores(epath.Path(folder), "0123", print), "run 0123, a"
-  ...   storage.save(stores.folder / "a", owner, arrays, {}, timing={})
-  ...   read_arrays(stores, "a", start)["params"]
-  {'w': array([0., 0.])}
-  """
-  shapes = _arrays(like.params, like.stats, like.masks)
-  return _read(
-    stores,
-    name,
-    lambda folder, owner: storage.load(folder, owner, shapes)[0],
-  )
-
-
-def read_record(stores: Stores, name: str) -> dict[str, Any] | None:
-  """Returns the record of a store that is as it was written, else None.
-
-  Args:
-    stores: where results lie.
-    name: the store, below the workdir; discarded, and said, if it is damaged.
-
-  >>> import tempfile
-  >>> with tempfile.TemporaryDirectory() as folder:
-  ...   stores = Stores(epath.Path(folder), "0123456789abcdef", print)
-  ...   (stores.folder / "ticket").mkdir()
-  ...   storage.write_json(stores.folder / "ticket" / "commit.json", {})
-  ...   read_record(stores, "ticket") is None
-  warning: .../ticket/commit.json is altered. It is discarded and made again.
-  True
-  """
-  return _read(stores, name, storage.load_record)
-
-
-def discard_partials(stores: Stores, lane: Lane) -> None:
-  """Removes what a lane saved on its way, once it is stored itself.
-
-  Args:
-    stores: where results lie.
-    lane: which lane.
-
-  >>> import tempfile
-  >>> lane = Lane(0, 1, "ticket")
-  >>> with tempfile.TemporaryDirectory() as folder:
-  ...   stores = Stores(epath.Path(folder), "0123456789abcdef", print)
-  ...   saved = stores.folder / f"{lane.name}.partial_1"
-  ...   saved.mkdir(parents=True)
-  ...   discard_partials(stores, lane)
-  ...   saved.exists()
-  False
-  """
-  for slot in range(2):
-    _discard(stores.folder / _partial(lane, slot))
-
-
-def saved_start(stores: Stores, parts: study.Study, replicate: int) -> Start:
-  """Returns theta_0 from the run's folder, where it is put the first time.
-
-  Args:
-    stores: where results lie.
-    parts: has the seed, the network and the masks.
-    replicate: index of the replicate.
-
-  Returns:
-    Weights under full masks, as NumPy arrays.
-
-  >>> import tempfile
-  >>> from lth_jax import configs, data
-  >>> images = np.zeros((6000, 2, 2, 1), np.uint8)
-  >>> part = data.Split(images, np.zeros(6000, np.int32))
-  >>> dataset = data.Dataset("tiny", part, part, num_classes=2, source="made")
-  >>> config = configs.from_flat({"hidden": [], "rates": ["kernel=0.2"]})
-  >>> parts = study.make(config, dataset)
-  >>> with tempfile.TemporaryDirectory() as folder:
-  ...   stores = Stores(epath.Path(folder), parts.run_id, print)
-  ...   start = saved_start(stores, parts, replicate=0)
-  ...   read_record(stores, "replicate_0/rewind")["step"]
-  0
-  """
-  name = rewind_name(replicate)
-  start = study.initial_start(parts, replicate)
-  stored = read_trained(stores, name, start)
-  if stored is not None:
-    return start._replace(params=stored.params, stats=stored.stats)
-  record = {
-    "diverged": False,
-    "step": int(start.step),
-    "digests": {
-      "masks": storage.digest(start.masks),
-      "params": storage.digest(start.params),
-    },
-  }
-  arrays = _arrays(start.params, start.stats, start.masks)
-  _save(stores, name, arrays, record, {})
-  return start
-
-
-def time_store(stores: Stores, start: Start) -> float:
-  """Returns the seconds that storing a lane takes; nothing of it stays.
-
-  Args:
-    stores: where to.
-    start: what to store; shapes matter, values do not.
-
-  >>> import tempfile
-  >>> start = Start({"w": np.ones(2)}, {}, 0, {"w": np.array([True, True])})
-  >>> with tempfile.TemporaryDirectory() as folder:
-  ...   stores = Stores(epath.Path(folder), "0123456789abcdef", print)
-  ...   time_store(stores, start) > 0, list(stores.folder.iterdir())
-  (True, [])
-  """
-  name = ".timing"
-  arrays = _arrays(start.params, start.stats, start.masks)
-  seconds = 0.0
-  for _ in range(2):  # the first imports Orbax
-    begin = time.monotonic()
-    _save(stores, name, arrays, {}, {})
-    seconds = time.monotonic() - begin
-  _discard(stores.folder / name)
-  return seconds
-
-
-def rewind_name(replicate: int) -> str:
-  """Returns the name of the store of theta_0, below the workdir.
-
-  Args:
-    replicate: index of the replicate.
-
-  >>> rewind_name(3)
-  'replicate_3/rewind'
-  """
-  return f"replicate_{replicate}/rewind"
-
-
 def _find_standing(session: Session, job: Job, start: Start) -> Standing:
-  resume, slot = _load_partial(session, job.lane, start, job.sample)
+  like = jax.eval_shape(session.study.trainer.begin, start, job.sample)
+  resume, slot = partials.load(session.stores, job.lane, like)
   key = study.order_key(session.study.config, job.lane)
   run = execution.Run(start, job.sample, key, session.study.schedule, resume)
   return Standing(job.lane, _label(job.lane, start), run, slot)
@@ -405,9 +206,9 @@ def _store(session, standing, checkpoint, summary, timing) -> lottery.Trained:
     parts.num_images,
     parts.config.training.eval_every,
   )
-  arrays = _arrays(state.params, state.stats, state.masks)
-  _save(session.stores, lane.name, arrays, record, timing)
-  discard_partials(session.stores, lane)
+  arrays = stores_lib.arrays_of(state)
+  stores_lib.save(session.stores, lane.name, arrays, record, timing)
+  partials.discard(session.stores, lane)
   session.display.finish(f"{standing.label}: {_outcome(record)}")
   return lottery.Trained(state.params, state.stats, record["diverged"])
 
@@ -433,104 +234,12 @@ def _make_pause(session, standings):
       slots = [1 - slot for slot in slots]
       for standing, slot, checkpoint in zip(standings, slots, checkpoints()):
         with processes.together():
-          _save_partial(session, standing.lane, slot, checkpoint)
+          partials.save(session.stores, standing.lane, slot, checkpoint)
       saved_at = time.monotonic()
     if stopping:
       raise StoppedError
 
   return pause
-
-
-def _save_partial(session, lane, slot, checkpoint) -> None:
-  rows = [list(row) for row in checkpoint.rows]
-  _save(
-    session.stores,
-    _partial(lane, slot),
-    checkpoint.progress,
-    {"rows": rows},
-    {},
-  )
-
-
-def _load_partial(
-  session: Session, lane: Lane, start: Start, sample: Sample
-) -> tuple[execution.Checkpoint | None, int]:
-  """Returns the newer of a lane's two saves and its slot; None without any.
-
-  The first process reads it and tells the others, since it may also find that
-  it is damaged, and discard it.
-  """
-  like = jax.eval_shape(session.study.trainer.begin, start, sample)
-  kept = None
-
-  def read() -> tuple[int, Sequence[Any]]:
-    nonlocal kept
-    newest, slot = _newest_partial(session.stores, lane, like)
-    kept = newest and newest.progress
-    return slot, newest.rows if newest else ()
-
-  slot, rows = processes.lead(read)
-  if not rows:
-    return None, slot
-  (found,) = processes.merge([kept], like)
-  rows = tuple(execution.Row(*row) for row in rows)
-  return execution.Checkpoint(found, rows), slot
-
-
-def _newest_partial(stores: Stores, lane: Lane, like: PyTree):
-  """There are two so that a kill while one is written leaves the other."""
-  newest, newest_slot = None, 1
-  for slot in range(2):
-    found = _read(
-      stores,
-      _partial(lane, slot),
-      lambda folder, owner: storage.load(folder, owner, like),
-    )
-    if found is None:
-      continue
-    rows = tuple(execution.Row(*row) for row in found[1]["rows"])
-    if newest is None or rows[-1].step > newest.rows[-1].step:
-      newest, newest_slot = execution.Checkpoint(found[0], rows), slot
-  return newest, newest_slot
-
-
-def _read(stores: Stores, name: str, read: Callable[..., Any]) -> Any:
-  """Reads a store; None if it is not there, or damaged, which is said."""
-  folder = stores.folder / name
-  if not storage.exists(folder):
-    return None
-  try:
-    return read(folder, _owner(stores, name))
-  except storage.DamagedError as error:
-    stores.say(f"warning: {error} It is discarded and made again.")
-    _discard(folder)
-    return None
-
-
-def _save(stores: Stores, name, arrays, record, timing) -> None:
-  if not processes.is_first():
-    return
-  owner = _owner(stores, name)
-  storage.save(
-    stores.folder / name, owner, arrays, record, timing, stores.check
-  )
-
-
-def _discard(folder: epath.Path) -> None:
-  if processes.is_first():
-    storage.discard(folder)
-
-
-def _owner(stores: Stores, name: str) -> str:
-  return lanes.owner(stores.run_id, name)
-
-
-def _partial(lane: Lane, slot: int) -> str:
-  return f"{lane.name}.partial_{slot}"
-
-
-def _arrays(params, stats, masks) -> dict[str, PyTree]:
-  return {"params": params, "stats": stats, "masks": masks}
 
 
 def _check_stop(session: Session) -> None:

@@ -9,14 +9,17 @@ from typing import Any
 
 from etils import epath
 
-from lth_jax import files, stages, storage, study
+from lth_jax import files, storage, study
+from lth_jax import stores as stores_lib
 from lth_jax.analysis import summary
 from lth_jax.lanes import Lane
 
 FORMAT = 1
 
 
-def settle(parts: study.Study, stores: stages.Stores, replicate: int) -> None:
+def settle(
+  parts: study.Study, stores: stores_lib.Stores, replicate: int
+) -> None:
   """Writes `replicate_<r>/structure.json` unless it is there and up to date.
 
   It holds `analysis.summary.describe` of every stored ticket: its connections,
@@ -35,7 +38,7 @@ def settle(parts: study.Study, stores: stages.Stores, replicate: int) -> None:
   found = {
     ticket: record["digests"]
     for ticket in tickets
-    if (record := stages.read_record(stores, ticket.name)) is not None
+    if (record := stores_lib.read_record(stores, ticket.name)) is not None
     and not (ticket.round == 0 and record["diverged"])
   }
   if tickets[0] not in found:
@@ -53,7 +56,7 @@ def settle(parts: study.Study, stores: stages.Stores, replicate: int) -> None:
   start = study.initial_start(parts, replicate)
 
   def arrays(name: str) -> dict[str, Any]:
-    stored = stages.read_arrays(stores, name, start)
+    stored = stores_lib.read_arrays(stores, name, start)
     if stored is None:
       raise storage.DamagedError(
         f"{stores.folder / name} was damaged meanwhile; start the same command "
@@ -61,7 +64,7 @@ def settle(parts: study.Study, stores: stages.Stores, replicate: int) -> None:
       )
     return stored
 
-  initial = arrays(stages.rewind_name(replicate))["params"]
+  initial = arrays(stores_lib.rewind_name(replicate))["params"]
   trained = arrays(tickets[0].name)["params"]
   rounds = {
     str(ticket.round): summary.describe(

@@ -17,6 +17,8 @@ EXEMPT = {
   "data.prepare.prepare": "needs a network or the original files",
   "data.tfds.import_library": "an optional package",
   "data.tfds.load": "needs a prepared data set and an optional package",
+  "execution.advance": "compiles a training loop",
+  "execution.begin": "needs a compiled training loop",
   "execution.train": "a whole lane",
   "flags.define": "flags are the process's, and cannot be defined twice",
   "report.figures.draw": "draws every figure, takes a second",

@@ -117,8 +117,14 @@ def test_a_second_signal_ends_at_once_and_costs_no_save(tmp_path):
   long = ["--rounds=0", "--replicates=1", "--steps=30000", "--eval_every=500"]
   long += ["--test_every=30000", "--checkpoint_minutes=0"]
   folder = tmp_path / "run"
+  # A slow disk, so that the second signal comes while the first is obeyed.
+  program = (
+    "import runpy, time; from lth_jax import partials; save = partials.save; "
+    "partials.save = lambda *args: (save(*args), time.sleep(10)); "
+    "runpy.run_module('experiments.mnist_lenet', run_name='__main__')"
+  )
   process = subprocess.Popen(
-    command(f"--workdir={folder}", *_FLAGS, *long),
+    [sys.executable, "-c", program, f"--workdir={folder}", *_FLAGS, *long],
     cwd=_ROOT,
     stderr=subprocess.PIPE,
     text=True,
@@ -171,7 +177,7 @@ def test_too_little_memory_is_one_line(tmp_path):
 def test_memory_that_ends_in_a_round_loses_no_round(
   undisturbed, tmp_path, monkeypatch
 ):
-  advance, folder = execution._advance, tmp_path / "run"
+  advance, folder = execution.advance, tmp_path / "run"
   dense = folder / "replicate_0/round_000/ticket/commit.json"
 
   def exhausted(*args):
@@ -180,7 +186,7 @@ def test_memory_that_ends_in_a_round_loses_no_round(
     return advance(*args)
 
   with monkeypatch.context() as patch:
-    patch.setattr(execution, "_advance", exhausted)
+    patch.setattr(execution, "advance", exhausted)
     result = run(folder)
   assert_one_line(result, "out of memory", "stored", "--batch_devices")
   assert result.returncode == 2

@@ -49,6 +49,8 @@ ORDER = (
   "records",
   "workdir",
   "study",
+  "stores",
+  "partials",
   "stages",
   "structure",
   "report",

@@ -26,6 +26,7 @@ from lth_jax import (
   study,
   training,
 )
+from lth_jax import stores as stores_lib
 from lth_jax.report import records as report_records
 
 FLAGS = {
@@ -560,8 +561,8 @@ def stored_params(folder, name):
   """Final params and masks of a lane."""
   config = configs.from_flat(FLAGS | EVERY_ARM)
   parts = study.make(config, tiny.dataset())
-  stores = stages.Stores(epath.Path(folder), parts.run_id, print)
-  return stages.read_arrays(stores, name, study.initial_start(parts, 0))
+  stores = stores_lib.Stores(epath.Path(folder), parts.run_id, print)
+  return stores_lib.read_arrays(stores, name, study.initial_start(parts, 0))
 
 
 def test_every_arm_is_a_training_of_its_own(with_every_arm):

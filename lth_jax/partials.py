@@ -1,0 +1,125 @@
+"""What a lane saves on its way, so that a stop or a kill loses little of it.
+
+A lane has two slots, so that a kill while one is written leaves the other.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from lth_jax import execution, processes, storage
+from lth_jax import stores as stores_lib
+from lth_jax.lanes import Lane
+from lth_jax.stores import Stores
+
+PyTree = Any
+
+
+def save(
+  stores: Stores, lane: Lane, slot: int, checkpoint: execution.Checkpoint
+) -> None:
+  """Saves a lane between two segments.
+
+  Args:
+    stores: where results lie.
+    lane: which lane.
+    slot: 0 or 1, the one that is not the newer of the two.
+    checkpoint: where it stands.
+
+  >>> import tempfile
+  >>> from etils import epath
+  >>> import numpy as np
+  >>> lane = Lane(0, 1, "ticket")
+  >>> checkpoint = execution.Checkpoint({"w": np.ones(2)}, ())
+  >>> with tempfile.TemporaryDirectory() as folder:
+  ...   stores = Stores(epath.Path(folder), "0123456789abcdef", print)
+  ...   save(stores, lane, 1, checkpoint)
+  ...   stores_lib.read_record(stores, f"{lane.name}.partial_1")
+  {'rows': []}
+  """
+  rows = [list(row) for row in checkpoint.rows]
+  stores_lib.save(
+    stores, _name(lane, slot), checkpoint.progress, {"rows": rows}, {}
+  )
+
+
+def load(
+  stores: Stores, lane: Lane, like: PyTree
+) -> tuple[execution.Checkpoint | None, int]:
+  """Returns the newer of a lane's two saves and its slot; None without any.
+
+  The first process reads it and tells the others, since it may also find that
+  it is damaged, and discard it.
+
+  Args:
+    stores: where results lie.
+    lane: which lane.
+    like: its progress, or the shapes of it.
+
+  >>> import tempfile
+  >>> from etils import epath
+  >>> import numpy as np
+  >>> lane, like = Lane(0, 1, "ticket"), {"w": np.zeros(2)}
+  >>> row = execution.Row(100, False, False, None, None, 0, None, 0)
+  >>> with tempfile.TemporaryDirectory() as folder:
+  ...   stores = Stores(epath.Path(folder), "0123456789abcdef", print)
+  ...   save(stores, lane, 0, execution.Checkpoint({"w": np.ones(2)}, (row,)))
+  ...   checkpoint, slot = load(stores, lane, like)
+  >>> checkpoint.progress, checkpoint.rows[-1].step, slot
+  ({'w': array([1., 1.])}, 100, 0)
+  """
+  kept = None
+
+  def read() -> tuple[int, Sequence[Any]]:
+    nonlocal kept
+    newest, slot = _newest(stores, lane, like)
+    kept = newest and newest.progress
+    return slot, newest.rows if newest else ()
+
+  slot, rows = processes.lead(read)
+  if not rows:
+    return None, slot
+  (found,) = processes.merge([kept], like)
+  rows = tuple(execution.Row(*row) for row in rows)
+  return execution.Checkpoint(found, rows), slot
+
+
+def _newest(stores: Stores, lane: Lane, like: PyTree):
+  newest, newest_slot = None, 1
+  for slot in range(2):
+    found = stores_lib.read(
+      stores,
+      _name(lane, slot),
+      lambda folder, owner: storage.load(folder, owner, like),
+    )
+    if found is None:
+      continue
+    rows = tuple(execution.Row(*row) for row in found[1]["rows"])
+    if newest is None or rows[-1].step > newest.rows[-1].step:
+      newest, newest_slot = execution.Checkpoint(found[0], rows), slot
+  return newest, newest_slot
+
+
+def discard(stores: Stores, lane: Lane) -> None:
+  """Removes what a lane saved on its way, once it is stored itself.
+
+  Args:
+    stores: where results lie.
+    lane: which lane.
+
+  >>> import tempfile
+  >>> from etils import epath
+  >>> lane = Lane(0, 1, "ticket")
+  >>> with tempfile.TemporaryDirectory() as folder:
+  ...   stores = Stores(epath.Path(folder), "0123456789abcdef", print)
+  ...   saved = stores.folder / f"{lane.name}.partial_1"
+  ...   saved.mkdir(parents=True)
+  ...   discard(stores, lane)
+  ...   saved.exists()
+  False
+  """
+  for slot in range(2):
+    stores_lib.discard(stores, _name(lane, slot))
+
+
+def _name(lane: Lane, slot: int) -> str:
+  return f"{lane.name}.partial_{slot}"
