@@ -117,7 +117,9 @@ def test_the_list_has_every_row():
   assert found.returncode == 0, found.stderr
   assert "about, on 2 CPU cores" in found.stdout
   for row in catalog.ROWS:
-    assert re.search(rf"^{row.name} .* -$", found.stdout, re.MULTILINE)
+    figures = re.escape(", ".join(row.figures))
+    pattern = rf"^{row.name} +{figures} +smoke .* -$"
+    assert re.search(pattern, found.stdout, re.MULTILINE)
   assert max(map(len, found.stdout.splitlines())) <= 120
 
 
