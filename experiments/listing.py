@@ -18,7 +18,7 @@ Where data are not found, add --data_dir=DIR. Figure {catalog.NETWORKS} shows \
 the networks and
 needs no training: python -m experiments.paper --figure={catalog.NETWORKS}
 """
-_LINE = "{:<24}{:<48}{:<6}{:>5}{:>10}{:>9}  {}"
+_LINE = "{:<24}{:<53}{:<6}{:>5}{:>10}{:>9}  {}"
 
 
 def text(

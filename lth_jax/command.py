@@ -138,14 +138,14 @@ def call(function: Callable[[], None]) -> None:
   """Calls a command's function and turns what fails into one line.
 
   Exits with `EXIT_BAD_INPUT` for bad input, a disk that is full or cannot be
-  written, and too little memory; with `EXIT_STOPPED` after a signal or when
-  another process of the run is gone.
+  written, and too little memory; with `EXIT_STOPPED` after a signal, or when
+  another process of the run or an object store is gone.
 
   Args:
     function: takes nothing; what it returns is dropped.
 
   >>> def stopped():
-  ...   raise runner.StoppedError
+  ...   raise errors.StoppedError
   >>> call(stopped)
   Traceback (most recent call last):
     ...
@@ -153,19 +153,6 @@ def call(function: Callable[[], None]) -> None:
   """
   try:
     function()
-  except errors.InputError as error:
-    _exit(f"error: {error}", EXIT_BAD_INPUT)
-  except OSError as error:
-    _exit(f"error: {_explain(error)}", EXIT_BAD_INPUT)
-  except (MemoryError, jax.errors.JaxRuntimeError) as error:
-    if not _is_out_of_memory(error):
-      raise
-    _exit(
-      f"error: out of memory ({errors.first_line(error)}); use fewer lanes at "
-      "once (--lanes_per_device, --devices), more --batch_devices, or a "
-      "smaller --batch_size. What was saved is stored.",
-      EXIT_BAD_INPUT,
-    )
   except KeyboardInterrupt:
     _exit("Stopped.", EXIT_STOPPED)
   except processes.LostError as error:
@@ -174,20 +161,23 @@ def call(function: Callable[[], None]) -> None:
       "What was saved is stored. Start all processes again to go on."
     )
     os._exit(EXIT_STOPPED)  # a usual exit would wait for the other process
-  except runner.StoppedError:
+  except errors.StoppedError:
     _exit(
       "Stopped; what was done is stored. Start the same command to go on.",
       EXIT_STOPPED,
     )
   except Exception as error:
-    reason = objects.explain(error)
-    if reason is None:
+    failure = objects.explain(error)
+    if failure and failure.passes:
+      _exit(
+        f"error: the object store failed ({failure.reason}). What was saved is "
+        "stored. Start the same command to go on.",
+        EXIT_STOPPED,
+      )
+    message = _explain(error, failure)
+    if message is None:
       raise
-    _exit(
-      f"error: the object store failed ({reason}); start the same command to "
-      "go on.",
-      EXIT_BAD_INPUT,
-    )
+    _exit(f"error: {message}", EXIT_BAD_INPUT)
 
 
 @contextlib.contextmanager
@@ -220,7 +210,30 @@ def stop_signals() -> Iterator[threading.Event]:
       signal.signal(number, handler)
 
 
-def _explain(error: OSError) -> str:
+def _explain(error: Exception, failure: objects.Failure | None) -> str | None:
+  """What a person can do about an error; None if it is a fault of ours."""
+  if failure:
+    return (
+      f"the object store refused ({failure.reason}); mend that and start the "
+      "same command to go on."
+    )
+  match error:
+    case errors.InputError():
+      return str(error)
+    case OSError():
+      return _explain_file(error)
+    case MemoryError() | jax.errors.JaxRuntimeError():
+      if not _is_out_of_memory(error):
+        return None
+      return (
+        f"out of memory ({errors.first_line(error)}); use fewer lanes at once "
+        "(--lanes_per_device, --devices), more --batch_devices, or a smaller "
+        "--batch_size. What was saved is stored."
+      )
+  return None
+
+
+def _explain_file(error: OSError) -> str:
   where = error.filename or "the workdir"
   match error.errno:
     case errno.ENOSPC | errno.EDQUOT:

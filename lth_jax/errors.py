@@ -12,6 +12,10 @@ class InputError(ValueError):
   """
 
 
+class StoppedError(Exception):
+  """The run was asked to stop; what was done is stored."""
+
+
 def first_line(error: Exception) -> str:
   """Returns the first line of what an error says, to be put into a sentence.
 

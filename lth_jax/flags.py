@@ -1,6 +1,7 @@
 """Configs as absl flags and back; the only definer of flags."""
 
 import dataclasses
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -144,11 +145,33 @@ def folder(name: str) -> epath.Path:
   Args:
     name: a path or a URL of an object store.
 
+  Raises:
+    InputError: it is neither, or what reads and removes files would take it for
+      a pattern.
+
   >>> str(folder("gs://bucket/runs")), folder("runs").is_absolute()
   ('gs://bucket/runs', True)
+  >>> folder("gs:/bucket/runs")
+  Traceback (most recent call last):
+    ...
+  lth_jax.errors.InputError: 'gs:/bucket/runs': a folder on an object store ...
   """
-  path = epath.Path(name)
-  return path if "://" in name else path.expanduser().absolute()
+  if re.match(r"[A-Za-z0-9+.-]+:/", name):
+    parts = name.split("/")
+    if not re.match("gs://[^/]", name) or {".", ".."} & {*parts}:
+      raise errors.InputError(
+        f"'{name}': a folder on an object store is named gs://BUCKET/FOLDER, "
+        "without '..'; others than gs:// are not supported."
+      )
+    path = epath.Path(name)
+  else:
+    path = epath.Path(name).expanduser().absolute()
+  if found := re.search("[*?[]", str(path)):
+    raise errors.InputError(
+      f"'{path}': has '{found[0]}' in its name, which what reads and removes "
+      "files takes for a pattern; choose another name."
+    )
+  return path
 
 
 def to_flagfile(config: Config) -> str:

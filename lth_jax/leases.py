@@ -12,7 +12,8 @@ What is guaranteed:
 * Of writers that begin at the same time one gets the lease, the others are
   refused.
 * While a holder lives and reaches the store, nobody else gets it.
-* A holder that is killed keeps it until it expires, no longer.
+* A holder that is killed keeps it until it expires, or for a term from when
+  another begins to wait, whichever is sooner.
 * A holder that was stalled or cut off past its expiry finds out whether another
   has taken over, before it commits anything.
 
@@ -24,6 +25,7 @@ its successor. Clocks of the machines must agree to within half a term.
 
 import contextlib
 import json
+import math
 import os
 import re
 import socket
@@ -35,7 +37,7 @@ from typing import NamedTuple
 
 from etils import epath
 
-from lth_jax import errors, objects
+from lth_jax import errors, files, objects
 
 # How long a term lasts without renewal; a holder renews thrice in that time.
 SECONDS = 60.0
@@ -64,7 +66,10 @@ class Term(NamedTuple):
 
 @contextlib.contextmanager
 def hold(
-  workdir: epath.Path, say: Callable[[str], None], seconds: float
+  workdir: epath.Path,
+  say: Callable[[str], None],
+  seconds: float,
+  stop: threading.Event,
 ) -> Iterator[Callable[[], None]]:
   """Holds the lease and renews it; gives it back at the end.
 
@@ -74,6 +79,8 @@ def hold(
     workdir: on a store; a local file does not appear whole, so examples only.
     say: told whom it waits for, and how long.
     seconds: how long a term lasts without renewal.
+    stop: ends the waiting; and is set once the lease is seen to be lost, since
+      nothing that is done from then on can be stored.
 
   Yields:
     A function to call before each commit. It raises `LostError` if the lease
@@ -81,11 +88,12 @@ def hold(
 
   Raises:
     InputError: another process has it, and lives.
+    StoppedError: `stop` was set while it waited.
 
   >>> import tempfile
   >>> with tempfile.TemporaryDirectory() as name:
   ...   workdir = epath.Path(name)
-  ...   with hold(workdir, print, 60) as check:
+  ...   with hold(workdir, print, 60, threading.Event()) as check:
   ...     check()
   ...     _ = objects.create(workdir / ".lease" / "00000002.json", "another's")
   ...     check()
@@ -98,7 +106,7 @@ def hold(
   def term() -> Term:
     return Term(owner, host, os.getpid(), time.time() + seconds)
 
-  number = _take(workdir, term, say)
+  number = _take(workdir, term, say, seconds, stop)
   path, ended = _path(workdir, number), threading.Event()
   renewed = time.monotonic()
 
@@ -119,7 +127,8 @@ def hold(
         _check_last(workdir, number)
         renew()
       except LostError:
-        return  # said where it matters, by the next check
+        stop.set()  # the next check says why
+        return
       except Exception:  # the store is out of reach; try again
         continue
 
@@ -134,10 +143,14 @@ def hold(
 
 
 def _take(
-  workdir: epath.Path, term: Callable[[], Term], say: Callable[[str], None]
+  workdir: epath.Path,
+  term: Callable[[], Term],
+  say: Callable[[str], None],
+  seconds: float,
+  stop: threading.Event,
 ) -> int:
   """Creates the next term once the last one has ended; returns its number."""
-  seen = None
+  seen, deadline = None, math.inf
   (workdir / _FOLDER).mkdir(parents=True, exist_ok=True)
   while True:
     number = max(_numbers(workdir), default=0)
@@ -145,27 +158,27 @@ def _take(
     if last and last.owner == term().owner:  # the answer to `create` was lost
       return number
     left = last.expires - time.time() if last else 0.0
-    if last is None or left <= 0:
+    if last is not None and left > 0 and seen not in (None, last):
+      raise errors.InputError(
+        f"{workdir} is in use by {_name(last)}, which just renewed its lease; "
+        "wait for it, stop it, or choose another --workdir."
+      )
+    # Whoever does not renew for a whole term has ended, whatever clocks say.
+    if last is None or left <= 0 or time.monotonic() >= deadline:
       if not objects.create(_path(workdir, number + 1), _to_text(term())):
         continue
       # Meanwhile others may have had that number, and be terms ahead.
       if max(_numbers(workdir)) == number + 1:
         _forget(workdir, number + 1)
         return number + 1
-    elif seen in (None, last):
-      if seen is None:
-        seen = last
-        say(
-          f"{workdir} is leased to {_name(last)} for {left:.0f} s more; "
-          "waiting to see whether it lives."
-        )
-      time.sleep(min(left, 1.0))
-    else:
-      raise errors.InputError(
-        f"{workdir} is in use by {_name(last)}, which renewed its lease and "
-        f"holds it for {left:.0f} s at least; wait for it, stop it, or choose "
-        "another --workdir."
+    elif seen is None:
+      seen, deadline = last, time.monotonic() + seconds
+      say(
+        f"{workdir} is leased to {_name(last)}; waiting up to "
+        f"{min(left, seconds):.0f} s to see whether it lives."
       )
+    elif stop.wait(min(left, 1.0)):
+      raise errors.StoppedError
 
 
 def _check_last(workdir: epath.Path, number: int) -> None:
@@ -198,11 +211,14 @@ def _numbers(workdir: epath.Path) -> list[int]:
 
 
 def _read(workdir: epath.Path, number: int) -> Term | None:
-  """A term; None if it was removed meanwhile, or cannot be read."""
+  """A term; None if it was removed meanwhile, or is none."""
   try:
-    return Term(**json.loads(_path(workdir, number).read_text()))
-  except (FileNotFoundError, ValueError, TypeError):
+    term = Term(**files.parse(_path(workdir, number).read_text()))
+  except (FileNotFoundError, ValueError, TypeError, RecursionError):
     return None
+  kinds = (str, str, int, float | int)
+  fits = all(isinstance(x, kind) for x, kind in zip(term, kinds))
+  return term if fits and math.isfinite(term.expires) else None
 
 
 def _path(workdir: epath.Path, number: int) -> epath.Path:

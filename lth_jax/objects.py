@@ -5,11 +5,10 @@ absent. There are no folders: one without an object in it does not exist, and
 nothing can be renamed in one step.
 """
 
-import contextlib
 import importlib.util
 import logging
-from collections.abc import Iterator
-from typing import Any
+import re
+from typing import Any, NamedTuple
 
 import fsspec
 from etils import epath
@@ -18,7 +17,25 @@ from lth_jax import errors
 
 _SCHEME = "gs://"
 # The top-level packages whose exceptions say that a store failed.
-_FOREIGN = ("aiohttp", "gcsfs", "google", "requests")
+_FOREIGN = ("aiohttp", "fsspec", "gcsfs", "google", "requests")
+# Of HTTP's refusals, what may pass: 408 Request Timeout, 429 Too Many Requests.
+_PASSING = (408, 429)
+# What TensorStore calls failures that may pass, in front of its messages.
+_STATUS = (
+  r"(ABORTED|UNAVAILABLE|DEADLINE_EXCEEDED|RESOURCE_EXHAUSTED|UNKNOWN): "
+)
+
+
+class Failure(NamedTuple):
+  """How a store failed.
+
+  Attributes:
+    reason: for people, one line.
+    passes: whether the same may do later; a refusal is a matter of settings.
+  """
+
+  reason: str
+  passes: bool
 
 
 def is_remote(path: epath.PathLike) -> bool:
@@ -37,7 +54,8 @@ def connect(path: epath.Path) -> epath.Path:
   """Checks that a store can be reached before anything else is done there.
 
   Listings are not cached from then on, in all of this process: Orbax writes
-  past the cache, and so do other processes.
+  past the cache, and so do other processes. Nor does gcsfs print tracebacks of
+  what it raises, and of what it tries again.
 
   Args:
     path: of any kind; nothing is done for a local one.
@@ -66,6 +84,7 @@ def connect(path: epath.Path) -> epath.Path:
       f"{path}: gs:// needs the package gcsfs; install the extra 'gcs'."
     )
   fsspec.config.conf.setdefault("gs", {})["use_listings_cache"] = False
+  logging.getLogger("gcsfs").setLevel(logging.CRITICAL)
   _check_bucket(path)
   return path
 
@@ -114,25 +133,34 @@ def create(path: epath.Path, text: str) -> bool:
   return True
 
 
-def explain(error: Exception) -> str | None:
-  """Says in one line how a store failed; None if it is no such failure.
+def explain(error: Exception) -> Failure | None:
+  """Says how a store failed; None if it is no such failure.
 
   Args:
     error: that was raised by any library.
 
   >>> explain(KeyError("w")) is None
   True
+  >>> explain(ValueError("UNAVAILABLE: Error writing gs://b/x: no answer"))
+  Failure(reason='UNAVAILABLE: Error writing gs://b/x: no answer', passes=True)
   """
+  if isinstance(error, ValueError) and "gs://" in str(error):  # TensorStore
+    passes = re.match(_STATUS, str(error))
+    return Failure(_one_line(error), passes=True) if passes else None
   top = type(error).__module__.partition(".")[0]
-  return _one_line(error) if top in _FOREIGN else None
+  if top not in _FOREIGN:
+    return None
+  code = getattr(error, "code", getattr(error, "status", None))
+  refused = str(code).startswith("4") and code not in _PASSING
+  refused |= top == "google" and type(error).__name__ != "TransportError"
+  return Failure(_one_line(error), not refused)
 
 
 def _check_bucket(path: epath.Path) -> None:
   bucket = str(path).removeprefix(_SCHEME).partition("/")[0]
   try:
     # Whoever may use a folder of a bucket may list it; few may ask for more.
-    with _in_silence():
-      _store().call("GET", "b/{}/o", bucket, maxResults=1)
+    _store().call("GET", "b/{}/o", bucket, maxResults=1)
   except FileNotFoundError:
     raise errors.InputError(
       f"{path}: there is no bucket '{bucket}'; make it first."
@@ -143,18 +171,6 @@ def _check_bucket(path: epath.Path) -> None:
       "connection and the credentials, such as those of 'gcloud auth "
       "application-default login'."
     ) from error
-
-
-@contextlib.contextmanager
-def _in_silence() -> Iterator[None]:
-  """Keeps gcsfs from printing the traceback of what it raises."""
-  logger = logging.getLogger("gcsfs")
-  before = logger.level
-  logger.setLevel(logging.CRITICAL)
-  try:
-    yield
-  finally:
-    logger.setLevel(before)
 
 
 def _store() -> Any:

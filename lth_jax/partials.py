@@ -15,7 +15,11 @@ PyTree = Any
 
 
 def save(
-  stores: Stores, lane: Lane, slot: int, checkpoint: execution.Checkpoint
+  stores: Stores,
+  lane: Lane,
+  slot: int,
+  checkpoint: execution.Checkpoint,
+  start: str,
 ) -> None:
   """Saves a lane between two segments.
 
@@ -24,6 +28,7 @@ def save(
     lane: which lane.
     slot: 0 or 1, the one that is not the newer of the two.
     checkpoint: where it stands.
+    start: digest of what it began with.
 
   >>> import tempfile
   >>> from etils import epath
@@ -32,21 +37,21 @@ def save(
   >>> checkpoint = execution.Checkpoint({"w": np.ones(2)}, ())
   >>> with tempfile.TemporaryDirectory() as folder:
   ...   stores = Stores(epath.Path(folder), "0123456789abcdef", print)
-  ...   save(stores, lane, 1, checkpoint)
+  ...   save(stores, lane, 1, checkpoint, start="0a1b")
   ...   stores_lib.read_record(stores, f"{lane.name}.partial_1")
-  {'rows': []}
+  {'start': '0a1b', 'rows': []}
   """
-  rows = [list(row) for row in checkpoint.rows]
-  stores_lib.save(
-    stores, _name(lane, slot), checkpoint.progress, {"rows": rows}, {}
-  )
+  record = {"start": start, "rows": [list(row) for row in checkpoint.rows]}
+  stores_lib.save(stores, _name(lane, slot), checkpoint.progress, record, {})
 
 
 def load(
-  stores: Stores, lane: Lane, like: PyTree
+  stores: Stores, lane: Lane, like: PyTree, start: str
 ) -> tuple[execution.Checkpoint | None, int]:
   """Returns the newer of a lane's two saves and its slot; None without any.
 
+  One that began with something else, such as other masks, is discarded: the
+  round before may have been trained again, elsewhere.
   The first process reads it and tells the others, since it may also find that
   it is damaged, and discard it.
 
@@ -54,6 +59,7 @@ def load(
     stores: where results lie.
     lane: which lane.
     like: its progress, or the shapes of it.
+    start: digest of what it begins with.
 
   >>> import tempfile
   >>> from etils import epath
@@ -62,8 +68,9 @@ def load(
   >>> row = execution.Row(100, False, False, None, None, 0, None, 0)
   >>> with tempfile.TemporaryDirectory() as folder:
   ...   stores = Stores(epath.Path(folder), "0123456789abcdef", print)
-  ...   save(stores, lane, 0, execution.Checkpoint({"w": np.ones(2)}, (row,)))
-  ...   checkpoint, slot = load(stores, lane, like)
+  ...   saved = execution.Checkpoint({"w": np.ones(2)}, (row,))
+  ...   save(stores, lane, 0, saved, start="0a1b")
+  ...   checkpoint, slot = load(stores, lane, like, start="0a1b")
   >>> checkpoint.progress, checkpoint.rows[-1].step, slot
   ({'w': array([1., 1.])}, 100, 0)
   """
@@ -71,7 +78,7 @@ def load(
 
   def read() -> tuple[int, Sequence[Any]]:
     nonlocal kept
-    newest, slot = _newest(stores, lane, like)
+    newest, slot = _newest(stores, lane, like, start)
     kept = newest and newest.progress
     return slot, newest.rows if newest else ()
 
@@ -83,19 +90,25 @@ def load(
   return execution.Checkpoint(found, rows), slot
 
 
-def _newest(stores: Stores, lane: Lane, like: PyTree):
-  newest, newest_slot = None, 1
+def _newest(stores: Stores, lane: Lane, like: PyTree, start: str):
+  def read(folder, owner):
+    arrays, record = storage.load(folder, owner, like)
+    if record.get("start") != start:
+      raise storage.DamagedError(
+        f"{folder} began with other weights or masks than this lane does."
+      )
+    try:
+      rows = tuple(execution.Row(*row) for row in record["rows"])
+      return rows[-1].step, execution.Checkpoint(arrays, rows)
+    except (LookupError, TypeError) as error:
+      raise storage.DamagedError(f"{folder} has no rows.") from error
+
+  newest, newest_slot, newest_step = None, 1, -1
   for slot in range(2):
-    found = stores_lib.read(
-      stores,
-      _name(lane, slot),
-      lambda folder, owner: storage.load(folder, owner, like),
-    )
-    if found is None:
-      continue
-    rows = tuple(execution.Row(*row) for row in found[1]["rows"])
-    if newest is None or rows[-1].step > newest.rows[-1].step:
-      newest, newest_slot = execution.Checkpoint(found[0], rows), slot
+    found = stores_lib.read(stores, _name(lane, slot), read)
+    if found is not None and found[0] > newest_step:
+      newest_step, newest = found
+      newest_slot = slot
   return newest, newest_slot
 
 

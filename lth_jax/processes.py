@@ -169,8 +169,8 @@ def agree(values: Callable[[], dict[str, Any]]) -> None:
   """Checks that all processes have the same, since each relies on it.
 
   Args:
-    values: returns the same names everywhere, and of each what JSON can hold;
-      called if there are several processes.
+    values: returns {name: what JSON can hold}; called if there are several
+      processes.
 
   Raises:
     InputError: names what differs, and the process in which it does.
@@ -180,6 +180,12 @@ def agree(values: Callable[[], dict[str, Any]]) -> None:
   if not several():
     return
   known = values()
+  names = {"the version of lth_jax": list(known)}
+  _check_equal(names)  # first, since what follows has a shape for them
+  _check_equal(known)
+
+
+def _check_equal(known: dict[str, Any]) -> None:
   digests = [
     hashlib.sha256(json.dumps(known[name]).encode()).digest() for name in known
   ]

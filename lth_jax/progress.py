@@ -116,7 +116,8 @@ def say(message: str) -> None:
   note: 2 lanes diverged
   """
   line = "".join(x if x.isprintable() else " " for x in message)
-  print(line, file=sys.stderr, flush=True)
+  with contextlib.suppress(OSError):  # a run goes on if nobody reads it
+    print(line, file=sys.stderr, flush=True)
 
 
 def duration(seconds: float) -> str:

@@ -20,6 +20,7 @@ from lth_jax import (
   configs,
   controls,
   data,
+  errors,
   execution,
   files,
   keys,
@@ -47,7 +48,6 @@ from lth_jax.stores import Stores
 from lth_jax.training import Sample, Start
 from lth_jax.workers import Worker
 
-StoppedError = stages.StoppedError
 # Flags that may differ between the processes of a run.
 _OWN = {"data_dir", "source", "progress"}
 
@@ -76,11 +76,14 @@ def run(
     "jax_default_matmul_precision",
     None if precision == "default" else precision,
   )
-  devices = devices_lib.find(
-    config.execution.devices,
-    lanes.num_at_once(config),
-    config.execution.batch_devices,
-  )
+  # What processes exchange first must come soon after their backends start,
+  # so that reading data, which may take long, comes later.
+  with processes.together():
+    devices = devices_lib.find(
+      config.execution.devices,
+      lanes.num_at_once(config),
+      config.execution.batch_devices,
+    )
   with processes.together():
     dataset = data.load(
       config.data.dataset,
@@ -92,7 +95,7 @@ def run(
   processes.agree(lambda: _common(config, folder, digests))
   with contextlib.ExitStack() as until_the_end:
     with processes.together():
-      check = _lock(until_the_end, folder)
+      check = _lock(until_the_end, folder, stop)
     sharing = processes.lead(
       lambda: _settle(folder, config, experiment, digests, devices)
     )
@@ -115,14 +118,16 @@ def run(
 
 
 def _lock(
-  until_the_end: contextlib.ExitStack, folder: epath.Path
+  until_the_end: contextlib.ExitStack,
+  folder: epath.Path,
+  stop: threading.Event,
 ) -> Callable[[], None]:
   """Locks the folder, in the one process that writes."""
   if not processes.is_first():
     return lambda: None
   files.check_links(folder)
   folder.mkdir(parents=True, exist_ok=True)
-  return until_the_end.enter_context(storage.lock(folder, progress.say))
+  return until_the_end.enter_context(storage.lock(folder, progress.say, stop))
 
 
 def _settle(folder, config, experiment, digests, devices):
@@ -275,7 +280,7 @@ def _train_series(session: Session, workers: Sequence[Worker]) -> None:
   failures = [error for s in series if (error := s.exception())]
   # What went wrong matters more than that others were stopped for it.
   failures = session.failures + failures
-  failures.sort(key=lambda failure: isinstance(failure, StoppedError))
+  failures.sort(key=lambda failure: isinstance(failure, errors.StoppedError))
   if failures:
     raise failures[0]
 

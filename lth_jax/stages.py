@@ -12,6 +12,7 @@ import jax
 import numpy as np
 
 from lth_jax import (
+  errors,
   execution,
   lottery,
   partials,
@@ -30,10 +31,6 @@ from lth_jax.training import Sample, Start
 from lth_jax.workers import Worker
 
 PyTree = Any
-
-
-class StoppedError(Exception):
-  """The run was asked to stop; what was done is stored."""
 
 
 class Session(NamedTuple):
@@ -84,12 +81,14 @@ class Standing(NamedTuple):
     label: its name for people.
     run: where it begins or goes on.
     slot: which of its two saves is the newer.
+    origin: digest of what it began with.
   """
 
   lane: Lane
   label: str
   run: execution.Run
   slot: int
+  origin: str
 
   @property
   def step(self) -> int:
@@ -135,7 +134,7 @@ def train_wave(
       together = [x for x in standings if x.group == group]
       trained |= _train_together(session, team, together)
     return [trained[job.lane] if job.keep else None for job in jobs]
-  except StoppedError:
+  except errors.StoppedError:
     raise
   except Exception as error:
     session.failures.append(error)
@@ -145,10 +144,11 @@ def train_wave(
 
 def _find_standing(session: Session, job: Job, start: Start) -> Standing:
   like = jax.eval_shape(session.study.trainer.begin, start, job.sample)
-  resume, slot = partials.load(session.stores, job.lane, like)
+  origin = storage.digest(start)
+  resume, slot = partials.load(session.stores, job.lane, like, origin)
   key = study.order_key(session.study.config, job.lane)
   run = execution.Run(start, job.sample, key, session.study.schedule, resume)
-  return Standing(job.lane, _label(job.lane, start), run, slot)
+  return Standing(job.lane, _label(job.lane, start), run, slot, origin)
 
 
 def _train_together(
@@ -234,10 +234,12 @@ def _make_pause(session, standings):
       slots = [1 - slot for slot in slots]
       for standing, slot, checkpoint in zip(standings, slots, checkpoints()):
         with processes.together():
-          partials.save(session.stores, standing.lane, slot, checkpoint)
+          partials.save(
+            session.stores, standing.lane, slot, checkpoint, standing.origin
+          )
       saved_at = time.monotonic()
     if stopping:
-      raise StoppedError
+      raise errors.StoppedError
 
   return pause
 
@@ -245,7 +247,7 @@ def _make_pause(session, standings):
 def _check_stop(session: Session) -> None:
   (stopping,) = processes.any_of(session.stop.is_set())
   if stopping:
-    raise StoppedError
+    raise errors.StoppedError
 
 
 def _check_pruned(lane: Lane, state: training.TrainState) -> None:

@@ -9,7 +9,7 @@
 A *store* is a folder of arrays (Orbax), `record.json`, `timing.json`, and
 `commit.json`. The commit is written last and holds the SHA-256 of every other
 file but the timing; a folder without it, or with a file that differs, does
-not count. Nothing is ever appended to or renamed but the commit, so that the
+not count. Nothing that counts depends on renaming more than a file, so that the
 same protocol holds on an object store, where a single object appears whole.
 """
 
@@ -63,7 +63,8 @@ def save(
     arrays: pytree of NumPy arrays.
     record: JSON without NaN.
     timing: JSON; times and host facts, kept outside all digests.
-    check: called before the commit; raises if this process may not write it.
+    check: called before anything is removed and before the commit; raises if
+      this process may not write here any more.
 
   Raises:
     OSError: there is no space for it, or the folder cannot be written.
@@ -75,6 +76,7 @@ def save(
   ...   sorted(path.name for path in folder.iterdir())
   ['arrays', 'commit.json', 'record.json', 'timing.json']
   """
+  check()
   discard(folder)
   folder.mkdir(parents=True, exist_ok=True)
   _check_space(folder, arrays)
@@ -172,6 +174,8 @@ def load(
     try:
       arrays = checkpointer.restore(folder / _ARRAYS, target)
     except _MALFORMED as error:
+      if objects.explain(error):  # a store out of reach says nothing of files
+        raise
       raise DamagedError(
         f"{folder / _ARRAYS} does not fit this run: {errors.first_line(error)}."
       ) from error
@@ -273,7 +277,7 @@ def read_json(path: epath.Path) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def lock(
-  workdir: epath.Path, say: Callable[[str], None]
+  workdir: epath.Path, say: Callable[[str], None], stop: threading.Event
 ) -> Iterator[Callable[[], None]]:
   """Holds a workdir for this process.
 
@@ -283,25 +287,28 @@ def lock(
   Args:
     workdir: exists, if it is local.
     say: told if this waits for a lease to expire.
+    stop: ends that waiting; set if the lease is lost.
 
   Yields:
-    A function to call before each commit, which raises `leases.LostError` if
-    another process has taken over.
+    A function to call before each commit or removal, which raises
+    `leases.LostError` if another process has taken over.
 
   Raises:
     InputError: another process holds it.
+    StoppedError: `stop` was set while this waited.
 
   >>> import tempfile
   >>> with tempfile.TemporaryDirectory() as name:
-  ...   folder = epath.Path(name)
-  ...   with lock(folder, print), lock(folder, print):  # as two processes would
-  ...     pass
+  ...   folder, stop = epath.Path(name), threading.Event()
+  ...   with lock(folder, print, stop):
+  ...     with lock(folder, print, stop):  # as another process would
+  ...       pass
   Traceback (most recent call last):
     ...
   lth_jax.errors.InputError: ... is in use by another process; ...
   """
   if objects.is_remote(workdir):
-    with leases.hold(workdir, say, leases.SECONDS) as check:
+    with leases.hold(workdir, say, leases.SECONDS, stop) as check:
       yield check
     return
   import fcntl  # not on every platform

@@ -23,7 +23,8 @@ class Stores(NamedTuple):
     folder: the workdir.
     run_id: what every store below it must belong to.
     say: told what is damaged.
-    check: called before each commit; raises if this process may not write.
+    check: called before anything is committed or removed; raises if this
+      process may not write any more.
   """
 
   folder: epath.Path
@@ -94,7 +95,8 @@ def read_trained(
 
   def load(folder, owner):
     arrays, record = storage.load(folder, owner, like)
-    if record["digests"]["masks"] != masks:
+    found = record["digests"]["masks"], storage.digest(arrays["masks"])
+    if found != (masks, masks):
       raise storage.DamagedError(
         f"{folder} has not the masks that the round before leads to."
       )
@@ -162,7 +164,7 @@ def save(
   """Stores arrays with what is known of them, if this process writes.
 
   Args:
-    stores: where to; `check` is called before the store counts.
+    stores: where to.
     name: the store, below the workdir.
     arrays: a pytree of NumPy arrays.
     record: facts of the result, for JSON.
@@ -198,6 +200,7 @@ def discard(stores: Stores, name: str) -> None:
   []
   """
   if processes.is_first():
+    stores.check()
     storage.discard(stores.folder / name)
 
 

@@ -101,6 +101,30 @@ def test_a_workdir_on_an_object_store_stays_as_it_is():
 
 
 @pytest.mark.parametrize(
+  ("name", "words"),
+  [
+    ("gs:/bucket/run", ["'gs:/bucket/run'", "gs://BUCKET/FOLDER"]),
+    ("gs://", ["gs://BUCKET/FOLDER"]),
+    ("gs:///run", ["gs://BUCKET/FOLDER"]),
+    ("GS://bucket/run", ["gs://BUCKET/FOLDER"]),
+    ("s3://bucket/run", ["gs://BUCKET/FOLDER"]),
+    ("gs://bucket/a/../b", ["without '..'"]),
+    ("gs://bucket/run*", ["'*'", "pattern", "another name"]),
+    ("runs/a?", ["'?'", "pattern"]),
+    ("runs/a[1]", ["'['", "pattern"]),
+  ],
+)
+def test_a_workdir_that_is_no_folder_is_refused_before_anything_is_done(
+  tmp_path, monkeypatch, name, words
+):
+  monkeypatch.chdir(tmp_path)
+  result = call(f"--workdir={name}")
+  assert_one_line(result, *words)
+  assert result.returncode == 2
+  assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
   ("flag", "words"),
   [
     ("--arms=ticket,reinitt", ["'reinitt'", "did you mean 'reinit'"]),

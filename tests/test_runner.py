@@ -185,7 +185,7 @@ def test_a_run_stopped_again_and_again_ends_the_same(
     try:
       run(tmp_path, stop=StopAfter(120), checkpoint_minutes=minutes)
       break
-    except runner.StoppedError:
+    except errors.StoppedError:
       stops += 1
   assert stops > 2
   assert contents(tmp_path) == contents(undisturbed)
@@ -445,7 +445,7 @@ def test_side_by_side_a_run_stopped_again_and_again_ends_the_same(
     try:
       run(tmp_path, StopAfter(60), **VMAP, checkpoint_minutes=minutes)
       break
-    except runner.StoppedError:
+    except errors.StoppedError:
       stops += 1
   assert stops > 2
   assert contents(tmp_path) == contents(side_by_side)
@@ -456,7 +456,7 @@ def test_a_lane_saved_at_its_start_and_a_fresh_one_share_a_wave(
   side_by_side, tmp_path, monkeypatch
 ):
   monkeypatch.setattr(stages.execution, "SEGMENT_SECONDS", 0.0)
-  with pytest.raises(runner.StoppedError):
+  with pytest.raises(errors.StoppedError):
     run(tmp_path, StopAfter(1), **VMAP, replicates=1)
   assert list(tmp_path.rglob("ticket.partial_*"))
   run(tmp_path, **VMAP)

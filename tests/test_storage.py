@@ -138,10 +138,28 @@ def test_json_is_whole_or_as_before(tmp_path, monkeypatch):
 def test_a_workdir_has_one_writer(tmp_path):
   folder = epath.Path(tmp_path)
   refused = pytest.raises(errors.InputError, match="in use")
-  with storage.lock(folder, print), refused, storage.lock(folder, print):
+
+  def lock():
+    return storage.lock(folder, print, threading.Event())
+
+  with lock(), refused, lock():
     pass
-  with storage.lock(folder, print):
+  with lock():
     pass
+
+
+def test_a_kill_while_a_store_is_removed_leaves_no_half_of_one(
+  tmp_path, monkeypatch
+):
+  def killed(_):
+    raise KeyboardInterrupt
+
+  folder = epath.Path(tmp_path) / "ticket"
+  storage.save(folder, "me", {"w": np.ones(2)}, {}, {})
+  monkeypatch.setattr(type(folder), "rmtree", killed)
+  with pytest.raises(KeyboardInterrupt):
+    storage.discard(folder)
+  assert folder.exists() and not storage.exists(folder)
 
 
 def test_lane_names():
