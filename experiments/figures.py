@@ -147,11 +147,11 @@ FIGURES = {
     "ResNet-20, pruned globally",
     arms=_AND_REINIT,
     remark="At cpu scale the network has half of the width and 1,200 of 30,000 "
-    "steps, 8 epochs, at the end of which validation loss still falls. Networks "
-    "with fewer weights learn faster in that time. A program of its own, in "
-    "torch, agrees: dense 54.7%, tickets 57.7%, 62.5% and 65.4% at 64%, 41% and "
-    "26% of the weights, a reinit at 26% 57.6% (one replicate). The paper's "
-    "claim is about networks trained to the end.",
+    "steps, 8 epochs, at the end of which validation loss still falls. "
+    "Networks with fewer weights learn faster in that time. A program of its "
+    "own, in torch, agrees: dense 54.7%, tickets 57.7%, 62.5% and 65.4% at "
+    "64%, 41% and 26% of the weights, a reinit at 26% 57.6% (one replicate). "
+    "The paper's claim is about networks trained to the end.",
   ),
   "9": Figure(
     "LeNet: reset, or continued training", arms=_TICKETS, quantities=_VALID

@@ -352,6 +352,8 @@ def test_an_arm_that_a_run_lacks_is_left_out(tmp_path, shown):
   runs = _two(tmp_path, arms=["ticket"])
   comparison.write(runs, tmp_path, "Some", arms=("ticket", "random"))
   assert all(len(_lines(axes)) == 2 for axes in shown["axes"])
+  for axes in shown["axes"]:
+    assert axes.get_legend_handles_labels()[1] == list(runs)
 
 
 def test_weights_may_be_counted(tmp_path, shown):

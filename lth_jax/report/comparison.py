@@ -178,7 +178,8 @@ def _panel(
         marker=_MARKERS[index % len(_MARKERS)],
         dashes=dashes,
       )
-  _explain(arms, axes)
+  shown = {arm for run in runs.values() for arm in statistics.arms(run)}
+  _explain(shown, arms, axes)
   if by_weights:
     panels.weights_axis(axes, np.concatenate(every))
   else:
@@ -186,10 +187,11 @@ def _panel(
   panels.value_axis(axes, quantity, np.concatenate(tickets))
 
 
-def _explain(arms: Sequence[str], axes: mpl_axes.Axes) -> None:
-  """Adds to the legend which dash is which arm, if there are several."""
-  if len(arms) > 1:
-    for arm, dashes in zip(arms, _DASHES):
+def _explain(shown: set[str], arms: Sequence[str], axes: mpl_axes.Axes) -> None:
+  """Adds to the legend which dash is which arm, if several are shown."""
+  lines = [pair for pair in zip(arms, _DASHES) if pair[0] in shown]
+  if len(lines) > 1:
+    for arm, dashes in lines:
       axes.plot([], [], color="#444444", linestyle=dashes, label=arm)
 
 
