@@ -5,7 +5,9 @@
 Lowers, and with `--compile` compiles, ahead of time for as many host devices,
 or with `--topology v5e:8x8` for TPUs that are not here (needs libtpu). Nothing
 is allocated. `--program segment` is what a run executes, with the images on
-every device; `step` is one training step that is handed its batch.
+every device; `step` is one training step that is handed its batch. `sharding`
+is what the lowered program says of its arguments (with one device, nothing);
+what is none of them has a dash, and its MiB are those of a whole copy.
 """
 
 import collections
@@ -23,6 +25,8 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from benchmarks import tables
 from lth_jax import (
+  command,
+  errors,
   execution,
   lockstep,
   masks,
@@ -40,6 +44,8 @@ _COLLECTIVE = re.compile(
   r"= (.*?) (all-reduce|all-gather|all-to-all|reduce-scatter"
   r"|collective-permute)(?:-start)?\("
 )
+_ARGUMENT = re.compile(r"%arg\d+: ")
+_SHARDING = re.compile(r"sdy\.sharding<@\w+, \[(.*?)\]>")
 _ARRAY = re.compile(r"\b(pred|[a-z]+\d+)\[([\d,]*)\]")
 _MIB = 2**20
 
@@ -116,7 +122,11 @@ class Problem(NamedTuple):
 
 
 def main() -> None:
-  """Prints the table."""
+  """Prints the table.
+
+  Raises:
+    InputError: a batch cannot be split over the devices.
+  """
   parser = tables.arguments(__doc__.splitlines()[0])
   parser.add_argument("--devices", type=int, default=64)
   parser.add_argument("--topology", help="such as v5e:8x8, for --devices")
@@ -133,11 +143,17 @@ def main() -> None:
   parser.add_argument("--compile", action="store_true")
   options = parser.parse_args()
   jax.config.update("jax_default_matmul_precision", options.precision)
-  mesh = meshes.make(_devices(options))
+  devices = _devices(options)
+  if options.batch % len(devices):
+    raise errors.InputError(
+      f"--batch={options.batch}: must be a multiple of the {len(devices)} "
+      "devices; change it or --devices."
+    )
+  mesh = meshes.make(devices)
   problem = _problem(options)
-  rows = _known_rows(problem, mesh, options)
   with meshes.use(mesh):
     lowered = _lower(problem, mesh, options)
+    rows = _known_rows(problem, _arguments(lowered, mesh), options)
     rows += _cost_rows(lowered, options)
     if options.compile:
       rows += _compiled_rows(lowered.compile(), options)
@@ -248,39 +264,84 @@ def _placed(mesh, spec, tree):
   )
 
 
-def _known_rows(problem, mesh, options):
-  """Rows of what the design puts where, by shapes alone."""
-  everywhere = functools.partial(_row, mesh, PartitionSpec())
-  state, best = problem.progress.state, problem.progress.best
-  image_shape = options.pixels, options.pixels, 3
-  rows = [
-    everywhere("params", state.params),
-    everywhere("masks", state.masks),
-    everywhere("momentum", state.opt_state),
-    everywhere("batch statistics", state.stats),
-    everywhere("best so far", best),
-    everywhere("order of an epoch", problem.progress.batches),
-    everywhere("indices of the images", problem.others[0]),
-    everywhere("images, as lowered", problem.data),
-    everywhere("images, all", _images(_TRAIN + _TEST, image_shape)),
+def _arguments(lowered, mesh):
+  """Returns the arguments' shapes, with the shardings in the program's text."""
+  text = lowered.as_text().partition("@main(")[2].partition(") -> ")[0]
+  texts = _ARGUMENT.split(text)[1:]
+  infos = jax.tree.leaves(lowered.args_info)
+  # jit leaves out of a program what it does not use; these use all.
+  found = [
+    jax.ShapeDtypeStruct(
+      info.shape, info.dtype, sharding=_sharding(text, info, mesh)
+    )
+    for info, text in zip(infos, texts, strict=True)
   ]
-  batch = _images(options.lanes * options.batch, image_shape)
-  return [*rows, _row(mesh, PartitionSpec(meshes.BATCH), "batch", batch)]
+  arguments, _ = jax.tree.unflatten(lowered.in_tree, found)
+  return arguments
 
 
-def _row(mesh, spec, part, tree):
+def _sharding(text, info, mesh):
+  """Reads such as `sdy.sharding<@mesh, [{"batch"}, {}]>`; None if not there."""
+  match = _SHARDING.search(text)
+  if not match:
+    return None
+  names = [
+    tuple(re.findall(r'"(\w+)"', axis)) for axis in match[1].split(", {")
+  ]
+  # Keys have axes in the program that they have not in JAX.
+  return NamedSharding(mesh, PartitionSpec(*names[: len(info.shape)]))
+
+
+def _known_rows(problem, arguments, options):
+  """Rows of what is where; of what is no argument, by its shape alone."""
+  progress, sample, data = problem.progress, problem.others[0], problem.data
+  if options.program == "segment":
+    progress, _, data, sample, *_ = arguments
+    state, batch = progress.state, []
+  else:
+    state, images, labels, *_ = arguments
+    batch = [_row("batch", (images, labels))]
+  image_shape = options.pixels, options.pixels, 3
+  return [
+    _row("params", state.params),
+    _row("masks", state.masks),
+    _row("momentum", state.opt_state),
+    _row("batch statistics", state.stats),
+    _row("best so far", progress.best),
+    _row("order of an epoch", progress.batches),
+    _row("indices of the images", sample),
+    _row("images, as lowered", data),
+    _row("images, all", _images(_TRAIN + _TEST, image_shape)),
+    *batch,
+  ]
+
+
+def _row(part, tree):
   leaves = jax.tree.leaves(tree)
   largest = max(leaves, key=lambda x: x.size)
-  parts = mesh.size if mesh is not None and len(spec) else 1
+  parts = [_num_parts(x) for x in leaves]
+  sizes = [x.size * x.dtype.itemsize / (n or 1) for x, n in zip(leaves, parts)]
   return {
     "part": part,
     "number": len(leaves),
     "largest": "x".join(map(str, largest.shape)),
     "dtype": str(largest.dtype),
-    "sharding": f"over {parts}" if parts > 1 else "on each",
-    "mib_per_device": sum(x.size * x.dtype.itemsize for x in leaves)
-    / (parts * _MIB),
+    "sharding": None if None in parts else _where(parts),
+    "mib_per_device": sum(sizes) / _MIB,
   }
+
+
+def _num_parts(x):
+  """Returns over how many devices an array is split; None if nothing says."""
+  if x.sharding is None:
+    return None
+  return x.size // math.prod(x.sharding.shard_shape(x.shape))
+
+
+def _where(parts):
+  return ", ".join(
+    f"over {n}" if n > 1 else "on each" for n in sorted(set(parts))
+  )
 
 
 def _cost_rows(lowered, options):
@@ -337,4 +398,4 @@ def _num_bytes(dtype, shape):
 
 
 if __name__ == "__main__":
-  main()
+  command.call(main)

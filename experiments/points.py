@@ -25,7 +25,8 @@ class Point(NamedTuple):
     id: the name of its folder: letters, digits and `._+-=,` only.
     config: of the run.
     command: that runs it, word by word.
-    several: whether it is to be started once on each of several hosts.
+    several: whether it is to be started once on each of several hosts; all
+      points of a sweep or none.
   """
 
   id: str
@@ -45,7 +46,8 @@ def make(
     workdir: the folder of the sweep; each run has its own below.
 
   Raises:
-    InputError: a run's flags are wrong, or two runs are the same.
+    InputError: a run's flags are wrong or cannot be printed, two runs are the
+      same, or only some are for several hosts.
 
   >>> ranges = {"seed": ["1"], "learning_rate": ["1e-3", "2e-3"]}
   >>> for point in make(["--steps=9"], ranges, "runs/sweep"):
@@ -55,13 +57,31 @@ def make(
   learning_rate=0.002,seed=1 --steps=9 --learning_rate=2e-3 --seed=1
   --workdir=runs/sweep/learning_rate=0.002,seed=1
   """
+  _check_printable([*base, *itertools.chain(*ranges.values()), workdir])
   names = sorted(ranges)
   points = [
     _point(base, dict(zip(names, values)), workdir)
     for values in itertools.product(*(ranges[name] for name in names))
   ]
   _check_distinct(points)
+  if len({point.several for point in points}) > 1:
+    raise errors.InputError(
+      "Some points have --distributed=auto and some have not; make a sweep of "
+      "each kind."
+    )
   return points
+
+
+def several(sweep: Sequence[Point]) -> bool:
+  """Says whether points are to be started once on each of several hosts.
+
+  Args:
+    sweep: as `make` returns it.
+
+  >>> several(make(["--distributed=auto"], {"seed": ["1", "2"]}, "runs"))
+  True
+  """
+  return sweep[0].several
 
 
 def parse_range(text: str) -> tuple[str, list[str]]:
@@ -146,6 +166,17 @@ def label(point: Point) -> str:
   words = re.sub("[^a-z0-9]+", "-", point.id.lower())
   digest = hashlib.sha256(repr(point.command).encode()).hexdigest()[:8]
   return f"{words[:30].strip('-')}-{digest}"
+
+
+def _check_printable(words: Sequence[str]) -> None:
+  # A line break, though quoted, makes two of a line that xargs or a scheduler
+  # reads.
+  for word in words:
+    if not word.isprintable():
+      raise errors.InputError(
+        f"{word!r} has a character that cannot be printed; leave that out of "
+        "flags and of --workdir."
+      )
 
 
 def _check_distinct(points: Sequence[Point]) -> None:

@@ -10,6 +10,7 @@ complete. Nothing is started here, but every config is checked.
 """
 
 import pathlib
+import re
 from collections.abc import Sequence
 
 from absl import app
@@ -17,7 +18,7 @@ from absl import flags as absl_flags
 
 from experiments import points
 from experiments.launchers import jobset, shell, skypilot, slurm, tpu_vm
-from lth_jax import command, errors, progress
+from lth_jax import command, errors, flags, progress
 
 absl_flags.DEFINE_multi_string(
   "vary",
@@ -62,15 +63,17 @@ def _points(
   asked: absl_flags.FlagValues, base: Sequence[str]
 ) -> list[points.Point]:
   for text in base:
-    if not text.startswith("-"):
+    # absl would take the next word for a value that is missing.
+    if not re.match(r"--?\w+=", text):
       raise errors.InputError(
-        f"'{text}' is no flag; write flags as --name=value."
+        f"'{text}' is no flag with its value; write flags as --name=value."
       )
   if not asked.workdir or not asked.vary:
     missing = "--vary" if asked.workdir else "--workdir"
     raise errors.InputError(
       f"{missing} is missing; such as --vary=seed=0,1 --workdir=runs/sweep."
     )
+  flags.folder(asked.workdir)  # refuses what no run would take
   found = [points.parse_range(text) for text in asked.vary]
   ranges = dict(found)
   if len(ranges) < len(found):

@@ -99,9 +99,14 @@ def _read(arguments):
   values = flags.FlagValues()
   read = define(Config(), values=values)
   try:
-    values(["", *arguments])
+    _, *others = values(["", *arguments])
   except flags.Error as error:
     raise errors.InputError(" ".join(str(error).split())) from error
+  if others:
+    raise errors.InputError(
+      f"'{others[0]}' is no flag, or stands behind a lone --; write all flags "
+      "as --name=value."
+    )
   return values, read
 
 

@@ -54,6 +54,50 @@ def test_a_benchmark_prints_rows(name):
   assert numbers and all(map(math.isfinite, numbers)) and max(numbers) > 0
 
 
+def dry_run_of(options, before=""):
+  small = "--json --pixels 32 --width 4 --store 8"
+  script = f"from benchmarks import dry_run\n{before}\ndry_run.main()"
+  how = ("-c", script) if before else ("-m", "benchmarks.dry_run")
+  return subprocess.run(
+    [sys.executable, *how, *f"{small} {options}".split()],
+    cwd=_ROOT,
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+
+
+_BATCH_ON_EACH = """
+from jax.sharding import PartitionSpec
+placed = dry_run._placed
+dry_run._placed = lambda mesh, spec, tree: placed(mesh, PartitionSpec(), tree)
+"""
+
+
+@pytest.mark.parametrize(
+  ("before", "sharding", "share"),
+  [("", "over 2", 2), (_BATCH_ON_EACH, "on each", 1)],
+)
+def test_shardings_are_those_of_the_program(before, sharding, share):
+  """Not those that the script meant: it is made to place a batch elsewhere."""
+  found = dry_run_of("--devices 2 --batch 4 --program step", before)
+  assert found.returncode == 0, found.stderr
+  rows = {row["part"]: row for row in json.loads(found.stdout)}
+  assert rows["batch"]["sharding"] == sharding
+  whole = 4 * (32 * 32 * 3 + 4) / 2**20
+  assert math.isclose(rows["batch"]["mib_per_device"], whole / share)
+  assert rows["params"]["sharding"] == "on each"
+  # A step has no such argument.
+  assert rows["images, as lowered"]["sharding"] is None
+
+
+def test_a_batch_that_cannot_be_split_is_refused():
+  found = dry_run_of("--devices 8 --batch 63")
+  assert (found.returncode, found.stdout) == (2, "")
+  assert "--batch=63: must be a multiple of the 8 dev" in found.stderr
+  assert found.stderr.count("\n") == 1
+
+
 def test_every_benchmark_is_run_here():
   scripts = {
     path.stem

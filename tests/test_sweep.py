@@ -146,6 +146,42 @@ def test_a_wrong_point_is_found_before_anything_runs(ranges, message):
   assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("odd", ["two\nlines", "a\rb", "a\x1b[2Jb", "a\u2028b"])
+def test_what_cannot_be_printed_is_refused(odd):
+  """It would split the lines of scripts, whatever quotes are around it."""
+  for sweep_with in (
+    lambda: sweep(odd),
+    lambda: sweep(base=[f"--data_dir={odd}"]),
+    lambda: sweep(data_dir=[odd]),
+  ):
+    with pytest.raises(errors.InputError, match="cannot be printed") as caught:
+      sweep_with()
+    assert str(caught.value).isprintable()
+
+
+def test_all_points_are_for_several_hosts_or_none(tmp_path):
+  kinds = {"auto": tmp_path / "auto.flags", "off": tmp_path / "off.flags"}
+  for seed, (kind, path) in enumerate(kinds.items()):
+    path.write_text(f"--distributed={kind}\n--seed={seed}\n")
+  with pytest.raises(errors.InputError, match="a sweep of each kind") as caught:
+    sweep(flagfile=[str(path) for path in kinds.values()])
+  assert "\n" not in str(caught.value)
+  assert points.several(sweep(flagfile=[str(kinds["auto"])]))
+  assert not points.several(sweep(flagfile=[str(kinds["off"])]))
+
+
+@pytest.mark.parametrize("last", ["--", "steps=9", "-"])
+def test_a_flagfile_that_ends_the_flags_is_refused(tmp_path, last):
+  """What a point varies comes behind it and would not be read."""
+  path = tmp_path / "ends.flags"
+  path.write_text(f"--steps=60\n{last}\n")
+  with pytest.raises(
+    errors.InputError, match="is no flag, or stands"
+  ) as caught:
+    sweep(base=[f"--flagfile={path}"])
+  assert "\n" not in str(caught.value)
+
+
 def run(module, *arguments):
   return subprocess.run(
     [sys.executable, "-m", f"experiments.{module}", *arguments],
@@ -163,6 +199,18 @@ def run(module, *arguments):
     (("--workdir=x",), "--vary is missing"),
     (("--workdir=x", "--vary=seed=1", "--vary=seed=2"), "a flag twice"),
     (("--workdir=x", "--vary=seed=1", "--", "runs"), "'runs' is no flag"),
+    (
+      ("--workdir=x", "--vary=seed=1", "--", "--", "--steps=9"),
+      "'--' is no flag",
+    ),
+    (("--workdir=x", "--vary=seed=1", "--", "-"), "'-' is no flag"),
+    (
+      ("--workdir=x", "--vary=seed=1", "--", "--data_dir"),
+      "'--data_dir' is no flag with its value",
+    ),
+    (("--workdir=a\nb", "--vary=seed=1"), r"'a\nb' has a character"),
+    (("--workdir=gs://", "--vary=seed=1"), "is named gs://BUCKET/FOLDER"),
+    (("--workdir=runs/*", "--vary=seed=1"), "has '*' in its name"),
     (("--workdir=x", "--vary=seed=1", "--emit=jobset"), "--image is missing"),
   ],
 )
@@ -460,6 +508,85 @@ def test_a_jobset_asks_for_a_tpu_and_keeps_local_runs_on_a_volume():
   assert "volumes" not in remote and "nodeSelector" not in remote
 
 
+def _ends(made, code, disrupted=False):
+  """What Kubernetes does with a job one of whose pods has ended."""
+  [container] = _pod(made)["containers"]
+  for rule in _job(made)["spec"]["podFailurePolicy"]["rules"]:
+    on_codes = rule.get("onExitCodes")
+    if on_codes:
+      assert on_codes["containerName"] == container["name"]
+      assert on_codes["operator"] == "In"
+      fits = code in on_codes["values"]
+    else:
+      asked = {(x["type"], x["status"]) for x in rule["onPodConditions"]}
+      fits = disrupted and ("DisruptionTarget", "True") in asked
+    if fits:
+      return rule["action"]
+  return "Count"
+
+
+@pytest.mark.parametrize(
+  ("code", "disrupted", "action"),
+  [
+    (75, False, "Ignore"),
+    (75, True, "Ignore"),
+    (137, True, "Ignore"),
+    (2, False, "FailJob"),
+    (1, False, "Count"),
+    (137, False, "Count"),
+  ],
+)
+def test_a_pod_that_was_stopped_is_no_failure(code, disrupted, action):
+  made = jobs(sweep("runs"), tpu="tpu-v5-lite-podslice:1x1")
+  assert len(made) == 2
+  for each in made:
+    assert _ends(each, code, disrupted) == action
+    # Without these Kubernetes takes no such policy, or none of the tries.
+    assert _pod(each)["restartPolicy"] == "Never"
+    assert _job(each)["spec"]["backoffLimit"] == 3
+
+
+@pytest.mark.parametrize(
+  ("workdir", "path"),
+  [
+    ("runs/sweep/", "/lth_jax/runs/sweep"),
+    ("./runs", "/lth_jax/runs"),
+    ("/data/runs", "/data/runs"),
+    ("../runs", "/runs"),
+    ("experiments_2", "/lth_jax/experiments_2"),
+  ],
+)
+def test_a_volume_is_where_the_run_writes(workdir, path):
+  made = jobs(sweep(workdir), workdir=workdir)
+  [container] = _pod(made[0])["containers"]
+  assert [x["mountPath"] for x in container["volumeMounts"]] == [path]
+  assert container["workingDir"] == "/lth_jax"
+  written = container["command"][-1].removeprefix("--workdir=")
+  written = os.path.normpath(os.path.join(container["workingDir"], written))
+  assert os.path.dirname(written) == path
+
+
+@pytest.mark.parametrize(
+  ("workdir", "reason"),
+  [
+    ("~/runs", "a pod's home"),
+    ("~", "a pod's home"),
+    (".", "hides the code"),
+    ("/", "hides the code"),
+    ("runs/..", "hides the code"),
+    ("/lth_jax", "hides the code"),
+    ("../lth_jax/lth_jax", "hides the code"),
+    ("experiments/runs", "hides the code"),
+    ("a:b", "has no colon"),
+  ],
+)
+def test_a_folder_that_can_be_no_volume_is_an_error(workdir, reason):
+  with pytest.raises(errors.InputError, match=reason) as caught:
+    jobs(sweep(workdir), workdir=workdir)
+  assert str(caught.value).startswith(f"--workdir={workdir}: ")
+  assert "\n" not in str(caught.value)
+
+
 def test_a_jobset_on_several_hosts():
   """A pod a host; when one ends, all start again, unless it was a mistake."""
   pod_slice = "tpu-v5-lite-podslice:4x8"
@@ -492,9 +619,10 @@ def test_hosts_and_processes_that_do_not_fit_are_an_error(base, tpu, message):
     jobs(sweep("gs://b", [base]), tpu=tpu, workdir="gs://b")
 
 
-def test_a_tpu_that_is_not_understood_is_an_error():
-  with pytest.raises(errors.InputError, match="--tpu=v5e: must be"):
-    jobs(sweep(), tpu="v5e")
+@pytest.mark.parametrize("tpu", ["v5e", "v5e:0x0", "v5e:4x0", "v5e:02x2"])
+def test_a_tpu_that_is_not_understood_is_an_error(tpu):
+  with pytest.raises(errors.InputError, match=f"--tpu={tpu}: must be"):
+    jobs(sweep(), tpu=tpu)
 
 
 def test_jobs_of_jobsets_are_valid():

@@ -12,6 +12,7 @@ from experiments import points
 from lth_jax import command, errors
 
 _CODE = "/lth_jax"  # where the image has the code
+_PACKAGES = "lth_jax", "experiments"  # of the code
 _CHIPS = 4  # of each host where there are several
 _CLAIM = "lth-jax-runs"  # the volume for a workdir that is in no bucket
 
@@ -29,8 +30,8 @@ def text(
     workdir: of the sweep. Unless it is in a bucket, it is a volume.
 
   Raises:
-    InputError: there is no image, `tpu` is not understood, or it has several
-      hosts and the points are for one.
+    InputError: there is no image, `tpu` is not understood, it has several hosts
+      and the points are for one, or no volume can be at `workdir`.
   """
   if not image:
     raise errors.InputError(
@@ -50,12 +51,12 @@ def text(
       "cloud.google.com/gke-tpu-topology": topology,
     }
     container["resources"] = {"limits": {"google.com/tpu": chips}}
-  elif any(point.several for point in sweep):
+  elif points.several(sweep):
     raise errors.InputError(
       "--tpu= is one host without a TPU; leave --distributed=auto out."
     )
   if "://" not in workdir:
-    mount = {"name": "runs", "mountPath": posixpath.join(_CODE, workdir)}
+    mount = {"name": "runs", "mountPath": _mount_path(workdir)}
     container["volumeMounts"] = [mount]
     claim = {"claimName": _CLAIM}
     pod["volumes"] = [{"name": "runs", "persistentVolumeClaim": claim}]
@@ -118,12 +119,31 @@ _TOGETHER = {
 }
 
 
+def _mount_path(workdir: str) -> str:
+  """Returns where a run in `_CODE` looks for its workdir."""
+  path = posixpath.normpath(posixpath.join(_CODE, workdir))
+  inside = posixpath.relpath(path, _CODE).split("/")[0]
+  reason = None
+  if workdir.startswith("~"):
+    reason = "a pod's home is lost with the pod"
+  elif ":" in path:
+    reason = "a volume's path has no colon"
+  elif path == "/" or inside in (".", *_PACKAGES):
+    reason = f"a volume there hides the code in {_CODE}"
+  if reason:
+    raise errors.InputError(
+      f"--workdir={workdir}: {reason}; take a folder such as runs/sweep, or "
+      "one in a bucket."
+    )
+  return path
+
+
 def _hosts(
   tpu: str, name: str, chips: int, sweep: Sequence[points.Point]
 ) -> tuple[int, int]:
   """Returns how many hosts a slice has, and the chips of each."""
   largest = 8 if re.search("lite|v6e", name) else _CHIPS
-  several = all(point.several for point in sweep)
+  several = points.several(sweep)
   if chips <= largest:
     if several:
       raise errors.InputError(
@@ -140,7 +160,7 @@ def _hosts(
 
 
 def _tpu(text: str) -> tuple[str, str, int]:
-  match = re.fullmatch(r"([a-z0-9-]+):(\d+(?:x\d+)+)", text)
+  match = re.fullmatch(r"([a-z0-9-]+):([1-9]\d*(?:x[1-9]\d*)+)", text)
   if not match:
     raise errors.InputError(
       f"--tpu={text}: must be GKE's name and topology, such as "

@@ -51,9 +51,8 @@ def text(sweep: Sequence[points.Point]) -> str:
   #SBATCH --array=0-1
   """
   chosen = {str(index): point for index, point in enumerate(sweep)}
-  several = any(point.several for point in sweep)
   return _SCRIPT.format(
     last=len(sweep) - 1,
     point=shell.choose(chosen, srun=True),
-    stop=_STOP_ALL if several else _STOP,
+    stop=_STOP_ALL if points.several(sweep) else _STOP,
   )

@@ -100,8 +100,7 @@ def text(sweep: Sequence[points.Point], remote: bool) -> str:
   install = _UNPACK + shell.install(remote)
   commands = [shlex.quote(shlex.join(point.command)) for point in sweep]
   runs = "".join(f"run {each}\n" for each in commands)
-  several = all(point.several for point in sweep)
-  hosts = "one host or more" if several else "one host"
+  hosts = "one host or more" if points.several(sweep) else "one host"
   script = _SCRIPT.replace("@INSTALL@", shlex.quote(install))
   script = script.replace("@HOSTS@", hosts)
   return script.replace("@POINTS@", runs)
