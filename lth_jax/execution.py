@@ -1,9 +1,9 @@
 """Lanes on devices: who trains where, in which pieces.
 
 A lane is one training run of one replicate and arm. It is trained by one
-compiled single-device program, alone or in lockstep with others, a segment at
-a time; that is what makes its bits independent of how many devices and lanes
-there are.
+compiled program, alone or in lockstep with others, on one device or on those
+that split its batches, a segment at a time; that is what makes its bits
+independent of how many other devices and lanes there are.
 """
 
 import concurrent.futures

@@ -3,6 +3,7 @@
 import importlib.metadata
 import os
 import platform
+import re
 import time
 import uuid
 from collections.abc import Callable
@@ -31,18 +32,11 @@ _PROMISE = (
   "Equal bits are promised only for equal jax, backend, processor, number of "
   "CPUs, lanes per device and devices per batch."
 )
-# What a run may leave before its config is there: it is written last.
-_OWN_NAMES = (
-  ".lease",
-  ".lock",
-  ".shared",
-  ".timing",
-  "config.json",
-  "run.flags",
-  "data.json",
-  "env.json",
-  "replicate_",
-  "report",
+# What a run may leave before its config is there, which is written last, or
+# after it was damaged and removed.
+_OWN_NAME = re.compile(
+  r"\.lease|\.lock|\.timing|report|replicate_\d+"
+  r"|(\.shared|config\.json|run\.flags|data\.json|env\.json)(\.tmp)?"
 )
 
 
@@ -86,7 +80,7 @@ def settle(
   elif foreign := [
     item.name
     for item in objects.children(folder)
-    if not item.name.startswith(_OWN_NAMES)
+    if not _OWN_NAME.fullmatch(item.name)
   ]:
     raise errors.InputError(
       f"{folder} holds no run (no config.json) but '{foreign[0]}'; choose an "

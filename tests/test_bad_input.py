@@ -217,10 +217,19 @@ def test_a_file_as_workdir_is_refused(tmp_path):
   assert_one_line(call(f"--workdir={path}", *_TINY), str(path))
 
 
-def test_a_folder_of_something_else_is_refused(tmp_path):
-  (tmp_path / "thesis.tex").write_text("")
-  assert_one_line(call(f"--workdir={tmp_path}", *_TINY), "thesis.tex")
-  assert sorted(x.name for x in tmp_path.iterdir()) == [".lock", "thesis.tex"]
+@pytest.mark.parametrize("name", ["thesis.tex", "reports", "replicate_old"])
+def test_a_folder_of_something_else_is_refused(tmp_path, name):
+  (tmp_path / name).write_text("")
+  assert_one_line(call(f"--workdir={tmp_path}", *_TINY), name)
+  assert sorted(x.name for x in tmp_path.iterdir()) == [".lock", name]
+
+
+def test_what_a_kill_left_before_there_was_a_config_is_no_hindrance(tmp_path):
+  for name in (".shared.tmp", "config.json.tmp", "env.json", "run.flags.tmp"):
+    (tmp_path / name).write_text('{"environments": []}')
+  (tmp_path / "replicate_0").mkdir()
+  result = call(f"--workdir={tmp_path}", *_TINY)
+  assert result.returncode == 0, result.stderr
 
 
 @pytest.mark.parametrize(
