@@ -22,6 +22,7 @@ import urllib.request
 import numpy as np
 import pytest
 import test_kills
+import test_processes
 from etils import epath
 
 from lth_jax import command, errors, leases, objects, storage, stores
@@ -569,6 +570,21 @@ def test_a_stalled_run_whose_lease_is_taken_stops_with_a_line(
   (line,) = [x for x in log.read_text().splitlines() if "error" in x]
   assert line.startswith("error: ") and "has taken the lease" in line
   assert "Traceback" not in log.read_text()
+
+
+@pytest.mark.slow
+def test_two_processes_on_a_store_are_one_on_a_disk(server, workdir, tmp_path):
+  flags = "--rounds=1", "--replicates=2", "--devices=0"
+  _finish(_start(tmp_path / "alone", tmp_path / "log", flags=flags))
+  logs = [tmp_path / f"log_{index}" for index in range(2)]
+  both = [
+    _start(workdir, log, flags=(*flags, *own))
+    for log, own in zip(logs, test_processes.together())
+  ]
+  codes = [process.wait(300) for process in both]
+  assert codes == [0, 0], [log.read_text() for log in logs]
+  copy = _download(server, workdir, tmp_path / "copy")
+  test_kills._check_equal(_content(copy), _content(tmp_path / "alone"))
 
 
 @pytest.mark.slow
