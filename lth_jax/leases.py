@@ -89,6 +89,7 @@ def hold(
   Raises:
     InputError: another process has it, and lives.
     StoppedError: `stop` was set while it waited.
+    LostError: in the place of a `StoppedError` that the loss has led to.
 
   >>> import tempfile
   >>> with tempfile.TemporaryDirectory() as name:
@@ -108,7 +109,7 @@ def hold(
 
   number = _take(workdir, term, say, seconds, stop)
   path, ended = _path(workdir, number), threading.Event()
-  renewed = time.monotonic()
+  renewed, lost = time.monotonic(), None
 
   def renew() -> None:
     nonlocal renewed
@@ -122,12 +123,14 @@ def hold(
     _check_last(workdir, number)
 
   def keep() -> None:
+    nonlocal lost
     while not ended.wait(seconds / 3):
       try:
         _check_last(workdir, number)
         renew()
-      except LostError:
-        stop.set()  # the next check says why
+      except LostError as error:
+        lost = error
+        stop.set()
         return
       except Exception:  # the store is out of reach; try again
         continue
@@ -136,6 +139,10 @@ def hold(
   thread.start()
   try:
     yield check
+  except errors.StoppedError:
+    if lost is not None:  # which is why it stopped
+      raise lost from None
+    raise
   finally:
     ended.set()
     thread.join()

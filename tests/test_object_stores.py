@@ -335,12 +335,14 @@ def test_a_lease_is_renewed_thrice_a_term_and_after_failures(
 @pytest.mark.parametrize("ahead", [1, 2])
 def test_a_lost_lease_stops_the_run_and_is_not_given_back(workdir, ahead):
   stop, first = threading.Event(), workdir / ".lease" / "00000001.json"
-  with hold(workdir, print, 0.9, stop) as check:
+  said_why = pytest.raises(leases.LostError, match="stop one of the two")
+  with said_why, hold(workdir, print, 0.9, stop) as check:
     _leave_term(workdir, 0.0, number=1 + ahead)
     first.unlink()
     assert stop.wait(30)
     with pytest.raises(leases.LostError):
       check()
+    raise errors.StoppedError
   assert not first.exists()
 
 
