@@ -168,16 +168,11 @@ def call(function: Callable[[], None]) -> None:
     )
   except Exception as error:
     failure = objects.explain(error)
-    if failure and failure.passes:
-      _exit(
-        f"error: the object store failed ({failure.reason}). What was saved is "
-        "stored. Start the same command to go on.",
-        EXIT_STOPPED,
-      )
-    message = _explain(error, failure)
+    message = _explain_store(failure) if failure else _explain(error)
     if message is None:
       raise
-    _exit(f"error: {message}", EXIT_BAD_INPUT)
+    passes = failure is not None and failure.passes
+    _exit(f"error: {message}", EXIT_STOPPED if passes else EXIT_BAD_INPUT)
 
 
 @contextlib.contextmanager
@@ -210,13 +205,20 @@ def stop_signals() -> Iterator[threading.Event]:
       signal.signal(number, handler)
 
 
-def _explain(error: Exception, failure: objects.Failure | None) -> str | None:
-  """What a person can do about an error; None if it is a fault of ours."""
-  if failure:
+def _explain_store(failure: objects.Failure) -> str:
+  if failure.passes:
     return (
-      f"the object store refused ({failure.reason}); mend that and start the "
-      "same command to go on."
+      f"the object store failed ({failure.reason}). What was saved is stored. "
+      "Start the same command to go on."
     )
+  return (
+    f"the object store refused ({failure.reason}); mend that and start the "
+    "same command to go on."
+  )
+
+
+def _explain(error: Exception) -> str | None:
+  """What a person can do about an error; None if it is a fault of ours."""
   match error:
     case errors.InputError():
       return str(error)

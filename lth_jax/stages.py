@@ -184,12 +184,13 @@ def _train_together(
 
 def _describe(standings: Sequence[Standing]) -> dict[str, Any]:
   """What several processes must have in common to train lanes together."""
-  starts = [(x.run.start, x.run.sample) for x in standings]
   saved = [x.run.resume and x.run.resume.progress for x in standings]
   return {
     "the list of lanes": [x.lane for x in standings],
     "the step that a lane was saved at": [x.group for x in standings],
-    "what a lane begins with": [storage.digest(x) for x in starts],
+    "what a lane begins with": [
+      (x.origin, storage.digest(x.run.sample)) for x in standings
+    ],
     "what a lane saved": [storage.digest(x) for x in saved],
   }
 

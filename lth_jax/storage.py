@@ -76,8 +76,7 @@ def save(
   ...   sorted(path.name for path in folder.iterdir())
   ['arrays', 'commit.json', 'record.json', 'timing.json']
   """
-  check()
-  discard(folder)
+  discard(folder, check)
   folder.mkdir(parents=True, exist_ok=True)
   _check_space(folder, arrays)
   with _ORBAX, _checkpointer() as checkpointer:
@@ -182,8 +181,15 @@ def load(
   return arrays, record
 
 
-def discard(folder: epath.Path) -> None:
+def discard(
+  folder: epath.Path, check: Callable[[], None] = lambda: None
+) -> None:
   """Removes a store, its commit first, so that a kill leaves no half of one.
+
+  Args:
+    folder: need not exist.
+    check: called if there is something to remove; raises if this process may
+      not.
 
   >>> import tempfile
   >>> with tempfile.TemporaryDirectory() as name:
@@ -196,8 +202,9 @@ def discard(folder: epath.Path) -> None:
   if not objects.is_remote(folder) and os.path.islink(folder):
     os.unlink(folder)
     return
-  (folder / _COMMIT).unlink(missing_ok=True)
   if folder.exists():
+    check()
+    (folder / _COMMIT).unlink(missing_ok=True)
     folder.rmtree()
 
 

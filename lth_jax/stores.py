@@ -200,8 +200,7 @@ def discard(stores: Stores, name: str) -> None:
   []
   """
   if processes.is_first():
-    stores.check()
-    storage.discard(stores.folder / name)
+    storage.discard(stores.folder / name, stores.check)
 
 
 def saved_start(stores: Stores, parts: study.Study, replicate: int) -> Start:
