@@ -14,7 +14,7 @@ from PIL import Image
 
 from experiments import catalog, figures, results_page
 from lth_jax import configs, errors, progress, report
-from lth_jax.report import claims, comparison, digest, looks, records, tables
+from lth_jax.report import comparison, digest, looks, records, tables
 from lth_jax.report.figures import Drawn
 
 
@@ -48,7 +48,7 @@ def into_folder(workdir: epath.Path, scale: str, folder: pathlib.Path) -> None:
   for name, run in found.items():
     text = digest.pack(run, _about(workdir / name))
     (folder / f"{name}.json").write_text(text, encoding="utf-8")
-    caption = f"{name}, {claims.differences(run.config) or 'as published'}"
+    caption = f"{name}, {results_page.protocol(name, run)}"
     summary = tables.markdown(tables.summary(run), caption)
     (folder / f"{name}.md").write_text(summary, encoding="utf-8")
     progress.say(f"Collected: {name}")

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from experiments import catalog, claims, figures, networks
-from lth_jax import errors, progress
+from lth_jax import configs, errors, progress
 from lth_jax.report import claims as judging
 from lth_jax.report import digest, plan, published, records, tables
 
@@ -88,8 +88,18 @@ not edit. What is said of the paper is from Frankle & Carbin (2019). A claim
 *holds* if the mean of ours lies in its band and the 95% interval over
 replicates excludes the opposite, *does not hold* if the interval excludes the
 band, else it is *undecided*, and always so under 3 replicates; bands were
-written down before the runs. Claims at cpu scale are about a smaller question
-(the differences stand beside each run) and never count as the paper's."""
+written down before the runs. The opposite is the value that refutes the claim:
+no difference, no effect of pruning, or the end of the band. Claims at cpu scale
+are about a smaller question (the differences stand beside each run) and never
+count as the paper's.
+
+In the drawings lines are means over replicates and bars run from the smallest
+to the largest. Arms are moved sideways by half a percent of the axis, so that
+their bars stand beside each other. An open marker is a lower bound: in some
+training the validation loss still fell at the end. Where nothing else is said
+the vertical axis is that of tickets; controls that fall far below leave it, and
+the table of the run has their numbers. LeNet's leaves `Dense_0`, `Dense_1` and
+`Dense_2` are its first and second hidden layer and its output layer."""
 
 
 def _judge(
@@ -130,7 +140,10 @@ def _overview(judged) -> str:
   for scale, counts in totals.items():
     lines.append(f"| all | {scale} | {' | '.join(map(str, counts))} |")
   every = len(published.CLAIMS) + len(claims.CLAIMS)
-  lines.append(f"\nOf {every} claims, those are listed whose runs are there.")
+  lines.append(
+    f"\nOf {every} claims those are counted whose runs were made, once a run "
+    "where several can decide them."
+  )
   return "\n".join(lines)
 
 
@@ -145,6 +158,9 @@ def _section(figure, collected, judged, folder: pathlib.Path) -> str:
     names = [name for name in _runs(figure, scale) if name in collected[scale]]
     if names:
       parts += _at_scale(figure, scale, names, judged[scale])
+      missing = [name for name in _runs(figure, scale) if name not in names]
+      if missing:
+        parts.append(f"Not run: {', '.join(missing)}.")
       parts += _images(figure, scale, folder)
   if len(parts) > 1:
     parts += filter(None, [figures.FIGURES[figure].remark])
@@ -162,6 +178,10 @@ def _runs(figure: str, scale: str) -> list[str]:
 def _at_scale(figure, scale, names, judged) -> list[str]:
   links = ", ".join(f"[{name}](#{scale}-{name})" for name in names)
   parts = [f"At {_SCALES[scale]}: {links}.", f"`{_command(figure, scale)}`"]
+  if figures.FIGURES[figure].quantities is figures.ON_VALIDATION:
+    parts.append(
+      "Accuracies are those on validation images, as in the paper's appendices."
+    )
   if judged:
     text = tables.claim_table([result for _, result in judged]).text
     rows = tuple(
@@ -191,7 +211,7 @@ def _run_table(collected) -> str:
           count,
           progress.duration(about.get("seconds", 0)),
           _machine(about.get("environment", {})),
-          judging.differences(run.config) or "as published",
+          protocol(name, run),
         )
       )
   head = "| Run | Scale | Trainings | Time | On | Protocol |"
@@ -206,6 +226,23 @@ def _run_table(collected) -> str:
       *lines,
     ]
   )
+
+
+def protocol(name: str, run: records.Run) -> str:
+  """Says how a run differs from the same one at the paper's scale.
+
+  Args:
+    name: of the run in the catalog.
+    run: its records.
+  """
+  [original] = [
+    catalog.config(each)
+    for row in catalog.ROWS
+    for each in catalog.runs(row, "paper")
+    if each.name == name
+  ]
+  found = judging.differences(run.config, configs.to_flat(original))
+  return found or "as published"
 
 
 def _count(run: records.Run, planned: int) -> str:

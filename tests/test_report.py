@@ -28,6 +28,7 @@ from lth_jax.report import (
   records,
   statistics,
   structure,
+  tables,
 )
 
 _SMALL = {
@@ -219,6 +220,19 @@ def test_crossings_are_sought_from_the_sparse_end():
   assert not crossings.fastest(run).may_fall
 
 
+def test_the_sparsest_good_density_is_that_of_its_arm():
+  run = _ladder([[98.0, 98.1, 98.1, 97.0]] * 3, arms=["ticket", "reinit"])
+  reinits = tuple(
+    _lane(replicate, index, 0.8**index, 900, accuracy, "reinit")
+    for replicate in range(3)
+    for index, accuracy in ((1, 98.0), (2, 97.9), (3, 97.9))
+  )
+  run = run._replace(lanes=run.lanes + reinits)
+  for arm, index in (("ticket", 2), ("reinit", 1)):
+    found = crossings.back(run, statistics.EARLY_TEST, arm).values
+    np.testing.assert_allclose(found, [100 * 0.8**index] * 3)
+
+
 def test_crossing_beyond_the_run_is_an_upper_bound():
   found = crossings.falls(
     _run([[5000] * 4] * 3, [[98, 99, 99, 99]] * 3), "ticket"
@@ -238,7 +252,7 @@ _DENSITY_CLAIMS = [
   lambda run: crossings.back(run, statistics.EARLY_STEP),
   lambda run: crossings.back(run, statistics.EARLY_TEST),
   lambda run: crossings.falls(run, "ticket"),
-  lambda run: measures.lowest_train(run, "ticket", 0.02),
+  lambda run: measures.lowest(run, statistics.END_TRAIN, "ticket", 0.02),
 ]
 
 
@@ -465,6 +479,37 @@ def test_departures_from_the_paper_are_named(change, words):
   found = claims.differences(configs.to_flat(configs.Config()) | change)
   assert words in found
   assert bool(words) == bool(found)
+
+
+def test_a_variant_is_held_to_the_papers_run_of_it():
+  paper = configs.to_flat(configs.Config())
+  original = paper | {"optimizer": "sgd", "learning_rate": 0.8}
+  assert claims.differences(original, original) == ""
+  ours = original | {"num_train": 9000, "replicates": 3}
+  assert claims.differences(ours, original) == (
+    "scaled down: num_train 9,000 instead of all; replicates 3 instead of 5"
+  )
+
+
+@pytest.mark.parametrize(
+  ("model", "early_stop"), [("lenet", True), ("vgg19", False)]
+)
+def test_a_summary_shows_what_the_paper_reports(model, early_stop):
+  run = _run([[500, 400]] * 3, [[98, 97]] * 3)
+  header = tables.summary(
+    run._replace(config=run.config | {"model": model})
+  ).header
+  assert any("early stop" in title for title in header) == early_stop
+  assert any("at the end" in title for title in header) != early_stop
+
+
+def test_densities_that_look_alike_get_more_digits():
+  run = _ladder([[98.0, 98.0, 98.0]])
+  lanes = tuple(
+    lane._replace(density=1 - 0.0006 * lane.round) for lane in run.lanes
+  )
+  rows = tables.summary(run._replace(lanes=lanes)).rows
+  assert [row[0] for row in rows] == ["100%", "99.94%", "99.88%"]
 
 
 def test_report_has_every_file_and_no_other(small):

@@ -50,8 +50,8 @@ def test_a_page_has_every_figure_of_the_paper(collected):
   text = results_page.text(collected)
   for number in figures.FIGURES:
     assert f"\n## Figure {number}. " in text
-  assert text.count("Not run: ") > 20
-  assert "\n## Figure 4a. " in text.partition("Not run: ")[0]
+  assert text.count("Not run: `") > 20
+  assert "\n## Figure 4a. " in text.partition("Not run: `")[0]
 
 
 def test_a_page_has_claims_images_commands_and_time(collected):
@@ -73,6 +73,15 @@ def test_a_page_has_claims_images_commands_and_time(collected):
   assert "results/cpu/figure_4c.png" in images and len(images) > 5
   for image in images:
     assert (collected / image).read_bytes()[:4] == b"\x89PNG"
+
+
+def test_a_page_names_the_runs_that_a_figure_lacks(collected):
+  text = results_page.text(collected)
+  section = text.partition("## Figure 9.")[2].partition("## Figure")[0]
+  assert "Not run: lenet_continued." in section
+  assert "Accuracies are those on validation images" in section
+  section = text.partition("## Figure 4a.")[2].partition("## Figure")[0]
+  assert "Not run" not in section and "validation images" not in section
 
 
 def test_counts_of_verdicts_add_up(collected):

@@ -50,11 +50,15 @@ class Result(NamedTuple):
   note: str
 
 
-def differences(config: dict[str, Any]) -> str:
+def differences(
+  config: dict[str, Any], original: dict[str, Any] | None = None
+) -> str:
   """Says how a run differs from the paper's protocol; "" if it does not.
 
   Args:
     config: the flat configuration of the run.
+    original: that of the paper's run, if it is not the main one of its network;
+      only what a protocol states is compared.
 
   Returns:
     For example "scaled down: steps 15,000 instead of 50,000".
@@ -63,10 +67,11 @@ def differences(config: dict[str, Any]) -> str:
   >>> differences(paper | {"steps": 15000})
   'scaled down: steps 15,000 instead of 50,000'
   """
-  rules = [rule.rpartition("=") for rule in config["rates"]]
-  rates = [f"{pattern}={float(rate):g}" for pattern, _, rate in rules]
-  ours, paper = config | {"rates": rates}, protocols.of(config)
-  if config["pruning"] == "oneshot":
+  ours, paper = _with_plain_rates(config), protocols.of(config)
+  if original is not None:
+    given = _with_plain_rates(original)
+    paper = {field: given[field] for field in paper}
+  elif config["pruning"] == "oneshot":
     paper = paper | {"arms": ["ticket", "reinit"]}
   differing = [field for field in paper if _differs(field, ours, paper)]
   if not differing:
@@ -203,6 +208,12 @@ def _verdict(
   return "undecided"
 
 
+def _with_plain_rates(config: dict[str, Any]) -> dict[str, Any]:
+  rules = [rule.rpartition("=") for rule in config["rates"]]
+  plain = [f"{pattern}={float(rate):g}" for pattern, _, rate in rules]
+  return config | {"rates": plain}
+
+
 def _differs(field: str, ours: dict[str, Any], paper: dict[str, Any]) -> bool:
   if field == "arms":
     return not set(paper["arms"]) <= set(ours["arms"])
@@ -221,6 +232,8 @@ def _plain(field: str, value: Any) -> str:
     between = "-" if field == "hidden" else ", "
     empty = "all" if field == "control_rounds" else "none"
     return between.join(str(each) for each in value) or empty
+  if field in ("num_train", "num_test") and value == 0:
+    return "all"
   return f"{value:,}" if isinstance(value, int) else str(value)
 
 

@@ -61,12 +61,15 @@ def fastest(run: records.Run) -> Sample:
   )
 
 
-def back(run: records.Run, quantity: statistics.Quantity) -> Sample:
-  """Returns the sparsest density at which tickets are as good as dense.
+def back(
+  run: records.Run, quantity: statistics.Quantity, arm: str = "ticket"
+) -> Sample:
+  """Returns the sparsest density at which an arm is as good as dense.
 
   Args:
     run: the run.
     quantity: an accuracy, or the early-stop step.
+    arm: name of the arm.
 
   >>> from lth_jax.report import example
   >>> run = example.run(ticket=[(500, 98.0), (400, 98.0), (600, 98.0)])
@@ -76,7 +79,7 @@ def back(run: records.Run, quantity: statistics.Quantity) -> Sample:
   late = measures.is_late(run, measures.DENSE)
   if quantity is statistics.EARLY_STEP and late:
     return measures.nothing(run, "the original's early stop was not reached")
-  return _sparsest(run, "ticket", *_as_good(run, "ticket", quantity))
+  return _sparsest(run, arm, *_as_good(run, arm, quantity))
 
 
 def falls(

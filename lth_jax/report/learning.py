@@ -27,6 +27,25 @@ def rise(run: records.Run, where: measures.Where) -> Sample:
   )
 
 
+def unstopped(run: records.Run, where: measures.Where) -> Sample:
+  """Returns 100 where the validation loss still fell at the end, else 0.
+
+  Args:
+    run: the run.
+    where: an arm at a density.
+
+  >>> from lth_jax.report import example
+  >>> unstopped(example.run(ticket=[(500, 98.0)]), measures.DENSE).values
+  array([0.])
+  """
+  arm, density = where
+  late = 100.0 * statistics.not_reached(run, arm)
+  late[~np.isfinite(statistics.values(run, arm, statistics.EARLY_STEP))] = (
+    math.nan
+  )
+  return Sample(statistics.at(late, statistics.column(run, density)))
+
+
 def order(run: records.Run, accuracy: float) -> Sample:
   """Returns how alike two orders of tickets are, as a rank correlation.
 
@@ -53,7 +72,8 @@ def order(run: records.Run, accuracy: float) -> Sample:
         for a, b, here in zip(stops, first, known)
       ]
     ),
-    note=f"test accuracy of {accuracy:g}%",
+    note=f"test accuracy of {accuracy:g}%, tested every "
+    f"{run.config['test_every']:,} steps",
   )
 
 

@@ -128,15 +128,24 @@ def earlier(run: records.Run, a: Where, b: Where) -> Sample:
   )
 
 
-def lowest_train(run: records.Run, arm: str, down_to: float) -> Sample:
-  """Returns the lowest train accuracy at the end down to a density.
+def lowest(
+  run: records.Run, quantity: statistics.Quantity, arm: str, down_to: float
+) -> Sample:
+  """Returns the lowest accuracy of an arm down to a density.
+
+  Args:
+    run: the run.
+    quantity: an accuracy.
+    arm: name of the arm.
+    down_to: the sparsest density to look at.
 
   >>> from lth_jax.report import example
-  >>> tickets = [(500, 98.0), (500, 98.0, 99.0), (500, 98.0, 90.0)]
-  >>> lowest_train(example.run(ticket=tickets), "ticket", down_to=0.5).values
-  array([99.])
+  >>> tickets = [(500, 98.0), (500, 97.0), (500, 90.0)]
+  >>> run = example.run(ticket=tickets)
+  >>> lowest(run, statistics.END_TEST, "ticket", down_to=0.5).values
+  array([97.])
   """
-  accuracy = statistics.values(run, arm, statistics.END_TRAIN)
+  accuracy = statistics.values(run, arm, quantity)
   density = statistics.grid(run).density
   finite = np.isfinite(accuracy)
   left_out, pending = plan.short(run, arm, finite)
@@ -212,7 +221,7 @@ def over_range(
   >>> run = example.run(ticket=[(9, 98.0), (9, 98.5), (9, 98.3)])
   >>> sample = over_range(run, statistics.EARLY_TEST, sparse=0.25, dense=0.5)
   >>> sample.values.round(2), sample.note
-  (array([0.4]), 'mean; better at 2 of 2 densities')
+  (array([0.4]), 'above zero at 2 of 2 densities, 50.0% to 25.0%')
   """
   gain = _gain(run, quantity, *arms)
   density = statistics.grid(run).density
@@ -221,23 +230,21 @@ def over_range(
   if not chosen.any():
     return nothing(run)
   means = [statistics.interval(each).mean for each in gain[:, chosen].T]
+  first, last = 100 * density[chosen][[0, -1]]
   arm, other = arms
   timed = quantity is statistics.EARLY_STEP
   late = timed and statistics.not_reached(run, arm)[:, chosen].any()
   _, pending = plan.short(run, arm, np.isfinite(gain))
-  known = density[np.isfinite(gain).any(axis=0)]
-  covered = known.min()
+  covered = density[np.isfinite(gain).any(axis=0)].min()
   short = bool(covered > 1.25 * sparse or pending.any())
   return Sample(
     gain[:, chosen].mean(axis=1),
     may_rise=short or (timed and _any_late(run, other, chosen)),
     may_fall=short or bool(late),
     note=join(
-      f"mean; better at {sum(m > 0 for m in means)} of {len(means)} densities",
+      f"above zero at {sum(m > 0 for m in means)} of {len(means)} densities, "
+      f"{first:.1f}% to {last:.1f}%",
       f"measured down to {100 * covered:.1f}%" if short else "",
-      f"measured from {100 * known.max():.1f}% on"
-      if known.max() < 0.8 * dense
-      else "",
       plan.remark(np.zeros_like(pending), pending),
     ),
   )

@@ -67,11 +67,25 @@ _VGG19 = {
   "drops": [56240, 84360],
   "rates": ["Dense=0", "kernel=0.2"],
 }
+# The paper reports no early stop of these.
+_NO_EARLY_STOP = ("resnet20", "vgg19")
 # Learning rate and warm-up that the paper combined.
 _RATES = {
   "resnet20": ((0.1, 0), (0.01, 0), (0.03, 20000)),
   "vgg19": ((0.1, 0), (0.01, 0), (0.1, 10000)),
 }
+
+
+def has_early_stop(model: str) -> bool:
+  """Says whether the paper reports when a network stops early.
+
+  Args:
+    model: its name.
+
+  >>> has_early_stop("lenet"), has_early_stop("vgg19")
+  (True, False)
+  """
+  return model not in _NO_EARLY_STOP
 
 
 def of(config: dict[str, Any]) -> dict[str, Any]:

@@ -65,6 +65,12 @@ END_TRAIN = Quantity(
   "Train accuracy at the end (%)",
   lambda lane: 100 * lane.end.train_accuracy,
 )
+# How far accuracy falls short on unseen images; not a column of the tables.
+END_GAP = Quantity(
+  "end_gap_points",
+  "Train minus test accuracy at the end (points)",
+  lambda lane: 100 * (lane.end.train_accuracy - lane.end.test_accuracy),
+)
 QUANTITIES = (EARLY_STEP, EARLY_TEST, EARLY_TRAIN, END_TEST, END_TRAIN)
 
 

@@ -7,10 +7,10 @@ for people. Accuracies are in percent, their differences in points.
 import csv as csv_format
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from lth_jax.report import claims, records, statistics
+from lth_jax.report import claims, protocols, records, statistics
 
 DASH = "\N{EN DASH}"
 
@@ -98,21 +98,28 @@ def results(run: records.Run) -> Tables:
 def summary(run: records.Run) -> Table:
   """Tabulates early-stop step and test accuracy, one row a density.
 
+  Test accuracy at the end instead, of networks of which the paper reports no
+  early stop and of runs without validation images.
+
   >>> end = records.Point(500, True, 0.98, 1.0)
   >>> dense = records.Lane(0, 0, "ticket", 0, 1.0, [], [], end, end, False, ())
-  >>> summary(records.Run("example", {}, (dense,))).header
+  >>> run = records.Run("example", {"model": "lenet"}, (dense,))
+  >>> summary(run).header
   ('Weights left', 'ticket: early-stop step',
    'ticket: test accuracy at early stop (%)')
   """
   arms = statistics.arms(run)
-  columns = [
-    (arm, quantity)
-    for arm in arms
-    for quantity in (statistics.EARLY_STEP, statistics.EARLY_TEST)
-  ]
+  stops = any(math.isfinite(lane.early_stop.step) for lane in run.lanes)
+  quantities = (
+    (statistics.EARLY_STEP, statistics.EARLY_TEST)
+    if stops and protocols.has_early_stop(run.config["model"])
+    else (statistics.END_TEST,)
+  )
+  columns = [(arm, quantity) for arm in arms for quantity in quantities]
   rows = []
+  left = _percents(statistics.grid(run).density)
   for k, index in enumerate(statistics.grid(run).rounds):
-    cells = [percent(statistics.grid(run).density[k])]
+    cells = [left[k]]
     for arm, quantity in columns:
       spread = statistics.interval(statistics.values(run, arm, quantity)[:, k])
       is_step = quantity is statistics.EARLY_STEP
@@ -189,13 +196,13 @@ def claim_table(found: Sequence[claims.Result]) -> Tables:
   >>> from lth_jax.report import published
   >>> ours = statistics.Interval(35.0, 23.6, 46.4, 30.0, 39.0, 3)
   >>> result = claims.Result(published.CLAIMS[1], ours, "holds", "", "")
-  >>> claim_table([result]).text.rows[0][2:7]
-  ('holds', '38%', '20 to 55%', '35.0%', '23.6 to 46.4')
+  >>> claim_table([result]).text.rows[0][2:8]
+  ('holds', '38%', '20 to 55%', '0%', '35.0%', '23.6 to 46.4')
   """
-  ahead = ("figure", "claim", "published", "band_low", "band_high", "unit")
-  ours = ("mean", "low95", "high95", "min", "max", "replicates")
-  titles = ("Figure", "Claim", "Verdict", "Published", "Band", "Ours")
-  spread = ("95% interval", f"Min{DASH}max", "n")
+  ahead = ("figure", "claim", "published", "band_low", "band_high", "opposites")
+  ours = ("unit", "mean", "low95", "high95", "min", "max", "replicates")
+  titles = ("Figure", "Claim", "Verdict", "Published", "Band", "Opposite")
+  spread = ("Ours", "95% interval", f"Min{DASH}max", "n")
   return Tables(
     Table(
       (*ahead, *ours, "verdict", "bound", "note"),
@@ -276,6 +283,18 @@ def number(value: float, digits: int) -> str:
   return f"{value:,.{digits}f}".replace("-", "\N{MINUS SIGN}")
 
 
+def _percents(densities: Iterable[float]) -> list[str]:
+  """Formats densities, with more digits where they would look the same."""
+  densities = list(densities)
+  texts = [percent(density) for density in densities]
+  if len(set(texts)) == len(texts):
+    return texts
+  return [
+    text if density == 1 else f"{100 * density:.2f}%"
+    for text, density in zip(texts, densities)
+  ]
+
+
 def _claim_data(result: claims.Result) -> tuple[str, ...]:
   claim, ours, verdict, bound, note = result
   return (
@@ -283,6 +302,7 @@ def _claim_data(result: claims.Result) -> tuple[str, ...]:
     claim.text,
     claim.published,
     *map(_plain, claim.band),
+    ";".join(map(_plain, claim.opposites)),
     claim.unit,
     *map(_plain, ours[:5]),
     str(ours.n),
@@ -302,6 +322,7 @@ def _claim_text(result: claims.Result) -> tuple[str, ...]:
     verdict,
     claim.published,
     _band(claim.band, claim.unit),
+    " or ".join(_opposite(each, claim.unit) for each in claim.opposites),
     f"{bound} {mean}".strip() if ours.n else DASH,
     _range(ours.low, ours.high, digits),
     _range(ours.minimum, ours.maximum, digits),
@@ -341,6 +362,10 @@ def _band(band: tuple[float, float], unit: str) -> str:
   if math.isinf(low):
     return _unit(f"< {high:g}", unit)
   return _unit(f"{low:,g} to {high:,g}".replace("-", "\N{MINUS SIGN}"), unit)
+
+
+def _opposite(value: float, unit: str) -> str:
+  return _unit(f"{value:,g}".replace("-", "\N{MINUS SIGN}"), unit)
 
 
 def _unit(text: str, unit: str) -> str:

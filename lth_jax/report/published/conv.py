@@ -52,7 +52,16 @@ _NETWORKS = (
 
 def _random(network: _Network) -> tuple[Claim, ...]:
   arm, text = ("random", network.tenth), f"{100 * network.tenth:.1f}%"
+  half = "random", network.half
   return (
+    slower("1", f"Random masks learn slower with pruning: {text}", arm, half),
+    higher(
+      "1",
+      f"Random masks get less accurate with pruning: {text}",
+      _EARLY,
+      half,
+      arm,
+    ),
     slower("1", f"Random masks at {text} learn slower than dense", arm, _DENSE),
     higher(
       "1",
@@ -134,7 +143,10 @@ def _tickets(network: _Network) -> tuple[Claim, ...]:
       (measures.FULL_ACCURACY,),
       "%",
       functools.partial(
-        measures.lowest_train, arm="ticket", down_to=_TWO_PERCENT
+        measures.lowest,
+        quantity=statistics.END_TRAIN,
+        arm="ticket",
+        down_to=_TWO_PERCENT,
       ),
     ),
   )

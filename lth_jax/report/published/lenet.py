@@ -11,6 +11,7 @@ import math
 from lth_jax.report import crossings, learning, measures, statistics
 from lth_jax.report.published import claim as claim_lib
 from lth_jax.report.published.claim import (
+  LESS,
   MORE,
   Claim,
   higher,
@@ -43,7 +44,9 @@ def _density(
 
 
 def _full(text: str, arm: str, down_to: float) -> Claim:
-  measure = functools.partial(measures.lowest_train, arm=arm, down_to=down_to)
+  measure = functools.partial(
+    measures.lowest, quantity=statistics.END_TRAIN, arm=arm, down_to=down_to
+  )
   full = measures.FULL_ACCURACY
   return Claim("12", text, "about 100%", (full, 100.0), (full,), "%", measure)
 
@@ -194,10 +197,27 @@ CLAIMS = claim_lib.of(
     0.07,
     0.513,
   ),
+  on_average(
+    "4b",
+    "Tickets at the end: gap between train and test accuracy over the "
+    "original's",
+    statistics.END_GAP,
+    0.07,
+    0.513,
+    published="smaller",
+    band=LESS,
+  ),
   slower(
     "1", "Random masks at 8.7% learn slower than the original", _X9, _DENSE
   ),
   slower("1", "Random masks learn slower with pruning: 8.7%", _X9, _X51),
+  higher(
+    "1",
+    "Random masks get less accurate with pruning: 8.7%",
+    statistics.EARLY_TEST,
+    _X51,
+    _X9,
+  ),
   slower("1", "The original learns slower than the 8.7% ticket", _DENSE, _T9),
   higher(
     "1",

@@ -38,8 +38,9 @@ def _gain(
   return on_average(figure, text, _END, sparse, dense, arms, published, band)
 
 
-def _falls(figure: str, text: str, published: float, band, arm="ticket"):
-  measure = functools.partial(crossings.falls, arm=arm, quantity=_END)
+def _down_to(figure: str, text: str, published: float, band, arm="ticket"):
+  """Claims down to which density an arm is as accurate as the original."""
+  measure = functools.partial(crossings.back, quantity=_END, arm=arm)
   return Claim(
     figure, text, f"{published}%", band, (100.0,), "% of weights", measure
   )
@@ -113,10 +114,15 @@ _VGG19 = (
   ),
   *claim_lib.of(
     _about("vgg19", 0.1, True),
-    _falls("7", "Warm-up: tickets fall below the original at", 1.5, (0.8, 3)),
-    _falls(
+    _down_to(
       "7",
-      "Warm-up: reinit falls below the original at",
+      "Warm-up: tickets are as accurate as the original down to",
+      1.5,
+      (0.8, 3),
+    ),
+    _down_to(
+      "7",
+      "Warm-up: reinit is as accurate as the original down to",
       20,
       (10.0, 45.0),
       "reinit",
@@ -129,9 +135,9 @@ _VGG19 = (
       ("reinit", 0.015),
     ),
   ),
-  _falls(
+  _down_to(
     "38",
-    "Warm-up, pruned by layer: tickets fall below the original at",
+    "Warm-up, pruned by layer: tickets are as accurate as the original down to",
     6.9,
     (4.0, 12.0),
   )._replace(about=_about("vgg19", 0.1, True) | {"scope": "layer"}),
@@ -150,7 +156,12 @@ _RESNET20 = (
   *claim_lib.of(
     _about("resnet20", 0.03, True),
     _level("8", "Warm-up: accuracy of the ticket at 27.1%", 90.5, _TICKET_27),
-    _falls("8", "Warm-up: tickets fall below the original at", 11.8, (6, 20)),
+    _down_to(
+      "8",
+      "Warm-up: tickets are as accurate as the original down to",
+      11.8,
+      (6, 20),
+    ),
   ),
 )
 

@@ -1,7 +1,7 @@
 """The published claims about LeNet's winning tickets: appendix F.
 
 The paper shows four densities without naming them; ours is 21.1%, where
-section 2 compares.
+section 2 compares. The texts say so.
 """
 
 import functools
@@ -37,8 +37,8 @@ def _peaks(figure: str, leaf: str, one: bool, about) -> Claim:
   what = "keep one peak" if one else "have two peaks"
   return Claim(
     figure,
-    f"Initial weights, {_NAMES[leaf]}: {what}; density near zero over that "
-    "around one standard deviation",
+    f"Initial weights at 21.1%, {_NAMES[leaf]}: {what}; density near zero over "
+    "that around one standard deviation",
     "one peak" if one else "two peaks",
     _OVER_ONE if one else _UNDER_ONE,
     (1.0,),
@@ -51,7 +51,7 @@ def _peaks(figure: str, leaf: str, one: bool, about) -> Claim:
 def _signs(figure: str, leaf: str, positive: bool, about) -> Claim:
   return Claim(
     figure,
-    f"Initial weights, {_NAMES[leaf]}: positive are",
+    f"Initial weights at 21.1%, {_NAMES[leaf]}: positive are",
     "more" if positive else "fewer",
     (50.0, 100.0) if positive else (0.0, 50.0),
     (50.0,),
@@ -64,8 +64,8 @@ def _signs(figure: str, leaf: str, positive: bool, about) -> Claim:
 def _even(figure: str, about) -> Claim:
   return Claim(
     figure,
-    "Connections are spread more evenly into units than out of them, both in "
-    "excess of chance, where least so",
+    "Connections at 21.1% are spread more evenly into units than out of them, "
+    "both in excess of chance, where least so",
     "evenly",
     _UNDER_ONE,
     (1.0,),
@@ -88,8 +88,8 @@ CLAIMS = claim_lib.of(
   _signs("16", _OUTPUT, True, _SGD),
   Claim(
     "17",
-    "Initial weights redrawn from the ticket's own are nearer to reinit than "
-    "to the ticket: difference of the two gaps in accuracy",
+    "At 21.1%, initial weights redrawn from the ticket's own are nearer to "
+    "reinit than to the ticket: difference of the two gaps in accuracy",
     "nearer",
     MORE,
     (0.0,),
@@ -105,7 +105,8 @@ CLAIMS = claim_lib.of(
   ),
   higher(
     "18",
-    "Reinit is more accurate than weights pruned by magnitude before training",
+    "At 21.1%, reinit is more accurate than weights pruned by magnitude before "
+    "training",
     statistics.EARLY_TEST,
     _at("reinit"),
     _at("magnitude_at_start"),
@@ -124,14 +125,15 @@ CLAIMS = claim_lib.of(
     for figure, text, number, band, unit in (
       (
         "19",
-        "The ticket's weights move further than the others: ratio",
+        "The 21.1% ticket's weights move further than the others: ratio",
         "moved",
         _OVER_ONE,
         "times",
       ),
       (
         "20",
-        "The ticket's weights grow in magnitude more often than the others",
+        "The 21.1% ticket's weights grow in magnitude more often than the "
+        "others",
         "grown",
         MORE,
         "%",
@@ -142,8 +144,8 @@ CLAIMS = claim_lib.of(
   _even("22", _SGD),
   Claim(
     "23",
-    "Connections out of the first hidden layer are less even than by chance: "
-    "ratio",
+    "Connections out of the first hidden layer at 21.1% are less even than by "
+    "chance: ratio",
     "very uneven",
     _OVER_ONE,
     (1.0,),
@@ -153,7 +155,8 @@ CLAIMS = claim_lib.of(
   ),
   Claim(
     "23",
-    "Pixels at the border keep fewer connections than the others: ratio",
+    "Pixels at the border keep fewer connections at 21.1% than the others: "
+    "ratio",
     "fewer",
     _UNDER_ONE,
     (1.0,),
@@ -163,7 +166,8 @@ CLAIMS = claim_lib.of(
   ),
   same(
     "25",
-    "Noise of half a standard deviation: difference of accuracy to the ticket",
+    "At 21.1%, noise of half a standard deviation: difference of accuracy to "
+    "the ticket",
     0.25,
     functools.partial(
       measures.difference,
@@ -174,14 +178,15 @@ CLAIMS = claim_lib.of(
   ),
   higher(
     "25",
-    "Accuracy falls with noise: half a standard deviation above three",
+    "At 21.1%, accuracy falls with noise: half a standard deviation above "
+    "three",
     statistics.EARLY_TEST,
     _at("noise 0.5"),
     _at("noise 3"),
   ),
   higher(
     "25",
-    "Noise of three standard deviations is more accurate than reinit",
+    "At 21.1%, noise of three standard deviations is more accurate than reinit",
     statistics.EARLY_TEST,
     _at("noise 3"),
     _at("reinit"),
