@@ -238,7 +238,14 @@ FIGURES = {
     "to 0.44), other than in the paper, whose densities are not in its text.",
   ),
   "26": Figure(
-    "LeNet: learning rate of Adam", arms=_TICKETS, quantities=ON_VALIDATION
+    "LeNet: learning rate of Adam",
+    arms=_TICKETS,
+    quantities=ON_VALIDATION,
+    remark="At cpu scale there are 6,000 of 50,000 steps. At 2.5e-5 validation "
+    "loss still falls at their end, where the dense network has 94% of the "
+    "test images right, and networks with fewer weights are not as far by "
+    "then. At 2e-3 the dense network stops earlier than at 1.2e-3 and less "
+    "accurate, by 0.4 points; its tickets are as accurate.",
   ),
   "27": Figure(
     "LeNet: learning rate of gradient descent",
