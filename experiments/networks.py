@@ -13,7 +13,10 @@ from lth_jax.report import tables
 
 PyTree = Any
 
-_IMAGES = {"mnist": (28, 28, 1), "cifar10": (32, 32, 3)}
+_IMAGES = {
+  **dict.fromkeys(("mnist", "mnist_10k"), (28, 28, 1)),
+  "cifar10": (32, 32, 3),
+}
 # By row: the network's name, its convolutions' weights and all of them as the
 # paper prints them.
 _PRINTED = {

@@ -117,41 +117,48 @@ def _at_least(low):
   return lambda value: value >= low
 
 
+def _is_float(value: float) -> bool:
+  """Says whether a positive number is one in float32, too."""
+  return 1e-37 <= value <= 1e38
+
+
 # A report lists them all.
 _MAX_LANES = 100_000
 _POSITIVE = (_at_least(1), "at least 1")
 _COUNT = (_at_least(0), "at least 0")
+_ZERO_OR_FLOAT = (
+  lambda value: value == 0 or _is_float(value),
+  "0 or positive, from 1e-37 to 1e38",
+)
 _RANGES = (
   ("num_valid", *_COUNT),
   ("num_train", *_COUNT),
   ("num_test", *_COUNT),
-  ("width", lambda width: 0 < width < math.inf, "a positive, finite number"),
+  ("width", lambda width: 0 < width <= 1000, "in (0, 1000]"),
   ("dropout", lambda rate: 0 <= rate < 1, "in [0, 1)"),
-  ("init_std", lambda std: 0 <= std < math.inf, "0 or positive, and finite"),
+  ("init_std", *_ZERO_OR_FLOAT),
   ("warmup", *_COUNT),
   (
     "drops",
-    lambda steps: steps == tuple(sorted(set(steps))) and min(steps, default=1),
+    lambda steps: (
+      steps == tuple(sorted(set(steps))) and min(steps, default=1) >= 1
+    ),
     "steps from 1 on, each later than the one before",
   ),
-  (
-    "weight_decay",
-    lambda factor: 0 <= factor < math.inf,
-    "0 or positive, and finite",
-  ),
+  ("weight_decay", *_ZERO_OR_FLOAT),
   (
     "noise",
-    lambda levels: _distinct(levels) and all(0 <= x < math.inf for x in levels),
-    "different levels of 0 or more",
+    lambda levels: _distinct(levels) and all(map(_ZERO_OR_FLOAT[0], levels)),
+    "different levels of 0 or more, and below 1e38",
   ),
-  ("hidden", lambda widths: all(w >= 1 for w in widths), "widths of 1 or more"),
+  (
+    "hidden",
+    lambda widths: all(1 <= w <= 1_000_000 for w in widths),
+    "widths in [1, 1000000]",
+  ),
   ("steps", lambda steps: 1 <= steps < 2**31, "in [1, 2**31)"),
   ("batch_size", *_POSITIVE),
-  (
-    "learning_rate",
-    lambda rate: 0 < rate < math.inf,
-    "a positive, finite number",
-  ),
+  ("learning_rate", _is_float, "a positive number, from 1e-37 to 1e38"),
   ("momentum", lambda value: 0 <= value < 1, "in [0, 1)"),
   ("batch_devices", *_POSITIVE),
   ("eval_every", *_POSITIVE),
@@ -177,7 +184,7 @@ _RANGES = (
     "rounds from 1 on, each once",
   ),
   ("devices", *_COUNT),
-  ("lanes_per_device", *_COUNT),
+  ("lanes_per_device", lambda lanes: 0 <= lanes <= 1000, "in [0, 1000]"),
   (
     "checkpoint_minutes",
     lambda minutes: 0 <= minutes < math.inf,

@@ -6,11 +6,14 @@ import re
 import shlex
 import subprocess
 import sys
+import threading
 
 import pytest
+from etils import epath
 
-from experiments import catalog, costs, listing
-from lth_jax import configs, errors, lanes
+from experiments import catalog, costs, listing, networks
+from lth_jax import configs, errors, lanes, runner
+from lth_jax.report import claims, records
 
 _ROOT = pathlib.Path(__file__).parents[1]
 _ROWS = [(row, scale) for row in catalog.ROWS for scale in catalog.SCALES]
@@ -43,6 +46,104 @@ def test_a_flagfile_says_what_it_is_for():
     lines = path.read_text().splitlines()
     assert lines[0].startswith("# "), path
     assert max(map(len, lines)) <= 80, path
+
+
+# In which fields rows differ from their network's main protocol, beside those
+# that a sweep varies.
+_TICKETS, _THREE = {"arms"}, {"arms", "replicates"}
+_DEPARTURES = {
+  "lenet_continued": _TICKETS | {"reset"},
+  "lenet_sgd": _TICKETS | {"optimizer", "learning_rate"},
+  **dict.fromkeys(("lenet_adam_rates", "lenet_init_std"), _THREE),
+  "lenet_sgd_rates": _THREE | {"optimizer"},
+  "lenet_momentum_rates": _THREE | {"optimizer"},
+  "lenet_pruning_rates": _THREE,
+  "lenet_sizes": _THREE,
+  **{
+    f"conv{n}_{name}": fields
+    for n in (2, 4, 6)
+    for name, fields in {
+      "dropout": _TICKETS,
+      "continued": _TICKETS | {"reset"},
+      # Those of Conv-6 prune convolutions by 10% a round, not by 15%.
+      "adam_rates": _THREE | ({"rates"} if n == 6 else set()),
+      "sgd_rates": _THREE | {"optimizer"} | ({"rates"} if n == 6 else set()),
+      "momentum_rates": _THREE
+      | {"optimizer"}
+      | ({"rates"} if n == 6 else set()),
+      "pruning_rates": _THREE,
+      "dropout_rates": _THREE,
+      "conv_only": _THREE | {"rates"},
+      "fc_only": _THREE | {"rates"},
+    }.items()
+  },
+  **{
+    f"{network}_{name}": fields
+    for network in ("resnet20", "vgg19")
+    for name, fields in {
+      "layerwise": {"scope"},
+      "layerwise_high": {"scope"},
+      "layerwise_low": {"scope"},
+      "rates": _TICKETS | {"warmup"},
+      "warmups": _TICKETS,
+    }.items()
+  },
+}
+
+
+@pytest.mark.parametrize("row", catalog.ROWS, ids=lambda row: row.name)
+def test_rows_at_the_papers_scale_are_its_protocols(row):
+  varied = {
+    flag.removeprefix("--").partition("=")[0]
+    for point in row.points
+    for flag in point.flags.split()
+  }
+  if any(point.warmup is not None for point in row.points):
+    varied.add("warmup")
+  for run in catalog.runs(row, "paper"):
+    config = configs.to_flat(catalog.config(run))
+    found = claims.differences(config).partition(": ")[2]
+    differing = {part.partition(" ")[0] for part in found.split("; ") if part}
+    expected = _DEPARTURES.get(row.name, set())
+    assert expected - {"rates", "warmup"} <= differing, run.name
+    assert differing <= expected | varied, run.name
+
+
+@pytest.mark.parametrize(
+  ("name", "words"),
+  [
+    ("lenet_sgd", "learning_rate 0.8 instead"),
+    ("conv2_conv_only", "rates Dense=0, Conv=0.1 instead"),
+    ("conv6_conv_only", "rates Dense=0, Conv=0.15 instead"),
+    ("conv6_fc_only", "rates Conv=0, Dense_2/kernel=0.1, Dense=0.2 instead"),
+    ("resnet20_layerwise", "scope layer instead of global"),
+  ],
+)
+def test_what_a_row_changes_has_the_papers_value(name, words):
+  [run] = catalog.runs(row_named(name), "paper")
+  assert words in claims.differences(configs.to_flat(catalog.config(run)))
+
+
+@pytest.mark.parametrize("scale", catalog.SCALES)
+def test_every_run_fits_its_network(scale):
+  """Rules of pruning have leaves, and cover all that is pruned."""
+  seen = set()
+  for row in catalog.ROWS:
+    for run in catalog.runs(row, scale):
+      config = catalog.config(run)
+      kind = (
+        config.data.dataset,
+        config.model.model,
+        config.model.hidden,
+        config.pruning.rates,
+      )
+      if kind not in seen:
+        seen.add(kind)
+        masks = networks.full_masks(config)
+        ladder = networks.ladder(config, masks)
+        assert len(ladder) == config.study.rounds + 1, run.name
+        assert 0 < ladder[-1] < ladder[0] == 1, run.name
+  assert len(seen) > 20
 
 
 def test_figures_that_need_the_same_trainings_share_them():
@@ -253,6 +354,25 @@ def test_bad_input_is_one_line(arguments, message):
   found = paper(*arguments)
   assert found.returncode == 2
   assert message in found.stderr and found.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+  "name",
+  [
+    "conv2_dropout",
+    pytest.param("resnet20_warmup", marks=pytest.mark.slow),
+    pytest.param("vgg19_layerwise", marks=pytest.mark.slow),
+  ],
+)
+def test_a_row_of_each_kind_of_network_is_run(name, tmp_path):
+  [run] = catalog.runs(row_named(name), "smoke")
+  config = catalog.config(run)
+  folder = epath.Path(tmp_path / run.name)
+  runner.run(config, folder, name, threading.Event())
+  assert listing.num_done(config, folder)[0] == catalog.num_trainings(config)
+  found = records.read(folder)
+  assert {lane.round for lane in found.lanes} == {0, 1}
+  assert not any(lane.diverged for lane in found.lanes)
 
 
 @pytest.mark.slow

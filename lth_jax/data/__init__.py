@@ -109,9 +109,14 @@ def _find(name, data_dir):
     "original files, "
   )
   extra = "" if name in idx.NAMES else " and TensorFlow"
+  subset = (
+    " A subset of MNIST is bundled: --dataset=mnist_10k of "
+    "experiments.mnist_lenet."
+    if name not in cifar.NAMES
+    else ""
+  )
   raise errors.InputError(
-    f"No data set '{name}' in {folder}. Three ways to get data: {original}"
+    f"No data set '{name}' in {folder}. Two ways to get it: {original}"
     f"(2) prepare it once by `python -m lth_jax.data.prepare {name}` "
-    f"(needs `pip install 'lth_jax[tfds]'`{extra}), "
-    "or (3) use the bundled subset of MNIST: --dataset=mnist_10k."
+    f"(needs `pip install 'lth_jax[tfds]'`{extra}).{subset}"
   )

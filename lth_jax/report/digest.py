@@ -20,8 +20,8 @@ from lth_jax.report import records
 FORMAT = 1
 # About so many steps of a test curve are kept, closer at the beginning.
 _NUM_STEPS = 24
-# Parts of the training at which claims look at accuracy.
-_PARTS = (1 / 4, 1 / 3, 1 / 2, 2 / 3, 1)
+# Parts of the training at which claims and figures look at accuracy.
+_PARTS = (1 / 4, 30_000 / 112_480, 1 / 3, 1 / 2, 60_000 / 112_480, 2 / 3, 1)
 _LANE = ("replicate", "round", "arm", "draw", "density", "diverged", "counted")
 _POINT = records.Point._fields
 

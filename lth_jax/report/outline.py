@@ -18,7 +18,10 @@ _NETWORKS = {
 }
 # Of these the paper has no early stop, but accuracies on the way: at which
 # shares of the training.
-_MILESTONES = {"resnet20": (1 / 3, 2 / 3), "vgg19": (1 / 4, 1 / 2)}
+_MILESTONES = {
+  "resnet20": (10_000 / 30_000, 20_000 / 30_000),
+  "vgg19": (30_000 / 112_480, 60_000 / 112_480),
+}
 # Figures 3 and 11 end here, long before the 50,000 iterations of the paper.
 _BEGINNING = 15_000
 
