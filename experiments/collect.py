@@ -21,8 +21,6 @@ from lth_jax.report.figures import Drawn
 def into_folder(workdir: epath.Path, scale: str, folder: pathlib.Path) -> None:
   """Copies into `folder` what is to be kept of the runs below `workdir`.
 
-  Drawings of several runs are made from all that the folder has then.
-
   Args:
     workdir: as given to `experiments.paper`.
     scale: of these runs.
@@ -52,8 +50,24 @@ def into_folder(workdir: epath.Path, scale: str, folder: pathlib.Path) -> None:
     summary = tables.markdown(tables.summary(run), caption)
     (folder / f"{name}.md").write_text(summary, encoding="utf-8")
     progress.say(f"Collected: {name}")
-  for name, drawn in (*_of_one(workdir, found), *_of_several(scale, folder)):
+  for name, drawn in _of_one(workdir, found):
     (folder / f"{name}.png").write_bytes(_small(drawn.png))
+
+
+def compare(scale: str, folder: pathlib.Path) -> None:
+  """Draws runs beside each other, from all that was collected of them.
+
+  Args:
+    scale: of the runs.
+    folder: where they were collected, and where drawings go. One whose runs are
+      not there is left as it is.
+
+  Raises:
+    InputError: a file of records is damaged.
+  """
+  for name, drawn in _of_several(scale, folder):
+    (folder / f"{name}.png").write_bytes(_small(drawn.png))
+    progress.say(f"Drawn: {name}")
 
 
 def _read(workdir: epath.Path, asked: configs.Config) -> records.Run:
@@ -118,12 +132,13 @@ def _of_several(
             arms=figure.arms,
             quantities=figure.quantities,
             by_weights=figure.by_weights,
+            whole=figure.whole,
           ),
         )
 
 
 def _small(png: bytes) -> bytes:
-  """The same picture in 64 colours, a third of its size."""
+  """The same picture in 256 colours, half of its size."""
   out = io.BytesIO()
-  Image.open(io.BytesIO(png)).convert("RGB").quantize(64).save(out, "png")
+  Image.open(io.BytesIO(png)).convert("RGB").quantize(256).save(out, "png")
   return out.getvalue()

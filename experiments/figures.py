@@ -4,11 +4,14 @@ Drawings come from the reports of the runs of `catalog`, or set several runs
 beside each other.
 """
 
-from collections.abc import Sequence
+import types
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from experiments import catalog
 from lth_jax.report import statistics
+
+_NO_NAMES: Mapping[str, str] = types.MappingProxyType({})
 
 
 class Figure(NamedTuple):
@@ -17,10 +20,12 @@ class Figure(NamedTuple):
   Attributes:
     title: what it shows.
     drawings: (run of the catalog, name of a drawing of its report).
-    arms: if the figure's runs are to be drawn beside each other, their arms:
-      solid, dashed, dotted.
+    arms: if the figure's runs are to be drawn beside each other, their arms; of
+      several runs solid, dashed, dotted.
     quantities: of that drawing; empty for the usual ones.
     by_weights: whether its axis is the number of weights.
+    whole: whether its vertical axes show controls that collapse, too.
+    names: what it calls runs of the catalog; others keep their names.
     remark: what was found where we differ.
   """
 
@@ -29,6 +34,8 @@ class Figure(NamedTuple):
   arms: tuple[str, ...] = ()
   quantities: Sequence[statistics.Quantity] = ()
   by_weights: bool = False
+  whole: bool = False
+  names: Mapping[str, str] = _NO_NAMES
   remark: str = ""
 
 
@@ -71,7 +78,8 @@ def beside(number: str, scale: str) -> list[Beside]:
       found.append(Beside(name, title, points))
     else:
       kind = "mnist" if row.name.startswith(_ON_MNIST) else "cifar10"
-      groups.setdefault(kind, {})[row.name] = row.name
+      shown = figure.names.get(row.name, row.name)
+      groups.setdefault(kind, {})[shown] = row.name
   title = f"Figure {number}. {figure.title}"
   for kind, runs in groups.items():
     suffix = f"_{kind}" if len(groups) > 1 else ""
@@ -86,6 +94,15 @@ _ENDS = *_EARLY, statistics.EARLY_TRAIN, statistics.END_TEST
 # What appendices B, G and H show.
 ON_VALIDATION = statistics.EARLY_STEP, statistics.EARLY_VALID
 _TICKETS, _AND_REINIT = ("ticket",), ("ticket", "reinit")
+_NOISE = "noise 0.5", "noise 1", "noise 2", "noise 3"
+
+
+def _convs(suffix: str = "", what: str = "") -> dict[str, str]:
+  """What to call the runs of Conv-2, -4 and -6 whose names end alike."""
+  return {f"conv{n}{suffix}": f"Conv-{n}{what}" for n in (2, 4, 6)}
+
+
+_LENET = {"mnist_lenet": "LeNet", "lenet_controls": "LeNet"}
 
 
 def _drawn(run: str, *names: str) -> tuple[tuple[str, str], ...]:
@@ -94,7 +111,11 @@ def _drawn(run: str, *names: str) -> tuple[tuple[str, str], ...]:
 
 FIGURES = {
   "1": Figure(
-    "Tickets and random masks", arms=("ticket", "random"), quantities=_EARLY
+    "Tickets and random masks",
+    arms=("ticket", "random"),
+    quantities=_EARLY,
+    whole=True,
+    names=_LENET | _convs(),
   ),
   "2": Figure("Networks and how they are trained"),
   "3": Figure(
@@ -111,21 +132,32 @@ FIGURES = {
     "LeNet, one-shot pruning",
     _drawn("lenet_oneshot", "figure_4c"),
     arms=_TICKETS,
+    names={"mnist_lenet": "iterative", "lenet_oneshot": "one-shot"},
   ),
   "5": Figure(
     "Conv-2, -4 and -6",
     arms=_AND_REINIT,
     quantities=_ENDS,
+    names=_convs(),
     remark="At cpu scale 9,000 images are overfitted after about 1,000 steps, "
     "which is what the early stop then marks. Tickets reach the dense "
     "network's lowest validation loss 1.4, 2.0 and 2.2 times as soon "
     "at 8.9% of the weights, 1.9, 2.9 and 3.0 times at 17.1%, and go "
     "on to lower ones.",
   ),
-  "6": Figure("Conv-2, -4 and -6 with dropout", arms=_TICKETS),
+  "6": Figure(
+    "Conv-2, -4 and -6 with dropout",
+    arms=_TICKETS,
+    names=_convs() | _convs("_dropout", ", dropout"),
+  ),
   "7": Figure(
     "VGG-19, pruned globally",
     arms=_AND_REINIT,
+    names={
+      "vgg19": "rate 0.1",
+      "vgg19_low": "rate 0.01",
+      "vgg19_warmup": "rate 0.1, warm-up",
+    },
     remark="At cpu scale the network has an eighth of the width and 1,200 of "
     "112,480 steps, 8 epochs, at the end of which the dense one is far from "
     "what it could reach; the paper's claims are about networks trained to the "
@@ -138,6 +170,11 @@ FIGURES = {
   "8": Figure(
     "ResNet-20, pruned globally",
     arms=_AND_REINIT,
+    names={
+      "resnet20": "rate 0.1",
+      "resnet20_low": "rate 0.01",
+      "resnet20_warmup": "rate 0.03, warm-up",
+    },
     remark="At cpu scale the network has half of the width and 1,200 of 30,000 "
     "steps, 8 epochs, at the end of which validation loss still falls; the "
     "paper's claim is about networks trained to the end. That tickets are "
@@ -150,11 +187,13 @@ FIGURES = {
     "LeNet: reset, or continued training",
     arms=_TICKETS,
     quantities=ON_VALIDATION,
+    names={"mnist_lenet": "reset", "lenet_continued": "continued"},
   ),
   "10": Figure(
     "Conv-2, -4 and -6: reset, or continued",
     arms=_TICKETS,
     quantities=ON_VALIDATION,
+    names=_convs("", ", reset") | _convs("_continued", ", continued"),
   ),
   "11": Figure(
     "Validation loss while LeNet trains", _drawn("mnist_lenet", "figure_11")
@@ -166,6 +205,7 @@ FIGURES = {
     "Conv-2, -4 and -6: train accuracy at the end",
     arms=_AND_REINIT,
     quantities=(statistics.END_TRAIN,),
+    names=_convs(),
     remark="At cpu scale a quarter of the width and 13 epochs are too few to "
     "learn the training images by heart.",
   ),
@@ -173,6 +213,8 @@ FIGURES = {
     "Tickets, reinits and random masks at the end",
     arms=("ticket", "reinit", "random"),
     quantities=(statistics.END_TEST,),
+    whole=True,
+    names=_LENET | _convs(),
   ),
   "15": Figure(
     "Initial weights of tickets, Adam",
@@ -189,11 +231,15 @@ FIGURES = {
   ),
   "17": Figure(
     "Initial weights redrawn from the ticket's own",
-    _drawn("lenet_controls", "figure_4a"),
+    arms=("ticket", "redraw", "reinit"),
+    quantities=_EARLY,
+    names=_LENET,
   ),
   "18": Figure(
     "Weights pruned by magnitude before training",
-    _drawn("lenet_controls", "figure_4a"),
+    arms=("ticket", "reinit", "magnitude_at_start"),
+    quantities=_EARLY,
+    names=_LENET,
     remark="At cpu scale reinit is ahead by 0.59 points (0.18 to 0.99) at "
     "7.0%; at 51.3% there is no difference.",
   ),
@@ -230,7 +276,9 @@ FIGURES = {
   ),
   "25": Figure(
     "Noise on the initial weights of tickets",
-    _drawn("lenet_controls", "figure_4a"),
+    arms=("ticket", *_NOISE, "reinit"),
+    quantities=_EARLY,
+    names=_LENET,
     remark="At cpu scale and 7.0% noise of half a standard deviation costs "
     "nothing (a gain of 0.01 points, \N{MINUS SIGN}0.19 to 0.21). Noise of "
     "three of them is level with reinit there (0.06 points above, "
@@ -301,14 +349,41 @@ FIGURES = {
     arms=_TICKETS,
     by_weights=True,
     quantities=ON_VALIDATION,
+    names=_convs("", ", all layers")
+    | _convs("_conv_only", ", convolutions only")
+    | _convs("_fc_only", ", dense layers only"),
     remark="At cpu scale the early stop marks overfitting (figure 5) and is "
     "read every 50 steps, 5% of the dense network's 1,083: that only dense "
     "layers are pruned and tickets stop 5.4% sooner is one such step.",
   ),
-  "38": Figure("VGG-19: pruned globally or by layer", arms=_TICKETS),
-  "39": Figure("ResNet-20: pruned globally or by layer", arms=_TICKETS),
-  "40": Figure("VGG-19, pruned by layer", arms=_AND_REINIT),
-  "41": Figure("ResNet-20, pruned by layer", arms=_AND_REINIT),
+  "38": Figure(
+    "VGG-19: pruned globally or by layer",
+    arms=_TICKETS,
+    names={"vgg19_warmup": "globally", "vgg19_layerwise": "by layer"},
+  ),
+  "39": Figure(
+    "ResNet-20: pruned globally or by layer",
+    arms=_TICKETS,
+    names={"resnet20_warmup": "globally", "resnet20_layerwise": "by layer"},
+  ),
+  "40": Figure(
+    "VGG-19, pruned by layer",
+    arms=_AND_REINIT,
+    names={
+      "vgg19_layerwise_high": "rate 0.1",
+      "vgg19_layerwise_low": "rate 0.01",
+      "vgg19_layerwise": "rate 0.1, warm-up",
+    },
+  ),
+  "41": Figure(
+    "ResNet-20, pruned by layer",
+    arms=_AND_REINIT,
+    names={
+      "resnet20_layerwise_high": "rate 0.1",
+      "resnet20_layerwise_low": "rate 0.01",
+      "resnet20_layerwise": "rate 0.03, warm-up",
+    },
+  ),
   "42": Figure("ResNet-20: learning rate", arms=_TICKETS),
   "43": Figure("VGG-19: learning rate", arms=_TICKETS),
   "44": Figure("ResNet-20: warm-up", arms=_TICKETS),

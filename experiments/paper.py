@@ -127,6 +127,7 @@ def _compare(
     arms=figure.arms,
     quantities=figure.quantities,
     by_weights=figure.by_weights,
+    whole=figure.whole,
   )
   progress.say(f"Comparison: {path}")
 

@@ -4,8 +4,9 @@
   python -m experiments.results
 
 The first collects finished and unfinished runs of `experiments.paper` into
-docs/results/<scale>: a small file of records and a table a run, and drawings.
-Both write docs/results.md from what has been collected.
+docs/results/<scale>: a small file of records and a table a run, and drawings of
+one run. Both then draw runs beside each other and write docs/results.md, from
+all that has been collected at any scale.
 """
 
 import pathlib
@@ -24,18 +25,21 @@ _PAGE = "results.md"
 
 
 def main(argv: list[str]) -> None:
-  """Collects, and writes the page."""
+  """Collects, draws comparisons, and writes the page."""
   asked = absl_flags.FLAGS
 
   def run():
     command.check_no_arguments(argv)
     folder = pathlib.Path(asked.folder)
+    results = folder / results_page.FOLDER
     if asked.workdir:
       collect.into_folder(
         objects.connect(flags.workdir()),
         asked.scale,
-        folder / results_page.FOLDER / asked.scale,
+        results / asked.scale,
       )
+    for scale in catalog.SCALES:
+      collect.compare(scale, results / scale)
     path = folder / _PAGE
     path.write_text(results_page.text(folder), encoding="utf-8")
     progress.say(f"Results: {path}")

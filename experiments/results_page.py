@@ -94,12 +94,13 @@ are about a smaller question (the differences stand beside each run) and never
 count as the paper's.
 
 In the drawings lines are means over replicates and bars run from the smallest
-to the largest. Arms are moved sideways by half a percent of the axis, so that
-their bars stand beside each other. An open marker is a lower bound: in some
-training the validation loss still fell at the end. Where nothing else is said
-the vertical axis is that of tickets; controls that fall far below leave it, and
-the table of the run has their numbers. LeNet's leaves `Dense_0`, `Dense_1` and
-`Dense_2` are its first and second hidden layer and its output layer."""
+to the largest. Arms and runs are moved sideways by half a percent of an axis
+of percentages, so that their bars stand beside each other. An open marker is a
+lower bound: in some training the validation loss still fell at the end. The
+vertical axis shows everything in figures 1 and 14; elsewhere it is that of
+tickets, controls that fall far below leave it, and the table of the run has
+their numbers. LeNet's leaves `Dense_0`, `Dense_1` and `Dense_2` are its first
+and second hidden layer and its output layer."""
 
 
 def _judge(

@@ -257,6 +257,58 @@ def test_panels_stand_three_in_a_row():
   assert high - low > low / 2
 
 
+def _laid_out(title, labels, count=1):
+  """Title, legend and the first panel's title as drawn."""
+  found = []
+
+  def part(axes):
+    found.append(axes.set_title("Test accuracy"))
+    for label in labels:
+      axes.plot([0, 1], label=label)
+
+  figures.draw_parts("x", title, count * [part], "")
+  canvas = found[0].axes.figure
+  canvas.draw_without_rendering()  # at the scale that it is asked about
+  return canvas.texts[0], canvas.legends[0], found[0]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+@pytest.mark.parametrize(
+  ("title", "labels"),
+  [
+    ("Figure 1", ["ticket"]),
+    (
+      "Figure 14. Tickets, reinits and random masks at the end (LeNet)",
+      ["ticket", "reinit", "random", "random_global", "magnitude_at_start"],
+    ),
+    (
+      "Figure 41. Test accuracy of ResNet-20, iterative pruning over all "
+      "layers (rate 0.03, warm-up) and something that makes it longer yet",
+      [f"Conv-{n}, convolutions only" for n in range(9)],
+    ),
+  ],
+)
+def test_title_and_legend_are_inside_and_above_the_panels(title, labels, count):
+  parts = _laid_out(title, labels, count)
+  boxes = [each.get_window_extent() for each in parts]
+  whole = parts[-1].axes.figure.bbox
+  for box in boxes:
+    assert whole.x0 <= box.x0 < box.x1 <= whole.x1
+    assert box.y1 <= whole.y1
+  for above, below in itertools.pairwise(boxes):
+    assert above.y0 >= below.y1
+
+
+def test_a_short_legend_is_one_row():
+  _, legend, _ = _laid_out("Title", ["dense", "ticket", "reinit", "random"])
+  assert len({text.get_window_extent().y0 for text in legend.get_texts()}) == 1
+
+
+def test_no_grid_runs_across_what_is_drawn():
+  *_, title = _laid_out("Title", ["ticket"])
+  assert title.axes.get_axisbelow() is True
+
+
 def test_report_of_a_deep_network(tmp_path):
   workdir = synthetic_runs.write(
     tmp_path, **{**_SMALL, **_RESNET, "num_valid": 0}
@@ -279,11 +331,12 @@ def test_report_of_a_deep_network(tmp_path):
 
 @pytest.fixture
 def shown(monkeypatch):
-  """What `comparison.write` draws: {"axes": a list, "note": a string}."""
+  """What `comparison` draws: {"axes": a list, "title" and "note": strings}."""
   kept = {}
 
   def draw_parts(name, title, parts, note):
-    kept.update(axes=[_drawn(part) for part in parts], note=note)
+    axes = [_drawn(part) for part in parts]
+    kept.update(axes=axes, title=title, note=note)
     return figures.Drawn(name, title, b"", b"", ())
 
   monkeypatch.setattr(figures, "draw_parts", draw_parts)
@@ -333,6 +386,42 @@ def test_three_arms_have_three_dashes(tmp_path, shown):
   )
   [axes] = shown["axes"]
   assert {dash for _, dash in _lines(axes)} == {"-", "--", ":"}
+
+
+def test_arms_of_a_single_run_look_as_in_its_report(tmp_path, shown):
+  arms = "ticket", "random", "reinit", "noise 1", "noise 2"
+  run = _read(tmp_path, arms=["ticket", "reinit", "noise"], noise=[1.0, 2.0])
+  comparison.draw({"LeNet": run}, "Figure 1", arms=arms)
+  assert shown["title"] == "Figure 1 (LeNet)"
+  there = ["ticket", "reinit", "noise 1", "noise 2"]
+  for axes in shown["axes"]:
+    assert axes.get_legend_handles_labels()[1] == there
+    drawn = [
+      (colors.to_hex(bars[0].get_color()).upper(), bars[0].get_marker())
+      for bars in axes.containers
+    ]
+    assert drawn == [panels.look(arm, arms) for arm in there]
+    assert {bars[0].get_linestyle() for bars in axes.containers} == {"-"}
+
+
+def test_lines_of_a_comparison_stand_beside_each_other(tmp_path, shown):
+  comparison.write(_two(tmp_path), tmp_path, "x", arms=("ticket", "reinit"))
+  for axes in shown["axes"]:
+    places = [bars[0].get_xdata() for bars in axes.containers]
+    assert all(x[0] == 100 for x in places if len(x) == 3)
+    assert len({x[-1] for x in places}) == 4
+
+
+@pytest.mark.parametrize("rounds", [1, 5, 20])
+def test_markers_are_inside_of_their_panel(tmp_path, rounds):
+  arms = ["ticket", "reinit", "random"]
+  run = _read(tmp_path, rounds=rounds, arms=arms)
+  axes = _drawn(outline.of(run)[0].panels[0])
+  left, right = np.log(axes.get_xlim())
+  for bars in axes.containers:
+    x = np.log(bars[0].get_xdata())
+    # Half of a marker of 4.5 points in a panel of 3.5 inches.
+    assert (left - x).max() / (left - right) < 1 - 2.25 / (72 * 3.5)
 
 
 def test_tickets_alone_need_no_word_for_the_arm(tmp_path, shown):
@@ -391,6 +480,10 @@ def test_controls_that_collapse_leave_a_comparison(tmp_path, shown):
   ]
   low, high = axes.get_ylim()
   assert every.min() < low < np.min(tickets) < np.max(tickets) < high
+  comparison.write(
+    runs, tmp_path, "Figure 1", arms=("ticket", "random"), whole=True
+  )
+  assert shown["axes"][1].get_ylim()[0] < every.min()
 
 
 def test_what_all_runs_share_is_noted_once(tmp_path, shown):

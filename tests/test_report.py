@@ -11,6 +11,7 @@ import shutil
 import numpy as np
 import pytest
 import synthetic_runs
+from matplotlib import figure
 from scipy import stats
 
 from lth_jax import configs, errors, flags, report
@@ -20,6 +21,7 @@ from lth_jax.report import (
   claims,
   comparison,
   crossings,
+  figures,
   measures,
   panels,
   plan,
@@ -722,7 +724,7 @@ def test_arms_beside_each_other_leave_the_dense_network_in_place():
     assert (right[1:] < percent[1:]).all()
     assert (left[1:] > percent[1:]).all()
   moved = panels.beside(percent, 1, True)[1:] / percent[1:]
-  axis = math.log(100 * 1.06 / (percent[-1] / 1.06))
+  axis = 1.05 * math.log(100 / percent[-1])
   np.testing.assert_allclose(np.log(moved), -0.005 * axis)
 
 
@@ -917,10 +919,10 @@ def test_the_paper_flagfiles_are_the_protocols():
 
 
 def _described(folder, replicate, kept):
-  """A description of one layer `[3, 2]` with some connections."""
+  """A description of one layer with some connections, `[in, out]`."""
   masks = {"w": np.array(kept, bool)}
-  full = {"w": np.ones((3, 2), bool)}
-  initial = {"w": np.linspace(-1, 1, 6).reshape(3, 2)}
+  full = {"w": np.ones_like(masks["w"])}
+  initial = {"w": np.linspace(-1, 1, full["w"].size).reshape(full["w"].shape)}
   rounds = {
     str(index): summary.describe(initial, {"w": 2 * initial["w"]}, each)
     for index, each in enumerate((full, masks))
@@ -945,6 +947,49 @@ def test_structure_is_pooled_over_replicates(tmp_path):
   drawn = structure.draw((dense, sparse), "note")
   assert tuple(each.name for each in drawn) == structure.NAMES
   assert all(len(each.panels) == 1 for each in drawn)
+
+
+@pytest.fixture
+def shown(monkeypatch):
+  """{name of a figure: axes of its first panel}, once it is drawn."""
+  kept = {}
+
+  def draw_parts(name, title, parts, note):
+    kept[name] = figure.Figure().subplots()
+    parts[0](kept[name])
+    return figures.Drawn(name, title, b"", b"", ())
+
+  monkeypatch.setattr(figures, "draw_parts", draw_parts)
+  return kept
+
+
+@pytest.mark.parametrize("shape", [(1, 2), (12, 10), (7, 24), (30, 100)])
+def test_bins_of_units_hold_equally_many_fractions(tmp_path, shown, shape):
+  kept = np.arange(math.prod(shape)).reshape(shape) % 3 == 0
+  _described(tmp_path, 0, kept)
+  structure.draw(structure.read(tmp_path), "")
+  for name, fan in zip(("incoming", "outgoing"), shape):
+    [stairs] = shown[name].patches
+    counts, edges, _ = stairs.get_data()
+    fractions = np.arange(fan + 1) / fan
+    *inside, last = np.histogram(fractions, edges)[0]
+    assert len(counts) <= min(25, fan + 1)
+    assert len(set(inside)) <= 1 and last <= max(inside, default=last)
+    assert edges[0] < 0 and edges[-1] > 1
+    assert (counts * np.diff(edges)).sum() == pytest.approx(1)
+
+
+def test_structure_is_shown_where_claims_about_it_are_judged(tmp_path, shown):
+  _described(tmp_path, 0, [[1, 0], [1, 0], [0, 0]])
+  dense, _ = structure.read(tmp_path)
+  rounds = tuple(dense._replace(percent=100 * 0.8**k) for k in range(21))
+  for count in (8, 13, 21):
+    drawn = structure.draw(rounds[:count], "")
+    titles = {each.name: each.title for each in drawn}
+    assert titles["moved"].endswith("ticket at 21.0%")
+    assert titles["grown"].endswith("ticket at 21.0%")
+  labels = shown["initial_weights"].get_legend_handles_labels()[1]
+  assert labels == ["100%", "41.0%", "21.0%", "6.9%"]
 
 
 @pytest.mark.parametrize(

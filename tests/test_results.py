@@ -3,14 +3,20 @@
 import json
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import synthetic_runs
+from matplotlib import colors, figure
+from PIL import Image
 
 from experiments import catalog, collect, figures, results_page
 from lth_jax import configs, errors
+from lth_jax.report import figures as report_figures
+from lth_jax.report import panels
 
 _ROOT = pathlib.Path(__file__).parents[1]
 
@@ -43,6 +49,7 @@ def collected(tmp_path_factory):
     _write(workdir, "mnist_lenet")
     _write(workdir, "lenet_oneshot", arms=["ticket", "reinit"])
     collect.into_folder(workdir, "cpu", folder / "results" / "cpu")
+    collect.compare("cpu", folder / "results" / "cpu")
   return folder
 
 
@@ -82,6 +89,73 @@ def test_a_page_names_the_runs_that_a_figure_lacks(collected):
   assert "Accuracies are those on validation images" in section
   section = text.partition("## Figure 4a.")[2].partition("## Figure")[0]
   assert "Not run" not in section and "validation images" not in section
+
+
+def test_colours_of_arms_survive_in_small_files(collected):
+  path = collected / "results/cpu/mnist_lenet_figure_3.png"
+  picture = np.asarray(Image.open(path).convert("RGB"), int)
+  for arm in ("ticket", "reinit"):
+    wanted = [255 * part for part in colors.to_rgb(panels.look(arm)[0])]
+    near = np.abs(picture - wanted).max(axis=-1) <= 8
+    assert near.sum() > 500
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+  """{title: axes of its panels} of what is drawn."""
+  kept, draw_parts = {}, report_figures.draw_parts
+
+  def keep(name, title, parts, note):
+    kept[title] = [figure.Figure().subplots() for _ in parts]
+    for part, axes in zip(parts, kept[title]):
+      part(axes)
+    return draw_parts(name, title, parts[:1], note)
+
+  monkeypatch.setattr(report_figures, "draw_parts", keep)
+  return kept
+
+
+def test_each_control_has_a_drawing_of_its_own(tmp_path, drawn):
+  records = _ROOT / "docs/results/cpu/lenet_controls.json"
+  shutil.copy(records, tmp_path)
+  collect.compare("cpu", tmp_path)
+  names = {path.stem for path in tmp_path.glob("*.png")}
+  assert names == {"figure_17", "figure_18", "figure_25"}
+  arms = [axes[0].get_legend_handles_labels()[1] for axes in drawn.values()]
+  levels = ["noise 0.5", "noise 1", "noise 2", "noise 3"]
+  assert arms == [
+    ["ticket", "redraw", "reinit"],
+    ["ticket", "reinit", "magnitude_at_start"],
+    ["ticket", *levels, "reinit"],
+  ]
+  for panels_ in drawn.values():
+    titles = [axes.get_title() for axes in panels_]
+    assert titles == ["Early-stop step", "Test accuracy at early stop (%)"]
+
+
+def test_figures_of_random_masks_show_them_collapse(tmp_path, drawn):
+  shutil.copy(_ROOT / "docs/results/cpu/mnist_lenet.json", tmp_path)
+  collect.compare("cpu", tmp_path)
+  for title in (
+    "Figure 1. Tickets and random masks (LeNet)",
+    "Figure 14. Tickets, reinits and random masks at the end (LeNet)",
+  ):
+    axes = drawn[title][-1]
+    lowest = min(bars[0].get_ydata().min() for bars in axes.containers)
+    assert axes.get_ylim()[0] < lowest < 90
+
+
+@pytest.mark.parametrize("scale", catalog.SCALES)
+@pytest.mark.parametrize(
+  "number", [number for number, each in figures.FIGURES.items() if each.arms]
+)
+def test_a_comparison_names_each_run_for_a_reader(number, scale):
+  drawings = figures.beside(number, scale)
+  every = [run.name for row in catalog.find(number)
+           for run in catalog.runs(row, scale)]  # fmt: skip
+  named = {run: name for each in drawings for name, run in each.runs.items()}
+  assert sorted(named) == sorted(every)
+  assert not set(named.values()) & {row.name for row in catalog.ROWS}
 
 
 def test_counts_of_verdicts_add_up(collected):
@@ -127,6 +201,23 @@ def test_bad_input_is_one_line(tmp_path):
   assert found.returncode == 2
   assert "no run of the catalog is here" in found.stderr
   assert found.stderr.count("\n") == 1
+
+
+def test_comparisons_are_drawn_anew_without_a_workdir(collected, tmp_path):
+  for scale in ("cpu", "smoke"):
+    folder = tmp_path / "results" / scale
+    folder.mkdir(parents=True)
+    for path in (collected / "results" / "cpu").glob("*.json"):
+      shutil.copy(path, folder)
+    (folder / "figure_4c.png").write_bytes(b"of other code")
+    (folder / "figure_7.png").write_bytes(b"of runs that are gone")
+  found = _command(f"--folder={tmp_path}")
+  assert found.returncode == 0, found.stderr
+  new = (collected / "results/cpu/figure_4c.png").read_bytes()
+  for scale in ("cpu", "smoke"):
+    folder = tmp_path / "results" / scale
+    assert (folder / "figure_4c.png").read_bytes() == new
+    assert (folder / "figure_7.png").read_bytes() == b"of runs that are gone"
 
 
 def test_the_committed_page_is_that_of_the_committed_records():

@@ -2,7 +2,8 @@
 
 import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from etils import epath
@@ -36,6 +37,17 @@ _HEAD = (
 )
 
 
+class _Line(NamedTuple):
+  """A line of a panel: of what, and how it looks."""
+
+  run: str
+  arm: str
+  label: str
+  color: Any
+  marker: str
+  dashes: str
+
+
 def write(
   runs: Mapping[str, epath.PathLike],
   folder: epath.PathLike,
@@ -44,6 +56,7 @@ def write(
   arms: Sequence[str] = ("ticket",),
   quantities: Sequence[statistics.Quantity] = (),
   by_weights: bool = False,
+  whole: bool = False,
 ) -> epath.Path:
   """Draws several runs in one figure, and tabulates their tickets.
 
@@ -54,6 +67,7 @@ def write(
     arms: as for `draw`.
     quantities: likewise.
     by_weights: likewise.
+    whole: likewise.
 
   Returns:
     The path of the table.
@@ -70,7 +84,12 @@ def write(
   """
   read = {name: records.read(path) for name, path in runs.items()}
   drawn = draw(
-    read, title, arms=arms, quantities=quantities, by_weights=by_weights
+    read,
+    title,
+    arms=arms,
+    quantities=quantities,
+    by_weights=by_weights,
+    whole=whole,
   )
   folder = epath.Path(folder)
   folder.mkdir(parents=True, exist_ok=True)
@@ -92,21 +111,24 @@ def draw(
   arms: Sequence[str] = ("ticket",),
   quantities: Sequence[statistics.Quantity] = (),
   by_weights: bool = False,
+  whole: bool = False,
 ) -> figures.Drawn:
   """Draws several runs in one figure.
 
-  A colour is a run, a dash an arm. Controls have no dense network: their lines
-  begin at the first density that they were trained at.
+  A colour is a run, a dash an arm; of a single run, which the title then names,
+  a colour is an arm. Controls have no dense network: their lines begin at the
+  first density that they were trained at.
 
   Args:
     runs: by the names to show; in the order to show them in.
     title: of the figure.
-    arms: which arms, in the order solid, dashed, dotted, dash-dotted; a run
-      need not have all of them.
+    arms: which arms, of several runs at most four, in the order solid, dashed,
+      dotted, dash-dotted; a run need not have all of them.
     quantities: a panel for each; by default those at early stop and at the end
       that all runs have, and of ResNet-20 and VGG-19 those of figures 7 and 8.
     by_weights: whether the axis is the number of weights left instead of their
       percentage.
+    whole: whether vertical axes show all controls, however far below tickets.
 
   >>> from lth_jax.report import example
   >>> runs = {"a": example.run(ticket=[(500, 98.0), (400, 98.5)])}
@@ -114,9 +136,11 @@ def draw(
   'comparison'
   """
   parts = [
-    functools.partial(_panel, runs, each, tuple(arms), by_weights)
+    functools.partial(_panel, runs, each, tuple(arms), by_weights, whole)
     for each in quantities or _quantities(tuple(runs.values()))
   ]
+  if len(runs) == 1:
+    title = f"{title} ({next(iter(runs))})"
   return figures.draw_parts("comparison", title, parts, _note(runs))
 
 
@@ -156,39 +180,76 @@ def _panel(
   quantity: statistics.Quantity,
   arms: Sequence[str],
   by_weights: bool,
+  whole: bool,
   axes: mpl_axes.Axes,
 ) -> None:
   """Draws a line for each run and arm, tickets from the dense network on."""
-  colours = colormaps["viridis"](np.linspace(0, 0.8, len(runs)))
-  every, tickets = [], []
-  for index, (name, run) in enumerate(runs.items()):
-    left = statistics.grid(run).density
-    left = left * (run.lanes[0].counted if by_weights else 100)
-    every.append(left)
-    tickets.append(statistics.values(run, "ticket", quantity).flatten())
-    for arm, dashes in zip(arms, _DASHES):
-      panels.line(
-        run,
-        arm,
-        quantity,
-        axes,
-        left,
-        label=name if arm == arms[0] else "",
-        color=colours[index],
-        marker=_MARKERS[index % len(_MARKERS)],
-        dashes=dashes,
-      )
-  shown = {arm for run in runs.values() for arm in statistics.arms(run)}
-  _explain(shown, arms, axes)
+  left = {
+    name: statistics.grid(run).density
+    * (run.lanes[0].counted if by_weights else 100)
+    for name, run in runs.items()
+  }
+  lines = _lines(runs, arms)
+  for place, each in enumerate(lines):
+    x = left[each.run]
+    if not by_weights:
+      x = panels.beside(x, place - (len(lines) - 1) / 2, log=True)
+    panels.line(
+      runs[each.run],
+      each.arm,
+      quantity,
+      axes,
+      x,
+      label=each.label,
+      color=each.color,
+      marker=each.marker,
+      dashes=each.dashes,
+      zorder=4 - place / 10,
+    )
+  if len(runs) > 1:
+    _explain(runs.values(), arms, axes)
+  every = np.concatenate(list(left.values()))
   if by_weights:
-    panels.weights_axis(axes, np.concatenate(every))
+    panels.weights_axis(axes, every)
   else:
-    panels.density_axis(axes, np.unique(np.concatenate(every)), log=True)
-  panels.value_axis(axes, quantity, np.concatenate(tickets))
+    panels.density_axis(axes, np.unique(every), log=True)
+  tickets = [
+    statistics.values(run, "ticket", quantity).flatten()
+    for run in runs.values()
+  ]
+  panels.value_axis(axes, quantity, np.concatenate(tickets), whole)
 
 
-def _explain(shown: set[str], arms: Sequence[str], axes: mpl_axes.Axes) -> None:
+def _lines(runs: Mapping[str, records.Run], arms: Sequence[str]) -> list[_Line]:
+  """The lines of a panel; of each run those of the arms that it has."""
+  if len(runs) == 1:
+    [(name, run)] = runs.items()
+    return [
+      _Line(name, arm, arm, *panels.look(arm, arms), "-")
+      for arm in arms
+      if arm in statistics.arms(run)
+    ]
+  colours = colormaps["viridis"](np.linspace(0, 0.8, len(runs)))
+  return [
+    _Line(
+      name,
+      arm,
+      name if arm == arms[0] else "",
+      colours[index],
+      _MARKERS[index % len(_MARKERS)],
+      dashes,
+    )
+    for index, (name, run) in enumerate(runs.items())
+    for arm, dashes in zip(arms, _DASHES)
+    if arm in statistics.arms(run)
+  ]
+
+
+def _explain(
+  runs: Iterable[records.Run], arms: Sequence[str], axes: mpl_axes.Axes
+) -> None:
   """Adds to the legend which dash is which arm, if several are shown."""
+  shown = {arm for run in runs for arm in statistics.arms(run)}
   lines = [pair for pair in zip(arms, _DASHES) if pair[0] in shown]
   if len(lines) > 1:
     for arm, dashes in lines:

@@ -8,7 +8,7 @@ import io
 import math
 import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from matplotlib import figure as mpl_figure
@@ -17,6 +17,7 @@ from matplotlib import style
 from lth_jax.report import outline, panels, records
 
 _STYLE = {
+  "axes.axisbelow": True,  # no grid across a histogram
   "axes.edgecolor": "#888888",
   "axes.grid": True,
   "axes.labelcolor": "#222222",
@@ -44,9 +45,14 @@ _STYLE = {
 
 
 # Panels in a row; everything else in inches: panels keep their size whatever
-# stands around them.
+# stands around them. On the right is half of an axis's last label.
 _COLUMNS = 3
-_WIDE, _HIGH, _LEFT, _RIGHT, _BESIDE, _BELOW = 3.5, 2.8, 0.72, 0.12, 0.75, 0.95
+_WIDE, _HIGH, _LEFT, _RIGHT, _BESIDE, _BELOW = 3.5, 2.8, 0.72, 0.28, 0.75, 0.95
+# A line of the title and of the legend; an entry of the legend without its
+# label, and a letter of the label.
+_LINE, _HANDLE, _LETTER = 0.22, 0.55, 0.075
+# Letters of the title in a line, for each panel in a row.
+_TITLE = 36
 
 
 class Drawn(NamedTuple):
@@ -131,12 +137,15 @@ def _canvas(
     legend |= dict(zip(labels, handles))
   for axes in grid[len(parts) :]:
     axes.remove()
+  title = textwrap.fill(title, _TITLE * columns)
   note = textwrap.fill(note, 60 * columns)
-  per_row = 4 * columns if len(legend) <= 4 * columns else 3 * columns
-  above = 0.4 if title else 0.06
-  head = above + 0.22 * math.ceil(len(legend) / per_row) + 0.38
+  width = _LEFT + columns * _WIDE + (columns - 1) * _BESIDE + _RIGHT
+  per_row = _per_row(legend, width)
+  above = 0.18 + _LINE * len(title.splitlines()) if title else 0.06
+  head = above + _LINE * math.ceil(len(legend) / per_row) + 0.38
   foot = 0.55 + 0.145 * len(note.splitlines())
-  width, height = _resize(canvas, rows, columns, head, foot)
+  height = head + rows * _HIGH + (rows - 1) * _BELOW + foot
+  _resize(canvas, width, height, head, foot)
   edge = 0.1 / width
   canvas.text(edge, 1 - 0.1 / height, title, va="top", weight="bold", size=13)
   canvas.text(edge, 0.06 / height, note, va="bottom", size=8.5, color="#555555")
@@ -146,19 +155,29 @@ def _canvas(
     loc="upper left",
     bbox_to_anchor=(edge, 1 - above / height),
     borderaxespad=0,
-    ncols=max(1, min(len(legend), per_row)),
+    ncols=per_row,
     columnspacing=1.2,
     handlelength=2.0,
   )
   return canvas
 
 
+def _per_row(labels: Collection[str], width: float) -> int:
+  """How many entries of a legend fit beside each other; at least one."""
+  each = [_HANDLE + _LETTER * len(label) for label in labels]
+  if sum(each) <= width:
+    return max(1, len(each))
+  return max(1, int(width / max(each)))
+
+
 def _resize(
-  canvas: mpl_figure.Figure, rows: int, columns: int, head: float, foot: float
-) -> tuple[float, float]:
-  """Makes room for the panels and what is around them; returns the size."""
-  width = _LEFT + columns * _WIDE + (columns - 1) * _BESIDE + _RIGHT
-  height = head + rows * _HIGH + (rows - 1) * _BELOW + foot
+  canvas: mpl_figure.Figure,
+  width: float,
+  height: float,
+  head: float,
+  foot: float,
+) -> None:
+  """Makes room for the panels and what is around them."""
   canvas.set_size_inches(width, height)
   canvas.subplots_adjust(
     _LEFT / width,
@@ -168,7 +187,6 @@ def _resize(
     wspace=_BESIDE / _WIDE,
     hspace=_BELOW / _HIGH,
   )
-  return width, height
 
 
 def _save(canvas: mpl_figure.Figure, kind: str) -> bytes:

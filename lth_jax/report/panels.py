@@ -31,8 +31,8 @@ _OTHERS = tuple(zip(("#F0C000", "#E69F00", "#B07000", "#704000"), "<>X*"))
 DENSE = "#333333"
 # Distance of neighbouring arms at one density, as a share of the axis.
 _BESIDE = 0.005
-# Margins of the density axis, on a logarithmic and on a linear scale.
-_LOG_MARGIN, _LINEAR_LIMIT = 1.06, 103
+# Where a linear density axis begins.
+_LINEAR_LIMIT = 103
 _MOST_TICKS = 40
 
 
@@ -163,7 +163,7 @@ def density_axis(axes: mpl_axes.Axes, percent: np.ndarray, log: bool) -> None:
   if not log:
     axes.set_xlim(_LINEAR_LIMIT, 0)
     return
-  _log_axis(axes, percent, _LOG_MARGIN)
+  _log_axis(axes, percent)
   axes.xaxis.set_major_locator(ticker.FixedLocator(_apart(percent)))
   axes.xaxis.set_major_formatter(
     ticker.FuncFormatter(lambda x, _: f"{x:.1f}".replace("100.0", "100"))
@@ -187,15 +187,17 @@ def weights_axis(axes: mpl_axes.Axes, weights: np.ndarray) -> None:
   ('Number of weights left', '20K')
   """
   axes.set_xlabel("Number of weights left")
-  ratio = weights.max() / weights.min()
-  _log_axis(axes, weights, max(_LOG_MARGIN, ratio**0.015))
-  subs = (1, 2, 5) if ratio < 300 else (1,)
+  _log_axis(axes, weights)
+  subs = (1, 2, 5) if weights.max() / weights.min() < 300 else (1,)
   axes.xaxis.set_major_locator(ticker.LogLocator(subs=subs))
   axes.xaxis.set_major_formatter(ticker.FuncFormatter(_short))
 
 
 def value_axis(
-  axes: mpl_axes.Axes, quantity: statistics.Quantity, tickets: np.ndarray
+  axes: mpl_axes.Axes,
+  quantity: statistics.Quantity,
+  tickets: np.ndarray,
+  whole: bool = False,
 ) -> None:
   """Makes the vertical axis one of a quantity, its range that of tickets.
 
@@ -205,6 +207,7 @@ def value_axis(
     axes: whose, with everything drawn.
     quantity: what is drawn.
     tickets: what tickets and dense networks have, any shape, NaN left out.
+    whole: whether the range is that of all that is drawn instead.
 
   >>> from matplotlib import figure
   >>> axes = figure.Figure().subplots()
@@ -223,8 +226,8 @@ def value_axis(
   if len(found) == 0:
     return
   low, high = axes.get_ylim()
-  floor = found.max() - 3 * max(found.max() - found.min(), 0.1)
-  low = max(low, floor)
+  if not whole:
+    low = max(low, found.max() - 3 * max(found.max() - found.min(), 0.1))
   high = min(high, 100 + 0.04 * (high - low))
   # At least one point high, lest noise look like an effect.
   axes.set_ylim(min(low, high - 1), high)
@@ -245,7 +248,7 @@ def beside(percent: np.ndarray, places: float, log: bool) -> np.ndarray:
   [100.0, 49.485]
   """
   if log:
-    low, high = percent.min() / _LOG_MARGIN, percent.max() * _LOG_MARGIN
+    low, high = _log_range(percent)
     moved = percent * (low / high) ** (_BESIDE * places)
   else:
     moved = percent - _LINEAR_LIMIT * _BESIDE * places
@@ -282,10 +285,18 @@ def _dense_line(
     )
 
 
-def _log_axis(axes: mpl_axes.Axes, values: np.ndarray, margin: float) -> None:
+def _log_axis(axes: mpl_axes.Axes, values: np.ndarray) -> None:
+  low, high = _log_range(values)
   axes.set_xscale("log")
-  axes.set_xlim(values.max() * margin, values.min() / margin)
+  axes.set_xlim(high, low)
   axes.xaxis.set_minor_formatter(ticker.NullFormatter())
+
+
+def _log_range(values: np.ndarray) -> tuple[float, float]:
+  """The ends of a logarithmic axis, with room for markers at both."""
+  low, high = values.min(), values.max()
+  margin = max(1.06, (high / low) ** 0.025)
+  return low / margin, high * margin
 
 
 def _apart(values: np.ndarray) -> list[float]:

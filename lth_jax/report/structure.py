@@ -5,7 +5,7 @@ Drawn from `replicate_<r>/structure.json`, pooled over replicates.
 
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,10 +17,12 @@ from lth_jax.report import figures, looks
 
 # Stems of the figures, in the order of the page.
 NAMES = ("initial_weights", "moved", "grown", "incoming", "outgoing")
-# Densities to show, in percent; the paper shows four that it does not name.
-_SHOWN = (100.0, 41.0, 16.9, 7.0)
+# Densities to show, in percent, and the one that movement is shown of. The
+# paper does not name its own; claims about tickets are judged at 21.1%.
+_JUDGED = 21.1
+_SHOWN = (100.0, 41.0, _JUDGED, 7.0)
 _COLOURS = ("#333333", "#56B4E9", "#0072B2", "#D55E00")
-_UNIT_BINS = 25
+_MOST_BINS = 25  # of units
 
 
 class Round(NamedTuple):
@@ -90,8 +92,7 @@ def draw(rounds: tuple[Round, ...], note: str) -> tuple[figures.Drawn, ...]:
   """
   if not rounds:
     return ()
-  chosen = _choose(rounds)
-  sparse = chosen[len(chosen) // 2]
+  chosen, [sparse] = _choose(rounds, _SHOWN), _choose(rounds, [_JUDGED])
   plans = (
     ("initial_weights", "Initial weights of tickets", _initial, chosen),
     (
@@ -146,14 +147,16 @@ def _pool(replicates: list[dict[str, dict[str, Any]]]) -> Round:
   return Round(100 * kept / counted, leaves)
 
 
-def _choose(rounds: tuple[Round, ...]) -> tuple[Round, ...]:
-  """The rounds nearest to the densities that are shown, dense to sparse."""
+def _choose(
+  rounds: tuple[Round, ...], percents: Sequence[float]
+) -> tuple[Round, ...]:
+  """The rounds nearest to some densities, dense to sparse."""
   chosen = {
     min(
       range(len(rounds)),
       key=lambda index: abs(math.log(rounds[index].percent / percent)),
     )
-    for percent in _SHOWN
+    for percent in percents
   }
   return tuple(rounds[index] for index in sorted(chosen))
 
@@ -192,11 +195,11 @@ def _connections(
   key: str, what: str, rounds: tuple[Round, ...], leaf: str, axes
 ) -> None:
   """Draws how many units keep which fraction of their connections."""
-  edges = np.linspace(0, 1, _UNIT_BINS + 1)
   for colour, each in zip(_COLOURS, rounds):
     found = each.leaves[leaf]
     *window, num_in, num_out = (1, 1, *found["shape"])[-4:]
     fan = math.prod(window) * (num_in if key == "num_incoming" else num_out)
+    edges = _edges(fan)
     counts = np.histogram(found[key] / fan, edges)[0]
     if each.percent < 100:  # all of the dense network's lie at 1
       _stairs(axes, counts, edges, each.percent, colour)
@@ -207,6 +210,13 @@ def _connections(
 
 _incoming = functools.partial(_connections, "num_incoming", "incoming")
 _outgoing = functools.partial(_connections, "num_outgoing", "outgoing")
+
+
+def _edges(fan: int) -> np.ndarray:
+  """Edges of bins that hold equally many of the fractions k / fan."""
+  fractions = fan + 1
+  each = math.ceil(fractions / _MOST_BINS)
+  return (each * np.arange(math.ceil(fractions / each) + 1) - 0.5) / fan
 
 
 def _stairs(axes, counts, edges, percent: float, colour: str) -> None:
