@@ -212,6 +212,47 @@ def test_dropout_is_of_the_key_and_off_in_evaluation(rate):
   assert (logits[True, 1] != logits[True, 2]).any() == (rate > 0)
 
 
+def handing_on(name, shape):
+  """A layer each output of which is one input and a number of the layer."""
+  num_in, num_out = shape[-2:]
+  kernel = np.eye(num_in)[:, np.arange(num_out) % num_in]
+  if len(shape) == 4:
+    kernel = np.pad(kernel[None, None], [(1, 1), (1, 1), (0, 0), (0, 0)])
+  added = {"Dense_0": 10, "Dense_1": 100, "Dense_2": 1000}.get(name, 0)
+  bias = np.full(num_out, added)
+  return {"kernel": np.float32(kernel), "bias": np.float32(bias)}
+
+
+@pytest.mark.parametrize(
+  ("num", "rate"), [(2, 0.5), (2, 0.75), (4, 0.5), (6, 0.5)]
+)
+def test_dropout_is_before_each_dense_layer_and_nowhere_else(num, rate):
+  """White images; what is added on the way tells where factors came in."""
+  model = models.conv(num, (8, 8, 1), 10, width=0.05, dropout=rate)
+  params, stats = jax.eval_shape(model.init, tiny.key())
+  params = {
+    name: handing_on(name, layer["kernel"].shape)
+    for name, layer in params.items()
+  }
+  images = np.ones((200, 8, 8, 1), np.float32)
+
+  def sums(train):
+    logits, _ = model.apply(params, stats, images, train=train, key=tiny.key())
+    return np.unique(np.round(logits, 3), return_counts=True)
+
+  assert sums(train=False)[0].tolist() == [1 + 10 + 100 + 1000]
+  factor, kept = 1 / (1 - rate), 1 - rate
+  wanted = {
+    1000: rate,
+    1000 + factor * 100: kept * rate,
+    1000 + factor * (100 + factor * 10): kept**2 * rate,
+    1000 + factor * (100 + factor * (10 + factor * 1)): kept**3,
+  }
+  values, counts = sums(train=True)
+  np.testing.assert_allclose(values, [*wanted])
+  np.testing.assert_allclose(counts / 2000, [*wanted.values()], atol=0.03)
+
+
 def test_the_gradient_for_other_devices_is_the_same():
   """Traced for CPU it is never run; so it is called by itself."""
   for image_shape, kernel_shape in SHAPES:

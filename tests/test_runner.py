@@ -11,22 +11,27 @@ import shutil
 import threading
 
 import jax
+import numpy as np
 import pytest
 import tiny
 from etils import epath
 
 from lth_jax import (
   configs,
+  controls,
   data,
   errors,
   files,
+  keys,
   runner,
+  schedules,
   stages,
   storage,
   study,
   training,
 )
 from lth_jax import stores as stores_lib
+from lth_jax.lanes import Lane
 from lth_jax.report import records as report_records
 
 FLAGS = {
@@ -545,14 +550,35 @@ def test_all_lanes_and_a_resume_share_one_trace(tmp_path, traces):
   assert count(tmp_path / "waves", **VMAP, rounds=3) == one_lane
 
 
-EVERY_ARM = {"arms": list(configs.ARMS), "noise": [0.5, 2.0], "reinits": 2}
+EVERY_ARM = {
+  "arms": list(configs.ARMS),
+  "noise": [0.5, 2.0],
+  "reinits": 2,
+  "seed": 5,
+  "order_seed": 8,
+  "warmup": 3,
+}
 
 
 @pytest.fixture(scope="module")
-def with_every_arm(tmp_path_factory):
+def began():
+  """{lane: how it began} of the run with every arm."""
+  return {}
+
+
+@pytest.fixture(scope="module")
+def with_every_arm(tmp_path_factory, began):
   folder = tmp_path_factory.mktemp("every_arm")
+  find_standing = stages._find_standing
+
+  def noted(session, job, start):
+    standing = find_standing(session, job, start)
+    began[job.lane] = standing.run
+    return standing
+
   with pytest.MonkeyPatch.context() as patch:
     patch.setattr(data, "load", lambda *_, **__: tiny.dataset())
+    patch.setattr(stages, "_find_standing", noted)
     run(folder, **EVERY_ARM)
   return folder
 
@@ -588,6 +614,113 @@ def test_every_arm_is_a_training_of_its_own(with_every_arm):
     params.append(stored["params"]["Dense_0"]["kernel"].tobytes())
   assert len(kept) == 1  # equal counts
   assert len(set(params)) == len(names)
+
+
+SOME = [Lane(r, i, "ticket") for r in (0, 1) for i in (1, 2)]
+
+
+def every_arm():
+  return study.make(configs.from_flat(FLAGS | EVERY_ARM), tiny.dataset())
+
+
+@pytest.mark.parametrize("lane", SOME, ids=lambda lane: lane.name)
+def test_an_arm_begins_as_its_control_with_the_key_of_its_place(
+  with_every_arm, began, lane
+):
+  parts, ticket = every_arm(), began[lane].start
+  saved = study.initial_start(parts, lane.replicate)
+  where = 5, lane.replicate, lane.round
+  expected = {
+    ("redraw", None): controls.redraw(keys.redraw(*where), ticket),
+    ("magnitude_at_start", None): controls.magnitude_at_start(saved, ticket),
+  }
+  for draw in (0, 1):
+    expected["reinit", draw] = controls.reinit(
+      keys.reinit(*where, draw), parts.model.init, ticket
+    )
+  for draw, level in enumerate((0.5, 2.0)):
+    expected["noise", draw] = controls.noise(
+      keys.noise(*where, draw), saved, ticket, level
+    )
+  for arm, scope in (("random", "layer"), ("random_global", "global")):
+    expected[arm, None] = controls.random_masks(
+      keys.random_masks(*where), saved, ticket, scope=scope
+    )
+  found = {
+    (other.arm, other.draw): run.start
+    for other, run in began.items()
+    if other[:2] == lane[:2] and other.arm != "ticket"
+  }
+  assert found.keys() == expected.keys()
+  for arm, start in expected.items():
+    tiny.assert_equal_bits(found[arm], start)
+
+
+@pytest.mark.parametrize("lane", SOME, ids=lambda lane: lane.name)
+def test_noise_has_the_levels_of_the_config(with_every_arm, began, lane):
+  ticket = began[lane].start
+  theta = study.initial_start(every_arm(), lane.replicate).params
+  for draw, level in enumerate((0.5, 2.0)):
+    noisy = began[lane._replace(arm="noise", draw=draw)].start
+    for layer, tolerance in (("Dense_0", 0.15), ("Dense_1", 0.6)):
+      mask = ticket.masks[layer]["kernel"]
+      added = noisy.params[layer]["kernel"] - ticket.params[layer]["kernel"]
+      unit = theta[layer]["kernel"].std()
+      assert abs(added[mask].std() / unit / level - 1) < tolerance
+
+
+@pytest.mark.parametrize("lane", SOME, ids=lambda lane: lane.name)
+def test_random_masks_keep_what_their_names_say(with_every_arm, began, lane):
+  def kept(arm):
+    masks = began[lane._replace(arm=arm)].start.masks
+    return [int(mask.sum()) for mask in jax.tree.leaves(masks)]
+
+  assert kept("random") == kept("ticket")
+  assert sum(kept("random_global")) == sum(kept("ticket"))
+
+
+def test_random_global_masks_spread_what_is_kept_over_layers(
+  with_every_arm, began
+):
+  """Of the small layer, by chance not always what the ticket keeps."""
+  counts = {
+    arm: [
+      int(began[lane._replace(arm=arm)].start.masks["Dense_1"]["kernel"].sum())
+      for lane in SOME
+    ]
+    for arm in ("ticket", "random_global")
+  }
+  assert counts["ticket"] != counts["random_global"]
+
+
+@pytest.mark.parametrize("arm", ["reinit", "noise", "random"])
+def test_rounds_and_replicates_draw_anew(with_every_arm, began, arm):
+  """In what is random of an arm at the weights that both tickets keep."""
+  draws = []
+  for lane in SOME:
+    draw = 0 if arm in ("reinit", "noise") else None
+    start = began[lane._replace(arm=arm, draw=draw)].start
+    kernel = start.params["Dense_0"]["kernel"]
+    if arm == "noise":
+      kernel = kernel - began[lane].start.params["Dense_0"]["kernel"]
+    draws.append((kernel, start.masks["Dense_0"]["kernel"]))
+  for (one, a), (other, b) in itertools.combinations(draws, 2):
+    if arm == "random":  # a smaller mask of the same ranks would lie within
+      assert (b & ~a).sum() > 20
+    else:
+      same = np.isclose(one, other, atol=1e-6)[a & b]
+      assert same.mean() < 0.1
+
+
+def test_lanes_have_the_order_and_the_rates_of_the_config(
+  with_every_arm, began
+):
+  schedule = schedules.make(0.01, warmup=3)
+  assert len(began) == 2 * (1 + 2 * 9)
+  for lane, run in began.items():
+    assert run.key == keys.order(8, lane.replicate)
+    tiny.assert_equal_bits(run.schedule, schedule)
+    tiny.assert_equal_bits(run.sample, study.split(every_arm(), lane.replicate))
 
 
 def test_structure_is_that_of_the_stored_lanes(with_every_arm):

@@ -128,6 +128,36 @@ def test_a_step_is_that_of_numpy(name):
   assert int(state.step) == 3
 
 
+def test_every_step_augments_and_drops_with_keys_of_their_own():
+  def augment(key, images):
+    data = jax.random.key_data(key)
+    return jnp.broadcast_to(data, (*images.shape[:3], 2))
+
+  def apply(params, stats, images, *, train, key):
+    del stats, train
+    noted = {"augment": images[0, 0, 0], "drop": jax.random.key_data(key)}
+    logits = jnp.zeros((len(images), tiny.CLASSES)) + 0 * params["w"][None]
+    return logits, noted
+
+  optimizer = optim.create("sgd")
+  params, masks = {"w": jnp.zeros(tiny.CLASSES)}, {"w": np.ones(3, bool)}
+  step = jax.jit(
+    training.make_step(
+      models.Model(None, apply), optimizer, lambda images: images, augment
+    )
+  )
+  images, labels = (x[: tiny.BATCH] for x in tiny.dataset().train)
+  found = []
+  for key in (tiny.key(0), tiny.key(1)):
+    for index in range(3):
+      state = training.TrainState(
+        jnp.int32(index), params, {}, optimizer.init(params), masks
+      )
+      stats = step(state, images, labels, key, 0.1)[0].stats
+      found += [tuple(stats[name].tolist()) for name in ("augment", "drop")]
+  assert len(set(found)) == 2 * 3 * 2
+
+
 def test_a_run_is_that_of_numpy():
   start = tiny.start(density=0.7)
   checkpoint, _ = tiny.train(start, tiny.entries(stop=40))
