@@ -5,10 +5,12 @@
 
 A figure's runs lie in folders of their own below the workdir and are resumed;
 figures that need the same trainings share them. How they are computed
-(`--devices`, `--data_dir`, ...) may be said here and holds for all of them.
+(`--devices`, `--data_dir`, ...) may be said here and holds for all of them;
+`--data_dir` may have a folder for each data set, `mnist` and `cifar10`.
 """
 
 import dataclasses
+import os
 import threading
 from collections.abc import Sequence
 
@@ -20,6 +22,7 @@ from experiments import catalog, figures, listing, networks
 from lth_jax import (
   command,
   configs,
+  data,
   errors,
   flags,
   objects,
@@ -27,6 +30,7 @@ from lth_jax import (
   progress,
   runner,
 )
+from lth_jax.data import cifar, idx
 from lth_jax.report import comparison
 
 absl_flags.DEFINE_bool(
@@ -82,6 +86,9 @@ def _train(rows: Sequence[catalog.Row], asked: absl_flags.FlagValues) -> None:
   folder.mkdir(parents=True, exist_ok=True)
   command.quiet()
   processes.join(flags.processes())
+  _check_data(
+    [_config(run) for row in rows for run in catalog.runs(row, asked.scale)]
+  )
   with command.stop_signals() as stop:
     for row in rows:
       _train_row(row, asked.scale, folder, stop)
@@ -105,15 +112,40 @@ def _compare_all(
 def _train_row(
   row: catalog.Row, scale: str, folder: epath.Path, stop: threading.Event
 ) -> None:
-  execution = _execution().execution
   for run in catalog.runs(row, scale):
-    config = catalog.config(run)
-    config = dataclasses.replace(
-      config, execution=_merged(config.execution, execution)
-    )
     processes.say(f"{run.name}: {row.what}, {scale} scale")
-    runner.run(config, folder / run.name, row.name, stop)
+    runner.run(_config(run), folder / run.name, row.name, stop)
     command.write_report(folder / run.name)
+
+
+def _config(run: catalog.Run) -> configs.Config:
+  """A run's config, computed as was asked for here."""
+  config = catalog.config(run)
+  execution = _merged(config.execution, _execution().execution)
+  execution = dataclasses.replace(
+    execution, data_dir=_folder(config.data.dataset, execution.data_dir)
+  )
+  return dataclasses.replace(config, execution=execution)
+
+
+def _folder(dataset: str, data_dir: str | None) -> str | None:
+  """The folder of a data set's original files, which may be a part of it."""
+  if data_dir is None:
+    return None
+  part = os.path.join(os.path.expanduser(data_dir), dataset)
+  holds = idx.holds(dataset, part) or cifar.holds(dataset, part)
+  return part if holds else data_dir
+
+
+def _check_data(asked: Sequence[configs.Config]) -> None:
+  """Finds that a later row's images are missing now, and not after hours."""
+  wanted = {
+    (config.data.dataset, config.execution.source, config.execution.data_dir)
+    for config in asked
+  }
+  if len(wanted) > 1:
+    for dataset, source, data_dir in sorted(wanted, key=str):
+      data.load(dataset, source=source, data_dir=data_dir)
 
 
 def _compare(

@@ -356,6 +356,21 @@ def test_bad_input_is_one_line(arguments, message):
   assert message in found.stderr and found.stderr.count("\n") == 1
 
 
+def test_images_of_a_later_row_are_looked_for_at_once(tmp_path):
+  mnist = tmp_path / "data" / "mnist"
+  mnist.mkdir(parents=True)
+  (mnist / "train-images-idx3-ubyte").touch()
+  found = paper(
+    "--figure=1", f"--data_dir={mnist.parent}", f"--workdir={tmp_path / 'runs'}"
+  )
+  assert found.returncode == 2 and found.stderr.count("\n") == 1
+  assert "No data set 'cifar10'" in found.stderr
+  assert "--dataset" not in found.stderr
+  assert not list((tmp_path / "runs").iterdir())
+  both = paper("--figure=3", f"--data_dir={mnist.parent}", f"--workdir={mnist}")
+  assert str(mnist / "train-images-idx3-ubyte") in both.stderr  # it is empty
+
+
 @pytest.mark.parametrize(
   "name",
   [
