@@ -298,6 +298,10 @@ def runs(row: Row, scale: str) -> tuple[Run, ...]:
     InputError: a flagfile is missing or wrong, or two points of a sweep are the
       same run.
   """
+  if not _FLAGS.is_dir():
+    raise errors.InputError(
+      f"There is no folder {_FLAGS} here; start this from the top of a clone."
+    )
   flagfile = f"--flagfile={_FLAGS / row.name / scale}.flags"
   if not row.points:
     return (Run(row.name, (flagfile,)),)

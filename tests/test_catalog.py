@@ -1,6 +1,7 @@
 """The catalog of the paper: every row can be run, and says what it costs."""
 
 import json
+import os
 import pathlib
 import re
 import shlex
@@ -388,6 +389,19 @@ def test_a_row_of_each_kind_of_network_is_run(name, tmp_path):
   found = records.read(folder)
   assert {lane.round for lane in found.lanes} == {0, 1}
   assert not any(lane.diverged for lane in found.lanes)
+
+
+def test_another_folder_than_the_clone_is_one_line(tmp_path):
+  found = subprocess.run(
+    [sys.executable, "-m", "experiments.paper", "--list"],
+    cwd=tmp_path,
+    env=os.environ | {"PYTHONPATH": str(_ROOT)},
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  assert found.returncode == 2 and found.stderr.count("\n") == 1
+  assert "start this from the top of a clone" in found.stderr
 
 
 @pytest.mark.slow
