@@ -153,7 +153,7 @@ def test_flagfiles_parse(path):
   if path.stem == "paper":
     default = configs.Config()
     identity = configs.identity(config)
-    assert identity["test_every"] == 500
+    assert identity["test_every"] == 100
     identity["test_every"] = default.training.test_every
     assert identity == configs.identity(default)
     assert config.study == default.study
