@@ -4,14 +4,11 @@ Drawings come from the reports of the runs of `catalog`, or set several runs
 beside each other.
 """
 
-import types
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from experiments import catalog
 from lth_jax.report import statistics
-
-_NO_NAMES: Mapping[str, str] = types.MappingProxyType({})
 
 
 class Figure(NamedTuple):
@@ -35,7 +32,7 @@ class Figure(NamedTuple):
   quantities: Sequence[statistics.Quantity] = ()
   by_weights: bool = False
   whole: bool = False
-  names: Mapping[str, str] = _NO_NAMES
+  names: Mapping[str, str] = {}
   remark: str = ""
 
 

@@ -85,10 +85,11 @@ def _train(rows: Sequence[catalog.Row], asked: absl_flags.FlagValues) -> None:
   folder = objects.connect(flags.workdir())
   folder.mkdir(parents=True, exist_ok=True)
   command.quiet()
-  processes.join(flags.processes())
+  # Before processes join, so that none waits in vain for one without images.
   _check_data(
     [_config(run) for row in rows for run in catalog.runs(row, asked.scale)]
   )
+  processes.join(flags.processes())
   with command.stop_signals() as stop:
     for row in rows:
       _train_row(row, asked.scale, folder, stop)

@@ -7,6 +7,7 @@ out: paths of a machine have no place here.
 """
 
 import dataclasses
+import itertools
 import json
 import math
 from collections.abc import Mapping
@@ -15,13 +16,13 @@ from typing import Any
 import numpy as np
 
 from lth_jax import checks, configs, errors, files
-from lth_jax.report import records
+from lth_jax.report import protocols, records
 
 FORMAT = 1
 # About so many steps of a test curve are kept, closer at the beginning.
 _NUM_STEPS = 24
 # Parts of the training at which claims and figures look at accuracy.
-_PARTS = (1 / 4, 30_000 / 112_480, 1 / 3, 1 / 2, 60_000 / 112_480, 2 / 3, 1)
+_PARTS = (1 / 4, 1 / 2, 1, *itertools.chain(*protocols.MILESTONES.values()))
 _LANE = ("replicate", "round", "arm", "draw", "density", "diverged", "counted")
 _POINT = records.Point._fields
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lth_jax.report import curves, panels, records, statistics
+from lth_jax.report import curves, panels, protocols, records, statistics
 
 _NETWORKS = {
   "lenet": "LeNet",
@@ -15,12 +15,6 @@ _NETWORKS = {
   "conv6": "Conv-6",
   "resnet20": "ResNet-20",
   "vgg19": "VGG-19",
-}
-# Of these the paper has no early stop, but accuracies on the way: at which
-# shares of the training.
-_MILESTONES = {
-  "resnet20": (10_000 / 30_000, 20_000 / 30_000),
-  "vgg19": (30_000 / 112_480, 60_000 / 112_480),
 }
 # Figures 3 and 11 end here, long before the 50,000 iterations of the paper.
 _BEGINNING = 15_000
@@ -81,7 +75,7 @@ def milestones(run: records.Run) -> tuple[statistics.Quantity, ...]:
   >>> [quantity.title.removeprefix("Test accuracy at ") for quantity in each]
   ['step 200 (%)', 'step 400 (%)', 'the end (%)']
   """
-  shares = _MILESTONES.get(run.config["model"])
+  shares = protocols.MILESTONES.get(run.config["model"])
   if shares is None:
     return ()
   steps = statistics.steps_near(run, shares)
