@@ -26,11 +26,11 @@ def seal(content: Mapping[str, Any]) -> dict[str, Any]:
   >>> sorted(seal({"rounds": 3}))
   ['rounds', 'sha256']
   """
-  return {**content, _SEAL: _digest(content)}
+  return {**content, _SEAL: digest(content)}
 
 
 def unseal(content: Mapping[str, Any]) -> dict[str, Any]:
-  """Returns what was sealed; that without a seal, of older versions, as it is.
+  """Returns what was sealed.
 
   Args:
     content: as read from JSON.
@@ -38,17 +38,30 @@ def unseal(content: Mapping[str, Any]) -> dict[str, Any]:
   Raises:
     ValueError: it is not what was sealed.
 
-  >>> unseal(seal({"rounds": 3})), unseal({"rounds": 3})
-  ({'rounds': 3}, {'rounds': 3})
+  >>> unseal(seal({"rounds": 3}))
+  {'rounds': 3}
   >>> unseal(seal({"rounds": 3}) | {"rounds": 2})
   Traceback (most recent call last):
     ...
   ValueError: it is altered
   """
   rest = {name: value for name, value in content.items() if name != _SEAL}
-  if _SEAL in content and content[_SEAL] != _digest(rest):
+  if content.get(_SEAL) != digest(rest):
     raise ValueError("it is altered")
   return rest
+
+
+def digest(content: Mapping[str, Any]) -> str:
+  """Returns the SHA-256 of what JSON can hold.
+
+  Args:
+    content: with names that are strings, in any order.
+
+  >>> digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1})
+  True
+  """
+  text = json.dumps(content, sort_keys=True)
+  return hashlib.sha256(text.encode()).hexdigest()
 
 
 def parse(text: str) -> Any:
@@ -109,8 +122,3 @@ def check_links(folder: epath.Path) -> None:
 
 def _is_inside(path: str, top: str) -> bool:
   return os.path.commonpath([path, top]) == top
-
-
-def _digest(content: Mapping[str, Any]) -> str:
-  text = json.dumps(content, sort_keys=True)
-  return hashlib.sha256(text.encode()).hexdigest()

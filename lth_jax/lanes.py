@@ -32,17 +32,18 @@ class Lane(NamedTuple):
     )
 
 
-def owner(run_id: str, name: str) -> str:
+def owner(run_id: str, data: str, name: str) -> str:
   """Returns what a stored result says that it belongs to.
 
   Args:
     run_id: of the run.
+    data: digest of its images and labels.
     name: of the result's folder below the workdir.
 
-  >>> owner("0123", Lane(0, 1, "ticket").name)
-  'run 0123, replicate_0/round_001/ticket'
+  >>> owner("0123", "4567", Lane(0, 1, "ticket").name)
+  'run 0123, data 4567, replicate_0/round_001/ticket'
   """
-  return f"run {run_id}, {name}"
+  return f"run {run_id}, data {data[:16]}, {name}"
 
 
 def replicates(config: Config) -> range:
@@ -109,6 +110,26 @@ def controls(config: Config, replicate: int, round_index: int) -> list[Lane]:
   ]
 
 
+def parent(config: Config, lane: Lane) -> Lane | None:
+  """Returns the lane whose trained weights a lane's masks are pruned from.
+
+  Args:
+    config: the run.
+    lane: one of its lanes; the dense network has no parent.
+
+  >>> from lth_jax import configs
+  >>> config = configs.from_flat({"reset": "continued"})
+  >>> parent(config, Lane(0, 2, "reinit", 1)).name
+  'replicate_0/round_001/search'
+  """
+  if lane.round == 0:
+    return None
+  if lane.round == 1 or config.pruning.pruning == "oneshot":
+    return Lane(lane.replicate, 0, "ticket")
+  arm = "search" if config.pruning.reset == "continued" else "ticket"
+  return Lane(lane.replicate, lane.round - 1, arm)
+
+
 def supplies_masks(config: Config, lane: Lane) -> bool:
   """Says whether the masks of later rounds are pruned from a lane.
 
@@ -121,12 +142,8 @@ def supplies_masks(config: Config, lane: Lane) -> bool:
   >>> [supplies_masks(config, Lane(0, index, "ticket")) for index in range(3)]
   [True, False, False]
   """
-  if lane.round == 0:
-    return True
-  if config.pruning.pruning == "oneshot":
-    return False
-  search = "search" if config.pruning.reset == "continued" else "ticket"
-  return lane.arm == search
+  after = Lane(lane.replicate, lane.round + 1, "ticket")
+  return lane == parent(config, after)
 
 
 def num_at_once(config: Config) -> int:

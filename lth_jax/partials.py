@@ -3,7 +3,7 @@
 A lane has two slots, so that a kill while one is written leaves the other.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lth_jax import execution, processes, storage
@@ -19,7 +19,7 @@ def save(
   lane: Lane,
   slot: int,
   checkpoint: execution.Checkpoint,
-  start: str,
+  origin: Mapping[str, Any],
 ) -> None:
   """Saves a lane between two segments.
 
@@ -28,7 +28,7 @@ def save(
     lane: which lane.
     slot: 0 or 1, the one that is not the newer of the two.
     checkpoint: where it stands.
-    start: digest of what it began with.
+    origin: digests of what it was derived from.
 
   >>> import tempfile
   >>> from etils import epath
@@ -36,22 +36,23 @@ def save(
   >>> lane = Lane(0, 1, "ticket")
   >>> checkpoint = execution.Checkpoint({"w": np.ones(2)}, ())
   >>> with tempfile.TemporaryDirectory() as folder:
-  ...   stores = Stores(epath.Path(folder), "0123456789abcdef", print)
-  ...   save(stores, lane, 1, checkpoint, start="0a1b")
+  ...   stores = Stores(epath.Path(folder), "0123456789abcdef", "4567", print)
+  ...   save(stores, lane, 1, checkpoint, {"masks": "0a1b"})
   ...   stores_lib.read_record(stores, f"{lane.name}.partial_1")
-  {'start': '0a1b', 'rows': []}
+  {'origin': {'masks': '0a1b'}, 'rows': []}
   """
-  record = {"start": start, "rows": [list(row) for row in checkpoint.rows]}
+  rows = [list(row) for row in checkpoint.rows]
+  record = {"origin": dict(origin), "rows": rows}
   stores_lib.save(stores, _name(lane, slot), checkpoint.progress, record, {})
 
 
 def load(
-  stores: Stores, lane: Lane, like: PyTree, start: str
+  stores: Stores, lane: Lane, like: PyTree, origin: Mapping[str, Any]
 ) -> tuple[execution.Checkpoint | None, int]:
   """Returns the newer of a lane's two saves and its slot; None without any.
 
-  One that began with something else, such as other masks, is discarded: the
-  round before may have been trained again, elsewhere.
+  One that was derived from something else, such as other masks, is discarded:
+  the round before may have been trained again, elsewhere.
   The first process reads it and tells the others, since it may also find that
   it is damaged, and discard it.
 
@@ -59,7 +60,7 @@ def load(
     stores: where results lie.
     lane: which lane.
     like: its progress, or the shapes of it.
-    start: digest of what it begins with.
+    origin: digests of what it is derived from.
 
   >>> import tempfile
   >>> from etils import epath
@@ -67,10 +68,10 @@ def load(
   >>> lane, like = Lane(0, 1, "ticket"), {"w": np.zeros(2)}
   >>> row = execution.Row(100, False, False, None, None, 0, None, 0)
   >>> with tempfile.TemporaryDirectory() as folder:
-  ...   stores = Stores(epath.Path(folder), "0123456789abcdef", print)
+  ...   stores = Stores(epath.Path(folder), "0123456789abcdef", "4567", print)
   ...   saved = execution.Checkpoint({"w": np.ones(2)}, (row,))
-  ...   save(stores, lane, 0, saved, start="0a1b")
-  ...   checkpoint, slot = load(stores, lane, like, start="0a1b")
+  ...   save(stores, lane, 0, saved, {"masks": "0a1b"})
+  ...   checkpoint, slot = load(stores, lane, like, {"masks": "0a1b"})
   >>> checkpoint.progress, checkpoint.rows[-1].step, slot
   ({'w': array([1., 1.])}, 100, 0)
   """
@@ -78,7 +79,7 @@ def load(
 
   def read() -> tuple[int, Sequence[Any]]:
     nonlocal kept
-    newest, slot = _newest(stores, lane, like, start)
+    newest, slot = _newest(stores, lane, like, origin)
     kept = newest and newest.progress
     return slot, newest.rows if newest else ()
 
@@ -90,12 +91,12 @@ def load(
   return execution.Checkpoint(found, rows), slot
 
 
-def _newest(stores: Stores, lane: Lane, like: PyTree, start: str):
+def _newest(stores: Stores, lane: Lane, like: PyTree, origin):
   def read(folder, owner):
     arrays, record = storage.load(folder, owner, like)
-    if record.get("start") != start:
+    if record.get("origin") != origin:
       raise storage.DamagedError(
-        f"{folder} began with other weights or masks than this lane does."
+        f"{folder} was made from other weights or masks than this lane is."
       )
     try:
       rows = tuple(execution.Row(*row) for row in record["rows"])
@@ -123,7 +124,7 @@ def discard(stores: Stores, lane: Lane) -> None:
   >>> from etils import epath
   >>> lane = Lane(0, 1, "ticket")
   >>> with tempfile.TemporaryDirectory() as folder:
-  ...   stores = Stores(epath.Path(folder), "0123456789abcdef", print)
+  ...   stores = Stores(epath.Path(folder), "0123456789abcdef", "4567", print)
   ...   saved = stores.folder / f"{lane.name}.partial_1"
   ...   saved.mkdir(parents=True)
   ...   discard(stores, lane)

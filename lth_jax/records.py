@@ -1,6 +1,6 @@
 """What is recorded of a lane: plain data, the only input of every report."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -10,7 +10,7 @@ from lth_jax import evaluation, execution, lanes, storage, training
 from lth_jax import masks as masks_lib
 
 PyTree = Any
-FORMAT = 1
+FORMAT = 2
 
 
 def of_lane(
@@ -20,6 +20,7 @@ def of_lane(
   summary: training.Summary,
   num_images: evaluation.NumImages,
   eval_every: int,
+  origin: Mapping[str, Any],
 ) -> dict[str, Any]:
   """Returns the record of a finished lane, ready for JSON.
 
@@ -30,6 +31,7 @@ def of_lane(
     summary: metrics at the end and at the early-stopping step.
     num_images: how many images each split has.
     eval_every: steps between evaluations.
+    origin: digests of what the lane was derived from.
 
   Returns:
     Accuracies as fractions, losses as means over images, None where a number
@@ -49,6 +51,7 @@ def of_lane(
   ...   training.Summary(end=metrics, early_stop=metrics),
   ...   evaluation.NumImages(train=60, valid=0, test=50),
   ...   eval_every=10,
+  ...   origin={"theta_0": "0a1b"},
   ... )
   >>> record["density"], record["tests"]["accuracy"], record["early_stop"]
   (0.5, [0.8], None)
@@ -77,6 +80,7 @@ def of_lane(
     "end": _metrics(summary.end, num_images, rows[-1].step),
     "diverged": diverged,
     "warnings": _warnings(density_by_name),
+    "origin": dict(origin),
     "digests": {
       "masks": storage.digest(start.masks),
       "params": storage.digest(progress.state.params),

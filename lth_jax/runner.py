@@ -10,7 +10,7 @@ import contextlib
 import functools
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -30,6 +30,7 @@ from lth_jax import (
   partials,
   processes,
   progress,
+  settings,
   stages,
   storage,
   structure,
@@ -45,7 +46,7 @@ from lth_jax.configs import Config
 from lth_jax.lanes import Lane
 from lth_jax.stages import Session
 from lth_jax.stores import Stores
-from lth_jax.training import Sample, Start
+from lth_jax.training import Start
 from lth_jax.workers import Worker
 
 # Flags that may differ between the processes of a run.
@@ -71,11 +72,8 @@ def run(
     StoppedError: `stop` was set.
     OSError: the workdir cannot be written.
   """
-  precision = config.training.matmul_precision
-  jax.config.update(
-    "jax_default_matmul_precision",
-    None if precision == "default" else precision,
-  )
+  for setting in settings.fix(config.training.matmul_precision):
+    processes.say(f"note: {setting} would change numbers and is not used.")
   # What processes exchange first must come soon after their backends start,
   # so that reading data, which may take long, comes later.
   with processes.together():
@@ -91,16 +89,16 @@ def run(
       data_dir=config.execution.data_dir,
     )
     parts = study.make(config, dataset)
-  digests = data.digests(dataset)
-  processes.agree(lambda: _common(config, folder, digests))
+  digest = files.digest(data.digests(dataset))
+  processes.agree(lambda: _common(config, folder, digest))
   with contextlib.ExitStack() as until_the_end:
     with processes.together():
       check = _lock(until_the_end, folder, stop)
     sharing = processes.lead(
-      lambda: _settle(folder, config, experiment, digests, devices)
+      lambda: _settle(folder, config, experiment, digest, devices)
     )
     workdir.check_shared(folder)
-    stores = Stores(folder, parts.run_id, processes.say, check)
+    stores = Stores(folder, parts.run_id, digest, processes.say, check)
     todo = processes.lead(lambda: missing(parts, stores))
     if todo:
       _train_all(
@@ -130,10 +128,10 @@ def _lock(
   return until_the_end.enter_context(storage.lock(folder, progress.say, stop))
 
 
-def _settle(folder, config, experiment, digests, devices):
+def _settle(folder, config, experiment, digest, devices):
   """Makes the folder this run's, and decides how lanes share."""
   sharing = study.share_devices(config, devices, workdir.sharings(folder))
-  workdir.settle(folder, config, experiment, digests, sharing, progress.say)
+  workdir.settle(folder, config, experiment, digest, sharing, progress.say)
   return sharing
 
 
@@ -142,14 +140,14 @@ def _settle_structure(parts: study.Study, stores: Stores) -> None:
     structure.settle(parts, stores, replicate)
 
 
-def _common(config, folder, digests) -> dict[str, Any]:
+def _common(config, folder, digest) -> dict[str, Any]:
   """What several processes must have in common, with names for people."""
   asked = configs.to_flat(config)
   asked = {f"--{name}": asked[name] for name in asked.keys() - _OWN}
   return {
     "--workdir": str(folder),
     **dict(sorted(asked.items())),
-    "the data set": digests,
+    "the data set": digest,
     **workdir.environment(),
   }
 
@@ -157,9 +155,10 @@ def _common(config, folder, digests) -> dict[str, Any]:
 def missing(parts: study.Study, stores: Stores) -> list[Lane]:
   """Lists the lanes of a run that are not stored, or not as they were written.
 
-  Checks every file of the run. What is damaged is said and discarded, and a
-  starting point among it is made again at once. Where masks would come from a
-  lane that diverged, the replicate's series has ended, and with it this list.
+  Checks every file of the run, and that each result was derived from what the
+  run has. What is damaged or was not is said and discarded, and a starting
+  point among it is made again at once. Where masks would come from a lane that
+  diverged, the replicate's series has ended, and with it this list.
 
   Args:
     parts: of the run.
@@ -175,7 +174,7 @@ def missing(parts: study.Study, stores: Stores) -> list[Lane]:
   >>> config |= {"arms": ["ticket", "random"], "rounds": 1, "replicates": 1}
   >>> parts = study.make(configs.from_flat(config), dataset)
   >>> with tempfile.TemporaryDirectory() as folder:
-  ...   stores = Stores(epath.Path(folder), parts.run_id, print)
+  ...   stores = Stores(epath.Path(folder), parts.run_id, "4567", print)
   ...   [lane.name for lane in missing(parts, stores)]
   ['replicate_0/round_000/ticket', 'replicate_0/round_001/ticket',
   'replicate_0/round_001/random']
@@ -183,24 +182,58 @@ def missing(parts: study.Study, stores: Stores) -> list[Lane]:
   config = parts.config
   found = []
   for replicate in lanes.replicates(config):
-    if (
-      stores_lib.read_record(stores, stores_lib.rewind_name(replicate)) is None
-    ):
-      stores_lib.saved_start(stores, parts, replicate)
+    name = stores_lib.rewind_name(replicate)
+    begun = stores_lib.read_record(stores, name)
+    if begun is None:
+      _, shared = stores_lib.begin(parts, replicate)
+    else:
+      shared = begun["origin"]
+    ends: dict[Lane, str] = {}
     for index in range(config.study.rounds + 1):
-      stored = {
-        lane: stores_lib.read_record(stores, lane.name)
-        for lane in lanes.of_round(config, replicate, index)
-      }
-      found += [lane for lane, record in stored.items() if record is None]
-      for lane in stored.keys() - set(found):  # a kill may have come between
-        partials.discard(stores, lane)
-      if any(
-        record and record["diverged"] and lanes.supplies_masks(config, lane)
-        for lane, record in stored.items()
-      ):
+      masks, ended = None, False
+      for lane in lanes.of_round(config, replicate, index):
+        origin = _origin(config, lane, shared, masks, ends)
+        record = stores_lib.read_record(stores, lane.name, origin)
+        if record is None:
+          found.append(lane)
+          continue
+        partials.discard(stores, lane)  # a kill may have come between
+        ends[lane] = record["digests"]["params"]
+        if lane.arm == "ticket":
+          masks = record["digests"]["masks"]
+        ended |= record["diverged"] and lanes.supplies_masks(config, lane)
+      if ended:
         break
+    if begun is None:  # now that no stored lane has another
+      stores_lib.saved_start(stores, parts, replicate)
   return found
+
+
+def _origin(
+  config: Config,
+  lane: Lane,
+  shared: Mapping[str, Any],
+  masks: str | None,
+  ends: Mapping[Lane, str],
+) -> dict[str, Any]:
+  """Returns digests of what a lane is derived from, as far as they are known.
+
+  Args:
+    config: the run.
+    lane: one of its lanes.
+    shared: the origin of the replicate's starting point.
+    masks: of the round's ticket.
+    ends: digests of trained weights.
+  """
+  origin = {name: shared[name] for name in ("theta_0", "split")}
+  if masks is not None:
+    origin["masks"] = masks
+  parent = lanes.parent(config, lane)
+  if parent in ends:
+    origin["trained weights"] = ends[parent]
+  if lane.arm == "noise":
+    origin["noise"] = config.study.noise[lane.draw]
+  return origin
 
 
 def _train_all(parts, stores, todo, devices, lockstep, dataset, stop) -> None:
@@ -297,16 +330,28 @@ def _train_replicate(
   """Trains one replicate's tickets round by round, with their controls."""
   parts = session.study
   sample = jax.device_get(study.split(parts, replicate))
-  saved = stores_lib.saved_start(session.stores, parts, replicate)
+  saved, shared = stores_lib.saved_start(session.stores, parts, replicate)
+  ends: dict[Lane, str] = {}
   waiting = []
 
   def train(arm: str, index: int, start: Start) -> lottery.Trained:
     lane = Lane(replicate, index, arm)
-    result = _ticket(session, line, lane, start, sample)
+    masks = storage.digest(start.masks)
+
+    def job(lane: Lane, make_start: Callable[[], Start]) -> stages.Job:
+      origin = _origin(parts.config, lane, shared, masks, ends)
+      return stages.Job(lane, make_start, origin, sample, lane.arm == arm)
+
+    result = _ticket(session, line, job(lane, lambda: start))
     if arm == "ticket":
       for control in lanes.controls(parts.config, replicate, index):
-        waiting.append(_control(session, line, control, saved, start, sample))
-    return result()
+        begin = functools.partial(
+          _control_start, session, control, saved, start
+        )
+        waiting.append(_control(session, line, job(control, begin)))
+    trained = result()
+    ends[lane] = storage.digest(trained.params)
+    return trained
 
   for _ in _search(parts, saved, train):
     pass
@@ -331,34 +376,25 @@ def _search(parts, saved, train) -> Iterator[lottery.Round]:
 
 
 def _ticket(
-  session: Session, line: waves.Line, lane: Lane, start: Start, sample: Sample
+  session: Session, line: waves.Line, job: stages.Job
 ) -> Callable[[], lottery.Trained]:
   """Returns a function that waits for the result of a ticket or a search."""
-  stored = stores_lib.read_trained(session.stores, lane.name, start)
+  stored = stores_lib.read_trained(
+    session.stores, job.lane.name, job.make_start(), job.origin
+  )
   if stored is not None:
     return lambda: stored
-  return line.submit(stages.Job(lane, lambda: start, sample, keep=True))
+  return line.submit(job)
 
 
 def _control(
-  session: Session,
-  line: waves.Line,
-  lane: Lane,
-  saved: Start,
-  ticket: Start,
-  sample: Sample,
+  session: Session, line: waves.Line, job: stages.Job
 ) -> Callable[[], Any]:
   """Returns a function that waits until a control is stored."""
-  if stores_lib.read_record(session.stores, lane.name) is not None:
+  stored = stores_lib.read_record(session.stores, job.lane.name, job.origin)
+  if stored is not None:
     return lambda: None
-  return line.submit(
-    stages.Job(
-      lane,
-      lambda: _control_start(session, lane, saved, ticket),
-      sample,
-      keep=False,
-    )
-  )
+  return line.submit(job)
 
 
 def _control_start(session, lane: Lane, saved: Start, ticket: Start) -> Start:

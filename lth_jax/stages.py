@@ -5,7 +5,7 @@ A lane that is stopped, or killed, goes on from its last save.
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -63,12 +63,14 @@ class Job(NamedTuple):
   Attributes:
     lane: which lane.
     make_start: called when the lane's turn comes.
+    origin: digests of what the lane is derived from.
     sample: the replicate's images.
     keep: whether anyone asks for its weights; what is not kept is only stored.
   """
 
   lane: Lane
   make_start: Callable[[], Start]
+  origin: Mapping[str, Any]
   sample: Sample
   keep: bool
 
@@ -81,14 +83,14 @@ class Standing(NamedTuple):
     label: its name for people.
     run: where it begins or goes on.
     slot: which of its two saves is the newer.
-    origin: digest of what it began with.
+    origin: digests of what it is derived from, and of what it began with.
   """
 
   lane: Lane
   label: str
   run: execution.Run
   slot: int
-  origin: str
+  origin: Mapping[str, Any]
 
   @property
   def step(self) -> int:
@@ -144,7 +146,7 @@ def train_wave(
 
 def _find_standing(session: Session, job: Job, start: Start) -> Standing:
   like = jax.eval_shape(session.study.trainer.begin, start, job.sample)
-  origin = storage.digest(start)
+  origin = {**job.origin, "start": storage.digest(start)}
   resume, slot = partials.load(session.stores, job.lane, like, origin)
   key = study.order_key(session.study.config, job.lane)
   run = execution.Run(start, job.sample, key, session.study.schedule, resume)
@@ -206,6 +208,7 @@ def _store(session, standing, checkpoint, summary, timing) -> lottery.Trained:
     summary,
     parts.num_images,
     parts.config.training.eval_every,
+    standing.origin,
   )
   arrays = stores_lib.arrays_of(state)
   stores_lib.save(session.stores, lane.name, arrays, record, timing)

@@ -1,6 +1,6 @@
 """A run on disk: what is complete counts, what is not never existed.
 
-    <workdir>/config.json  run.flags  env.json  data.json
+    <workdir>/config.json  run.flags  env.json
               replicate_0/rewind/                theta_0
               replicate_0/round_003/ticket/      one lane
               replicate_0/round_003/reinit_1/
@@ -30,7 +30,7 @@ from etils import epath
 from lth_jax import errors, files, leases, objects
 
 PyTree = Any
-FORMAT = 1
+FORMAT = 2
 _COMMIT = "commit.json"
 _RECORD = "record.json"
 _TIMING = "timing.json"
@@ -102,22 +102,25 @@ def exists(folder: epath.Path) -> bool:
   return (folder / _COMMIT).exists()
 
 
-def load_record(folder: epath.Path, owner: str) -> dict[str, Any]:
-  """Returns a store's record after checking all its files.
+def check_owner(folder: epath.Path, owner: str) -> dict[str, Any]:
+  """Returns a store's commit after checking whose it is, but no other file.
+
+  Args:
+    folder: the store.
+    owner: as given to `save`.
 
   Raises:
-    DamagedError: a file is missing, altered or cut short.
+    DamagedError: the commit is altered or cut short.
     InputError: the store is another run's or of an unknown format.
 
   >>> import tempfile
   >>> with tempfile.TemporaryDirectory() as name:
   ...   folder = epath.Path(name)
-  ...   save(folder, "me", {"w": np.ones(2)}, {"num_steps": 10}, {})
-  ...   write_json(folder / "record.json", {"num_steps": 11})
-  ...   load_record(folder, "me")
+  ...   save(folder, "me", {"w": np.ones(2)}, {}, {})
+  ...   check_owner(folder, "you")
   Traceback (most recent call last):
     ...
-  lth_jax.storage.DamagedError: .../record.json is altered.
+  lth_jax.errors.InputError: ... belongs to 'me', not to 'you': ...
   """
   commit = read_json(folder / _COMMIT)
   stored = commit.get("files")
@@ -133,10 +136,31 @@ def load_record(folder: epath.Path, owner: str) -> dict[str, Any]:
   if commit.get("owner") != owner:
     raise errors.InputError(
       f"{folder} belongs to {commit.get('owner')!r}, not to {owner!r}: it was "
-      "copied here from elsewhere; remove it."
+      "made with other flags or data, or copied here from elsewhere; ask for "
+      "those, choose another --workdir, or remove it."
     )
-  found = _digests(folder)
-  for name, digest in stored.items():
+  return commit
+
+
+def load_record(folder: epath.Path, owner: str) -> dict[str, Any]:
+  """Returns a store's record after checking all its files.
+
+  Raises:
+    DamagedError: a file is missing, altered or cut short.
+    InputError: as `check_owner`.
+
+  >>> import tempfile
+  >>> with tempfile.TemporaryDirectory() as name:
+  ...   folder = epath.Path(name)
+  ...   save(folder, "me", {"w": np.ones(2)}, {"num_steps": 10}, {})
+  ...   write_json(folder / "record.json", {"num_steps": 11})
+  ...   load_record(folder, "me")
+  Traceback (most recent call last):
+    ...
+  lth_jax.storage.DamagedError: .../record.json is altered.
+  """
+  commit, found = check_owner(folder, owner), _digests(folder)
+  for name, digest in commit["files"].items():
     if found.get(name) != digest:
       state = "altered" if name in found else "missing"
       raise DamagedError(f"{folder / name} is {state}.")

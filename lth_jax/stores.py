@@ -5,15 +5,25 @@ writes.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+import jax
 from etils import epath
 
-from lth_jax import lanes, lottery, processes, storage, study
+from lth_jax import errors, lanes, lottery, processes, storage, study
 from lth_jax.training import Start, TrainState
 
 PyTree = Any
+# What a result may have been derived from that cannot be made again by itself.
+# To remake the result from another one would hide that it is lost.
+_LOST = {
+  "theta_0": "theta_0 is gone and is another one here; go on where the run "
+  "began, or remove the replicate's folder",
+  "split": "this version of JAX splits the images otherwise; use the one that "
+  "the run began with (env.json), or another --workdir",
+  "noise": "ask for the --noise that the run was stored with",
+}
 
 
 class Stores(NamedTuple):
@@ -22,6 +32,7 @@ class Stores(NamedTuple):
   Attributes:
     folder: the workdir.
     run_id: what every store below it must belong to.
+    data: digest of the images and labels, likewise.
     say: told what is damaged.
     check: called before anything is committed or removed; raises if this
       process may not write any more.
@@ -29,6 +40,7 @@ class Stores(NamedTuple):
 
   folder: epath.Path
   run_id: str
+  data: str
   say: Callable[[str], None]
   check: Callable[[], None] = lambda: None
 
@@ -48,7 +60,7 @@ def read(
   >>> def load(folder, owner):
   ...   raise storage.DamagedError(f"{folder.name} is no store.")
   >>> with tempfile.TemporaryDirectory() as folder:
-  ...   stores = Stores(epath.Path(folder), "0123456789abcdef", print)
+  ...   stores = Stores(epath.Path(folder), "0123456789abcdef", "4567", print)
   ...   (stores.folder / "ticket").mkdir()
   ...   storage.write_json(stores.folder / "ticket" / "commit.json", {})
   ...   read(stores, "ticket", load) is None
@@ -59,7 +71,7 @@ def read(
   if not storage.exists(folder):
     return None
   try:
-    return load(folder, lanes.owner(stores.run_id, name))
+    return load(folder, lanes.owner(stores.run_id, stores.data, name))
   except storage.DamagedError as error:
     stores.say(f"warning: {error} It is discarded and made again.")
     discard(stores, name)
@@ -67,39 +79,34 @@ def read(
 
 
 def read_trained(
-  stores: Stores, name: str, start: Start
+  stores: Stores, name: str, like: Start, origin: Mapping[str, Any]
 ) -> lottery.Trained | None:
   """Returns a lane's stored weights; None if there are none.
 
   Args:
     stores: where results lie.
     name: the store, below the workdir.
-    start: what the lane began from; a store with other masks is damaged.
+    like: has the same shapes.
+    origin: as for `read_record`.
 
   >>> import tempfile
   >>> import numpy as np
   >>> start = Start({"w": np.ones(2)}, {}, 0, {"w": np.array([True, True])})
-  >>> arrays = {"params": {"w": np.zeros(2)}, "stats": {}, "masks": start.masks}
-  >>> digests = {"masks": storage.digest(start.masks)}
-  >>> record = {"diverged": False, "digests": digests}
+  >>> record = {"diverged": False, "origin": {"masks": "0a"}}
   >>> with tempfile.TemporaryDirectory() as folder:
-  ...   stores, owner = Stores(epath.Path(folder), "0123", print), "run 0123, a"
-  ...   storage.save(stores.folder / "a", owner, arrays, record, timing={})
-  ...   read_trained(stores, "a", start)
-  ...   read_trained(stores, "b", start) is None
-  Trained(params={'w': array([0., 0.])}, stats={}, diverged=False)
+  ...   stores = Stores(epath.Path(folder), "0123", "4567", print)
+  ...   save(stores, "a", arrays_of(start), record, timing={})
+  ...   read_trained(stores, "a", start, {"masks": "0a"})
+  ...   read_trained(stores, "a", start, {"masks": "1b"}) is None
+  Trained(params={'w': array([1., 1.])}, stats={}, diverged=False)
+  warning: .../a was made from other masks. It is discarded and made again.
   True
   """
-  like = arrays_of(start)
-  masks = storage.digest(start.masks)
+  shapes = arrays_of(like)
 
   def load(folder, owner):
-    arrays, record = storage.load(folder, owner, like)
-    found = record["digests"]["masks"], storage.digest(arrays["masks"])
-    if found != (masks, masks):
-      raise storage.DamagedError(
-        f"{folder} has not the masks that the round before leads to."
-      )
+    arrays, record = storage.load(folder, owner, shapes)
+    _check_origin(folder, record, origin)
     return lottery.Trained(
       arrays["params"], arrays["stats"], record["diverged"]
     )
@@ -122,8 +129,8 @@ def read_arrays(
   >>> start = Start({"w": np.ones(2)}, {}, 0, {"w": np.array([True, True])})
   >>> arrays = {"params": {"w": np.zeros(2)}, "stats": {}, "masks": start.masks}
   >>> with tempfile.TemporaryDirectory() as folder:
-  ...   stores, owner = Stores(epath.Path(folder), "0123", print), "run 0123, a"
-  ...   storage.save(stores.folder / "a", owner, arrays, {}, timing={})
+  ...   stores = Stores(epath.Path(folder), "0123", "4567", print)
+  ...   save(stores, "a", arrays, {}, timing={})
   ...   read_arrays(stores, "a", start)["params"]
   {'w': array([0., 0.])}
   """
@@ -135,23 +142,48 @@ def read_arrays(
   )
 
 
-def read_record(stores: Stores, name: str) -> dict[str, Any] | None:
+def read_record(
+  stores: Stores, name: str, origin: Mapping[str, Any] | None = None
+) -> dict[str, Any] | None:
   """Returns the record of a store that is as it was written, else None.
 
   Args:
     stores: where results lie.
     name: the store, below the workdir; discarded, and said, if it is damaged.
+    origin: what it must have been derived from, as far as that is known; one
+      that was derived from something else counts as damaged.
+
+  Raises:
+    InputError: its origin is lost, or the store is another run's.
 
   >>> import tempfile
   >>> with tempfile.TemporaryDirectory() as folder:
-  ...   stores = Stores(epath.Path(folder), "0123456789abcdef", print)
+  ...   stores = Stores(epath.Path(folder), "0123456789abcdef", "4567", print)
   ...   (stores.folder / "ticket").mkdir()
   ...   storage.write_json(stores.folder / "ticket" / "commit.json", {})
   ...   read_record(stores, "ticket") is None
   warning: .../ticket/commit.json is altered. It is discarded and made again.
   True
   """
-  return read(stores, name, storage.load_record)
+
+  def load(folder, owner):
+    record = storage.load_record(folder, owner)
+    _check_origin(folder, record, origin or {})
+    return record
+
+  return read(stores, name, load)
+
+
+def _check_origin(folder, record, origin: Mapping[str, Any]) -> None:
+  found = record.get("origin", {})
+  for name, value in origin.items():
+    if found.get(name) == value:
+      continue
+    if name in _LOST:
+      raise errors.InputError(
+        f"{folder} was made from another {name}: {_LOST[name]}."
+      )
+    raise storage.DamagedError(f"{folder} was made from other {name}.")
 
 
 def save(
@@ -173,13 +205,14 @@ def save(
   >>> import tempfile
   >>> import numpy as np
   >>> with tempfile.TemporaryDirectory() as folder:
-  ...   stores = Stores(epath.Path(folder), "0123456789abcdef", print)
+  ...   stores = Stores(epath.Path(folder), "0123456789abcdef", "4567", print)
   ...   save(stores, "ticket", {"w": np.ones(2)}, {"step": 7}, timing={})
   ...   read_record(stores, "ticket")
   {'step': 7}
   """
   if processes.is_first():
-    folder, owner = stores.folder / name, lanes.owner(stores.run_id, name)
+    owner = lanes.owner(stores.run_id, stores.data, name)
+    folder = stores.folder / name
     storage.save(folder, owner, arrays, record, timing, stores.check)
 
 
@@ -193,7 +226,7 @@ def discard(stores: Stores, name: str) -> None:
   >>> import tempfile
   >>> import numpy as np
   >>> with tempfile.TemporaryDirectory() as folder:
-  ...   stores = Stores(epath.Path(folder), "0123456789abcdef", print)
+  ...   stores = Stores(epath.Path(folder), "0123456789abcdef", "4567", print)
   ...   save(stores, "ticket", {"w": np.ones(2)}, {"step": 7}, timing={})
   ...   discard(stores, "ticket")
   ...   list(stores.folder.iterdir())
@@ -203,7 +236,28 @@ def discard(stores: Stores, name: str) -> None:
     storage.discard(stores.folder / name, stores.check)
 
 
-def saved_start(stores: Stores, parts: study.Study, replicate: int) -> Start:
+def begin(parts: study.Study, replicate: int) -> tuple[Start, dict[str, Any]]:
+  """Returns theta_0 as this machine makes it, and the origin of its store.
+
+  Args:
+    parts: has the seed, the network and the masks.
+    replicate: index of the replicate.
+
+  Returns:
+    Weights under full masks, as NumPy arrays; and digests of them, of their
+    masks and of the split.
+  """
+  start = study.initial_start(parts, replicate)
+  return start, {
+    "theta_0": storage.digest(start),
+    "masks": storage.digest(start.masks),
+    "split": storage.digest(jax.device_get(study.split(parts, replicate))),
+  }
+
+
+def saved_start(
+  stores: Stores, parts: study.Study, replicate: int
+) -> tuple[Start, dict[str, Any]]:
   """Returns theta_0 from the run's folder, where it is put the first time.
 
   Args:
@@ -212,7 +266,10 @@ def saved_start(stores: Stores, parts: study.Study, replicate: int) -> Start:
     replicate: index of the replicate.
 
   Returns:
-    Weights under full masks, as NumPy arrays.
+    As `begin`.
+
+  Raises:
+    InputError: the images are split otherwise than when it was stored.
 
   >>> import tempfile
   >>> import numpy as np
@@ -223,27 +280,26 @@ def saved_start(stores: Stores, parts: study.Study, replicate: int) -> Start:
   >>> config = configs.from_flat({"hidden": [], "rates": ["kernel=0.2"]})
   >>> parts = study.make(config, dataset)
   >>> with tempfile.TemporaryDirectory() as folder:
-  ...   stores = Stores(epath.Path(folder), parts.run_id, print)
-  ...   start = saved_start(stores, parts, replicate=0)
+  ...   stores = Stores(epath.Path(folder), parts.run_id, "4567", print)
+  ...   start, origin = saved_start(stores, parts, replicate=0)
   ...   read_record(stores, "replicate_0/rewind")["step"]
   0
   """
   name = rewind_name(replicate)
-  start = study.initial_start(parts, replicate)
-  stored = read_trained(stores, name, start)
+  start, origin = begin(parts, replicate)
+  fixed = {name: origin[name] for name in ("split", "masks")}
+  stored = read_trained(stores, name, start, fixed)
   if stored is not None:
-    return start._replace(params=stored.params, stats=stored.stats)
+    start = start._replace(params=stored.params, stats=stored.stats)
+    return start, origin | {"theta_0": storage.digest(start)}
   record = {
     "diverged": False,
     "step": int(start.step),
-    "digests": {
-      "masks": storage.digest(start.masks),
-      "params": storage.digest(start.params),
-    },
+    "origin": origin,
+    "digests": {"params": storage.digest(start.params)},
   }
-  arrays = arrays_of(start)
-  save(stores, name, arrays, record, {})
-  return start
+  save(stores, name, arrays_of(start), record, {})
+  return start, origin
 
 
 def time_store(stores: Stores, start: Start) -> float:
@@ -257,7 +313,7 @@ def time_store(stores: Stores, start: Start) -> float:
   >>> import numpy as np
   >>> start = Start({"w": np.ones(2)}, {}, 0, {"w": np.array([True, True])})
   >>> with tempfile.TemporaryDirectory() as folder:
-  ...   stores = Stores(epath.Path(folder), "0123456789abcdef", print)
+  ...   stores = Stores(epath.Path(folder), "0123456789abcdef", "4567", print)
   ...   time_store(stores, start) > 0, list(stores.folder.iterdir())
   (True, [])
   """

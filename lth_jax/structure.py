@@ -14,7 +14,7 @@ from lth_jax import stores as stores_lib
 from lth_jax.analysis import summary
 from lth_jax.lanes import Lane
 
-FORMAT = 1
+FORMAT = 2
 
 
 def settle(
@@ -36,7 +36,7 @@ def settle(
     for index in range(parts.config.study.rounds + 1)
   ]
   found = {
-    ticket: record["digests"]
+    ticket: record
     for ticket in tickets
     if (record := stores_lib.read_record(stores, ticket.name)) is not None
     and not (ticket.round == 0 and record["diverged"])
@@ -47,8 +47,9 @@ def settle(
     "format": FORMAT,
     "run_id": stores.run_id,
     "replicate": replicate,
-    "trained": found[tickets[0]]["params"],
-    "masks": {str(x.round): digests["masks"] for x, digests in found.items()},
+    "theta_0": found[tickets[0]]["origin"]["theta_0"],
+    "trained": found[tickets[0]]["digests"]["params"],
+    "masks": {str(x.round): y["digests"]["masks"] for x, y in found.items()},
   }
   path = stores.folder / f"replicate_{replicate}" / "structure.json"
   if _read_header(path) == header:

@@ -1,7 +1,7 @@
 """The top of a run's folder: which run it is, on what data, on what machine."""
 
+import contextlib
 import importlib.metadata
-import os
 import platform
 import re
 import time
@@ -18,14 +18,16 @@ from lth_jax import (
   errors,
   files,
   flags,
+  lanes,
   lockstep,
   objects,
   processes,
+  settings,
   storage,
 )
 from lth_jax.configs import Config
 
-FORMAT = 1
+FORMAT = 2
 # A file that one host has written is seen by the others after so long.
 _SHARED_SECONDS = 30.0
 _PROMISE = (
@@ -36,7 +38,7 @@ _PROMISE = (
 # after it was damaged and removed.
 _OWN_NAME = re.compile(
   r"\.lease|\.lock|\.timing|report|replicate_\d+"
-  r"|(\.shared|config\.json|run\.flags|data\.json|env\.json)(\.tmp)?"
+  r"|(\.shared|config\.json|run\.flags|env\.json)(\.tmp)?"
 )
 
 
@@ -44,19 +46,20 @@ def settle(
   folder: epath.Path,
   config: Config,
   experiment: str,
-  data_digests: dict[str, str],
+  data: str,
   sharing: lockstep.Sharing,
   say: Callable[[str], None],
 ) -> None:
   """Makes the folder this run's, or checks that it is and extends it.
 
-  Writes `config.json`, `run.flags`, `data.json` and `env.json`.
+  Writes `config.json`, `run.flags` and `env.json`. Without a `config.json`,
+  which may have been removed, it is the stored results that say whose they are.
 
   Args:
     folder: exists, and is locked.
     config: the run that is asked for.
     experiment: its name.
-    data_digests: of the data set.
+    data: digest of its images and labels.
     sharing: how lanes share a device; their last bits depend on it.
     say: told when the machine is not the one that the run began on.
 
@@ -64,19 +67,25 @@ def settle(
     InputError: the folder holds another run, or the data are not the same.
 
   >>> import tempfile
-  >>> config, digests = Config(), {"images": "0a1b"}
+  >>> config = Config()
   >>> sharing = lockstep.Sharing("loop", 1)
   >>> with tempfile.TemporaryDirectory() as name:
   ...   folder = epath.Path(name)
-  ...   settle(folder, config, "mnist_lenet", digests, sharing, say=print)
+  ...   settle(folder, config, "mnist_lenet", "0a1b", sharing, say=print)
   ...   sorted(path.name for path in folder.iterdir())
-  ['config.json', 'data.json', 'env.json', 'run.flags']
+  ['config.json', 'env.json', 'run.flags']
   """
   path = folder / "config.json"
   if path.exists():
-    stored = read_config(folder)
+    stored, stored_data = _read(folder)
     _check_same(folder, configs.identity(stored), configs.identity(config))
     _check_grown(folder, stored, config)
+    if stored_data != data:
+      raise errors.InputError(
+        f"--dataset={config.data.dataset}: the images are not the ones that "
+        f"this run began with ({path}); give the --data_dir and --source of "
+        "then."
+      )
   elif foreign := [
     item.name
     for item in objects.children(folder)
@@ -86,13 +95,15 @@ def settle(
       f"{folder} holds no run (no config.json) but '{foreign[0]}'; choose an "
       "empty or new folder as --workdir."
     )
-  _settle_data(folder / "data.json", config, data_digests, path.exists())
+  else:
+    _check_stored(folder, configs.run_id(config), data)
   _settle_environment(folder / "env.json", sharing, path.exists(), say)
   storage.write_text(folder / "run.flags", flags.to_flagfile(config))
   stored = {
     "format": FORMAT,
     "experiment": experiment,
     "run_id": configs.run_id(config),
+    "data": data,
     "config": configs.to_flat(config),
   }
   storage.write_json(path, files.seal(stored))
@@ -141,10 +152,15 @@ def read_config(folder: epath.Path) -> Config:
   >>> config = Config(study=configs.Study(rounds=3))
   >>> sharing = lockstep.Sharing("loop", 1)
   >>> with tempfile.TemporaryDirectory() as name:
-  ...   settle(epath.Path(name), config, "mnist_lenet", {}, sharing, say=print)
+  ...   settle(epath.Path(name), config, "lenet", "0a1b", sharing, say=print)
   ...   read_config(epath.Path(name)).study.rounds
   3
   """
+  return _read(folder)[0]
+
+
+def _read(folder) -> tuple[Config, str]:
+  """Returns the config, and the digest of the images and labels."""
   path = folder / "config.json"
   try:
     stored = storage.read_json(path)
@@ -165,9 +181,18 @@ def read_config(folder: epath.Path) -> Config:
     raise _damaged(path, "its run_id is not that of its fields")
   try:
     files.unseal(stored)
-  except ValueError as error:
+    return config, stored["data"]
+  except (KeyError, ValueError) as error:
     raise _damaged(path, str(error)) from error
-  return config
+
+
+def _check_stored(folder, run_id: str, data: str) -> None:
+  for pattern in ("replicate_*/rewind", "replicate_*/round_*/*"):
+    for path in sorted(folder.glob(f"{pattern}/commit.json")):
+      store = path.parent
+      name = store.relative_to(folder).as_posix()
+      with contextlib.suppress(storage.DamagedError):  # is discarded later
+        storage.check_owner(store, lanes.owner(run_id, data, name))
 
 
 def _damaged(path: epath.Path, reason: str) -> errors.InputError:
@@ -216,17 +241,6 @@ def _check_grown(folder, stored: Config, asked: Config):
       )
 
 
-def _settle_data(path, config, digests, resumed):
-  dataset = config.data.dataset
-  if resumed and path.exists() and _read_key(path, "digests", dict) != digests:
-    raise errors.InputError(
-      f"--dataset={dataset}: the images are not the ones that this run began "
-      f"with ({path}); give the --data_dir and --source of then."
-    )
-  stored = {"dataset": dataset, "digests": digests}
-  storage.write_json(path, files.seal(stored))
-
-
 def _settle_environment(path, sharing, resumed, say):
   """Adds this machine to `env.json` unless the last one was the same."""
   now = environment() | {
@@ -263,7 +277,7 @@ def sharings(folder: epath.Path) -> list[lockstep.Sharing]:
   >>> import tempfile
   >>> with tempfile.TemporaryDirectory() as name:
   ...   folder, sharing = epath.Path(name), lockstep.Sharing("vmap", 4)
-  ...   settle(folder, Config(), "mnist_lenet", {}, sharing, say=print)
+  ...   settle(folder, Config(), "lenet", "0a1b", sharing, say=print)
   ...   sharings(folder)
   [Sharing(axis='vmap', lanes=4, devices=1)]
   """
@@ -328,7 +342,7 @@ def environment() -> dict[str, Any]:
     "backend": jax.default_backend(),
     "device_kind": jax.local_devices()[0].device_kind,
     "cpus": devices.usable_cpus(),
-    "xla_flags": os.environ.get("XLA_FLAGS", ""),
+    **settings.recorded(),
   }
 
 

@@ -6,8 +6,10 @@ import pathlib
 
 import numpy as np
 
-from lth_jax import configs, lanes
+from lth_jax import configs, files, lanes
 
+# All lanes are derived from the same.
+ORIGIN = dict.fromkeys(("theta_0", "split", "masks", "trained weights"), "0")
 # Early-stop step and test accuracy (%) at some densities (%).
 _SHAPES = {
   "ticket": {
@@ -40,12 +42,15 @@ def write(workdir, *, seed=0, **changes):
   workdir.mkdir(parents=True, exist_ok=True)
   (workdir / "config.json").write_text(
     json.dumps(
-      {
-        "format": 1,
-        "experiment": "mnist_lenet",
-        "run_id": _run_id(settings),
-        "config": settings,
-      }
+      files.seal(
+        {
+          "format": 2,
+          "experiment": "mnist_lenet",
+          "run_id": _run_id(settings),
+          "data": "0",
+          "config": settings,
+        }
+      )
     )
   )
   first = settings["first_replicate"]
@@ -86,7 +91,7 @@ def lane(settings, replicate, index, arm, draw, luck, rng):
   last = settings["steps"]
   early = _point(stop, stop, curve(stop), train["early"])
   return {
-    "format": 1,
+    "format": 2,
     "replicate": replicate,
     "round": index,
     "arm": arm,
@@ -114,6 +119,7 @@ def lane(settings, replicate, index, arm, draw, luck, rng):
     "end": _point(last, stop, curve(last), train["end"]),
     "diverged": False,
     "warnings": [],
+    "origin": ORIGIN,
     "digests": {"masks": "0", "params": "0"},
   }
 
@@ -133,8 +139,9 @@ def write_lane(workdir, record):
   (folder / "record.json").write_text(json.dumps(record))
   digest = hashlib.sha256((folder / "record.json").read_bytes()).hexdigest()
   settings = json.loads((workdir / "config.json").read_text())["config"]
-  owner = lanes.owner(_run_id(settings), folder.relative_to(workdir).as_posix())
-  commit = {"format": 1, "owner": owner, "files": {"record.json": digest}}
+  name = folder.relative_to(workdir).as_posix()
+  owner = lanes.owner(_run_id(settings), "0", name)
+  commit = {"format": 2, "owner": owner, "files": {"record.json": digest}}
   (folder / "commit.json").write_text(json.dumps(commit))
   return folder / "record.json"
 

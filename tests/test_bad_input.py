@@ -261,7 +261,7 @@ def test_a_damaged_config_is_named(undisturbed, tmp_path):
   assert records(folder) == records(undisturbed)
 
 
-@pytest.mark.parametrize("name", ["config.json", "data.json", "env.json"])
+@pytest.mark.parametrize("name", ["config.json", "env.json"])
 @pytest.mark.parametrize(
   "text", ["", "{", "[]", "{}", '{"format": 1}', "NaN", "\x00"]
 )
@@ -278,7 +278,6 @@ def test_a_damaged_file_of_the_workdir_is_named(
   ("name", "key", "value"),
   [
     ("config.json", "config", 5),
-    ("data.json", "digests", []),
     ("env.json", "environments", 5),
     ("env.json", "environments", [5]),
   ],

@@ -13,7 +13,7 @@ import pytest
 from etils import epath
 
 from experiments import catalog, costs, listing, networks
-from lth_jax import configs, errors, lanes, runner
+from lth_jax import configs, errors, files, lanes, runner
 from lth_jax.report import claims, records
 
 _ROOT = pathlib.Path(__file__).parents[1]
@@ -285,11 +285,14 @@ def test_a_run_of_another_scale_is_not_counted(tmp_path):
   config = catalog.config(run)
   commit(tmp_path / run.name, config)
   stored = {
-    "format": 1,
+    "format": 2,
     "run_id": configs.run_id(config),
+    "data": "0",
     "config": configs.to_flat(config),
   }
-  (tmp_path / run.name / "config.json").write_text(json.dumps(stored))
+  (tmp_path / run.name / "config.json").write_text(
+    json.dumps(files.seal(stored))
+  )
   assert state(row, "smoke", tmp_path) == "complete"
   assert state(row, "cpu", tmp_path) == "other runs are there"
 

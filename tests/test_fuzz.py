@@ -19,7 +19,7 @@ from etils import epath
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lth_jax import configs, errors, report, storage, workdir
+from lth_jax import configs, errors, files, report, storage, workdir
 from lth_jax.analysis import summary
 from lth_jax.report import claims, digest, example, looks, records
 
@@ -96,6 +96,14 @@ def small_run(tmp_path_factory):
   return synthetic_runs.write(folder / "run", **changes)
 
 
+def _sealed(value):
+  """Its JSON, with a checksum that fits."""
+  if isinstance(value, dict):
+    rest = {name: each for name, each in value.items() if name != "sha256"}
+    value = files.seal(rest)
+  return json.dumps(value)
+
+
 def _copy(run, name, content):
   """A copy of a run with one file replaced, and its checksum with it."""
   folder = pathlib.Path(tempfile.mkdtemp()) / "run"
@@ -121,7 +129,8 @@ _RECORD = "replicate_0/round_001/ticket/record.json"
 @given(data=st.data())
 def test_records_with_any_value_are_read_or_refused(small_run, name, data):
   value = data.draw(_changed(json.loads((small_run / name).read_text())))
-  folder = _copy(small_run, name, json.dumps(value).encode())
+  text = _sealed(value) if name == "config.json" else json.dumps(value)
+  folder = _copy(small_run, name, text.encode())
   with _an_answer_or_one_line():
     claims.evaluate(records.read(folder))
 
@@ -174,7 +183,7 @@ def _structure():
   weights = {"w": np.linspace(-1, 1, 6).reshape(3, 2)}
   masks = {"w": weights["w"] > 0}
   return {
-    "format": 1,
+    "format": 2,
     "replicate": 0,
     "rounds": {"0": summary.describe(weights, weights, masks)},
   }
@@ -186,7 +195,7 @@ def test_descriptions_with_any_value_are_read_or_refused(data):
   value = data.draw(_changed(_structure()))
   folder = pathlib.Path(tempfile.mkdtemp())
   (folder / "replicate_0").mkdir()
-  (folder / "replicate_0" / "structure.json").write_text(json.dumps(value))
+  (folder / "replicate_0" / "structure.json").write_text(_sealed(value))
   with _an_answer_or_one_line():
     looks.read(folder)
 
@@ -201,9 +210,10 @@ def test_the_top_of_a_workdir_is_read_or_refused(name, read, data):
   config = configs.Config()
   whole = {
     "config.json": {
-      "format": 1,
+      "format": 2,
       "experiment": "x",
       "run_id": configs.run_id(config),
+      "data": "0",
       "config": configs.to_flat(config),
     },
     "env.json": {
@@ -211,7 +221,7 @@ def test_the_top_of_a_workdir_is_read_or_refused(name, read, data):
     },
   }[name]
   folder = epath.Path(tempfile.mkdtemp())
-  (folder / name).write_text(json.dumps(data.draw(_changed(whole))))
+  (folder / name).write_text(_sealed(data.draw(_changed(whole))))
   with _an_answer_or_one_line():
     read(folder)
 
@@ -224,10 +234,10 @@ def test_a_commit_with_any_value_is_damage(data):
   for part in ("record.json", "arrays"):
     (folder / part).write_text("{}")
   names = ("record.json", "arrays")
-  files = {x: hashlib.sha256(b"{}").hexdigest() for x in names}
-  commit = {"format": 1, "owner": "me", "files": files}
+  written = {x: hashlib.sha256(b"{}").hexdigest() for x in names}
+  commit = {"format": 2, "owner": "me", "files": written}
   changed = data.draw(_changed(commit))
   (folder / "commit.json").write_text(json.dumps(changed))
   with _an_answer_or_one_line():
     assert storage.load_record(folder, "me") == {}
-    assert changed["files"].items() >= files.items()
+    assert changed["files"].items() >= written.items()

@@ -37,6 +37,7 @@ ORDER = (
   "checks",
   "lanes",
   "flags",
+  "settings",
   "devices",
   "progress",
   "processes",

@@ -414,7 +414,7 @@ def test_a_lost_lease_forbids_to_remove_what_the_other_has_stored(
 ):
   with hold(workdir, print, 60) as check:
     _leave_term(workdir, 0.0, number=2)
-    found = stores.Stores(workdir, "0123456789abcdef", print, check)
+    found = stores.Stores(workdir, "0123456789abcdef", "4567", print, check)
     name = saved.relative_to(workdir)
     for remove in (
       lambda: storage.save(saved, "me", _ARRAYS, {}, {}, check),

@@ -14,6 +14,7 @@ from lth_jax.report import records as report_records
 
 NUM = evaluation.NumImages(train=160, valid=40, test=50)
 TICKET = Lane(1, 2, "ticket")
+ORIGIN = synthetic_runs.ORIGIN
 STEPS = (0, 5, 10, 20)
 NAN = float("nan")
 
@@ -71,7 +72,7 @@ def summary(loss=0.5):
 
 def record(lane=TICKET, at=None, num=NUM, **changes):
   made = records.of_lane(
-    lane, at or start(), checkpoint(**changes), summary(), num, 10
+    lane, at or start(), checkpoint(**changes), summary(), num, 10, ORIGIN
   )
   json.dumps(made, allow_nan=False)
   return made
@@ -155,7 +156,8 @@ def test_a_test_loss_that_is_not_finite_is_divergence():
 def test_losses_that_are_not_finite_are_none():
   for loss in (NAN, math.inf):
     made = records.of_lane(
-      Lane(0, 0, "ticket"), start(), checkpoint(), summary(loss), NUM, 10
+      *(Lane(0, 0, "ticket"), start(), checkpoint(), summary(loss), NUM),
+      *(10, ORIGIN),
     )
     json.dumps(made, allow_nan=False)
     assert made["end"]["test_loss"] is None
@@ -196,12 +198,15 @@ def test_the_report_reads_records(tmp_path):
   for lane, changes in lanes.items():
     folder = tmp_path / lane.name
     folder.mkdir(parents=True)
-    text = json.dumps(record(lane, **changes), allow_nan=False)
+    stored = record(lane, **changes)
+    stored["origin"] = ORIGIN | {"masks": stored["digests"]["masks"]}
+    if lane.round == 2:  # its parent is the ticket of round 1
+      stored["origin"]["trained weights"] = stored["digests"]["params"]
+    text = json.dumps(stored, allow_nan=False)
     (folder / "record.json").write_text(text)
     digest = hashlib.sha256(text.encode()).hexdigest()
-    owner = f"run {run_id}, {lane.name}"
-    stored = {"record.json": digest}
-    commit = {"format": 1, "owner": owner, "files": stored}
+    owner = f"run {run_id}, data 0, {lane.name}"
+    commit = {"format": 2, "owner": owner, "files": {"record.json": digest}}
     (folder / "commit.json").write_text(json.dumps(commit))
   _, reinit, ticket, lost = _sorted(report_records.read(tmp_path).lanes)
   assert ticket.density == 0.9 and ticket.early_stop.step == 10

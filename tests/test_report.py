@@ -14,7 +14,7 @@ import synthetic_runs
 from matplotlib import figure
 from scipy import stats
 
-from lth_jax import configs, errors, flags, report
+from lth_jax import configs, errors, files, flags, report
 from lth_jax import lanes as lanes_lib
 from lth_jax.analysis import summary
 from lth_jax.report import (
@@ -929,8 +929,9 @@ def _described(folder, replicate, kept):
   }
   path = folder / f"replicate_{replicate}" / "structure.json"
   path.parent.mkdir(parents=True, exist_ok=True)
-  content = {"format": 1, "replicate": replicate, "rounds": rounds}
-  path.write_text(json.dumps(content))
+  content = {"format": 2, "replicate": replicate, "rounds": rounds}
+  content |= {"theta_0": "0", "trained": "0", "masks": {}}
+  path.write_text(json.dumps(files.seal(content)))
   return path
 
 
@@ -996,7 +997,7 @@ def test_structure_is_shown_where_claims_about_it_are_judged(tmp_path, shown):
   "harm",
   [
     lambda text: text[: len(text) // 2],
-    lambda text: text.replace('"format": 1', '"format": 9'),
+    lambda text: text.replace('"format": 2', '"format": 9'),
     lambda text: text.replace('"num_kept": 6', '"num_kept": 5'),
     lambda text: text.replace('"kept"', '"cept"'),
     lambda text: "[]",

@@ -111,7 +111,9 @@ def test_masks_are_nested_and_start_from_theta_0(undisturbed):
   masks = []
   for index in range(3):
     name = f"replicate_0/round_{index:03d}/ticket"
-    owner = f"run {parts.run_id}, {name}"
+    owner = storage.read_json(epath.Path(undisturbed) / name / "commit.json")[
+      "owner"
+    ]
     arrays, _ = storage.load(epath.Path(undisturbed) / name, owner, like)
     masks.append(jax.tree.leaves(arrays["masks"]))
   for larger, smaller in itertools.pairwise(masks):
@@ -587,7 +589,8 @@ def stored_params(folder, name):
   """Final params and masks of a lane."""
   config = configs.from_flat(FLAGS | EVERY_ARM)
   parts = study.make(config, tiny.dataset())
-  stores = stores_lib.Stores(epath.Path(folder), parts.run_id, print)
+  digest = files.digest(data.digests(tiny.dataset()))
+  stores = stores_lib.Stores(epath.Path(folder), parts.run_id, digest, print)
   return stores_lib.read_arrays(stores, name, study.initial_start(parts, 0))
 
 

@@ -103,8 +103,9 @@ def _draw(
 
 def _render(workdir: epath.PathLike) -> dict[str, bytes]:
   """Returns the content of every file, the page last."""
+  run = records.read(workdir)
   described = looks.load(workdir)
-  run = records.read(workdir)._replace(looks=looks.of(described))
+  run = run._replace(looks=looks.of(described))
   protocol = claims.differences(run.config)
   content = html.Content(
     run,

@@ -14,7 +14,6 @@ from lth_jax import errors, files
 from lth_jax.analysis import histograms
 from lth_jax.report import measures, records, statistics
 
-FORMAT = 1
 # {round: {leaf: what `analysis.summary.describe` counts}}
 Rounds = dict[str, dict[str, dict[str, Any]]]
 
@@ -192,8 +191,8 @@ def _load(path: epath.Path) -> tuple[int, Rounds]:
   try:
     content = files.parse(path.read_text())
     files.unseal(content)
-    if content["format"] != FORMAT:
-      raise ValueError(f"format {content['format']!r} is not {FORMAT}")
+    if content["format"] != records.FORMAT:
+      raise ValueError(f"format {content['format']!r} is not {records.FORMAT}")
     rounds = {
       str(int(index)): {name: _checked(leaf) for name, leaf in leaves.items()}
       for index, leaves in content["rounds"].items()

@@ -3,7 +3,7 @@
 import hashlib
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -11,7 +11,7 @@ from etils import epath
 
 from lth_jax import checks, configs, errors, files, lanes
 
-FORMAT = 1
+FORMAT = 2
 # What reading a file raises that is not as it was written.
 MALFORMED = (
   *(KeyError, TypeError, ValueError, AttributeError, OverflowError),
@@ -156,7 +156,9 @@ class Run(NamedTuple):
 def read(workdir: epath.PathLike) -> Run:
   """Reads config.json and every committed record below `workdir`.
 
-  A lane without commit.json is still being written and is left out.
+  A lane without commit.json is still being written and is left out. Lanes must
+  have been derived from the same: images, theta_0, split, masks of their round
+  and the trained weights that these were pruned from; so must descriptions.
 
   Args:
     workdir: folder of a run.
@@ -171,9 +173,10 @@ def read(workdir: epath.PathLike) -> Run:
   >>> config = configs.Config()
   >>> stored = {"format": FORMAT, "experiment": "mnist_lenet"}
   >>> stored |= {"run_id": configs.run_id(config)}
-  >>> stored |= {"config": configs.to_flat(config)}
+  >>> stored |= {"data": "0a1b", "config": configs.to_flat(config)}
+  >>> text = json.dumps(files.seal(stored))
   >>> with tempfile.TemporaryDirectory() as folder:
-  ...   _ = (epath.Path(folder) / "config.json").write_text(json.dumps(stored))
+  ...   _ = (epath.Path(folder) / "config.json").write_text(text)
   ...   read(folder)
   Traceback (most recent call last):
     ...
@@ -184,7 +187,7 @@ def read(workdir: epath.PathLike) -> Run:
     raise errors.InputError(
       f"{root}: no config.json here; --workdir must name the folder of a run."
     )
-  experiment, run_id, config = _load(
+  experiment, run_id, data, config = _load(
     root / "config.json",
     _config,
     f"remove it and start the run again with --flagfile={root / 'run.flags'}",
@@ -195,10 +198,16 @@ def read(workdir: epath.PathLike) -> Run:
       f"{root}: no lane of this run is complete yet; start the run again, let "
       "it pass its first round, then ask for the report."
     )
-  found = {}
+  asked = configs.from_flat(config)
+  found: dict[tuple, Lane] = {}
+  facts: dict[tuple, str] = {}
   for path in commits:
     remedy = "start the run again, which trains this lane anew"
-    lane = _load(path.parent / "record.json", _lane, remedy)
+    lane, origin = _load(
+      path.parent / "record.json",
+      lambda content: (_lane(content), list(_facts(asked, content))),
+      remedy,
+    )
     owner, digest = _load(path, _commit, remedy)
     if found.setdefault(lane[:4], lane) is not lane:
       raise errors.InputError(
@@ -206,7 +215,7 @@ def read(workdir: epath.PathLike) -> Run:
         "those of another record; remove the copied folder."
       )
     name = path.parent.relative_to(root).as_posix()
-    if owner != lanes.owner(run_id, name):
+    if owner != lanes.owner(run_id, data, name):
       raise errors.InputError(
         f"{path.parent} belongs to {owner!r}: it was copied here from "
         "elsewhere; remove it."
@@ -216,6 +225,10 @@ def read(workdir: epath.PathLike) -> Run:
         f"{path.parent / 'record.json'}: damaged (not as it was written); "
         f"{remedy}."
       )
+    _check_facts(path.parent, facts, origin)
+  for path in sorted(root.glob("replicate_*/structure.json")):
+    remedy = "start the run again, which makes it anew"
+    _check_facts(path, facts, _load(path, _described_facts, remedy))
   named = []
   for key in sorted(found):
     arm, draw = name_arm(config, found[key].arm, found[key].draw)
@@ -296,6 +309,45 @@ def _load(path: epath.Path, parse: Callable[[Any], _T], remedy: str) -> _T:
     ) from error
 
 
+def _facts(config: configs.Config, content) -> Iterator[tuple[tuple, str]]:
+  """What a record says that others of the run say too, each with its value."""
+  origin, digests = content["origin"], content["digests"]
+  replicate, index = int(content["replicate"]), int(content["round"])
+  lane = lanes.Lane(replicate, index, str(content["arm"]))
+  yield (replicate, "theta_0"), origin["theta_0"]
+  yield (replicate, "split"), origin["split"]
+  yield (replicate, "masks", index), origin["masks"]
+  if parent := lanes.parent(config, lane):
+    yield (replicate, "trained weights", parent), origin["trained weights"]
+  if lanes.supplies_masks(config, lane):
+    yield (replicate, "trained weights", lane), digests["params"]
+  if lane.arm == "ticket":
+    yield (replicate, "masks", index), digests["masks"]
+
+
+def _described_facts(content) -> list[tuple[tuple, str]]:
+  """Likewise of a description of a replicate's tickets."""
+  replicate = int(content["replicate"])
+  dense = lanes.Lane(replicate, 0, "ticket")
+  return [
+    ((replicate, "theta_0"), content["theta_0"]),
+    ((replicate, "trained weights", dense), content["trained"]),
+    *(
+      ((replicate, "masks", int(index)), digest)
+      for index, digest in content["masks"].items()
+    ),
+  ]
+
+
+def _check_facts(path, facts: dict[tuple, str], found) -> None:
+  for fact, value in found:
+    if facts.setdefault(fact, value) != value:
+      raise errors.InputError(
+        f"{path} was made from other {fact[1]} than the rest of the run; start "
+        "the run again, which makes it anew."
+      )
+
+
 def _commit(content) -> tuple[str, str]:
   return content["owner"], content["files"]["record.json"]
 
@@ -304,7 +356,7 @@ def _sha256(path: epath.Path) -> str:
   return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _config(content) -> tuple[str, str, dict[str, Any]]:
+def _config(content) -> tuple[str, str, str, dict[str, Any]]:
   stored = content["config"]
   for field in _CONFIG_FIELDS:
     stored[field]  # A KeyError names what is missing.
@@ -314,7 +366,8 @@ def _config(content) -> tuple[str, str, dict[str, Any]]:
   run_id = configs.run_id(config)
   if content["run_id"] != run_id:
     raise ValueError("its run_id is not that of its fields")
-  return str(content["experiment"]), run_id, configs.to_flat(config)
+  flat = configs.to_flat(config)
+  return str(content["experiment"]), run_id, str(content["data"]), flat
 
 
 def _lane(content) -> Lane:

@@ -1,0 +1,91 @@
+"""JAX's own options that change numbers: set here, or recorded with a run.
+
+Keys name their implementation (`keys`) and matrix products have a flag
+(`--matmul_precision`), so what else there is of these two does not matter.
+"""
+
+import os
+
+import jax
+
+# Another value gives other random numbers, so another split of the images,
+# other types, or an error where types meet.
+_FIXED = {
+  "jax_enable_x64": False,
+  "jax_numpy_dtype_promotion": "standard",
+  "jax_random_seed_offset": 0,
+  "jax_threefry_partitionable": True,
+}
+# These may change last bits, or end a run at the first NaN; recorded where
+# they are not the values of JAX 0.10.
+_FREE = {
+  "eager_constant_folding": False,
+  "jax_allow_f16_reductions": True,
+  "jax_compiler_enable_remat_pass": True,
+  "jax_cpu_collectives_implementation": "gloo",
+  "jax_debug_infs": False,
+  "jax_debug_nans": False,
+  "jax_disable_jit": False,
+  "jax_disable_most_optimizations": False,
+  "jax_enable_pgle": False,
+  "jax_exec_time_optimization_effort": 0.0,
+  "jax_memory_fitting_effort": 0.0,
+  "jax_memory_fitting_level": "O2",
+  "jax_optimization_level": "UNKNOWN",
+  "jax_softmax_custom_jvp": False,
+  "jax_use_direct_linearize": True,
+  "jax_use_shardy_partitioner": True,
+}
+# What XLA and its libraries read: TF32, determinism, threads, instructions.
+_VARIABLES = (
+  "CUBLAS_WORKSPACE_CONFIG",
+  "DNNL_MAX_CPU_ISA",
+  "LIBTPU_INIT_ARGS",
+  "NPROC",
+  "NVIDIA_TF32_OVERRIDE",
+  "ONEDNN_MAX_CPU_ISA",
+  "TF_CUDNN_DETERMINISTIC",
+)
+
+
+def fix(matmul_precision: str) -> list[str]:
+  """Sets the options that would change numbers.
+
+  Args:
+    matmul_precision: "default", or a precision as JAX names it.
+
+  Returns:
+    The ones that were set otherwise, as name=value.
+
+  >>> fix("highest")
+  []
+  """
+  changed = [
+    f"{name}={jax.config.values[name]}"
+    for name, value in _FIXED.items()
+    if jax.config.values[name] != value
+  ]
+  precision = None if matmul_precision == "default" else matmul_precision
+  wanted = _FIXED | {"jax_default_matmul_precision": precision}
+  for name, value in wanted.items():
+    jax.config.update(name, value)
+  return changed
+
+
+def recorded() -> dict[str, str]:
+  """Returns the other options and variables, as far as they are set.
+
+  >>> sorted(recorded())
+  ['settings', 'xla_flags']
+  """
+  flags = os.environ.get("XLA_FLAGS", "")
+  if flags and not flags.lstrip().startswith("-"):  # the name of a file of them
+    with open(flags, encoding="utf-8") as file:
+      flags = file.read()
+  options = [
+    f"{name}={jax.config.values[name]}"
+    for name, value in _FREE.items()
+    if jax.config.values.get(name, value) != value
+  ]
+  options += [f"{x}={os.environ[x]}" for x in _VARIABLES if x in os.environ]
+  return {"xla_flags": flags, "settings": " ".join(options)}

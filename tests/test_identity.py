@@ -1,0 +1,428 @@
+"""What a result was derived from is proved by the result, and by it alone.
+
+Files of a finished or stopped run are harmed, lost or replaced by others; then
+the run ends with equal bits, or with results that follow from each other, or
+one line refuses; and no report mixes what does not belong together.
+"""
+
+import itertools
+import pathlib
+import shutil
+
+import jax
+import pytest
+import tiny
+from etils import epath
+from test_runner import FLAGS, StopAfter, contents, run
+
+from lth_jax import (
+  configs,
+  controls,
+  data,
+  errors,
+  keys,
+  lanes,
+  partials,
+  settings,
+  stages,
+  storage,
+  study,
+)
+from lth_jax import stores as stores_lib
+from lth_jax.report import looks
+from lth_jax.report import records as report_records
+
+SMALL = {"replicates": 1, "steps": 20}
+NOISY = SMALL | {"arms": ["ticket", "noise"], "noise": [0.5], "rounds": 1}
+DENSE = "replicate_0/round_000/ticket"
+TICKET = "replicate_0/round_001/ticket"
+
+
+@pytest.fixture(autouse=True)
+def tiny_data(monkeypatch):
+  monkeypatch.setattr(data, "load", lambda *_, **__: tiny.dataset())
+
+
+def elsewhere(patch):
+  """Stands in for a machine whose sums, and so whose weights, differ."""
+  patch.setattr(study, "order_key", lambda *_: tiny.key(99))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+  """A run; the same as it was before it grew; the same, run elsewhere."""
+  here, before, other = map(tmp_path_factory.mktemp, ["here", "old", "other"])
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(data, "load", lambda *_, **__: tiny.dataset())
+    run(before, **SMALL, rounds=1)
+    shutil.copytree(before, here, dirs_exist_ok=True)
+    run(here, **SMALL)
+    elsewhere(patch)
+    run(other, **SMALL)
+  return here, before, other
+
+
+@pytest.fixture
+def copied(finished, tmp_path):
+  return shutil.copytree(finished[0], tmp_path / "run")
+
+
+def told(folder):
+  """What a report is made of; None where it is refused."""
+  try:
+    shown = *report_records.read(folder).lanes, *looks.read(folder)
+    return set(map(repr, shown))
+  except errors.InputError as error:
+    assert "\n" not in str(error)
+    return None
+
+
+def arrays(folder, lane, parts):
+  digest = storage.read_json(epath.Path(folder) / "config.json")["data"]
+  stores = stores_lib.Stores(epath.Path(folder), parts.run_id, digest, print)
+  like = study.initial_start(parts, 0)
+  return stores_lib.read_arrays(stores, lane.name, like)
+
+
+def assert_derived(folder, **flags):
+  """Masks follow from what is stored of the rounds before, and is reported."""
+  config = configs.from_flat(FLAGS | SMALL | flags)
+  parts = study.make(config, tiny.dataset())
+  saved = study.initial_start(parts, 0)
+  for index in range(1, config.study.rounds + 1):
+    ticket = lanes.Lane(0, index, "ticket")
+    above = arrays(folder, lanes.parent(config, ticket), parts)
+    if config.pruning.pruning == "oneshot":
+      masks = study.prune_at_once(parts, above["params"], saved.masks, index)
+    else:
+      masks = study.prune(parts, above["params"], above["masks"])
+    start = saved._replace(masks=masks)
+    key = keys.random_masks(0, 0, index)
+    random = controls.random_masks(key, saved, start).masks
+    for lane in lanes.of_round(config, 0, index):
+      expected = random if lane.arm == "random" else masks
+      tiny.assert_equal_bits(arrays(folder, lane, parts)["masks"], expected)
+  assert told(folder)
+
+
+# What is made again makes all that follows from it be made again.
+
+
+@pytest.mark.parametrize("killed", [False, True])
+@pytest.mark.parametrize(
+  ("name", "flags"),
+  [
+    (DENSE, {}),
+    (TICKET, {}),
+    (DENSE, {"pruning": "oneshot"}),
+    (DENSE, {"reset": "continued"}),
+    ("replicate_0/round_001/search", {"reset": "continued"}),
+  ],
+)
+def test_what_follows_from_a_result_made_anew_is_made_anew(
+  finished, tmp_path, monkeypatch, name, flags, killed
+):
+  folder = tmp_path / "run"
+  if flags:
+    run(folder, **SMALL, **flags)
+  else:
+    shutil.copytree(finished[0], folder)
+  before = contents(folder)
+  (folder / name / "record.json").write_text("{}")
+  elsewhere(monkeypatch)
+  if killed:
+    store = stages._store
+
+    def store_and_stop(session, standing, *rest):
+      store(session, standing, *rest)
+      raise errors.StoppedError
+
+    with monkeypatch.context() as patch:
+      patch.setattr(stages, "_store", store_and_stop)
+      with pytest.raises(errors.StoppedError):
+        run(folder, **SMALL, **flags)
+    assert told(folder) is None
+  run(folder, **SMALL, **flags)
+  assert_derived(folder, **flags)
+  after = contents(folder)
+  assert after.keys() == before.keys() and after[name] != before[name]
+  if name == DENSE and not flags:
+    assert after == contents(finished[2])
+
+
+# Any file of a run.
+
+
+def _flipped(path, _):
+  content = bytearray(path.read_bytes())
+  content[len(content) // 2] ^= 4
+  path.write_bytes(content)
+
+
+def _halved(path, _):
+  path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def _zeroed(path, _):
+  path.write_bytes(bytes(path.stat().st_size))
+
+
+def _removed(path, _):
+  path.unlink()
+
+
+def _replaced(path, old):
+  """By what another time, or another machine, made of it."""
+  if old.exists():
+    path.write_bytes(old.read_bytes())
+
+
+HARMS = [_flipped, _halved, _zeroed, _removed, _replaced]
+
+
+def files_of(folder):
+  """Every kind of file below a folder; of arrays, the largest and smallest."""
+  found = {}
+  for path in folder.rglob("*"):
+    name = str(path.relative_to(folder))
+    if path.is_file() and path.stat().st_size:
+      found.setdefault(name.partition("/arrays/")[0], []).append(
+        (path.stat().st_size, name)
+      )
+  return [name for each in found.values() for _, name in {min(each), max(each)}]
+
+
+@pytest.mark.parametrize("which", [1, 2], ids=["older", "elsewhere"])
+@pytest.mark.parametrize("harm", HARMS)
+def test_no_file_of_a_finished_run_leads_to_other_numbers(
+  finished, tmp_path, monkeypatch, harm, which
+):
+  if which == 2 and harm is not _replaced:
+    pytest.skip("nothing is taken from elsewhere")
+  undisturbed, old = finished[0], finished[which]
+  expected, shown = contents(undisturbed), told(undisturbed)
+  names = [x for x in files_of(undisturbed) if ".lock" not in x]
+  assert len(names) > 40
+  for number, name in enumerate(names):
+    folder = shutil.copytree(undisturbed, tmp_path / str(number))
+    harm(folder / name, old / name)
+    assert (told(folder) or set()) <= shown, name
+    try:
+      run(folder, **SMALL)
+    except errors.InputError as error:
+      assert name.rpartition("/")[0] in str(error), name
+    else:
+      assert contents(folder) == expected, name
+      assert told(folder) == shown, name
+    shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize(
+  "name", [DENSE, TICKET, "replicate_0/round_001/random"]
+)
+def test_a_whole_result_from_elsewhere_is_followed_or_made_again(
+  finished, copied, name
+):
+  shutil.rmtree(copied / name)
+  shutil.copytree(finished[2] / name, copied / name)
+  assert told(copied) is None
+  run(copied, **SMALL)
+  assert_derived(copied)
+
+
+@pytest.mark.parametrize("harm", HARMS)
+def test_no_file_of_a_save_leads_to_other_numbers(tmp_path, monkeypatch, harm):
+  monkeypatch.setattr(stages.execution, "SEGMENT_SECONDS", 0.0)
+  flags = SMALL | {"arms": ["ticket"], "rounds": 0, "checkpoint_minutes": 0}
+  run(tmp_path / "whole", **flags)
+  save, older = partials.save, tmp_path / "older"
+
+  def save_and_keep(stores, lane, slot, checkpoint, origin):
+    save(stores, lane, slot, checkpoint, origin)
+    if checkpoint.rows[-1].step == 5:
+      shutil.copytree(stores.folder, older)
+    if checkpoint.rows[-1].step == 10:
+      raise errors.StoppedError
+
+  with monkeypatch.context() as patch:
+    patch.setattr(partials, "save", save_and_keep)
+    with pytest.raises(errors.StoppedError):
+      run(tmp_path / "stopped", **flags)
+  saved = tmp_path / "stopped" / "replicate_0/round_000"
+  names = files_of(saved)
+  assert {name.partition("/")[0] for name in names} == {
+    f"ticket.partial_{slot}" for slot in range(2)
+  }
+  for number, name in enumerate(names):
+    folder = shutil.copytree(tmp_path / "stopped", tmp_path / str(number))
+    place = pathlib.Path("replicate_0/round_000", name)
+    harm(folder / place, older / place)
+    run(folder, **flags)
+    assert contents(folder) == contents(tmp_path / "whole"), name
+
+
+# Proofs of identity that are gone.
+
+
+def other_images(patch):
+  train = tiny.dataset().train
+  images = train.images.copy()
+  images[0, 0, 0] ^= 1
+  changed = tiny.dataset()._replace(train=train._replace(images=images))
+  patch.setattr(data, "load", lambda *_, **__: changed)
+
+
+def other_theta_0(patch):
+  initial_start = study.initial_start
+
+  def larger(parts, replicate):
+    start = initial_start(parts, replicate)
+    return start._replace(params=jax.tree.map(lambda x: 2 * x, start.params))
+
+  patch.setattr(study, "initial_start", larger)
+
+
+def other_split(patch):
+  split = study.split
+  patch.setattr(study, "split", lambda parts, _: split(parts, 7))
+
+
+CHANGES = {
+  "data": (other_images, {}),
+  "run": (lambda _: None, {"seed": 1}),
+  "noise": (lambda _: None, {"noise": [2.0]}),
+  "theta_0": (other_theta_0, {}),
+  "split": (other_split, {}),
+}
+TOP = "config.json", "env.json", "run.flags"
+LOST = (), TOP, (*TOP, "replicate_0/rewind")
+REFUSED = [
+  *itertools.product(["data", "run"], ["finished", "stopped"], LOST),
+  *itertools.product(["noise", "split"], ["finished"], LOST),
+  ("split", "stopped", ()),
+  ("theta_0", "finished", LOST[-1]),
+]
+
+
+@pytest.fixture(scope="module")
+def noisy(tmp_path_factory):
+  """A finished run, and one that was stopped in its dense network."""
+  here, stopped = map(tmp_path_factory.mktemp, ["noisy", "stopped"])
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(data, "load", lambda *_, **__: tiny.dataset())
+    patch.setattr(stages.execution, "SEGMENT_SECONDS", 0.0)
+    run(here, **NOISY)
+    with pytest.raises(errors.StoppedError):
+      run(stopped, StopAfter(1), **NOISY)
+  return here, stopped
+
+
+@pytest.mark.parametrize(("field", "state", "lost"), REFUSED)
+def test_a_run_that_is_not_the_stored_one_is_refused(
+  noisy, tmp_path, monkeypatch, field, state, lost
+):
+  folder = shutil.copytree(noisy[state == "stopped"], tmp_path / "run")
+  for name in lost:
+    shutil.move(folder / name, tmp_path / pathlib.Path(name).name)
+  change, flags = CHANGES[field]
+  change(monkeypatch)
+  before = tree(folder)
+  with pytest.raises(errors.InputError) as found:
+    run(folder, **NOISY | {"rounds": 2} | flags)
+  said, lost_too = str(found.value), {"run": "--seed", "data": "--data_dir"}
+  assert (field if lost else lost_too.get(field, field)) in said
+  assert "\n" not in said
+  if field in ("data", "run"):
+    assert tree(folder) == before
+  assert contents(folder) == {
+    name.removesuffix("/record.json"): content
+    for name, content in before.items()
+    if name.endswith("record.json") and ".partial_" not in name
+  }
+
+
+def tree(folder):
+  return {
+    str(path.relative_to(folder)): path.read_bytes()
+    for path in folder.rglob("*")
+    if path.is_file() and path.name != ".lock"
+  }
+
+
+def test_a_run_goes_on_from_the_theta_0_that_it_stored(
+  finished, tmp_path, monkeypatch
+):
+  folder = shutil.copytree(finished[1], tmp_path / "run")
+  other_theta_0(monkeypatch)
+  run(folder, **SMALL)
+  assert contents(folder) == contents(finished[0])
+
+
+# What JAX and XLA are told by others.
+
+
+@pytest.fixture
+def options():
+  """Sets JAX's options, and puts them back."""
+  before = {}
+
+  def update(name, value):
+    before.setdefault(name, jax.config.values[name])
+    jax.config.update(name, value)
+
+  yield update
+  for name, value in before.items():
+    jax.config.update(name, value)
+
+
+@pytest.mark.parametrize(
+  ("name", "value", "said"),
+  [
+    ("jax_threefry_partitionable", False, True),
+    ("jax_random_seed_offset", 7, True),
+    ("jax_enable_x64", True, True),
+    ("jax_numpy_dtype_promotion", "strict", True),
+    ("jax_default_prng_impl", "rbg", False),
+    ("jax_enable_custom_prng", True, False),
+    ("jax_default_matmul_precision", "bfloat16", False),
+  ],
+)
+def test_an_option_of_jax_changes_no_number(
+  finished, tmp_path, capsys, options, name, value, said
+):
+  options(name, value)
+  run(tmp_path, **SMALL)
+  assert contents(tmp_path) == contents(finished[0])
+  assert (f"{name}={value}" in capsys.readouterr().err) == said
+
+
+@pytest.mark.parametrize(
+  ("name", "value"),
+  [
+    ("jax_disable_most_optimizations", True),
+    ("jax_softmax_custom_jvp", True),
+    ("jax_debug_nans", True),
+    ("NVIDIA_TF32_OVERRIDE", "1"),
+    ("LIBTPU_INIT_ARGS", "--xla_tpu_x=1"),
+    ("NPROC", "3"),
+  ],
+)
+def test_what_may_change_last_bits_is_recorded_and_said(
+  copied, capsys, monkeypatch, options, name, value
+):
+  if name.islower():
+    options(name, value)
+  else:
+    monkeypatch.setenv(name, value)
+  run(copied, **SMALL)
+  assert f"{name}={value}" in capsys.readouterr().err
+  assert f"{name}={value}" in (copied / "env.json").read_text()
+
+
+def test_a_file_of_flags_of_xla_is_recorded_by_its_content(
+  tmp_path, monkeypatch
+):
+  path = tmp_path / "flags"
+  path.write_text("--xla_cpu_enable_fast_math=true")
+  monkeypatch.setenv("XLA_FLAGS", str(path))
+  assert settings.recorded()["xla_flags"] == path.read_text()
