@@ -45,7 +45,6 @@ ORDER = (
   "waves",
   "leases",
   "storage",
-  "speed",
   "records",
   "workdir",
   "study",

@@ -239,7 +239,7 @@ case $code in
   wait)
     trap 'echo TERM >> {home}/signals; exit 75' TERM
     touch {home}/waits
-    for _ in $(seq 200); do sleep 0.1; done ;;
+    for _ in $(seq 6000); do sleep 0.1; done ;;
   preempt) echo PREEMPTED > {home}/state; exit 255 ;;
   *) exit "${{code:-0}}" ;;
 esac
@@ -331,7 +331,7 @@ def array(home, index, found=None):
 
 
 def wait_for(path):
-  deadline = time.monotonic() + 20
+  deadline = time.monotonic() + 300
   while not path.exists():
     assert time.monotonic() < deadline, path
     time.sleep(0.02)
