@@ -653,7 +653,10 @@ def _leave_term(workdir, expires, number=1):
 
 def _expires(workdir):
   (term,) = (workdir / ".lease").iterdir()
-  return json.loads(term.read_text())["expires"]
+  while True:
+    # What is read while it is written may be cut.
+    with contextlib.suppress(json.JSONDecodeError):
+      return json.loads(term.read_text())["expires"]
 
 
 def _start(workdir, log, flags=(), seconds=3):
