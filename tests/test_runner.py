@@ -6,6 +6,7 @@ Records hold digests of masks and weights, so equal records are equal bits.
 import itertools
 import json
 import pathlib
+import re
 import shutil
 import threading
 
@@ -343,6 +344,20 @@ def test_without_validation_images_there_is_no_early_stop(tmp_path):
   assert found["end"]["test_accuracy"] > 0
 
 
+def percents(told):
+  return [int(x) for x in re.findall(r"^ *(\d+)%", told, re.MULTILINE)]
+
+
+def test_what_is_found_damaged_later_is_still_to_do(
+  tmp_path, monkeypatch, capsys
+):
+  missing = runner.missing
+  monkeypatch.setattr(runner, "missing", lambda *args: missing(*args)[:1])
+  run(tmp_path, progress="log")
+  found = percents(capsys.readouterr().err)
+  assert len(found) == 14 and max(found) == found[-1] == 100
+
+
 def test_divergence_ends_a_series_and_harms_no_other(
   undisturbed, tmp_path, monkeypatch, capsys
 ):
@@ -356,7 +371,12 @@ def test_divergence_ends_a_series_and_harms_no_other(
     return start
 
   monkeypatch.setattr(study, "initial_start", explosive)
-  run(tmp_path)
+  run(tmp_path, progress="log")
+  told = capsys.readouterr().err
+  assert percents(told)[-1] == max(percents(told)) == 100
+  last = told.splitlines()[-1]
+  assert "1 of them diverged" in last and "--learning_rate" in last
+  assert "replicate_1/round_000/ticket" in last
   new, old = contents(tmp_path), contents(undisturbed)
   dense = record(tmp_path, "replicate_1/round_000/ticket")
   assert dense["diverged"] and dense["early_stop"] is None
