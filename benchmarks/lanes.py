@@ -59,7 +59,7 @@ def main() -> None:
 
 
 def _train(made, workers, together, num_lanes, num_steps):
-  todo = execution.entries(0, num_steps, num_steps, num_steps, num_steps)
+  todo = execution.entries(0, num_steps, num_steps, num_steps)
   run = execution.Run(made.start, made.sample, made.key, made.schedule)
 
   def train(worker, runs):
@@ -68,7 +68,6 @@ def _train(made, workers, together, num_lanes, num_steps):
       [worker],
       runs,
       todo,
-      speed=execution.Speed(step=0.0, image=0.0),
       pause=lambda step, checkpoints: None,
     )
 

@@ -78,7 +78,7 @@ def _measure(repeats):
   compiling = time.perf_counter() - begin
 
   entries = execution.entries(
-    0, settings.steps, settings.eval_every, settings.test_every, settings.steps
+    0, settings.steps, settings.eval_every, settings.test_every
   )
   rows = tuple(
     execution.Row(*entry, 0.1, 0.1, 4900, 0.1, 9800) for entry in entries

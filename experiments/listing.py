@@ -9,16 +9,16 @@ from collections.abc import Sequence
 from etils import epath
 
 from experiments import catalog, costs
-from lth_jax import configs, lanes, storage, workdir
+from lth_jax import configs, lanes, progress, storage, workdir
 from lth_jax.configs import Config
 
 _HEAD = f"""\
-Time is that of all trainings, about, on 2 CPU cores; a run measures its own.
+Time (h:mm:ss) is that of all trainings, about, on 2 CPU cores.
 Where data are not found, add --data_dir=DIR. Figure {catalog.NETWORKS} shows \
 the networks and
 needs no training: python -m experiments.paper --figure={catalog.NETWORKS}
 """
-_LINE = "{:<24}{:<53}{:<6}{:>5}{:>10}{:>9}  {}"
+_LINE = "{:<24}{:<53}{:<6}{:>5}{:>10}{:>12}  {}"
 
 
 def text(
@@ -56,7 +56,7 @@ def _numbers(row, scale, folder) -> str:
     scale,
     len(runs),
     sum(counts.values()),
-    costs.duration(needed),
+    progress.duration(needed),
     "-" if folder is None else _state(runs, folder),
   )
 

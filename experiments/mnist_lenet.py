@@ -1,4 +1,4 @@
-"""LeNet-300-100 on MNIST: iterative tickets against their controls.
+r"""LeNet-300-100 on MNIST: iterative tickets against their controls.
 
 Frankle & Carbin (2019), section 2, figures 3 and 4. Run it from a clone:
 

@@ -1,7 +1,7 @@
 """Writes a run's report anew from its records; of several, also compares them.
 
-  python -m experiments.report --workdir=runs/quickstart
-  python -m experiments.report --workdir='runs/sweep/*' --out=runs/comparison
+  python -m experiments.report runs/quickstart
+  python -m experiments.report 'runs/sweep/*' --out=runs/comparison
 
 In a comparison a run is named by what differs between the runs' configs.
 """
@@ -19,9 +19,9 @@ from lth_jax.report import comparison, records
 
 absl_flags.DEFINE_multi_string(
   "workdir",
-  None,
-  "Folder of a run, or a pattern such as 'runs/sweep/*'; may be repeated.",
-  required=True,
+  [],
+  "Folder of a run, or a pattern such as 'runs/sweep/*'; may be repeated, or "
+  "left out before the folders.",
 )
 absl_flags.DEFINE_string("out", None, "Folder for a comparison of the runs.")
 
@@ -31,13 +31,17 @@ def main(argv: list[str]) -> None:
   asked = absl_flags.FLAGS
 
   def write():
-    command.check_no_arguments(argv)
     command.quiet()
-    folders = _find(asked.workdir)
+    folders = _find([*asked.workdir, *argv[1:]])
+    if not folders:
+      raise errors.InputError(
+        "name the folder of a run, such as: python -m experiments.report "
+        "runs/quickstart"
+      )
     if (len(folders) > 1) != bool(asked.out):
       raise errors.InputError(
         "--out names the folder for a comparison of several runs: it needs "
-        f"two or more, and they need it; --workdir gives {len(folders)}."
+        f"two or more, and they need it; here are {len(folders)}."
       )
     named = _name(folders) if asked.out else {}
     for folder in folders:
@@ -60,7 +64,7 @@ def _find(patterns: Iterable[str]) -> list[epath.Path]:
     top = objects.connect(flags.folder(above + slash or "."))
     matches = sorted(top.glob(f"{below}/config.json"))
     if not matches:
-      raise errors.InputError(f"--workdir={pattern}: no run has such a folder.")
+      raise errors.InputError(f"{pattern}: no run has such a folder.")
     found += [path.parent for path in matches]
   return list(dict.fromkeys(found))
 

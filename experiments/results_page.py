@@ -211,8 +211,8 @@ def _run_table(collected) -> str:
           scale,
           count,
           progress.duration(about.get("seconds", 0)),
-          _machine(about.get("environment", {})),
-          protocol(name, run),
+          tables.cell(_machine(about.get("environment", {}))),
+          tables.cell(protocol(name, run)),
         )
       )
   head = "| Run | Scale | Trainings | Time | On | Protocol |"

@@ -1,4 +1,4 @@
-"""Sweeps: a command for each point of a product of ranges, for a scheduler.
+r"""Sweeps: a command for each point of a product of ranges, for a scheduler.
 
   python -m experiments.sweep --vary=learning_rate=1.2e-3,2e-3 \
     --vary='hidden=300,100 150,50' --workdir=runs/sweep --emit=slurm \

@@ -94,6 +94,8 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
   """
   try:
     return absl_flags.FLAGS(argv)
+  except SystemExit:  # of absl's --help: with code 1, though it was asked for
+    sys.exit(0)
   except absl_flags.Error as error:
     line = " ".join(str(error).split())
     _exit(f"error: {line}; --help lists all flags.", EXIT_BAD_INPUT)

@@ -8,6 +8,7 @@ independent of how many other devices and lanes there are.
 
 import concurrent.futures
 import functools
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -42,20 +43,6 @@ class Entry(NamedTuple):
   test: bool
 
 
-class Speed(NamedTuple):
-  """Measured seconds, with all devices busy.
-
-  Attributes:
-    step: one training step of the lanes that a device trains together.
-    image: the evaluation of one image by each of them.
-    store: storing what a lane leaves.
-  """
-
-  step: float
-  image: float
-  store: float = 0.0
-
-
 class Row(NamedTuple):
   """What was measured at an entry; None for what was not, or is not finite.
 
@@ -74,7 +61,12 @@ class Row(NamedTuple):
 
 
 class Checkpoint(NamedTuple):
-  """A lane between two segments: its progress, and a row for each entry."""
+  """A lane between two segments.
+
+  Attributes:
+    progress: of its training.
+    rows: what was measured; the last one is of the step where it stands.
+  """
 
   progress: training.Progress
   rows: tuple[Row, ...]
@@ -117,9 +109,9 @@ class Stack(NamedTuple):
 
 
 def entries(
-  start: int, stop: int, eval_every: int, test_every: int, pause_every: int
+  start: int, stop: int, eval_every: int, test_every: int
 ) -> list[Entry]:
-  """Lists the steps at which a run is evaluated or may pause.
+  """Lists the steps at which a run is evaluated.
 
   Evaluations are at the start, at multiples of `eval_every`, and at the stop;
   tests at the start, at multiples of `test_every`, and at the stop.
@@ -129,9 +121,8 @@ def entries(
     stop: last step.
     eval_every: steps between evaluations on the validation images.
     test_every: steps between evaluations on the test images.
-    pause_every: steps between pauses.
 
-  >>> entries(0, 250, 100, 200, 1000)
+  >>> entries(0, 250, 100, 200)
   [Entry(step=0, evaluate=True, test=True), Entry(step=100, evaluate=True, \
 test=False), Entry(step=200, evaluate=True, test=True), Entry(step=250, \
 evaluate=True, test=True)]
@@ -139,10 +130,9 @@ evaluate=True, test=True)]
   ends = {start, stop}
   evaluate = ends | set(range(0, stop, eval_every))
   test = ends | set(range(0, stop, test_every))
-  pauses = set(range(0, stop, pause_every))
   return [
     Entry(step, step in evaluate, step in test)
-    for step in sorted(evaluate | test | pauses)
+    for step in sorted(evaluate | test)
     if step >= start
   ]
 
@@ -169,7 +159,6 @@ def train(
   runs: Sequence[Run],
   todo: Sequence[Entry],
   *,
-  speed: Speed,
   pause: Callable[[int, Callable[[], list[Checkpoint]]], None],
 ) -> list[tuple[Checkpoint, training.Summary]]:
   """Trains lanes at the same time, the first ones on the first worker.
@@ -184,7 +173,6 @@ def train(
       the last one fills up with copies. All begin at one step, and go on from
       one.
     todo: all entries of the runs.
-    speed: decides how much goes into a segment, and nothing else.
     pause: called after every segment with the step and a function that returns
       the checkpoints; may save, report, or raise to stop.
 
@@ -200,8 +188,8 @@ def train(
   with processes.together():
     stacks = _each(lambda share: begin(lockstep, *share), here)
   rows = [run.resume.rows if run.resume else () for run in runs]
-  if rows[0]:
-    todo = [entry for entry in todo if entry.step > rows[0][-1].step]
+  step = rows[0][-1].step if rows[0] else int(runs[0].start.step)
+  todo = [entry for entry in todo if entry.step > step or not rows[0]]
 
   def checkpoints() -> list[Checkpoint]:
     like = jax.eval_shape(lockstep.single.begin, runs[0].start, runs[0].sample)
@@ -211,11 +199,10 @@ def train(
     told = [processes.merge([x], like)[0] for x in _in_order(shares, found)]
     return [Checkpoint(*pair) for pair in zip(told, rows)]
 
-  step = rows[0][-1].step if rows[0] else int(runs[0].start.step)
-  num_valid, num_test = len(runs[0].sample.valid), _num_test(workers)
+  took = []
   while todo:
-    num = _how_many(todo, step, speed, num_valid, num_test)
-    piece, todo = todo[:num], todo[num:]
+    piece = next_segment(todo, step, took)
+    begin_time = time.monotonic()
     with processes.together():
       advanced = _each(
         functools.partial(_train_segment, lockstep, plan_of(piece)), stacks
@@ -223,13 +210,48 @@ def train(
     stacks = {index: stack for index, (stack, _) in advanced.items()}
     found = {index: history for index, (_, history) in advanced.items()}
     histories = processes.merge(_in_order(shares, found), _HISTORY)
-    rows = [before + _rows(piece, new) for before, new in zip(rows, histories)]
+    rows = [
+      _append(before, _rows(piece, new)) for before, new in zip(rows, histories)
+    ]
+    # As the slowest process has it, so that all go on alike.
+    seconds = processes.gather(np.array(time.monotonic() - begin_time))
+    took.append((piece[-1].step - step, float(max(seconds))))
     step = piece[-1].step
+    todo = [entry for entry in todo if entry.step > step]
     pause(step, checkpoints)
   with processes.together():
     found = _each(functools.partial(_summarize, lockstep), stacks)
   summaries = processes.merge(_in_order(shares, found), _SUMMARY)
   return list(zip(checkpoints(), summaries))
+
+
+def next_segment(
+  todo: Sequence[Entry], step: int, took: Sequence[tuple[int, float]]
+) -> Sequence[Entry]:
+  """Returns what one segment visits; it is meant to last `SEGMENT_SECONDS`.
+
+  A segment ends before the next entry if that is too far away.
+
+  Args:
+    todo: entries that are not visited yet.
+    step: where the lanes stand.
+    took: of each segment before, its steps and its seconds. The first does not
+      count: it may compile. Until there is a second, a segment is of one step.
+
+  >>> todo = entries(0, 250, 100, 250)
+  >>> [entry.step for entry in next_segment(todo, 0, [])]
+  [0]
+  >>> [entry.step for entry in next_segment(todo[1:], 0, [(0, 9.0), (1, 0.01)])]
+  [100]
+  >>> next_segment(todo[1:], 0, [(0, 9.0), (1, 0.02)])
+  [Entry(step=50, evaluate=False, test=False)]
+  """
+  done, seconds = map(sum, zip((0, 0.0), *took[1:]))
+  num_steps = max(1, int(SEGMENT_SECONDS * done / seconds)) if seconds else 1
+  fit = [x for x in todo[:SEGMENT_ENTRIES] if x.step <= step + num_steps]
+  gap = todo[0].step - step
+  parts = -(-gap // num_steps)
+  return fit or [Entry(step + -(-gap // parts), False, False)]
 
 
 def begin(
@@ -298,11 +320,6 @@ def _in_order(shares, found: dict[int, Sequence[Any]]) -> list[Any]:
   ]
 
 
-def _num_test(workers) -> int:
-  data = next(worker.data for worker in workers if worker.is_here)
-  return len(data.test_labels)
-
-
 def _train_segment(lockstep, plan, stack):
   stack, history = advance(lockstep, stack, plan)
   return stack, lockstep.unstack(stack.worker.get(history))
@@ -321,16 +338,10 @@ def _summarize(lockstep, stack):
   return lockstep.unstack(worker.get(summary))
 
 
-def _how_many(todo, step, speed, num_valid, num_test) -> int:
-  """Entries that fit into one segment; at least one."""
-  budget = SEGMENT_SECONDS
-  for index, entry in enumerate(todo[:SEGMENT_ENTRIES]):
-    images = num_valid * entry.evaluate + num_test * entry.test
-    budget -= (entry.step - step) * speed.step + images * speed.image
-    if budget < 0:
-      return max(index, 1)
-    step = entry.step
-  return min(len(todo), SEGMENT_ENTRIES)
+def _append(before: Sequence[Row], new: Sequence[Row]) -> tuple[Row, ...]:
+  """Adds rows, without those of pauses that are passed."""
+  measured = [row for row in (*before, *new[:-1]) if row.evaluate or row.test]
+  return (*measured, new[-1])
 
 
 def _rows(piece, history) -> tuple[Row, ...]:

@@ -1,5 +1,6 @@
 """What a person sees while a run goes on: a bar, lines, or nothing."""
 
+import collections
 import contextlib
 import sys
 import threading
@@ -8,6 +9,9 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 _LINE_SECONDS = 30.0
+# Segments that say how fast training is. The first one compiles, and only ends
+# the wait for the second.
+_SEGMENTS = 1000
 
 
 class Display(NamedTuple):
@@ -15,12 +19,14 @@ class Display(NamedTuple):
 
   Attributes:
     advance: (training steps done, what is being trained).
+    add: (training steps); there are so many more to do, or fewer.
     skip: (training steps done before); they do not count for the speed.
     finish: (what has been trained); a line of its own in a log.
     say: (message); for what the user must see.
   """
 
   advance: Callable[[int, str], None]
+  add: Callable[[int], None]
   skip: Callable[[int], None]
   finish: Callable[[str], None]
   say: Callable[[str], None]
@@ -40,6 +46,7 @@ def show(kind: str, num_steps: int) -> Iterator[Display]:
   >>> with contextlib.redirect_stderr(sys.stdout), show("log", 100) as display:
   ...   display.skip(25)  # by an earlier process
   ...   display.finish("round 1 ticket")
+  ...   display.advance(0, "round 2 ticket")
   ...   display.advance(75, "round 2 ticket")
   ...   display.finish("round 2 ticket")
    25%  round 1 ticket, ? left
@@ -48,14 +55,15 @@ def show(kind: str, num_steps: int) -> Iterator[Display]:
   if kind == "auto":
     kind = "bar" if sys.stderr.isatty() else "log"
   lock = threading.Lock()
-  begin = last_line = time.monotonic()
-  done = skipped = 0
+  last_line = time.monotonic()
+  done = trained = 0
+  ends = collections.deque[tuple[float, int]](maxlen=_SEGMENTS)
 
   def left() -> str:
-    if done == skipped:
+    if not ends or trained == ends[0][1]:
       return "?"
-    elapsed = time.monotonic() - begin
-    return duration(elapsed * (num_steps - done) / (done - skipped))
+    (begin, before), now = ends[0], time.monotonic()
+    return duration((now - begin) * (num_steps - done) / (trained - before))
 
   def line(text: str) -> None:
     nonlocal last_line
@@ -74,20 +82,28 @@ def show(kind: str, num_steps: int) -> Iterator[Display]:
       )
 
     def advance(steps: int, what: str) -> None:
-      nonlocal done
+      nonlocal done, trained
       with lock:
         done += steps
+        trained += steps
+        ends.append((time.monotonic(), trained))
         if kind == "bar":
           bar.set_description_str(f"{what}, {left()} left", refresh=False)
           bar.update(steps)
         elif kind == "log" and time.monotonic() - last_line > _LINE_SECONDS:
           line(what)
 
+    def add(steps: int) -> None:
+      nonlocal num_steps
+      with lock:
+        num_steps += steps
+        if kind == "bar":
+          bar.total = num_steps
+
     def skip(steps: int) -> None:
-      nonlocal done, skipped
+      nonlocal done
       with lock:
         done += steps
-        skipped += steps
         if kind == "bar":
           bar.update(steps)
 
@@ -102,7 +118,7 @@ def show(kind: str, num_steps: int) -> Iterator[Display]:
       else:
         say(message)
 
-    yield Display(advance, skip, finish, write)
+    yield Display(advance, add, skip, finish, write)
 
 
 def say(message: str) -> None:

@@ -21,7 +21,6 @@ from lth_jax import (
   controls,
   data,
   errors,
-  execution,
   files,
   keys,
   lanes,
@@ -39,7 +38,6 @@ from lth_jax import (
   workdir,
 )
 from lth_jax import devices as devices_lib
-from lth_jax import speed as speed_lib
 from lth_jax import stores as stores_lib
 from lth_jax import workers as workers_lib
 from lth_jax.configs import Config
@@ -242,15 +240,7 @@ def _train_all(parts, stores, todo, devices, lockstep, dataset, stop) -> None:
   workers = workers_lib.make(
     devices, study.images(parts, dataset), config.execution.batch_devices
   )
-  speed = _measure_speed(parts, lockstep, workers, stores, todo[0].replicate)
-  entries = study.entries(config, speed)
-  seconds = speed_lib.estimate_all(
-    todo,
-    len(workers) * lockstep.width,
-    speed_lib.estimate(entries, parts.num_images, speed, lockstep.width),
-    speed.store,
-  )
-  processes.say(_announcement(config, todo, devices, lockstep, speed, seconds))
+  processes.say(_announcement(config, todo, devices, lockstep))
   begin = time.monotonic()
   num_steps = len(todo) * config.training.steps
   kind = config.execution.progress if processes.is_first() else "none"
@@ -259,27 +249,37 @@ def _train_all(parts, stores, todo, devices, lockstep, dataset, stop) -> None:
       stores._replace(say=display.say),
       parts,
       lockstep,
-      speed,
-      entries,
+      study.entries(config),
       display,
       stop,
-      [],
+      failures=[],
+      planned=set(todo),
+      diverged=[],
     )
     _train_series(session, workers)
-  processes.say(
-    f"Trained in {progress.duration(time.monotonic() - begin)} (estimated "
-    f"{progress.duration(seconds)})."
+  processes.say(f"Trained in {progress.duration(time.monotonic() - begin)}.")
+  if session.diverged:
+    processes.say(_loss(session.diverged))
+
+
+def _loss(diverged: Sequence[Lane]) -> str:
+  """Says which lanes diverged, and what a person can do about it."""
+  names = sorted(lane.name for lane in diverged)
+  more = f" and {len(names) - 3} more" * (len(names) > 3)
+  return (
+    f"{len(names)} of them diverged (a loss was not finite): "
+    f"{', '.join(names[:3])}{more}. They are left out of the report, and what "
+    "would be pruned from them is not trained. Try a smaller --learning_rate, "
+    "or --warmup, in another --workdir."
   )
 
 
-def _announcement(config, todo, devices, lockstep, speed, seconds) -> str:
+def _announcement(config, todo, devices, lockstep) -> str:
   together = f", {lockstep.width} at once on each" * (lockstep.width > 1)
   return (
     f"{len(todo)} training run{'s' * (len(todo) > 1)} of "
     f"{config.training.steps:,} steps on "
-    f"{len(devices)} x {devices[0].device_kind}{together}, about "
-    f"{progress.duration(seconds)} (measured: {1e3 * speed.step:.2f} ms a "
-    "step)."
+    f"{len(devices)} x {devices[0].device_kind}{together}."
   )
 
 
@@ -419,17 +419,3 @@ def _control_start(session, lane: Lane, saved: Start, ticket: Start) -> Start:
     case _:
       raise ValueError(f"no control '{lane.arm}'")
   return jax.device_get(start)
-
-
-def _measure_speed(
-  parts, lockstep, workers, stores, replicate: int
-) -> execution.Speed:
-  start = study.initial_start(parts, replicate)
-  run = execution.Run(
-    start,
-    jax.device_get(study.split(parts, replicate)),
-    study.order_key(parts.config, Lane(replicate, 0, "ticket")),
-    parts.schedule,
-  )
-  store = processes.lead(lambda: stores_lib.time_store(stores, start))
-  return speed_lib.measure(lockstep, workers, run, store)

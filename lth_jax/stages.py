@@ -5,7 +5,7 @@ A lane that is stopped, or killed, goes on from its last save.
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -14,6 +14,7 @@ import numpy as np
 from lth_jax import (
   errors,
   execution,
+  lanes,
   lottery,
   partials,
   processes,
@@ -40,21 +41,23 @@ class Session(NamedTuple):
     stores: where results lie.
     study: the parts of the run.
     lockstep: how many lanes are trained together, and how.
-    speed: measured when the session began.
-    entries: the steps at which every lane is measured or may pause.
+    entries: the steps at which every lane is measured.
     display: what the user sees.
     stop: set when the session must end soon.
     failures: what went wrong in lanes, the first first.
+    planned: the lanes whose steps the display knows of.
+    diverged: those trained so far whose loss was not finite.
   """
 
   stores: Stores
   study: study.Study
   lockstep: lockstep_lib.Lockstep
-  speed: execution.Speed
   entries: Sequence[execution.Entry]
   display: progress.Display
   stop: threading.Event
   failures: list[Exception]
+  planned: Collection[Lane]
+  diverged: list[Lane]
 
 
 class Job(NamedTuple):
@@ -159,13 +162,15 @@ def _train_together(
   """Trains lanes that stand at one step, and stores them."""
   begin = time.monotonic()
   for standing in standings:
-    session.display.skip(standing.step - int(standing.run.start.step))
+    begun = int(standing.run.start.step)
+    if standing.lane not in session.planned:  # found damaged meanwhile
+      session.display.add(session.entries[-1].step - begun)
+    session.display.skip(standing.step - begun)
   finished = execution.train(
     session.lockstep,
     team,
     [standing.run for standing in standings],
     session.entries,
-    speed=session.speed,
     pause=_make_pause(session, standings),
   )
   timing = {
@@ -213,8 +218,22 @@ def _store(session, standing, checkpoint, summary, timing) -> lottery.Trained:
   arrays = stores_lib.arrays_of(state)
   stores_lib.save(session.stores, lane.name, arrays, record, timing)
   partials.discard(session.stores, lane)
+  if record["diverged"]:
+    _note_divergence(session, lane)
   session.display.finish(f"{standing.label}: {_outcome(record)}")
   return lottery.Trained(state.params, state.stats, record["diverged"])
+
+
+def _note_divergence(session: Session, lane: Lane) -> None:
+  """Takes what would be pruned from a lane off what is still to do."""
+  session.diverged.append(lane)
+  if lanes.supplies_masks(session.study.config, lane):
+    lost = [
+      each
+      for each in session.planned
+      if each.replicate == lane.replicate and each.round > lane.round
+    ]
+    session.display.add(-len(lost) * session.study.config.training.steps)
 
 
 def _make_pause(session, standings):

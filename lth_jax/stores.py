@@ -4,7 +4,6 @@ Where several processes work on a run, all of them read and the first one alone
 writes.
 """
 
-import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -300,32 +299,6 @@ def saved_start(
   }
   save(stores, name, arrays_of(start), record, {})
   return start, origin
-
-
-def time_store(stores: Stores, start: Start) -> float:
-  """Returns the seconds that storing a lane takes; nothing of it stays.
-
-  Args:
-    stores: where to.
-    start: what to store; shapes matter, values do not.
-
-  >>> import tempfile
-  >>> import numpy as np
-  >>> start = Start({"w": np.ones(2)}, {}, 0, {"w": np.array([True, True])})
-  >>> with tempfile.TemporaryDirectory() as folder:
-  ...   stores = Stores(epath.Path(folder), "0123456789abcdef", "4567", print)
-  ...   time_store(stores, start) > 0, list(stores.folder.iterdir())
-  (True, [])
-  """
-  name = ".timing"
-  arrays = arrays_of(start)
-  seconds = 0.0
-  for _ in range(2):  # the first imports Orbax
-    begin = time.monotonic()
-    save(stores, name, arrays, {}, {})
-    seconds = time.monotonic() - begin
-  discard(stores, name)
-  return seconds
 
 
 def rewind_name(replicate: int) -> str:

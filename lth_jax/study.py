@@ -303,29 +303,18 @@ def prune_at_once(
   return prune(study._replace(fractions=at_once), trained, masks)
 
 
-def entries(config: Config, speed: execution.Speed) -> list[execution.Entry]:
-  """Lists the steps at which every lane of a run is measured or may pause.
+def entries(config: Config) -> list[execution.Entry]:
+  """Lists the steps at which every lane of a run is measured.
 
   Args:
     config: the run.
-    speed: measured; slow steps ask for more pauses.
 
   >>> config = configs.from_flat({"steps": 250})
-  >>> found = entries(config, execution.Speed(step=1e-3, image=1e-5))
-  >>> [entry.step for entry in found]
+  >>> [entry.step for entry in entries(config)]
   [0, 100, 200, 250]
   """
-  eval_every = config.training.eval_every
-  pause_every = eval_every
-  if eval_every * speed.step > execution.SEGMENT_SECONDS:
-    pause_every = max(1, int(execution.SEGMENT_SECONDS / speed.step))
-  return execution.entries(
-    0,
-    config.training.steps,
-    eval_every,
-    config.training.test_every,
-    pause_every,
-  )
+  asked = config.training
+  return execution.entries(0, asked.steps, asked.eval_every, asked.test_every)
 
 
 def _count_images(config: Config, dataset: Dataset) -> evaluation.NumImages:

@@ -8,7 +8,16 @@ import os
 import shutil
 import tempfile
 
+import hypothesis
 import jax
+
+# No test may fail since the machine is busy.
+hypothesis.settings.register_profile(
+  "lth_jax",
+  deadline=None,
+  suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("lth_jax")
 
 _CACHE = tempfile.mkdtemp(prefix="lth_jax_tests_")
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", _CACHE)

@@ -95,7 +95,7 @@ def lane(settings, replicate, index, arm, draw, luck, rng):
     "replicate": replicate,
     "round": index,
     "arm": arm,
-    "draw": draw,
+    "draw": draw if arm in ("reinit", "noise") else None,
     "density": density,
     "kept": sum(kept),
     "counted": 266200,

@@ -344,7 +344,7 @@ def test_sigterm_saves_and_the_same_command_goes_on(tmp_path):
   partial = interrupted / "replicate_0/round_000/ticket.partial_0/commit.json"
   wait_for(partial, process)
   process.send_signal(signal.SIGTERM)
-  _, said = process.communicate(timeout=60)
+  _, said = process.communicate(timeout=300)
   assert process.returncode == 75, said
   assert "go on" in said and "Traceback" not in said
   assert list(interrupted.rglob("*.partial_*/commit.json"))

@@ -306,7 +306,7 @@ def test_a_run_of_another_scale_is_not_counted(tmp_path):
     ({"model": "conv2", "width": 0.75}, 52.5),
     ({"model": "conv4", "width": 0.5}, 61),
     ({}, 0.71),
-    ({"hidden": [600, 200]}, 0.71 * 592_400 / 266_200),
+    ({"model": "vgg19", "batch_size": 128}, 2 * 1259),
   ],
 )
 def test_a_step_takes_what_was_measured_at_the_nearest_width(

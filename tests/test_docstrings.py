@@ -23,7 +23,6 @@ EXEMPT = {
   "flags.define": "flags are the process's, and cannot be defined twice",
   "report.figures.draw": "draws every figure, takes a second",
   "runner.run": "a whole run",
-  "speed.measure": "compiles, then trains for seconds",
   "structure.settle": "reads whole lanes",
   "stages.train_wave": "whole lanes",
 }

@@ -9,13 +9,10 @@ import numpy as np
 import pytest
 import tiny
 
-from lth_jax import data, errors, evaluation, execution, training
+from lth_jax import data, errors, execution, training
 from lth_jax import devices as devices_lib
-from lth_jax import speed as speed_lib
 from lth_jax import workers as workers_lib
 from lth_jax.execution import Entry
-
-SLOW = execution.Speed(step=0.1, image=0.001)
 
 
 @pytest.fixture(scope="module")
@@ -24,13 +21,13 @@ def undisturbed():
   return tiny.train(tiny.start(density=0.5), tiny.entries())
 
 
-def train_and_note(todo, speed):
+def train_and_note(todo, seconds):
   """The same lane, and the steps at which it paused."""
   steps = []
   found = tiny.train(
     tiny.start(density=0.5),
     todo,
-    speed=speed,
+    seconds=seconds,
     pause=lambda checkpoint: steps.append(checkpoint.rows[-1].step),
   )
   return found, steps
@@ -43,28 +40,25 @@ def assert_same_run(one, other):
   assert one[0].rows == other[0].rows
 
 
-def test_entries_are_evaluations_tests_and_pauses():
-  found = execution.entries(0, 25, 10, 20, 8)
+def test_entries_are_evaluations_and_tests():
+  found = execution.entries(0, 25, 10, 20)
   assert found == [
     Entry(0, True, True),
-    Entry(8, False, False),
     Entry(10, True, False),
-    Entry(16, False, False),
     Entry(20, True, True),
-    Entry(24, False, False),
     Entry(25, True, True),  # the last step is always measured
   ]
 
 
 def test_entries_of_a_late_start_are_on_the_grid_of_the_whole_run():
-  whole = execution.entries(0, 40, 10, 20, 8)
-  late = execution.entries(13, 40, 10, 20, 8)
+  whole = execution.entries(0, 40, 10, 20)
+  late = execution.entries(13, 40, 10, 20)
   assert late[0] == Entry(13, True, True)
   assert late[1:] == [entry for entry in whole if entry.step > 13]
 
 
 def test_evaluations_rarer_than_the_run_is_long_are_at_its_ends():
-  assert execution.entries(0, 5, 10, 10, 10) == [
+  assert execution.entries(0, 5, 10, 10) == [
     Entry(0, True, True),
     Entry(5, True, True),
   ]
@@ -72,7 +66,8 @@ def test_evaluations_rarer_than_the_run_is_long_are_at_its_ends():
 
 def test_rows_are_what_was_asked_for(undisturbed):
   rows = undisturbed[0].rows
-  assert [row[:3] for row in rows] == [tuple(e) for e in tiny.entries()]
+  wanted = [tuple(x) for x in tiny.entries() if x.evaluate or x.test]
+  assert [row[:3] for row in rows] == wanted  # none of a pause
   for row in rows:
     assert (row.valid_loss is not None) == row.evaluate
     assert (row.valid_correct >= 0) == row.evaluate
@@ -94,19 +89,63 @@ def test_devices_give_equal_bits(undisturbed):
   assert_same_run(tiny.train(start, tiny.entries(), device=1), undisturbed)
 
 
-def test_speed_decides_the_segments_and_no_bit(undisturbed):
+def test_time_decides_the_segments_and_no_bit(undisturbed):
   paused = {}
-  for speed in (tiny.FAST, tiny.SPEED, SLOW):
-    found, paused[speed] = train_and_note(tiny.entries(), speed)
+  for seconds in (0, 0.01, 1e9):
+    found, paused[seconds] = train_and_note(tiny.entries(), seconds)
     assert_same_run(found, undisturbed)
-  assert paused[tiny.FAST] == [60]
-  # A segment takes 1.5 s: 15 steps, less what evaluations and tests take.
-  assert max(np.diff([0, *paused[SLOW]])) <= 15 and paused[SLOW][-1] == 60
+  assert paused[0] == [*range(61)]
+  assert paused[1e9] == [0, 1, 60]
+
+
+def steps_of_segments(todo, seconds, of_step, of_evaluation=0.0):
+  """Where segments end on a machine that takes such times."""
+  took, step, ends = [], 0, []
+  with tiny.segments(seconds):
+    while todo:
+      piece = execution.next_segment(todo, step, took)
+      assert len(piece) <= execution.SEGMENT_ENTRIES
+      assert [x for x in piece if x in todo] == todo[: len(piece)] or (
+        len(piece) == 1 and step < piece[0].step < todo[0].step
+      )
+      num, step = piece[-1].step - step, piece[-1].step
+      evaluations = sum(x.evaluate for x in piece)
+      took.append((num, num * of_step + evaluations * of_evaluation))
+      todo = [x for x in todo if x.step > step]
+      ends.append(step)
+  return ends
+
+
+@pytest.mark.parametrize("eval_every", [1, 7, 10, 100, 1000])
+@pytest.mark.parametrize("of_step", [1e-4, 0.02, 0.13, 1.4, 60.0])
+@pytest.mark.parametrize("of_evaluation", [0.0, 0.1])
+def test_segments_are_about_as_long_as_they_are_meant_to_be(
+  eval_every, of_step, of_evaluation
+):
+  todo = execution.entries(0, 1000, eval_every, 1000)
+  ends = steps_of_segments(todo, 1.5, of_step, of_evaluation)
+  assert ends[0] <= 1 and ends[-1] == 1000
+  steps = np.diff(ends)
+  evaluated = np.diff([sum(x.step <= end for x in todo) for end in ends])
+  seconds = steps * of_step + evaluated * of_evaluation
+  # A step and its evaluation cannot be cut; 32 entries are all that fits.
+  assert max(seconds) <= 3 * 1.5 + of_step + of_evaluation
+  most = max(3, 1.5 * sum(seconds))
+  full = len(todo) / execution.SEGMENT_ENTRIES
+  assert len(ends) <= min(len(todo) + most, most + full + 3)
+
+
+def test_what_compiles_does_not_count():
+  todo = execution.entries(0, 1000, 1000, 1000)[1:]
+  slow_first = [(0, 500.0), (100, 1.0)]
+  assert execution.next_segment(todo, 100, slow_first)[0].step == 250
+  assert execution.next_segment(todo, 0, [])[0].step == 1
+  assert execution.next_segment(todo, 0, [(0, 0.0), (0, 0.0)])[0].step == 1
 
 
 def test_a_segment_holds_at_most_what_its_program_does():
-  _, paused = train_and_note(tiny.entries(pause_every=1), tiny.FAST)
-  assert paused == [31, 60]  # 32 entries, the first of them step 0
+  _, paused = train_and_note(tiny.entries(pause_every=1), 1e9)
+  assert paused == [1, 2, 34, 60]
 
 
 @pytest.mark.parametrize("device", [0, 1])
@@ -116,11 +155,12 @@ def test_resuming_at_any_pause_changes_no_bit(undisturbed, device):
   tiny.train(
     start,
     todo,
-    speed=SLOW,
+    seconds=0,
     pause=lambda checkpoint: saved.append(jax.device_get(checkpoint)),
   )
-  assert len(saved) >= 4
-  for checkpoint in saved:  # the last has nothing left to train
+  assert len(saved) == 61
+  # The last has nothing left to train.
+  for checkpoint in saved[::7] + saved[-1:]:
     found = tiny.train(start, todo, resume=checkpoint, device=device)
     assert_same_run(found, undisturbed)
 
@@ -134,20 +174,6 @@ def test_a_pause_may_stop_the_run():
 
   with pytest.raises(StopError):
     tiny.train(tiny.start(), tiny.entries(), pause=pause)
-
-
-def test_estimate_is_steps_and_images():
-  todo = [
-    Entry(10, True, True),
-    Entry(20, True, False),
-    Entry(25, False, False),
-    Entry(40, True, True),
-  ]
-  num_images = evaluation.NumImages(train=100, valid=10, test=7)
-  speed = execution.Speed(step=2.0, image=0.5)
-  # 30 steps; 3 evaluations, 2 tests, and the summary of two sets of weights.
-  images = 3 * 10 + 2 * 7 + 2 * 117
-  assert speed_lib.estimate(todo, num_images, speed) == 60 + images / 2
 
 
 def test_there_are_four_devices_here():
@@ -212,21 +238,13 @@ def test_host_devices_share_the_images_of_a_data_set():
       assert placed.unsafe_buffer_pointer() == array.ctypes.data
 
 
-def test_speed_is_measured_on_busy_devices():
-  workers = workers_lib.make(jax.local_devices()[:2], tiny.data())
-  run = execution.Run(tiny.start(), tiny.sample(), tiny.key(), tiny.SCHEDULE)
-  speed = speed_lib.measure(tiny.alone(), workers, run, store=0.25)
-  assert 0 < speed.step < 1 and 0 < speed.image < 1
-  assert type(speed.step) is float and speed.store == 0.25
-
-
 def test_memory_in_use_does_not_grow_with_steps():
   """A lane holds its progress; what was before a segment is let go."""
   before, seen = _live_bytes(), []
   checkpoint, _ = tiny.train(
     tiny.start(),
     tiny.entries(),
-    speed=SLOW,
+    seconds=0,
     pause=lambda checkpoint: seen.append(_live_bytes() - before),
   )
   assert len(seen) >= 4

@@ -134,7 +134,7 @@ def test_a_second_signal_ends_at_once_and_costs_no_save(tmp_path):
   # A slow disk, so that the second signal comes while the first is obeyed.
   program = (
     "import runpy, time; from lth_jax import partials; save = partials.save; "
-    "partials.save = lambda *args: (save(*args), time.sleep(10)); "
+    "partials.save = lambda *args: (save(*args), time.sleep(600)); "
     "runpy.run_module('experiments.mnist_lenet', run_name='__main__')"
   )
   process = subprocess.Popen(
@@ -151,7 +151,7 @@ def test_a_second_signal_ends_at_once_and_costs_no_save(tmp_path):
     if line.startswith("SIGTERM: "):
       break
   process.send_signal(signal.SIGTERM)
-  _, said = process.communicate(timeout=60)
+  _, said = process.communicate(timeout=300)
   assert process.returncode == -signal.SIGTERM, said
   assert not (lane / "ticket").exists()
   assert run(folder, *long).returncode == 0
@@ -725,7 +725,7 @@ def store(tmp_path_factory):
   "ignore::pytest.PytestUnraisableExceptionWarning",
   "ignore::pytest.PytestUnhandledThreadExceptionWarning",
 )
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60, derandomize=True)
 @given(choice=st.data())
 def test_arrays_with_digests_that_fit_are_read_or_refused(store, choice):
   """What Orbax is given by a stranger, who can make digests too."""

@@ -25,9 +25,11 @@ from lth_jax.report import claims, digest, example, looks, records
 
 _EXAMPLES = settings(
   max_examples=60,
-  deadline=None,
   derandomize=True,
-  suppress_health_check=[HealthCheck.function_scoped_fixture],
+  suppress_health_check=[
+    HealthCheck.function_scoped_fixture,
+    HealthCheck.too_slow,
+  ],
 )
 _JSON = st.recursive(
   st.none()

@@ -46,7 +46,6 @@ ORDER = (
   "waves",
   "leases",
   "storage",
-  "speed",
   "records",
   "workdir",
   "study",

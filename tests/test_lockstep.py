@@ -7,7 +7,6 @@ import tiny
 
 from lth_jax import execution, lockstep, schedules
 
-SLOW = execution.Speed(step=0.1, image=0.0)
 DENSITIES = (1.0, 0.5, 0.2)
 
 
@@ -24,15 +23,12 @@ def runs():
   ]
 
 
-def train(some, *, width=4, speed=tiny.FAST, pause=lambda *_: None):
-  return execution.train(
-    tiny.stacked(width),
-    [tiny.worker()],
-    some,
-    tiny.entries(),
-    speed=speed,
-    pause=pause,
-  )
+def train(some, *, width=4, seconds=1e9, pause=lambda *_: None):
+  workers = [tiny.worker()]
+  with tiny.segments(seconds):
+    return execution.train(
+      tiny.stacked(width), workers, some, tiny.entries(), pause=pause
+    )
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +50,6 @@ def test_each_lane_is_the_one_trained_alone(together):
       [tiny.worker()],
       [run],
       tiny.entries(),
-      speed=tiny.FAST,
       pause=lambda *_: None,
     )
     one, other = (checkpoint, summary), (alone, alone_summary)
@@ -77,10 +72,10 @@ def test_a_lanes_bits_do_not_depend_on_the_others(together):
 def test_going_on_from_any_pause_changes_no_bit(together):
   saved = []
   train(
-    runs(), speed=SLOW, pause=lambda _, checkpoints: saved.append(checkpoints())
+    runs(), seconds=0, pause=lambda _, checkpoints: saved.append(checkpoints())
   )
-  assert len(saved) >= 4
-  for checkpoints in saved:
+  assert len(saved) == 61
+  for checkpoints in saved[::7] + saved[-1:]:
     assert len(checkpoints) == len(runs())
     resumed = [
       run._replace(resume=checkpoint)

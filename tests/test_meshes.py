@@ -92,7 +92,6 @@ def _train(num_parts, name="lenet", axis="loop", seeds=(0,), todo=_TODO):
     [worker],
     [_run(model, seed) for seed in seeds],
     todo,
-    speed=tiny.FAST,
     pause=lambda step, checkpoints: None,
   )
 
@@ -160,14 +159,14 @@ def test_all_segments_of_a_split_lane_are_one_program(axis, seeds):
   )
   [worker] = workers_lib.make(jax.local_devices()[:2], tiny.data(), 2)
   pauses = []
-  execution.train(
-    together,
-    [worker],
-    [_run(model, seed) for seed in seeds],
-    _TODO,
-    speed=execution.Speed(step=1.0, image=0.0),  # an entry a segment
-    pause=lambda step, checkpoints: pauses.append(step),
-  )
+  with tiny.segments(0):
+    execution.train(
+      together,
+      [worker],
+      [_run(model, seed) for seed in seeds],
+      _TODO,
+      pause=lambda step, checkpoints: pauses.append(step),
+    )
   assert len(pauses) > 2
   assert together.trainer.advance._cache_size() == 1
 

@@ -186,7 +186,7 @@ def test_one_is_killed(killed, alone_and_long, tmp_path):
   with started(commands, tmp_path) as (begun, files):
     _wait_for_a_save(workdir, begun, files)
     begun[killed].kill()
-    code = begun[1 - killed].wait(timeout=60)
+    code = begun[1 - killed].wait(timeout=_PATIENCE)
   # 75 is ours; JAX may be quicker to abort, with its own words.
   assert code in (75, -signal.SIGABRT), files[1 - killed].read_text()
   if code == 75:
@@ -197,7 +197,7 @@ def test_one_is_killed(killed, alone_and_long, tmp_path):
   with started(commands, tmp_path) as (begun, files):
     _wait_for_a_save(workdir, begun, files)
     begun[killed].send_signal(signal.SIGTERM)
-    codes = [process.wait(timeout=60) for process in begun]
+    codes = [process.wait(timeout=_PATIENCE) for process in begun]
     said = [file.read_text() for file in files]
   assert codes == [75, 75], said
   assert "SIGTERM: saving, then stopping." in said[killed]
@@ -229,7 +229,7 @@ def test_one_that_hangs_ends_the_other(tmp_path):
   with started(commands, tmp_path) as (begun, files):
     _wait_for_a_save(tmp_path / "run", begun, files)
     begun[1].send_signal(signal.SIGSTOP)
-    code = begun[0].wait(timeout=90)
+    code = begun[0].wait(timeout=_PATIENCE)
   assert code in (75, -signal.SIGABRT), files[0].read_text()
 
 

@@ -9,54 +9,74 @@ import pytest
 from lth_jax import progress
 
 
-def told(monkeypatch, kind, *calls, seconds=0.0):
-  """What is printed when a display is called a second after it began."""
+def told(monkeypatch, kind, *calls):
+  """What is printed when a display is called, each time after some seconds."""
   now = [0.0]
   out = io.StringIO()
   monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
   monkeypatch.setattr("sys.stderr", out)
   with progress.show(kind, num_steps=100) as display:
-    now[0] = seconds
-    for name, *arguments in calls:
+    for seconds, name, *arguments in calls:
+      now[0] += seconds
       getattr(display, name)(*arguments)
   return out.getvalue()
 
 
-def test_a_log_has_a_line_for_each_lane_with_the_time_left(monkeypatch):
-  calls = ("advance", 25, "lane a"), ("finish", "lane a: done")
-  line = told(monkeypatch, "log", *calls, seconds=10.0)
-  assert line == " 25%  lane a: done, 0:30 left\n"
+_COMPILED = (99, "advance", 0, "lane a")
 
 
-def test_a_long_lane_is_heard_of_before_it_ends(monkeypatch):
-  line = told(monkeypatch, "log", ("advance", 50, "lane a"), seconds=60.0)
-  assert line == " 50%  lane a, 1:00 left\n"
-  assert told(monkeypatch, "log", ("advance", 50, "lane a"), seconds=5.0) == ""
+@pytest.mark.parametrize(
+  "calls, line",
+  [
+    ([(10, "advance", 25, "a"), (0, "finish", "a")], " 25%  a, 0:30 left"),
+    ([(60, "advance", 50, "a")], " 50%  a, 1:00 left"),
+    ([(5, "advance", 50, "a")], None),
+    ([(0, "finish", "a")], "  0%  a, ? left"),
+    # Steps of an earlier process took this one no time.
+    (
+      [(0, "skip", 80), (10, "advance", 10, "a"), (0, "finish", "a")],
+      " 90%  a, 0:10 left",
+    ),
+    # Trials that were found damaged meanwhile are trained again, ...
+    (
+      [
+        *(3 * [(0, "add", 100), (10, "advance", 100, "a")]),
+        (0, "finish", "a"),
+      ],
+      " 75%  a, 0:10 left",
+    ),
+    # ... and those after one that diverged are not.
+    (
+      [(10, "advance", 25, "a"), (0, "add", -50), (0, "finish", "a")],
+      " 50%  a, 0:10 left",
+    ),
+  ],
+)
+def test_a_line_says_what_is_left(monkeypatch, calls, line):
+  lines = told(monkeypatch, "log", _COMPILED, *calls).splitlines()
+  assert lines[1:] == ([line] if line else [])
 
 
-def test_steps_of_an_earlier_process_are_no_speed(monkeypatch):
-  calls = ("skip", 80), ("advance", 10, "lane a"), ("finish", "lane a")
-  line = told(monkeypatch, "log", *calls, seconds=10.0)
-  assert line == " 90%  lane a, 0:10 left\n"
-
-
-def test_nothing_done_gives_no_time(monkeypatch):
-  line = told(monkeypatch, "log", ("finish", "lane a"), seconds=10.0)
-  assert line == "  0%  lane a, ? left\n"
+def test_time_left_is_that_of_the_last_segments(monkeypatch):
+  monkeypatch.setattr(progress, "_SEGMENTS", 3)
+  slow, quick = (100, "advance", 10, "a"), (1, "advance", 10, "a")
+  calls = 5 * [slow] + 3 * [quick] + [(0, "finish", "a")]
+  said = told(monkeypatch, "log", *calls)
+  assert said.splitlines()[-1] == " 80%  a, 0:02 left"
 
 
 @pytest.mark.parametrize("kind", ["bar", "log", "none"])
 def test_a_warning_is_always_heard(monkeypatch, kind):
-  assert "careful" in told(monkeypatch, kind, ("say", "careful"))
+  assert "careful" in told(monkeypatch, kind, (0, "say", "careful"))
 
 
 def test_none_is_silent_otherwise(monkeypatch):
-  calls = ("advance", 50, "lane a"), ("finish", "lane a")
-  assert told(monkeypatch, "none", *calls, seconds=60.0) == ""
+  calls = (60, "advance", 50, "lane a"), (0, "finish", "lane a")
+  assert told(monkeypatch, "none", *calls) == ""
 
 
 def test_auto_draws_no_bar_where_there_is_no_terminal(monkeypatch):
-  calls = ("advance", 50, "lane a"), ("finish", "lane a")
+  calls = (60, "advance", 50, "lane a"), (0, "finish", "lane a")
   assert told(monkeypatch, "auto", *calls).startswith(" 50%  lane a")
 
 
@@ -92,4 +112,4 @@ def test_a_signal_is_obeyed_if_nobody_reads_what_it_says():
   process.stderr.close()
   process.stdin.write(b"go\n")
   process.stdin.close()
-  assert process.wait(60) == 7
+  assert process.wait(300) == 7

@@ -82,7 +82,7 @@ def test_jit_and_vmap_agree_with_eager(name, dtype, scope):
 SPECIAL = [0.0, -0.0, 1.0, -1.0, np.inf, -np.inf, 1e-45, -1e-45, 3e38, 0.5]
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(
   st.lists(
     st.sampled_from(SPECIAL)
@@ -211,7 +211,7 @@ def test_later_rounds_compile_nothing():
     jax.monitoring.unregister_event_duration_listener(listen)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
   st.lists(st.integers(0, 2**31 - 1), min_size=8, max_size=8),
   st.sampled_from([0.1, 0.2, 0.15, 0.5, 1 - 0.8**7, 2.0**-40, 1 - 2.0**-53])

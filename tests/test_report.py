@@ -22,6 +22,7 @@ from lth_jax.report import (
   comparison,
   crossings,
   figures,
+  html,
   measures,
   panels,
   plan,
@@ -140,15 +141,141 @@ def test_draws_are_averaged_inside_a_replicate_and_divergence_drops_it():
 
 
 def test_ticket_wins_by_non_inferiority():
-  # Better and sooner; as good and one evaluation later; worse; too late.
-  step = [[5000, 3000, 5100, 3000], [5200, 3100, 5300, 3100],
-          [5100, 3200, 5200, 3200]]  # fmt: skip
+  # Better and sooner; as good and as soon; worse; too late.
+  step = [[5000, 3000, 5000, 3000], [5200, 3100, 5200, 3100],
+          [5100, 3200, 5100, 3200]]  # fmt: skip
   accuracy = [[98.0, 98.3, 97.95, 97.8], [98.1, 98.5, 98.05, 97.9],
               [98.2, 98.5, 98.15, 98.0]]  # fmt: skip
   assert _verdicts(_run(step, accuracy)) == ["wins", "wins", "does not win"]
   late = [[row[0], row[0] + 1000, row[0], row[0]] for row in step]
   same = [[row[0]] * 4 for row in accuracy]
   assert _verdicts(_run(late, same)) == ["does not win", "wins", "wins"]
+  # Steps are known to an evaluation: it may be later by more than one.
+  late = [[row[0], row[0] + 100, row[0], row[0]] for row in step]
+  assert _verdicts(_run(late, same)) == ["undecided", "wins", "wins"]
+
+
+@pytest.mark.parametrize("later", [-500, 0, 50, 1000])
+def test_an_interval_of_steps_is_no_narrower_than_an_evaluation(later):
+  run = _run([[5000, 5000 + later, 5000, 5000]] * 3, [[98] * 4] * 3)
+  ticket = statistics.winning(run)[0]
+  assert (ticket.step.low, ticket.step.high) == (later - 50, later + 50)
+  cell = tables.verdicts([ticket]).text.rows[0][3]
+  low, high = (tables.number(later + x, 0) for x in (-50, 50))
+  assert f"({low} to {high})" in cell
+
+
+@pytest.mark.parametrize(
+  ("unit", "shown"),
+  [
+    ("% of weights", ("0", "100")),
+    ("weights", ("0", "112")),
+    ("correlation", ("-1", "1")),
+    ("%", ("-3.5", "112")),
+    ("points", ("-3.5", "112")),
+  ],
+)
+def test_an_interval_ends_where_its_number_does(unit, shown):
+  claim = published.Claim("4a", "", "", (0, 1), (0.0,), unit, measure=None)
+  ours = statistics.Interval(0.5, -3.5, 112.0, 0.4, 0.6, 3)
+  table = tables.claim_table([claims.Result(claim, ours, "holds", "", "")])
+  assert table.data.rows[0][8:10] == shown
+  digits = {"%": 1, "% of weights": 1, "weights": 0}.get(unit, 2)
+  low, high = (tables.number(float(x), digits) for x in shown)
+  assert f"{low} to {high}" in table.text.rows[0]
+  unknown = ours._replace(low=-math.inf, high=math.inf, n=1)
+  assert statistics.within(unknown, 0, 1) == unknown
+
+
+@pytest.mark.parametrize(
+  ("verdicts", "says", "undecided"),
+  [
+    (
+      "wwwl",
+      "Winning tickets from 80.0% down to 51.2% of the weights (3 of 4",
+      "",
+    ),
+    (
+      "wulw",
+      "A winning ticket at 80.0% of the weights (1 of 4 densit",
+      "64.0%",
+    ),
+    ("uuuw", "A winning ticket at 41.0% of", "80.0%, 64.0%, 51.2%"),
+    (
+      "wlww",
+      "Winning tickets from 51.2% down to 41.0% of the weights (2 of",
+      "",
+    ),
+    (
+      "lllu",
+      "No winning ticket is established: of 4 densities, 3 do not",
+      None,
+    ),
+  ],
+)
+def test_the_headline_claims_no_more_than_the_table(verdicts, says, undecided):
+  run = _ladder([[98.0] * 5] * 3)
+  words = {"w": "wins", "u": "undecided", "l": "does not win"}
+  found = [
+    each._replace(verdict=words[letter])
+    for each, letter in zip(statistics.winning(run), verdicts, strict=True)
+  ]
+  line = html.headline(html.Content(run, "", found, (), ()))
+  assert line.startswith(says)
+  assert line.partition("Undecided at ")[2].rstrip(".") == (undecided or "")
+
+
+@pytest.mark.parametrize(
+  ("gains", "down_to"),
+  [
+    ([0, 1, 1, -1], "51.2%"),
+    ([0, -1, 1, 1], "100.0%"),
+    ([0, 1, math.nan, 1], "41.0%"),
+    ([math.nan] * 4, tables.DASH),
+  ],
+)
+def test_a_comparison_goes_down_to_the_first_density_that_is_worse(
+  gains, down_to
+):
+  density = np.array([100, 80, 51.2, 41.0])
+  assert comparison._down_to(np.array(gains, float), density) == down_to
+
+
+@pytest.mark.parametrize("same", ["accuracy", "loss", "both"])
+@pytest.mark.parametrize("step", [0, 900])
+def test_a_curve_whose_values_are_all_equal_is_drawn(tmp_path, same, step):
+  """Warnings are errors here."""
+  workdir = synthetic_runs.write(tmp_path, **{**_SMALL, "rounds": 1})
+  for path in workdir.glob("replicate_*/round_*/*/record.json"):
+    record = json.loads(path.read_text())
+    if same != "loss":
+      record["tests"]["accuracy"] = [0.1] * len(record["tests"]["step"])
+      for point in (record["early_stop"], record["end"]):
+        point |= {"test_accuracy": 0.1, "train_accuracy": 0.1}
+    if same != "accuracy":
+      number = len(record["evaluations"]["step"])
+      record["evaluations"]["valid_loss"] = [2.3] * (number - 1) + [None]
+    record["early_stop"]["step"] = step
+    synthetic_runs.write_lane(workdir, record)
+  assert {"figure_3", "figure_11"} <= report.draw(workdir).keys()
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+cmd", "-1+1", "@SUM(A1)", "\t=1"])
+def test_no_cell_is_a_formula(text):
+  table = tables.Table(("a", "b", "c"), ((text, "-0.5", "+1e-05"),))
+  (_, row) = csv.reader(tables.csv(table, text).splitlines())
+  assert row == [f"'{text}", "-0.5", "+1e-05", f"'{text}"]
+
+
+@pytest.mark.parametrize(
+  "text",
+  ["a|b", "a\\|b", "<script>x</script>", "[x](http://y)", "two\nlines", "\\"],
+)
+def test_a_cell_of_markdown_is_one_cell_of_text(text):
+  cell = tables.cell(text)
+  # As GitHub reads a row: a backslash takes the next character with it.
+  assert not re.search(r"\||\n|<", re.sub(r"\\.", "", cell))
+  assert "](" not in cell and not re.search(r"(?<!\\)(\\\\)*\\$", cell)
 
 
 def test_few_replicates_and_noise_are_undecided():
@@ -794,10 +921,29 @@ def _damage(path, change):
     (lambda record: record["end"].pop("step"), "no 'step'"),
     (lambda record: record.update(format=2), "format 2"),
     (lambda record: record.update(density=0), "density"),
+    (lambda record: record.update(density=math.nan), "density"),
+    (lambda record: record.update(density=1.5), "density"),
+    (lambda record: record.update(counted=-1), "counted"),
+    (lambda record: record["end"].update(test_accuracy=-5), "test_accuracy"),
+    (lambda record: record["end"].update(train_accuracy=98.2), "train_acc"),
+    (lambda record: record["early_stop"].update(valid_accuracy=2), "valid_acc"),
+    (lambda record: record["early_stop"].update(step=1e30), "step"),
+    (lambda record: record["early_stop"].update(step=-1), "step"),
+    (lambda record: record["tests"]["step"].__setitem__(0, -1), "test_steps"),
+    (
+      lambda record: record["tests"]["accuracy"].__setitem__(1, 7),
+      "test_curve",
+    ),
     (lambda record: record.update(density="many"), "many"),
     (lambda record: record["tests"]["step"].pop(), "differ in length"),
     (lambda record: record.update(tests=None), "damaged"),
-    (lambda record: record.update(replicate=0), "another record"),
+    (lambda record: record.update(replicate=0), "folder"),
+    (lambda record: record.update(round=3), "folder"),
+    (lambda record: record.update(round=1e30), "damaged"),
+    (lambda record: record.update(round="2"), "damaged"),
+    (lambda record: record.update(draw=0), "folder"),
+    (lambda record: record.update(draw=None), "folder"),
+    (lambda record: record.update(arm="=cmd|' /C calc'!A0"), "folder"),
   ],
 )
 def test_damaged_record_is_one_line_that_names_it(

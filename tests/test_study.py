@@ -10,7 +10,6 @@ import tiny
 from lth_jax import (
   configs,
   errors,
-  execution,
   keys,
   lottery,
   study,
@@ -277,17 +276,6 @@ def test_the_order_has_the_runs_seed_unless_it_has_one():
   assert order_bits(0, seed=5) != order_bits(0, seed=6)
   assert order_bits(0, seed=5, order_seed=8) == order_bits(0, order_seed=8)
   assert order_bits(0, seed=5, order_seed=0) == order_bits(0, seed=0)
-
-
-def test_entries_pause_within_a_long_evaluation_interval():
-  some = config(steps=100, eval_every=50, test_every=100)
-  fast = study.entries(some, tiny.FAST)
-  assert [entry.step for entry in fast] == [0, 50, 100]
-  slow = study.entries(some, execution.Speed(0.1, 0.0))
-  assert max(np.diff([entry.step for entry in slow])) <= 15
-  assert [entry for entry in slow if entry.evaluate] == fast
-  slowest = study.entries(some, execution.Speed(10.0, 0.0))
-  assert [entry.step for entry in slowest] == list(range(101))
 
 
 @pytest.mark.parametrize(

@@ -182,6 +182,27 @@ def test_a_flagfile_that_ends_the_flags_is_refused(tmp_path, last):
   assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("module", ["mnist_lenet", "report", "sweep", "paper"])
+@pytest.mark.parametrize("flag", ["--help", "--helpfull"])
+def test_help_is_no_failure_and_keeps_the_lines_of_examples(module, flag):
+  found = run(module, flag)
+  assert (found.returncode, found.stderr) == (0, "")
+  source = (_ROOT / f"experiments/{module}.py").read_text()
+  examples = re.search(r"\n\n((?:  .*\n)+)\n", source)[1]
+  assert examples.startswith(f"  python -m experiments.{module} ")
+  assert examples in found.stdout
+
+
+def test_a_report_asks_for_a_folder_and_takes_it_as_an_argument(tmp_path):
+  none = run("report")
+  assert none.returncode == 2 and none.stderr.count("\n") == 1
+  assert "experiments.report runs/quickstart" in none.stderr
+  for folder in ([tmp_path], [f"--workdir={tmp_path}"], [tmp_path, tmp_path]):
+    empty = run("report", *map(str, folder))
+    assert empty.returncode == 2
+    assert f"{tmp_path}: no config.json here" in empty.stderr
+
+
 def run(module, *arguments):
   return subprocess.run(
     [sys.executable, "-m", f"experiments.{module}", *arguments],
@@ -239,7 +260,7 @@ case $code in
   wait)
     trap 'echo TERM >> {home}/signals; exit 75' TERM
     touch {home}/waits
-    for _ in $(seq 200); do sleep 0.1; done ;;
+    for _ in $(seq 6000); do sleep 0.1; done ;;
   preempt) echo PREEMPTED > {home}/state; exit 255 ;;
   *) exit "${{code:-0}}" ;;
 esac
@@ -331,7 +352,7 @@ def array(home, index, found=None):
 
 
 def wait_for(path):
-  deadline = time.monotonic() + 20
+  deadline = time.monotonic() + 300
   while not path.exists():
     assert time.monotonic() < deadline, path
     time.sleep(0.02)
@@ -428,7 +449,11 @@ echo "$4" >> {home}/calls
 name=$5
 case $4 in
   describe) cat {home}/state 2>/dev/null ;;
-  create) rm -rf {home}/vm; mkdir {home}/vm; echo READY > {home}/state ;;
+  create)
+    if [ -s {home}/refusals ]; then
+      head -n 1 {home}/refusals >&2; sed -i 1d {home}/refusals; exit 1
+    fi
+    rm -rf {home}/vm; mkdir {home}/vm; echo READY > {home}/state ;;
   delete) rm {home}/state ;;
   scp) cp "$5" {home}/vm ;;
   ssh)
@@ -472,16 +497,53 @@ def test_a_sweep_on_a_tpu_vm_gives_up_on_what_cannot_work(home, codes, code):
   assert set(seen(home)) == {found[0].command}
 
 
+_NO_CAPACITY = 'There is no more capacity in the zone "us-west4-a"'
+
+
+@pytest.mark.parametrize(
+  ("refusals", "code", "tries"),
+  [
+    (9 * [_NO_CAPACITY], 0, 10),
+    (2 * ["internal error"], 0, 3),
+    (["internal error", *5 * [_NO_CAPACITY], "internal error"], 0, 8),
+    (9 * ["PERMISSION_DENIED: Permission 'tpu.nodes.create' denied"], 1, 3),
+    (9 * ['INVALID_ARGUMENT: no accelerator type "v5litepod-3"'], 1, 3),
+    (9 * ["Quota limit 'TPUS' has been exceeded. Limit: 0"], 1, 3),
+  ],
+)
+def test_a_tpu_vm_is_tried_again_only_for_want_of_capacity(
+  home, capfd, refusals, code, tries
+):
+  (home / "refusals").write_text("\n".join(refusals) + "\n")
+  (home / "arguments").touch()
+  assert on_tpu_vm(home, sweep("gs://bucket/runs", seed=["0"])) == code
+  calls = (home / "calls").read_text().split()
+  assert calls.count("create") == tries
+  assert refusals[-1] in capfd.readouterr().err
+
+
 def jobs(found, **settings):
   asked = {"image": "example.org/lth_jax", "tpu": "", "workdir": "runs"}
   return list(yaml.safe_load_all(jobset.text(found, **asked | settings)))
 
 
-def test_jobsets_have_a_point_each():
-  found = sweep(_ODD, [f"--data_dir={_ODD}"])
+def _expanded(word):
+  """As Kubernetes reads a word of a command, where $(HOME) is known."""
+  return re.sub(
+    r"\$(\$|\(HOME\))", lambda x: "$" if x[1] == "$" else "/root", word
+  )
+
+
+@pytest.mark.parametrize(
+  "odd", [_ODD, "$(HOME)", "$$(HOME) $$$ $", "$(PATH)$$"]
+)
+def test_jobsets_have_a_point_each(odd):
+  found = sweep(odd, [f"--data_dir={odd}"])
   made = jobs(found)
   containers = [_pod(each)["containers"][0] for each in made]
-  assert [tuple(each["command"]) for each in containers] == commands(found)
+  assert [
+    tuple(map(_expanded, each["command"])) for each in containers
+  ] == commands(found)
   assert [each["metadata"]["name"] for each in made] == [
     points.label(point) for point in found
   ]

@@ -68,7 +68,7 @@ def test_a_full_wave_waits_for_nobody():
     full.set()
 
   def late(line):
-    assert full.wait(20)
+    assert full.wait(300)
     line.submit(2)()
 
   found = train_series([early, late], width=2)
@@ -88,7 +88,7 @@ def test_nobody_is_waited_for_who_has_left():
 
 
 def test_waves_run_side_by_side_on_all_devices():
-  together = threading.Barrier(3, timeout=20)
+  together = threading.Barrier(3, timeout=300)
 
   def train(worker, items):
     together.wait()  # passed only by three at once

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+from unittest import mock
 
 import jax
 import numpy as np
@@ -23,9 +24,7 @@ IMAGE, CLASSES, HIDDEN, BATCH = (8, 8, 1), 3, 8, 10
 # 16 batches an epoch, 3 images are left over; 37 and 50 are no multiples of
 # the 16 images that are evaluated at once.
 NUM = evaluation.NumImages(train=163, valid=37, test=50)
-SPEED = execution.Speed(step=0.02, image=0.0)  # 75 steps a segment
 SCHEDULE = schedules.make(0.01)
-FAST = execution.Speed(step=0.0, image=0.0)
 
 
 @functools.cache
@@ -98,7 +97,17 @@ def start(seed=0, *, density=1.0, step=0):
 
 
 def entries(start=0, stop=60, pause_every=7):
-  return execution.entries(start, stop, 10, 20, pause_every)
+  """Evaluations and tests, and pauses between them."""
+  found = {x.step: x for x in execution.entries(start, stop, 10, 20)}
+  for step in range(0, stop, pause_every):
+    if step > start:
+      found.setdefault(step, execution.Entry(step, False, False))
+  return [found[step] for step in sorted(found)]
+
+
+def segments(seconds):
+  """Makes segments as long as fits into some seconds: 0 is a step each."""
+  return mock.patch.object(execution, "SEGMENT_SECONDS", seconds)
 
 
 def worker(device=0):
@@ -120,20 +129,20 @@ def train(
   *,
   seed=0,
   device=0,
-  speed=FAST,
+  seconds=1e9,
   resume=None,
   pause=lambda checkpoint: None,
 ):
   """`execution.train` of one lane with the shared trainer."""
   run = execution.Run(lane_start, sample(), key(seed), SCHEDULE, resume)
-  (finished,) = execution.train(
-    alone(),
-    [worker(device)],
-    [run],
-    todo,
-    speed=speed,
-    pause=lambda step, checkpoints: pause(*checkpoints()),
-  )
+  with segments(seconds):
+    (finished,) = execution.train(
+      alone(),
+      [worker(device)],
+      [run],
+      todo,
+      pause=lambda step, checkpoints: pause(*checkpoints()),
+    )
   return finished
 
 

@@ -71,7 +71,9 @@ def _jobset(
   num_hosts: int,
 ) -> dict[str, Any]:
   name = points.label(point)
-  run = {"name": "run", "command": list(point.command), **container}
+  # Kubernetes expands $(NAME), and takes $$ for a $.
+  words = [word.replace("$", "$$") for word in point.command]
+  run = {"name": "run", "command": words, **container}
   several = num_hosts > 1
   job = {
     "parallelism": num_hosts,

@@ -44,11 +44,18 @@ install() {
     on_all @INSTALL@
 }
 
-# Retries for as long as there is no capacity.
+# Retries for as long as there is no capacity, and else twice: a permission or
+# a type does not come by waiting.
 ready() {
+  local said failures=0
   [ "$(state)" != READY ] || [ -z "${installed:-}" ] || return 0
   installed=
-  until [ "$(state)" = READY ] || create; do sleep 60; done
+  until [ "$(state)" = READY ] || said=$(create 2>&1); do
+    echo "$said" >&2
+    [[ $said == *capacity* ]] || failures=$((failures + 1))
+    [ $failures -lt 3 ] || exit 1
+    sleep 60
+  done
   install && installed=1
 }
 

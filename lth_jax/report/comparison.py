@@ -297,8 +297,9 @@ def _best(means, density, form: str) -> tuple[str, str]:
 
 
 def _down_to(gains, density) -> str:
-  """The sparsest density at which the mean is not below dense."""
-  fine = density[np.isfinite(gains) & (gains >= 0)]
+  """The density before the first at which the mean is below dense."""
+  gains, density = gains[np.isfinite(gains)], density[np.isfinite(gains)]
+  fine = density[np.logical_and.accumulate(gains >= 0)]
   return f"{fine.min():.1f}%" if len(fine) else tables.DASH
 
 

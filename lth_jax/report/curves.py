@@ -134,18 +134,21 @@ def _limits(
     return None
   index = max(1, int(np.searchsorted(steps, _EARLY * last_step)))
   early = shown[:, min(index, shown.shape[1] - 1)]
+  if not np.isfinite(early).any():
+    return None
   each = [curve.read(lane)[1] for lane in run.lanes if not lane.diverged]
   every = np.concatenate(each)
   if curve is statistics.VALID_CURVE:
-    rise = float(shown[:, -1].max())
-    return _loss_limits(float(np.nanmin(every)), float(early.max()), rise)
-  low, high = float(early.min()), float(np.nanmax(every))
+    last, least = shown[:, -1], float(np.nanmin(every))
+    rise = float(np.max(last, initial=least, where=np.isfinite(last)))
+    return _loss_limits(least, float(np.nanmax(early)), rise)
+  low, high = float(np.nanmin(early)), float(np.nanmax(every))
   return low, high + 0.05 * max(high - low, 1)
 
 
 def _loss_limits(low: float, early: float, rise: float) -> tuple[float, float]:
   """Shows the fall from `early`, and of the rise twice as much at most."""
-  fall = early - low
+  fall = max(early - low, 1e-3)  # a flat curve has none
   return low - 0.05 * fall, low + 1.05 * max(fall, min(rise - low, 2 * fall))
 
 

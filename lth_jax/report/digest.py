@@ -130,11 +130,9 @@ def _read_lane(content) -> records.Lane:
     test_curve=np.array([_number(x) for x in content["test_curve"]]),
     warnings=(),
   )
-  if not 0 < lane.density <= 1:
-    raise ValueError(f"density {lane.density} is outside (0, 1]")
   if lane.test_steps.shape != lane.test_curve.shape:
     raise ValueError("test steps and accuracies differ in length")
-  return lane
+  return records.check(lane)
 
 
 def _read_point(values) -> records.Point:

@@ -2,6 +2,7 @@
 
 import collections
 import html
+import itertools
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -126,7 +127,7 @@ def headline(content: Content) -> str:
   that is judged.'
   """
   measured = [each for each in content.winning if each.accuracy.n > 0]
-  wins = [each for each in measured if each.verdict == "wins"]
+  wins = _unbroken(measured)
   ended = _ended(content.run)
   if not content.winning:
     waiting = "Only the dense network has been trained so far."
@@ -138,7 +139,7 @@ def headline(content: Content) -> str:
       "ticket and of its dense network."
     )
   if wins:
-    return _best(content.run, wins[-1])
+    return _best(content.run, wins, measured)
   most = max(each.accuracy.n for each in measured)
   if most < statistics.MIN_REPLICATES:
     few = _count(most, "replicate")
@@ -157,8 +158,9 @@ _WINNING = (
   "A ticket wins if it is not worse than its own dense network: the one-sided "
   f"95% bound (in brackets, both sides) of its test accuracy is above "
   f"{tables.number(statistics.MARGIN, 1)} point and that of its early-stop "
-  "step is at most one evaluation later. n counts replicates; fewer than "
-  f"{statistics.MIN_REPLICATES} decide nothing. \N{GREATER-THAN OR EQUAL TO} "
+  "step, no narrower than one evaluation, is at most one later. n counts "
+  f"replicates; fewer than {statistics.MIN_REPLICATES} decide nothing. "
+  "\N{GREATER-THAN OR EQUAL TO} "
   "marks a step that is a lower bound, because an early stop was not reached."
 )
 _CLAIMS = (
@@ -201,7 +203,26 @@ def _structure(content: Content) -> tuple[str, ...]:
   )
 
 
-def _best(run: records.Run, best: statistics.Winning) -> str:
+def _unbroken(
+  measured: Sequence[statistics.Winning],
+) -> list[statistics.Winning]:
+  """The longest run of tickets that win, the densest of several as long."""
+  runs = [
+    [*group]
+    for wins, group in itertools.groupby(
+      measured, lambda each: each.verdict == "wins"
+    )
+    if wins
+  ]
+  return max(runs, key=len, default=[])
+
+
+def _best(
+  run: records.Run,
+  wins: Sequence[statistics.Winning],
+  measured: Sequence[statistics.Winning],
+) -> str:
+  best = wins[-1]
   means = [
     statistics.interval(statistics.values(run, "ticket", quantity)[:, k]).mean
     for quantity in (statistics.EARLY_TEST, statistics.EARLY_STEP)
@@ -212,10 +233,21 @@ def _best(run: records.Run, best: statistics.Winning) -> str:
   ]
   accuracy, dense_accuracy = (tables.number(mean, 2) for mean in means[:2])
   step, dense_step = (tables.number(mean, 0) for mean in means[2:])
+  where = tables.percent(best.density)
+  found = f"A winning ticket at {where} of the weights"
+  if len(wins) > 1:
+    first = tables.percent(wins[0].density)
+    found = f"Winning tickets from {first} down to {where} of the weights"
+  undecided = [
+    tables.percent(each.density)
+    for each in measured
+    if each.verdict == "undecided"
+  ]
   return (
-    f"Winning tickets down to {tables.percent(best.density)} of the weights: "
+    f"{found} ({len(wins)} of {_count(len(measured), 'density')}): "
     f"test accuracy {accuracy}% against {dense_accuracy}% of the dense "
     f"network, early stop at step {step} against {dense_step}."
+    + (f" Undecided at {', '.join(undecided)}." if undecided else "")
   )
 
 

@@ -12,6 +12,8 @@ from etils import epath
 from lth_jax import checks, configs, errors, files, lanes
 
 FORMAT = 2
+# Of steps, rounds and all else that is counted.
+_LARGEST = 2**53
 # What reading a file raises that is not as it was written.
 MALFORMED = (
   *(KeyError, TypeError, ValueError, AttributeError, OverflowError),
@@ -203,23 +205,22 @@ def read(workdir: epath.PathLike) -> Run:
   facts: dict[tuple, str] = {}
   for path in commits:
     remedy = "start the run again, which trains this lane anew"
-    lane, origin = _load(
-      path.parent / "record.json",
-      lambda content: (_lane(content), list(_facts(asked, content))),
-      remedy,
-    )
     owner, digest = _load(path, _commit, remedy)
-    if found.setdefault(lane[:4], lane) is not lane:
-      raise errors.InputError(
-        f"{path.parent / 'record.json'}: replicate, round, arm and draw are "
-        "those of another record; remove the copied folder."
-      )
     name = path.parent.relative_to(root).as_posix()
     if owner != lanes.owner(run_id, data, name):
       raise errors.InputError(
         f"{path.parent} belongs to {owner!r}: it was copied here from "
         "elsewhere; remove it."
       )
+    lane, origin = _load(
+      path.parent / "record.json",
+      lambda content, name=name: (
+        _lane(content, name),
+        list(_facts(asked, content)),
+      ),
+      remedy,
+    )
+    found[lane[:4]] = lane
     if digest != _sha256(path.parent / "record.json"):
       raise errors.InputError(
         f"{path.parent / 'record.json'}: damaged (not as it was written); "
@@ -277,6 +278,39 @@ def name_arm(config: dict[str, Any], arm: str, draw: int) -> tuple[str, int]:
       f"{draw + 1}; ask for the levels that the run was stored with."
     )
   return f"noise {levels[draw]:g}", 0
+
+
+def check(lane: Lane) -> Lane:
+  """Returns a lane whose numbers are such as a training can give.
+
+  Args:
+    lane: as read from a file.
+
+  Raises:
+    ValueError: names the number.
+
+  >>> end = Point(500, True, -5.0, 1.0)
+  >>> check(Lane(0, 0, "ticket", 0, 1.0, [], [], end, end, False, ()))
+  Traceback (most recent call last):
+    ...
+  ValueError: test_accuracy -5.0 is outside [0, 1]
+  """
+  accuracy, step = (0, 1), (0, _LARGEST)
+  limits = {
+    **dict.fromkeys(("replicate", "round", "draw", "counted"), step),
+    **dict.fromkeys(("step", "test_steps", "valid_steps"), step),
+    **dict.fromkeys(("test_accuracy", "train_accuracy"), accuracy),
+    **dict.fromkeys(("valid_accuracy", "test_curve", "density"), accuracy),
+  }
+  for group in (lane, lane.early_stop, lane.end):
+    for name in limits.keys() & {*group._fields}:
+      low, high = limits[name]
+      for value in np.ravel(getattr(group, name)):
+        if value < low or value > high:
+          raise ValueError(f"{name} {value} is outside [{low}, {high:g}]")
+  if not lane.density > 0:
+    raise ValueError("density 0 is of no network")
+  return lane
 
 
 def cause(error: Exception) -> str:
@@ -370,18 +404,20 @@ def _config(content) -> tuple[str, str, str, dict[str, Any]]:
   return str(content["experiment"]), run_id, str(content["data"]), flat
 
 
-def _lane(content) -> Lane:
-  density = float(content["density"])
-  if not 0 < density <= 1:
-    raise ValueError(f"density {density} is outside (0, 1]")
+def _lane(content, name: str) -> Lane:
+  own = [content[field] for field in lanes.Lane._fields]
+  if lanes.Lane(*own).name != name:
+    raise ValueError(
+      f"its {', '.join(lanes.Lane._fields)} are not its folder's"
+    )
   steps, curve = _curve(content, "tests", "accuracy")
   valid_steps, valid_curve = _curve(content, "evaluations", "valid_loss")
-  return Lane(
+  lane = Lane(
     replicate=int(content["replicate"]),
     round=int(content["round"]),
     arm=str(content["arm"]),
-    draw=0 if content["draw"] is None else int(content["draw"]),
-    density=density,
+    draw=int(content["draw"] or 0),
+    density=float(content["density"]),
     test_steps=steps,
     test_curve=curve,
     early_stop=_point(content["early_stop"]),
@@ -392,6 +428,7 @@ def _lane(content) -> Lane:
     valid_curve=valid_curve,
     counted=int(content["counted"]),
   )
+  return check(lane)
 
 
 def _curve(content, group: str, name: str) -> tuple[np.ndarray, np.ndarray]:

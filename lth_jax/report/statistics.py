@@ -352,6 +352,38 @@ def interval(sample: np.ndarray, level: float = 0.95) -> Interval:
   )
 
 
+def within(ours: Interval, least: float, most: float) -> Interval:
+  """Returns an interval without what its number cannot be.
+
+  Args:
+    ours: the interval; one that is not bounded stays so.
+    least: of what the number can be.
+    most: likewise.
+
+  >>> within(Interval(95.0, 80.0, 110.0, 90.0, 100.0, 3), 0.0, 100.0).high
+  100.0
+  """
+  if not math.isfinite(ours.high - ours.low):
+    return ours
+  return ours._replace(low=max(ours.low, least), high=min(ours.high, most))
+
+
+def at_least(ours: Interval, width: float) -> Interval:
+  """Returns an interval that is no narrower than what its number is known to.
+
+  Args:
+    ours: the interval.
+    width: such as that between two evaluations.
+
+  >>> at_least(interval(np.array([50.0, 50.0, 50.0])), 100)[:3]
+  (50.0, 0.0, 100.0)
+  """
+  return ours._replace(
+    low=min(ours.low, ours.mean - width / 2),
+    high=max(ours.high, ours.mean + width / 2),
+  )
+
+
 def half_step(ladders: Iterable[np.ndarray]) -> float:
   """Returns half the mean step of each replicate's ladder, as a logarithm.
 
@@ -391,7 +423,8 @@ def winning(run: records.Run) -> tuple[Winning, ...]:
   A ticket wins by non-inferiority: the one-sided 95% bound of its test
   accuracy at early stop lies above the dense one's - 0.1 point, and that of
   its early-stop step is at most one evaluation later. It does not win if a
-  bound shows the opposite. A step that is a lower bound proves neither that a
+  bound shows the opposite. As steps are known to an evaluation, their interval
+  is at least so wide. A step that is a lower bound proves neither that a
   ticket is in time nor that it is late against such a dense network.
 
   >>> end = records.Point(500, True, 0.98, 1.0)
@@ -418,11 +451,12 @@ def winning(run: records.Run) -> tuple[Winning, ...]:
       continue
     measured = np.isfinite(accuracy[:, k]) & np.isfinite(step[:, k])
     better = interval(accuracy[measured, k], 0.9)
-    later = interval(step[measured, k], 0.9)
+    eval_every = run.config["eval_every"]
+    later = at_least(interval(step[measured, k], 0.9), eval_every)
     verdict = _verdict(
       better,
       later,
-      run.config["eval_every"],
+      eval_every,
       in_time_is_sure=not open_end[measured, k].any(),
       late_is_sure=not at(open_end, dense)[measured].any(),
     )

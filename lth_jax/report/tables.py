@@ -13,6 +13,10 @@ from typing import NamedTuple
 from lth_jax.report import claims, protocols, records, statistics
 
 DASH = "\N{EN DASH}"
+# What a number of a unit can be.
+_NO_LIMITS = -math.inf, math.inf
+_LIMITS = {"% of weights": (0.0, 100.0), "weights": (0.0, math.inf)}
+_LIMITS |= {"correlation": (-1.0, 1.0)}
 
 
 class Table(NamedTuple):
@@ -233,6 +237,8 @@ def lanes_not_reached(run: records.Run, arm: str, index: int) -> int:
 def csv(table: Table, protocol: str) -> str:
   """Writes CSV whose last column says under which protocol it was measured.
 
+  A text that a spreadsheet would take for a formula has a quote before it.
+
   >>> table = Table(("arm", "n"), (("ticket", "3"),))
   >>> print(csv(table, protocol=""), end="")
   arm,n,protocol
@@ -241,7 +247,8 @@ def csv(table: Table, protocol: str) -> str:
   out = io.StringIO()
   writer = csv_format.writer(out, lineterminator="\n")
   writer.writerow((*table.header, "protocol"))
-  writer.writerows((*row, protocol or "paper") for row in table.rows)
+  for row in table.rows:
+    writer.writerow(map(_no_formula, (*row, protocol or "paper")))
   return out.getvalue()
 
 
@@ -258,7 +265,7 @@ def markdown(table: Table, caption: str) -> str:
   """
   lines = [table.header, ("---",) * len(table.header), *table.rows]
   return f"{_inert(caption)}\n\n" + "".join(
-    "| " + " | ".join(_cell(cell) for cell in line) + " |\n" for line in lines
+    "| " + " | ".join(cell(text) for text in line) + " |\n" for line in lines
   )
 
 
@@ -270,6 +277,18 @@ def percent(density: float) -> str:
   """
   value = 100 * density
   return "100%" if density == 1 else f"{value:.{1 if value >= 1 else 2}f}%"
+
+
+def cell(text: str) -> str:
+  r"""Returns a text as it stands in a cell of a Markdown table.
+
+  Args:
+    text: from anywhere; it is shown, never obeyed.
+
+  >>> cell("a|b <script>")
+  'a\\|b &lt;script>'
+  """
+  return _inert(text).replace("|", "\\|")
 
 
 def number(value: float, digits: int) -> str:
@@ -297,6 +316,7 @@ def _percents(densities: Iterable[float]) -> list[str]:
 
 def _claim_data(result: claims.Result) -> tuple[str, ...]:
   claim, ours, verdict, bound, note = result
+  ours = statistics.within(ours, *_LIMITS.get(claim.unit, _NO_LIMITS))
   return (
     claim.figure,
     claim.text,
@@ -314,6 +334,7 @@ def _claim_data(result: claims.Result) -> tuple[str, ...]:
 
 def _claim_text(result: claims.Result) -> tuple[str, ...]:
   claim, ours, verdict, bound, note = result
+  ours = statistics.within(ours, *_LIMITS.get(claim.unit, _NO_LIMITS))
   digits = {"%": 1, "% of weights": 1, "weights": 0}.get(claim.unit, 2)
   mean = _unit(number(ours.mean, digits), claim.unit)
   return (
@@ -380,10 +401,15 @@ def _plain(value: float) -> str:
   return f"{value:.6g}" if math.isfinite(value) else ""
 
 
-def _cell(text: str) -> str:
-  return _inert(text).replace("|", "\\|")
+def _no_formula(text: str) -> str:
+  try:
+    float(text)
+  except ValueError:
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t")) else text
+  return text
 
 
 def _inert(text: str) -> str:
   """One line of Markdown that is no HTML and no link."""
-  return " ".join(text.replace("<", "&lt;").replace("](", "]\\(").split())
+  text = " ".join(text.split()).replace("\\", "\\\\")
+  return text.replace("<", "&lt;").replace("](", "]\\(")
