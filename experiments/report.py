@@ -8,31 +8,24 @@ In a comparison a run is named by what differs between the runs' configs.
 
 import glob
 import re
+import sys
 from collections.abc import Iterable, Sequence
 
-from absl import app
 from absl import flags as absl_flags
 from etils import epath
 
 from lth_jax import command, configs, errors, flags, objects, progress, report
 from lth_jax.report import comparison, records
 
-absl_flags.DEFINE_multi_string(
-  "workdir",
-  None,
-  "Folder of a run, or a pattern such as 'runs/sweep/*'; may be repeated.",
-  required=True,
-)
-absl_flags.DEFINE_string("out", None, "Folder for a comparison of the runs.")
 
-
-def main(argv: list[str]) -> None:
+def main(argv: Sequence[str]) -> None:
   """Writes `<workdir>/report/` of each run, and compares several."""
-  asked = absl_flags.FLAGS
 
   def write():
-    command.check_no_arguments(argv)
-    command.quiet()
+    asked = _flags()
+    command.check_no_arguments(command.parse(asked, argv))
+    if not asked.workdir:
+      raise errors.InputError("--workdir is missing: name the folder of a run.")
     folders = _find(asked.workdir)
     if (len(folders) > 1) != bool(asked.out):
       raise errors.InputError(
@@ -46,6 +39,20 @@ def main(argv: list[str]) -> None:
       _compare(named, objects.connect(flags.folder(asked.out)))
 
   command.call(write)
+
+
+def _flags() -> absl_flags.FlagValues:
+  values = absl_flags.FlagValues()
+  absl_flags.DEFINE_multi_string(
+    "workdir",
+    None,
+    "Folder of a run, or a pattern such as 'runs/sweep/*'; may be repeated.",
+    flag_values=values,
+  )
+  absl_flags.DEFINE_string(
+    "out", None, "Folder for a comparison of the runs.", flag_values=values
+  )
+  return values
 
 
 def _find(patterns: Iterable[str]) -> list[epath.Path]:
@@ -85,4 +92,4 @@ def _compare(named: dict[str, epath.Path], folder: epath.Path) -> None:
 
 
 if __name__ == "__main__":
-  app.run(main, flags_parser=command.parse_flags)
+  main(sys.argv)
