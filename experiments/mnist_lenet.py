@@ -8,21 +8,18 @@ Frankle & Carbin (2019), section 2, figures 3 and 4. Run it from a clone:
 The defaults are the paper's protocol (`paper.flags`).
 """
 
-from absl import app
-from absl import flags as absl_flags
+import sys
+from collections.abc import Sequence
 
-from lth_jax import command, configs, flags
+from lth_jax import command, configs
 
 CONFIG = configs.Config()
 
-_config = flags.define(CONFIG)
-absl_flags.adopt_module_key_flags(flags)  # so that --help lists them
 
-
-def main(argv: list[str]) -> None:
+def main(argv: Sequence[str]) -> None:
   """Runs the experiment that the flags describe."""
-  command.run_experiment("mnist_lenet", _config, argv)
+  command.run_experiment("mnist_lenet", CONFIG, argv)
 
 
 if __name__ == "__main__":
-  app.run(main, flags_parser=command.parse_flags)
+  main(sys.argv)

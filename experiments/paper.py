@@ -11,10 +11,10 @@ figures that need the same trainings share them. How they are computed
 
 import dataclasses
 import os
-import threading
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
 
-from absl import app
 from absl import flags as absl_flags
 from etils import epath
 
@@ -33,33 +33,39 @@ from lth_jax import (
 from lth_jax.data import cifar, idx
 from lth_jax.report import comparison
 
-absl_flags.DEFINE_bool(
-  "list", False, "Lists all rows, or a figure's, and ends."
-)
-absl_flags.DEFINE_string("figure", None, "Figure of the paper, such as 4a.")
-absl_flags.DEFINE_string("row", None, "Row of the list, instead of a figure.")
-absl_flags.DEFINE_enum("scale", "cpu", catalog.SCALES, "How large.")
 
-_execution = flags.define(configs.Config(), sections=("execution",))
-absl_flags.adopt_module_key_flags(flags)
-
-
-def main(argv: list[str]) -> None:
+def main(argv: Sequence[str]) -> None:
   """Lists the rows, or runs those of a figure."""
-  asked = absl_flags.FLAGS
 
   def run():
-    command.check_no_arguments(argv)
+    asked, read_config = _flags()
+    command.check_no_arguments(command.parse(asked, argv))
     rows = _rows(asked.figure, asked.row, asked.list)
     if asked.list:
-      folder = objects.connect(flags.workdir()) if asked.workdir else None
+      folder = objects.connect(flags.workdir(asked)) if asked.workdir else None
       command.show(listing.text(rows, asked.scale, folder) + "\n")
     elif asked.figure == catalog.NETWORKS:
       command.show(networks.markdown())
     else:
-      _train(rows, asked)
+      _train(rows, asked, read_config)
 
   command.call(run)
+
+
+def _flags() -> tuple[absl_flags.FlagValues, Callable[[], configs.Config]]:
+  values = absl_flags.FlagValues()
+  own = {"flag_values": values}
+  absl_flags.DEFINE_bool(
+    "list", False, "Lists all rows, or a figure's, and ends.", **own
+  )
+  absl_flags.DEFINE_string(
+    "figure", None, "Figure of the paper, such as 4a.", **own
+  )
+  absl_flags.DEFINE_string(
+    "row", None, "Row of the list, instead of a figure.", **own
+  )
+  absl_flags.DEFINE_enum("scale", "cpu", catalog.SCALES, "How large.", **own)
+  return values, flags.define(values, configs.Config(), ("execution",))
 
 
 def _rows(
@@ -81,19 +87,32 @@ def _rows(
   return found
 
 
-def _train(rows: Sequence[catalog.Row], asked: absl_flags.FlagValues) -> None:
-  folder = objects.connect(flags.workdir())
+def _train(
+  rows: Sequence[catalog.Row],
+  asked: absl_flags.FlagValues,
+  read_config: Callable[[], configs.Config],
+) -> None:
+  folder = objects.connect(flags.workdir(asked))
   folder.mkdir(parents=True, exist_ok=True)
-  command.quiet()
+  given = {
+    name: value
+    for name, value in vars(read_config().execution).items()
+    if asked[name].present
+  }
+  todo = [
+    (row, run, _config(run, given))
+    for row in rows
+    for run in catalog.runs(row, asked.scale)
+  ]
   # Before processes join, so that none waits in vain for one without images.
-  _check_data(
-    [_config(run) for row in rows for run in catalog.runs(row, asked.scale)]
-  )
-  processes.join(flags.processes())
+  _check_data([config for _, _, config in todo])
+  processes.join(flags.processes(asked))
   with command.stop_signals() as stop:
-    for row in rows:
-      _train_row(row, asked.scale, folder, stop)
-  trained = {run.name for row in rows for run in catalog.runs(row, asked.scale)}
+    for row, run, config in todo:
+      processes.say(f"{run.name}: {row.what}, {asked.scale} scale")
+      runner.run(config, folder / run.name, row.name, stop)
+      command.write_report(folder / run.name)
+  trained = {run.name for _, run, _ in todo}
   number = asked.figure or rows[0].figures[0]
   complete = [
     each
@@ -110,19 +129,10 @@ def _compare_all(
     _compare(each, folder, figures.FIGURES[number])
 
 
-def _train_row(
-  row: catalog.Row, scale: str, folder: epath.Path, stop: threading.Event
-) -> None:
-  for run in catalog.runs(row, scale):
-    processes.say(f"{run.name}: {row.what}, {scale} scale")
-    runner.run(_config(run), folder / run.name, row.name, stop)
-    command.write_report(folder / run.name)
-
-
-def _config(run: catalog.Run) -> configs.Config:
+def _config(run: catalog.Run, given: dict[str, Any]) -> configs.Config:
   """A run's config, computed as was asked for here."""
   config = catalog.config(run)
-  execution = _merged(config.execution, _execution().execution)
+  execution = dataclasses.replace(config.execution, **given)
   execution = dataclasses.replace(
     execution, data_dir=_folder(config.data.dataset, execution.data_dir)
   )
@@ -165,15 +175,5 @@ def _compare(
   progress.say(f"Comparison: {path}")
 
 
-def _merged(run: configs.Execution, asked: configs.Execution):
-  """What was asked for here, else what the run's flagfile says."""
-  changed = {
-    field.name: getattr(asked, field.name)
-    for field in dataclasses.fields(asked)
-    if absl_flags.FLAGS[field.name].present
-  }
-  return dataclasses.replace(run, **changed)
-
-
 if __name__ == "__main__":
-  app.run(main, flags_parser=command.parse_flags)
+  main(sys.argv)

@@ -8,31 +8,23 @@ In a comparison a run is named by what differs between the runs' configs.
 
 import glob
 import re
+import sys
 from collections.abc import Iterable, Sequence
 
-from absl import app
 from absl import flags as absl_flags
 from etils import epath
 
 from lth_jax import command, configs, errors, flags, objects, progress, report
 from lth_jax.report import comparison, records
 
-absl_flags.DEFINE_multi_string(
-  "workdir",
-  [],
-  "Folder of a run, or a pattern such as 'runs/sweep/*'; may be repeated, or "
-  "left out before the folders.",
-)
-absl_flags.DEFINE_string("out", None, "Folder for a comparison of the runs.")
 
-
-def main(argv: list[str]) -> None:
+def main(argv: Sequence[str]) -> None:
   """Writes `<workdir>/report/` of each run, and compares several."""
-  asked = absl_flags.FLAGS
 
   def write():
-    command.quiet()
-    folders = _find([*asked.workdir, *argv[1:]])
+    asked = _flags()
+    others = command.parse(asked, argv)
+    folders = _find([*asked.workdir, *others])
     if not folders:
       raise errors.InputError(
         "name the folder of a run, such as: python -m experiments.report "
@@ -50,6 +42,21 @@ def main(argv: list[str]) -> None:
       _compare(named, objects.connect(flags.folder(asked.out)))
 
   command.call(write)
+
+
+def _flags() -> absl_flags.FlagValues:
+  values = absl_flags.FlagValues()
+  absl_flags.DEFINE_multi_string(
+    "workdir",
+    [],
+    "Folder of a run, or a pattern such as 'runs/sweep/*'; may be repeated, or "
+    "left out before the folders.",
+    flag_values=values,
+  )
+  absl_flags.DEFINE_string(
+    "out", None, "Folder for a comparison of the runs.", flag_values=values
+  )
+  return values
 
 
 def _find(patterns: Iterable[str]) -> list[epath.Path]:
@@ -89,4 +96,4 @@ def _compare(named: dict[str, epath.Path], folder: epath.Path) -> None:
 
 
 if __name__ == "__main__":
-  app.run(main, flags_parser=command.parse_flags)
+  main(sys.argv)

@@ -10,31 +10,28 @@ all that has been collected at any scale.
 """
 
 import pathlib
+import sys
+from collections.abc import Sequence
 
-from absl import app
 from absl import flags as absl_flags
 
 from experiments import catalog, collect, results_page
 from lth_jax import command, flags, objects, progress
 
-absl_flags.DEFINE_string("workdir", None, "Folder of the runs to collect.")
-absl_flags.DEFINE_enum("scale", "cpu", catalog.SCALES, "Of these runs.")
-absl_flags.DEFINE_string("folder", "docs", "Where results.md goes.")
-
 _PAGE = "results.md"
 
 
-def main(argv: list[str]) -> None:
+def main(argv: Sequence[str]) -> None:
   """Collects, draws comparisons, and writes the page."""
-  asked = absl_flags.FLAGS
 
   def run():
-    command.check_no_arguments(argv)
-    folder = pathlib.Path(asked.folder)
+    asked = _flags()
+    command.check_no_arguments(command.parse(asked, argv))
+    folder = pathlib.Path(flags.local(asked.folder))
     results = folder / results_page.FOLDER
     if asked.workdir:
       collect.into_folder(
-        objects.connect(flags.workdir()),
+        objects.connect(flags.workdir(asked)),
         asked.scale,
         results / asked.scale,
       )
@@ -47,5 +44,18 @@ def main(argv: list[str]) -> None:
   command.call(run)
 
 
+def _flags() -> absl_flags.FlagValues:
+  values = absl_flags.FlagValues()
+  own = {"flag_values": values}
+  absl_flags.DEFINE_string(
+    "workdir", None, "Folder of the runs to collect.", **own
+  )
+  absl_flags.DEFINE_enum(
+    "scale", "cpu", catalog.SCALES, "Of these runs.", **own
+  )
+  absl_flags.DEFINE_string("folder", "docs", "Where results.md goes.", **own)
+  return values
+
+
 if __name__ == "__main__":
-  app.run(main, flags_parser=command.parse_flags)
+  main(sys.argv)

@@ -9,54 +9,63 @@ Behind `--` are the flags of all runs. Each run has the folder
 complete. Nothing is started here, but every config is checked.
 """
 
-import pathlib
 import re
+import sys
 from collections.abc import Sequence
 
-from absl import app
 from absl import flags as absl_flags
 
 from experiments import points
 from experiments.launchers import jobset, shell, skypilot, slurm, tpu_vm
 from lth_jax import command, errors, flags, progress
 
-absl_flags.DEFINE_multi_string(
-  "vary",
-  [],
-  "A flag and its values: 'seed=0,1', or 'hidden=300,100 150,50' if values "
-  "have commas; several of these give their product.",
-)
-absl_flags.DEFINE_string(
-  "workdir", None, "Folder of the sweep: a path or a gs:// URL."
-)
-absl_flags.DEFINE_enum(
-  "emit",
-  "shell",
-  ("shell", "slurm", "tpu_vm", "jobset", "skypilot"),
-  "What to write: a command a line, a Slurm array, a script for one TPU VM, "
-  "Kubernetes JobSets, or a SkyPilot task.",
-)
-absl_flags.DEFINE_string("out", None, "File to write; by default, stdout.")
-absl_flags.DEFINE_string("image", None, "Container image, for jobset.")
-absl_flags.DEFINE_string(
-  "tpu",
-  "tpu-v5-lite-podslice:1x1",
-  "For jobset: GKE's name of the TPU and its topology; '' for none.",
-)
 
-
-def main(argv: list[str]) -> None:
+def main(argv: Sequence[str]) -> None:
   """Writes the sweep that the flags describe."""
-  asked = absl_flags.FLAGS
 
   def run():
-    text = _text(_points(asked, argv[1:]), asked)
+    asked = _flags()
+    text = _text(_points(asked, command.parse(asked, argv)), asked)
     if asked.out is None:
       command.show(text)
     else:
-      pathlib.Path(asked.out).write_text(text, encoding="utf-8")
+      flags.local(asked.out).write_text(text)
 
   command.call(run)
+
+
+def _flags() -> absl_flags.FlagValues:
+  values = absl_flags.FlagValues()
+  own = {"flag_values": values}
+  absl_flags.DEFINE_multi_string(
+    "vary",
+    [],
+    "A flag and its values: 'seed=0,1', or 'hidden=300,100 150,50' if values "
+    "have commas; several of these give their product.",
+    **own,
+  )
+  absl_flags.DEFINE_string(
+    "workdir", None, "Folder of the sweep: a path or a gs:// URL.", **own
+  )
+  absl_flags.DEFINE_enum(
+    "emit",
+    "shell",
+    ("shell", "slurm", "tpu_vm", "jobset", "skypilot"),
+    "What to write: a command a line, a Slurm array, a script for one TPU VM, "
+    "Kubernetes JobSets, or a SkyPilot task.",
+    **own,
+  )
+  absl_flags.DEFINE_string(
+    "out", None, "File to write; by default, stdout.", **own
+  )
+  absl_flags.DEFINE_string("image", None, "Container image, for jobset.", **own)
+  absl_flags.DEFINE_string(
+    "tpu",
+    "tpu-v5-lite-podslice:1x1",
+    "For jobset: GKE's name of the TPU and its topology; '' for none.",
+    **own,
+  )
+  return values
 
 
 def _points(
@@ -102,4 +111,4 @@ def _text(sweep: Sequence[points.Point], asked: absl_flags.FlagValues) -> str:
 
 
 if __name__ == "__main__":
-  app.run(main, flags_parser=command.parse_flags)
+  main(sys.argv)

@@ -1,7 +1,6 @@
 """What every command does: signals, errors for people, exit codes."""
 
 import contextlib
-import errno
 import os
 import signal
 import sys
@@ -28,24 +27,28 @@ from lth_jax.configs import Config
 EXIT_BAD_INPUT = 2
 # sysexits.h EX_TEMPFAIL: start the same command again to go on.
 EXIT_STOPPED = 75
+# What ends a run, in its own time: Ctrl-C, `kill`, a terminal that is closed,
+# and how schedulers announce that a job's time is over.
+_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGXCPU")
 
 
 def run_experiment(
-  experiment: str, read_config: Callable[[], Config], argv: Sequence[str]
+  experiment: str, default: Config, argv: Sequence[str]
 ) -> None:
   """Runs, resumes or extends an experiment and writes its report.
 
   Args:
     experiment: its name, recorded.
-    read_config: made by `flags.define`.
-    argv: what absl left of the command line: the program's name.
+    default: the config where no flag says otherwise.
+    argv: the command line: the program's name and its flags.
   """
 
   def run():
-    check_no_arguments(argv)
-    quiet()
-    config, workdir = read_config(), objects.connect(flags.workdir())
-    processes.join(flags.processes())
+    values = absl_flags.FlagValues()
+    read_config = flags.define(values, default)
+    check_no_arguments(parse(values, argv))
+    config, workdir = read_config(), objects.connect(flags.workdir(values))
+    processes.join(flags.processes(values))
     with stop_signals() as stop:
       runner.run(config, workdir, experiment, stop)
       write_report(workdir)
@@ -63,61 +66,61 @@ def write_report(workdir: epath.Path) -> None:
   processes.say(f"Report: {written}")
 
 
-def quiet() -> None:
-  """Keeps Orbax from narrating every save, unless `--verbosity` is given.
+def parse(values: absl_flags.FlagValues, argv: Sequence[str]) -> Sequence[str]:
+  """Parses a command line, to which it adds what all commands understand.
 
-  >>> from unittest import mock
-  >>> with mock.patch.object(logging, "set_verbosity") as set_verbosity:
-  ...   quiet()
-  >>> set_verbosity.called
-  True
-  """
-  if not absl_flags.FLAGS["verbosity"].present:
-    logging.set_verbosity(logging.WARNING)
-
-
-def parse_flags(argv: Sequence[str]) -> list[str]:
-  """Parses the command line; for `app.run(main, flags_parser=parse_flags)`.
-
-  Exits with `EXIT_BAD_INPUT` and one line if a flag is wrong.
+  Prints all flags and exits if asked for `--help`.
 
   Args:
+    values: has the command's own flags.
     argv: the program's name and what follows it.
 
   Returns:
-    What is no flag, the program's name first.
+    What is no flag.
 
-  >>> parse_flags(["mnist_lenet", "--no_such_flag=1"])
+  Raises:
+    InputError: a flag is wrong.
+
+  >>> parse(absl_flags.FlagValues(), ["mnist_lenet", "--no_such_flag=1"])
   Traceback (most recent call last):
     ...
-  SystemExit: 2
+  lth_jax.errors.InputError: Unknown command line flag 'no_such_flag'; --help
+  lists all flags.
   """
-  try:
-    return absl_flags.FLAGS(argv)
-  except SystemExit:  # of absl's --help: with code 1, though it was asked for
-    sys.exit(0)
-  except absl_flags.Error as error:
-    line = " ".join(str(error).split())
-    _exit(f"error: {line}; --help lists all flags.", EXIT_BAD_INPUT)
+  own = {"flag_values": values}
+  absl_flags.DEFINE_bool("help", False, "Lists all flags and ends.", **own)
+  absl_flags.DEFINE_integer(
+    "verbosity",
+    logging.FATAL,
+    "Log of the libraries: 1 all, 0 notes, -1 warnings, -2 errors, -3 nothing.",
+    **own,
+  )
+  others = flags.read(values, argv[1:])
+  if values.help:
+    show(f"{sys.modules['__main__'].__doc__}\n{values.get_help()}\n")
+    sys.exit()
+  logging.use_absl_handler()
+  logging.set_verbosity(values.verbosity)
+  return others
 
 
-def check_no_arguments(argv: Sequence[str]) -> None:
+def check_no_arguments(others: Sequence[str]) -> None:
   """Refuses what is no flag.
 
   Args:
-    argv: as `parse_flags` returns it.
+    others: as `parse` returns it.
 
   Raises:
-    InputError: there is something behind the program's name.
+    InputError: there is something.
 
-  >>> check_no_arguments(["mnist_lenet", "steps=9"])
+  >>> check_no_arguments(["steps=9"])
   Traceback (most recent call last):
     ...
   lth_jax.errors.InputError: 'steps=9' is no flag; write flags as --name=value.
   """
-  if argv[1:]:
+  if others:
     raise errors.InputError(
-      f"'{argv[1]}' is no flag; write flags as --name=value."
+      f"'{others[0]}' is no flag; write flags as --name=value."
     )
 
 
@@ -133,7 +136,9 @@ def show(text: str) -> None:
   try:
     print(text, end="", flush=True)
   except BrokenPipeError:
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    pass
+  except OSError as error:
+    raise OSError(error.errno, error.strerror, "standard output") from error
 
 
 def call(function: Callable[[], None]) -> None:
@@ -141,7 +146,8 @@ def call(function: Callable[[], None]) -> None:
 
   Exits with `EXIT_BAD_INPUT` for bad input, a disk that is full or cannot be
   written, and too little memory; with `EXIT_STOPPED` after a signal, or when
-  another process of the run or an object store is gone.
+  another process of the run or an object store is gone. What can be written of
+  standard output and error changes neither.
 
   Args:
     function: takes nothing; what it returns is dropped.
@@ -153,6 +159,11 @@ def call(function: Callable[[], None]) -> None:
     ...
   SystemExit: 75
   """
+  _open_streams()
+  # Where one array of a save fails, TensorStore reports the others to an event
+  # loop that Orbax has closed, which prints a traceback for each.
+  hook = sys.unraisablehook
+  sys.unraisablehook = lambda failure: logging.info("%r", failure.exc_value)
   try:
     function()
   except KeyboardInterrupt:
@@ -169,19 +180,21 @@ def call(function: Callable[[], None]) -> None:
       EXIT_STOPPED,
     )
   except Exception as error:
-    failure = objects.explain(error)
-    message = _explain_store(failure) if failure else _explain(error)
+    message, passes = _explain(error)
     if message is None:
       raise
-    passes = failure is not None and failure.passes
     _exit(f"error: {message}", EXIT_STOPPED if passes else EXIT_BAD_INPUT)
+  finally:
+    sys.unraisablehook = hook
+    _drop_unwritten()
 
 
 @contextlib.contextmanager
 def stop_signals() -> Iterator[threading.Event]:
-  """Yields an event that SIGTERM or Ctrl-C sets; a second one ends at once.
+  """Yields an event that a signal sets; SIGTERM or Ctrl-C then end at once.
 
-  For the main thread, the only one that may handle signals.
+  For the main thread, the only one that may handle signals. What is ignored, as
+  under nohup, stays so.
 
   >>> with stop_signals() as stop:
   ...   signal.raise_signal(signal.SIGTERM)  # prints a line on standard error
@@ -192,14 +205,19 @@ def stop_signals() -> Iterator[threading.Event]:
 
   def handle(number, frame):
     del frame
-    # Before anything is said, so that what answers it ends the process.
-    for each in numbers:
-      signal.signal(each, signal.SIG_DFL)
+    # Before anything is said, so that what answers it ends the process. Shells
+    # and schedulers send the others twice, without anybody's impatience.
+    for each in before:
+      at_once = each in (signal.SIGTERM, signal.SIGINT)
+      signal.signal(each, signal.SIG_DFL if at_once else signal.SIG_IGN)
     stop.set()
     progress.say(f"{signal.Signals(number).name}: saving, then stopping.")
 
-  numbers = (signal.SIGTERM, signal.SIGINT)
-  before = {number: signal.signal(number, handle) for number in numbers}
+  known = [getattr(signal, name) for name in _SIGNALS if hasattr(signal, name)]
+  before = {number: signal.getsignal(number) for number in known}
+  before = {x: old for x, old in before.items() if old != signal.SIG_IGN}
+  for number in before:
+    signal.signal(number, handle)
   try:
     yield stop
   finally:
@@ -207,55 +225,68 @@ def stop_signals() -> Iterator[threading.Event]:
       signal.signal(number, handler)
 
 
-def _explain_store(failure: objects.Failure) -> str:
-  if failure.passes:
-    return (
-      f"the object store failed ({failure.reason}). What was saved is stored. "
-      "Start the same command to go on."
-    )
-  return (
-    f"the object store refused ({failure.reason}); mend that and start the "
-    "same command to go on."
-  )
+def _explain(error: Exception) -> tuple[str | None, bool]:
+  """What a person can do about an error, and whether just to start again.
 
-
-def _explain(error: Exception) -> str | None:
-  """What a person can do about an error; None if it is a fault of ours."""
+  None if it is a fault of ours.
+  """
+  if failure := objects.explain(error):
+    return _go_on(f"the object store: {failure.reason}", failure.passes)
   match error:
     case errors.InputError():
-      return str(error)
+      return str(error), False
+    case errors.StorageError():
+      return _go_on(str(error), error.passes)
     case OSError():
-      return _explain_file(error)
+      cause = error.strerror or errors.first_line(error)
+      return _go_on(f"{error.filename or 'the workdir'}: {cause}", False)
     case MemoryError() | jax.errors.JaxRuntimeError():
       if not _is_out_of_memory(error):
-        return None
+        return None, False
       return (
         f"out of memory ({errors.first_line(error)}); use fewer lanes at once "
         "(--lanes_per_device, --devices), more --batch_devices, or a smaller "
-        "--batch_size. What was saved is stored."
+        "--batch_size. What was saved is stored.",
+        False,
       )
-  return None
+  return None, False
 
 
-def _explain_file(error: OSError) -> str:
-  where = error.filename or "the workdir"
-  match error.errno:
-    case errno.ENOSPC | errno.EDQUOT:
-      remedy = "free some space and start the same command to go on"
-    case errno.EACCES | errno.EPERM | errno.EROFS:
-      remedy = "make it writable or choose another --workdir"
-    case errno.ENOTDIR | errno.EEXIST:
-      remedy = "remove the file in the way, or choose another --workdir"
-    case errno.EISDIR:
-      remedy = "remove the folder in the way, or choose another --workdir"
-    case _:
-      remedy = "mend that and start the same command to go on"
-  reason = os.strerror(error.errno) if error.errno else str(error)
-  return f"{where}: {reason}; {remedy}."
+def _go_on(failure: str, passes: bool) -> tuple[str, bool]:
+  """The advice where a disk or a store failed."""
+  remedy = "start" if passes else "mend that and start"
+  return (
+    f"{failure}; {remedy} the same command to go on. What was saved is stored.",
+    passes,
+  )
 
 
 def _is_out_of_memory(error: Exception) -> bool:
   return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
+
+
+def _open_streams() -> None:
+  """Opens what is closed of the standard streams, to nowhere.
+
+  Else a file of the run would get the number of one, and what is printed.
+  """
+  for number in range(3):
+    try:
+      os.fstat(number)
+    except OSError:
+      os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+  sys.stdout = sys.stdout or open(1, "w", encoding="utf-8")  # noqa: SIM115
+  sys.stderr = sys.stderr or open(2, "w", encoding="utf-8")  # noqa: SIM115
+
+
+def _drop_unwritten() -> None:
+  """Keeps what could not be printed from failing once more, as code 120."""
+  for stream in (sys.stdout, sys.stderr):
+    try:
+      stream.flush()
+    except (OSError, ValueError):
+      with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _exit(message: str, code: int) -> NoReturn:

@@ -12,6 +12,20 @@ class InputError(ValueError):
   """
 
 
+class StorageError(Exception):
+  """A disk or an object store failed; what was stored before stays.
+
+  Its message is one line: where, and the cause in the words of who failed.
+
+  Attributes:
+    passes: whether the same may succeed later, without anybody's help.
+  """
+
+  def __init__(self, message: str, passes: bool = False):
+    super().__init__(message)
+    self.passes = passes
+
+
 class StoppedError(Exception):
   """The run was asked to stop; what was done is stored."""
 

@@ -11,24 +11,31 @@ from etils import epath
 from lth_jax import checks, configs, errors
 from lth_jax.configs import Config
 
+# Control characters, half characters (of bytes that are no UTF-8), and the mark
+# that some editors put in front of a file.
+_NO_TEXT = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufeff]")
+
 
 def define(
+  values: flags.FlagValues,
   default: Config,
   sections: Sequence[str] = configs.SECTIONS,
-  values: flags.FlagValues = flags.FLAGS,
 ) -> Callable[[], Config]:
   """Defines `--workdir`, processes, and a flag for each field of a config.
 
-  Flags are the process's: a program calls this once, when it is imported, and
-  what it returns once absl has parsed the command line.
-
   Args:
+    values: where the flags are defined and read; one call of a command has its
+      own, so that a process may call several.
     default: its values become the flags' defaults.
     sections: of the config, those that get flags.
-    values: where the flags are defined and read.
 
   Returns:
     A function that reads the parsed flags into a checked config.
+
+  >>> values = flags.FlagValues()
+  >>> read_config = define(values, Config())
+  >>> read(values, ["--steps=200"]), read_config().training.steps
+  ([], 200)
   """
   flags.DEFINE_string(
     "workdir",
@@ -49,7 +56,7 @@ def define(
     value = getattr(getattr(default, section), name)
     _define(name, value, field.metadata["help"], kind, values)
 
-  def read() -> Config:
+  def read_config() -> Config:
     found = {name: getattr(values, name) for name in known}
     for name, (_, _, kind) in known.items():
       if kind == tuple[int, ...]:
@@ -60,7 +67,7 @@ def define(
     checks.check(config)
     return config
 
-  return read
+  return read_config
 
 
 def parse(arguments: Sequence[str]) -> Config:
@@ -75,8 +82,10 @@ def parse(arguments: Sequence[str]) -> Config:
   >>> parse(["--hidden=20,10", "--steps=100", "--steps=200"]).training.steps
   200
   """
-  _, read = _read(arguments)
-  return read()
+  values = flags.FlagValues()
+  read_config = define(values, Config())
+  _read_all(values, arguments)
+  return read_config()
 
 
 def parse_processes(arguments: Sequence[str]) -> configs.Processes:
@@ -91,57 +100,86 @@ def parse_processes(arguments: Sequence[str]) -> configs.Processes:
   >>> parse_processes(["--steps=200", "--distributed=auto"]).distributed
   'auto'
   """
-  values, _ = _read(arguments)
-  return _processes(values)
-
-
-def _read(arguments):
   values = flags.FlagValues()
-  read = define(Config(), values=values)
+  define(values, Config())
+  _read_all(values, arguments)
+  return processes(values)
+
+
+def read(values: flags.FlagValues, arguments: Sequence[str]) -> list[str]:
+  """Reads a command line into flags; returns what is no flag.
+
+  Args:
+    values: has the flags that are known.
+    arguments: `--flagfile=...`, `--name=value`, the later ones first in rank.
+
+  Raises:
+    InputError: a flag is wrong, a flagfile is missing or no text, or a value
+      has a character, such as a line break, that no line of a flagfile can.
+  """
   try:
     _, *others = values(["", *arguments])
   except flags.Error as error:
-    raise errors.InputError(" ".join(str(error).split())) from error
-  if others:
+    line = " ".join(str(error).split())
+    raise errors.InputError(f"{line}; --help lists all flags.") from error
+  except UnicodeDecodeError as error:
+    named = [x for x in arguments if x.startswith(("--flagfile", "-flagfile"))]
+    raise errors.InputError(
+      f"{' '.join(named)}: it, or one that it names, is no text in UTF-8 "
+      f"({error}); save it as that."
+    ) from error
+  for name, value in values.flag_values_dict().items():
+    _check_text(f"--{name}=", value)
+  for other in others:
+    _check_text("", other)
+  return others
+
+
+def _read_all(values: flags.FlagValues, arguments: Sequence[str]) -> None:
+  if others := read(values, arguments):
     raise errors.InputError(
       f"'{others[0]}' is no flag, or stands behind a lone --; write all flags "
       "as --name=value."
     )
-  return values, read
 
 
-def workdir() -> epath.Path:
+def workdir(values: flags.FlagValues) -> epath.Path:
   """Returns `--workdir`, absolute, since Orbax takes no other.
+
+  Args:
+    values: read from a command line.
 
   Raises:
     InputError: it was not given.
 
-  >>> from unittest import mock
-  >>> given = mock.Mock(workdir="runs/first")  # as by --workdir=runs/first
-  >>> with mock.patch.object(flags, "FLAGS", given):
-  ...   folder = workdir()
-  >>> folder.is_absolute(), folder.name
+  >>> values = flags.FlagValues()
+  >>> _ = define(values, Config())
+  >>> _ = read(values, ["--workdir=runs/first"])
+  >>> workdir(values).is_absolute(), workdir(values).name
   (True, 'first')
   """
-  if not flags.FLAGS.workdir:
+  if not values.workdir:
     raise errors.InputError(
       "--workdir is missing: name the folder that the run is stored in, such "
       "as --workdir=runs/first."
     )
-  return folder(flags.FLAGS.workdir)
+  return folder(values.workdir)
 
 
-def processes() -> configs.Processes:
+def processes(values: flags.FlagValues) -> configs.Processes:
   """Returns what the flags say of the processes of this run.
 
-  >>> from unittest import mock
-  >>> names = [field.name for field in dataclasses.fields(configs.Processes)]
-  >>> given = mock.Mock(**dict.fromkeys(names) | {"num_processes": 4})
-  >>> with mock.patch.object(flags, "FLAGS", given):
-  ...   processes().num_processes
+  Args:
+    values: read from a command line.
+
+  >>> values = flags.FlagValues()
+  >>> _ = define(values, Config())
+  >>> _ = read(values, ["--num_processes=4"])
+  >>> processes(values).num_processes
   4
   """
-  return _processes(flags.FLAGS)
+  names = [field.name for field in dataclasses.fields(configs.Processes)]
+  return configs.Processes(**{name: getattr(values, name) for name in names})
 
 
 def folder(name: str) -> epath.Path:
@@ -170,13 +208,35 @@ def folder(name: str) -> epath.Path:
       )
     path = epath.Path(name)
   else:
-    path = epath.Path(name).expanduser().absolute()
+    path = local(name)
   if found := re.search("[*?[]", str(path)):
     raise errors.InputError(
       f"'{path}': has '{found[0]}' in its name, which what reads and removes "
       "files takes for a pattern; choose another name."
     )
   return path
+
+
+def local(name: str) -> epath.Path:
+  """Returns a path on this machine as a person names it, absolute.
+
+  Args:
+    name: may begin with `~`, for a home folder.
+
+  Raises:
+    InputError: no such home folder is known, or the current folder's name is
+      no text.
+
+  >>> str(local("/runs/first"))
+  '/runs/first'
+  """
+  path = epath.Path(name).expanduser()  # does nothing if it knows none
+  if str(path).startswith("~"):
+    raise errors.InputError(
+      f"'{name}': there is no such home folder; name the whole path."
+    )
+  _check_text("", path.absolute())
+  return path.absolute()
 
 
 def to_flagfile(config: Config) -> str:
@@ -197,9 +257,13 @@ def to_flagfile(config: Config) -> str:
   return "".join(lines)
 
 
-def _processes(values) -> configs.Processes:
-  names = [field.name for field in dataclasses.fields(configs.Processes)]
-  return configs.Processes(**{name: getattr(values, name) for name in names})
+def _check_text(name: str, value: Any) -> None:
+  text = ",".join(value) if isinstance(value, list) else str(value)
+  if _NO_TEXT.search(text):
+    raise errors.InputError(
+      f"{name}{text!a}: has characters that are no text; name files and "
+      "write flagfiles in UTF-8, without control characters."
+    )
 
 
 def _define(name: str, value: Any, help: str, kind: Any, values) -> None:

@@ -20,10 +20,13 @@ _SCHEME = "gs://"
 _FOREIGN = ("aiohttp", "fsspec", "gcsfs", "google", "requests")
 # Of HTTP's refusals, what may pass: 408 Request Timeout, 429 Too Many Requests.
 _PASSING = (408, 429)
-# What TensorStore calls failures that may pass, in front of its messages.
-_STATUS = (
-  r"(ABORTED|UNAVAILABLE|DEADLINE_EXCEEDED|RESOURCE_EXHAUSTED|UNKNOWN): "
+# TensorStore begins its errors with a status. These are failures of a store;
+# any other, unless an error code of the system follows, is about what was read.
+_PASSING_STATUS = (
+  *("ABORTED", "UNAVAILABLE", "DEADLINE_EXCEEDED"),
+  *("RESOURCE_EXHAUSTED", "UNKNOWN"),
 )
+_REFUSING_STATUS = ("CANCELLED", "PERMISSION_DENIED", "UNAUTHENTICATED")
 
 
 class Failure(NamedTuple):
@@ -144,9 +147,15 @@ def explain(error: Exception) -> Failure | None:
   >>> explain(ValueError("UNAVAILABLE: Error writing gs://b/x: no answer"))
   Failure(reason='UNAVAILABLE: Error writing gs://b/x: no answer', passes=True)
   """
-  if isinstance(error, ValueError) and "gs://" in str(error):  # TensorStore
-    passes = re.match(_STATUS, str(error))
-    return Failure(_one_line(error), passes=True) if passes else None
+  text = str(error)
+  status = text.partition(":")[0]
+  if isinstance(error, ValueError) and (
+    status in _PASSING_STATUS + _REFUSING_STATUS or "[os_error_code=" in text
+  ):
+    # The cause stands behind all files, and before what was asked for.
+    cause = re.sub(r" \[\w+=.*", "", text, flags=re.S).rpartition('": ')[2]
+    passes = is_remote(text) and status in _PASSING_STATUS
+    return Failure(_one_line(ValueError(cause)), passes)
   top = type(error).__module__.partition(".")[0]
   if top not in _FOREIGN:
     return None

@@ -14,6 +14,30 @@ _LINE_SECONDS = 30.0
 _SEGMENTS = 1000
 
 
+class _Stderr:
+  """Standard error, except that a failure to write there is ignored.
+
+  It cannot be written (OSError), was closed (ValueError), or is being written
+  when a signal comes (RuntimeError); training matters more.
+  """
+
+  _ignored = contextlib.suppress(OSError, ValueError, RuntimeError)
+
+  def write(self, text: str) -> None:
+    with self._ignored:
+      sys.stderr.write(text)
+
+  def flush(self) -> None:
+    with self._ignored:
+      sys.stderr.flush()
+
+  def __getattr__(self, name):
+    return getattr(sys.stderr, name)
+
+
+_STDERR = _Stderr()
+
+
 class Display(NamedTuple):
   """How to report; safe to call from several threads.
 
@@ -77,7 +101,10 @@ def show(kind: str, num_steps: int) -> Iterator[Display]:
 
       bar = stack.enter_context(
         tqdm.tqdm(
-          total=num_steps, bar_format="{percentage:3.0f}%|{bar:25}| {desc}"
+          total=num_steps,
+          bar_format="{percentage:3.0f}%|{bar:25}| {desc}",
+          file=_STDERR,
+          dynamic_ncols=True,
         )
       )
 
@@ -114,7 +141,7 @@ def show(kind: str, num_steps: int) -> Iterator[Display]:
 
     def write(message: str) -> None:
       if kind == "bar":
-        bar.write(message, file=sys.stderr)
+        bar.write(_one_line(message), file=_STDERR)
       else:
         say(message)
 
@@ -131,9 +158,7 @@ def say(message: str) -> None:
   ...   say("note: 2 lanes diverged")
   note: 2 lanes diverged
   """
-  line = "".join(x if x.isprintable() else " " for x in message)
-  with contextlib.suppress(OSError):  # a run goes on if nobody reads it
-    print(line, file=sys.stderr, flush=True)
+  print(_one_line(message), file=_STDERR, flush=True)
 
 
 def duration(seconds: float) -> str:
@@ -147,3 +172,7 @@ def duration(seconds: float) -> str:
   if hours:
     return f"{hours}:{minutes:02d}:{seconds:02d}"
   return f"{minutes}:{seconds:02d}"
+
+
+def _one_line(message: str) -> str:
+  return "".join(x if x.isprintable() else " " for x in message)

@@ -14,11 +14,9 @@ same protocol holds on an object store, where a single object appears whole.
 """
 
 import contextlib
-import errno
 import hashlib
 import json
 import os
-import shutil
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -37,8 +35,8 @@ _TIMING = "timing.json"
 _ARRAYS = "arrays"
 # What Orbax raises of files that it has not written so.
 _MALFORMED = LookupError, TypeError, ValueError, AttributeError, OverflowError
-# Bytes that a store takes beside its arrays, generously.
-_OVERHEAD = 2**18
+# What it raises of a disk or a store, from any of its parts and of TensorStore.
+_FAILURES = OSError, RuntimeError, *_MALFORMED
 # Two saves at once in one process lose files of each other (orbax 0.12.8).
 _ORBAX = threading.Lock()
 
@@ -67,7 +65,7 @@ def save(
       this process may not write here any more.
 
   Raises:
-    OSError: there is no space for it, or the folder cannot be written.
+    StorageError, OSError: the folder cannot be written.
 
   >>> import tempfile
   >>> with tempfile.TemporaryDirectory() as name:
@@ -76,12 +74,15 @@ def save(
   ...   sorted(path.name for path in folder.iterdir())
   ['arrays', 'commit.json', 'record.json', 'timing.json']
   """
-  discard(folder, check)
+  check()
+  discard(folder)
   folder.mkdir(parents=True, exist_ok=True)
-  _check_space(folder, arrays)
-  with _ORBAX, _checkpointer() as checkpointer:
-    checkpointer.save(folder / _ARRAYS, arrays)
-    checkpointer.wait_until_finished()
+  try:
+    with _ORBAX, _checkpointer() as checkpointer:
+      checkpointer.save(folder / _ARRAYS, arrays)
+      checkpointer.wait_until_finished()
+  except _FAILURES as error:
+    raise _failed(folder, error) from error
   write_json(folder / _RECORD, record)
   write_json(folder / _TIMING, timing)
   commit = {"format": FORMAT, "owner": owner, "files": _digests(folder)}
@@ -182,6 +183,7 @@ def load(
 
   Raises:
     DamagedError, InputError: as `load_record`; also if the arrays do not fit.
+    StorageError: they cannot be read, which says nothing of what they hold.
 
   >>> import tempfile
   >>> like = {"w": jax.ShapeDtypeStruct((2,), np.float32)}
@@ -193,15 +195,15 @@ def load(
   """
   record = load_record(folder, owner)
   target = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), like)
-  with _ORBAX, _checkpointer() as checkpointer:
-    try:
+  try:
+    with _ORBAX, _checkpointer() as checkpointer:
       arrays = checkpointer.restore(folder / _ARRAYS, target)
-    except _MALFORMED as error:
-      if objects.explain(error):  # a store out of reach says nothing of files
-        raise
-      raise DamagedError(
-        f"{folder / _ARRAYS} does not fit this run: {errors.first_line(error)}."
-      ) from error
+  except _FAILURES as error:
+    if not isinstance(error, _MALFORMED) or objects.explain(error):
+      raise _failed(folder, error) from error
+    raise DamagedError(
+      f"{folder / _ARRAYS} does not fit this run: {errors.first_line(error)}."
+    ) from error
   return arrays, record
 
 
@@ -322,7 +324,8 @@ def lock(
 
   Yields:
     A function to call before each commit or removal, which raises
-    `leases.LostError` if another process has taken over.
+    `leases.LostError` if another process has taken over, or `StorageError` if a
+    local folder is gone.
 
   Raises:
     InputError: another process holds it.
@@ -344,7 +347,18 @@ def lock(
     return
   import fcntl  # not on every platform
 
-  with open(workdir / ".lock", "a") as file:
+  path = workdir / ".lock"
+
+  def check() -> None:
+    """Keeps a folder that was removed from being made again, half."""
+    try:
+      held = os.path.samestat(os.stat(path), os.fstat(file.fileno()))
+    except FileNotFoundError:
+      held = False
+    if not held:
+      raise errors.StorageError(f"{path} was removed while this run held it")
+
+  with open(path, "a") as file:
     try:
       fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -352,7 +366,7 @@ def lock(
         f"{workdir} is in use by another process; wait for it, stop it, or "
         "choose another --workdir."
       ) from None
-    yield lambda: None
+    yield check
 
 
 def _checkpointer():
@@ -369,13 +383,12 @@ def _checkpointer():
   )
 
 
-def _check_space(folder: epath.Path, arrays: PyTree) -> None:
-  """Finds a full disk before Orbax does, whose threads print tracebacks."""
-  if objects.is_remote(folder):
-    return
-  needed = sum(x.nbytes for x in jax.tree.leaves(arrays)) + _OVERHEAD
-  if shutil.disk_usage(folder).free < needed:
-    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
+def _failed(folder: epath.Path, error: Exception) -> errors.StorageError:
+  """Says where Orbax failed, and why."""
+  if failure := objects.explain(error):
+    return errors.StorageError(f"{folder}: {failure.reason}", failure.passes)
+  cause = getattr(error, "strerror", None) or errors.first_line(error)
+  return errors.StorageError(f"{folder}: {cause}")
 
 
 def _digests(folder: epath.Path) -> dict[str, str]:

@@ -16,8 +16,6 @@ import sys
 import time
 
 import pytest
-from absl import flags as absl_flags
-from absl.testing import flagsaver
 
 from experiments import mnist_lenet
 from lth_jax import configs, errors, flags, report
@@ -52,9 +50,9 @@ def start(*flags):
 def call(*flags, main=mnist_lenet.main):
   """Runs the command in this process, which saves its start."""
   said, code = io.StringIO(), 0
-  with flagsaver.flagsaver(), contextlib.redirect_stderr(said):
+  with contextlib.redirect_stderr(said):
     try:
-      main(absl_flags.FLAGS(["command", *flags]))
+      main(["command", *flags])
     except SystemExit as stop:
       code = stop.code
   return subprocess.CompletedProcess(flags, code, "", said.getvalue())
@@ -95,9 +93,7 @@ def test_a_workdir_may_be_relative(tmp_path, monkeypatch, undisturbed, name):
 
 
 def test_a_workdir_on_an_object_store_stays_as_it_is():
-  with flagsaver.flagsaver():
-    absl_flags.FLAGS(["command", "--workdir=gs://bucket/run"])
-    assert str(flags.workdir()) == "gs://bucket/run"
+  assert str(flags.folder("gs://bucket/run")) == "gs://bucket/run"
 
 
 @pytest.mark.parametrize(
@@ -164,26 +160,19 @@ def test_a_wrong_value_is_named(tmp_path, monkeypatch, flag, words):
     ("--steps=many", "steps"),
   ],
 )
-def test_absl_refuses_what_is_no_flag_or_no_choice(flag, word):
-  with pytest.raises(absl_flags.Error, match=word):
-    call("--workdir=x", *_TINY, flag)
+def test_what_is_no_flag_or_no_choice_is_refused(flag, word):
+  assert_one_line(call("--workdir=x", *_TINY, flag), word, "--help")
 
 
 def test_the_process_ends_with_one_line_and_a_code(tmp_path):
   result = start(f"--workdir={tmp_path}", *_TINY, "--replicates=0")
   assert_one_line(result, "--replicates=0")
   assert result.returncode == 2
-  for flag, word in (
-    ("--learnin_rate=1", "learning_rate"),
-    ("--optimizer=adamm", "adam"),
-  ):
-    result = start(f"--workdir={tmp_path}", *_TINY, flag)
-    assert_one_line(result, word, "--help")
-    assert result.returncode == 2
 
 
 def test_help_lists_the_flags_of_the_config():
   result = start("--help")
+  assert result.returncode == 0 and "quickstart.flags" in result.stdout
   for name in configs.fields(configs.Config()):
     assert f"--{name}:" in result.stdout or f"--[no]{name}:" in result.stdout
 
@@ -392,7 +381,7 @@ def test_a_full_disk_loses_nothing(small_disk, undisturbed, free):
   filler = folder / "filler"
   filler.write_bytes(bytes(size))
   full = call(f"--workdir={workdir}", *_TINY)
-  assert_one_line(full, "No space left", "free some space")
+  assert_one_line(full, "No space left", "go on")
   filler.unlink()
   again = call(f"--workdir={workdir}", *_TINY)
   if again.returncode:  # the report may need more than the megabyte
@@ -404,4 +393,4 @@ def test_a_disk_that_cannot_be_written_is_named(small_disk):
   folder = small_disk("1m")
   subprocess.run(["mount", "-o", "remount,ro", str(folder)], check=True)
   result = call(f"--workdir={folder / 'run'}", *_TINY)
-  assert_one_line(result, str(folder), "Read-only", "--workdir")
+  assert_one_line(result, str(folder), "Read-only", "go on")

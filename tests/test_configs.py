@@ -1,10 +1,7 @@
 """Configs, their identity, and the flags and flagfiles that make them."""
 
 import dataclasses
-import json
 import pathlib
-import subprocess
-import sys
 
 import pytest
 
@@ -14,25 +11,8 @@ _ROOT = pathlib.Path(__file__).parents[1]
 _FLAGFILES = sorted((_ROOT / "experiments/flags/mnist_lenet").glob("*.flags"))
 
 
-def parse(*arguments):
-  """The config that a command line gives, read by absl itself."""
-  program = (
-    "import json, sys; from absl import app, flags as f; "
-    "from lth_jax import configs, flags; "
-    "read = flags.define(configs.Config()); f.FLAGS(sys.argv); "
-    "print(json.dumps(configs.to_flat(read())))"
-  )
-  return subprocess.run(
-    [sys.executable, "-c", program, *map(str, arguments)],
-    cwd=_ROOT,
-    capture_output=True,
-    text=True,
-    check=True,
-  ).stdout
-
-
 def config_of(*arguments):
-  return configs.from_flat(json.loads(parse(*arguments)))
+  return flags.parse(arguments)
 
 
 def test_field_names_are_unique_over_sections():

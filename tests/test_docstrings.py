@@ -20,7 +20,6 @@ EXEMPT = {
   "execution.advance": "compiles a training loop",
   "execution.begin": "needs a compiled training loop",
   "execution.train": "a whole lane",
-  "flags.define": "flags are the process's, and cannot be defined twice",
   "report.figures.draw": "draws every figure, takes a second",
   "runner.run": "a whole run",
   "structure.settle": "reads whole lanes",

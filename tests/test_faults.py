@@ -534,7 +534,7 @@ def test_no_report_shows_numbers_with_a_bit_flipped(copied, name):
 def test_a_file_in_the_place_of_a_folder_is_named(copied, name):
   shutil.rmtree(copied / name)
   (copied / name).write_text("")
-  assert_refused(copied, str(copied / name), "remove the file in the way")
+  assert_refused(copied, str(copied / name), "mend that")
 
 
 @pytest.mark.parametrize(
@@ -543,7 +543,7 @@ def test_a_file_in_the_place_of_a_folder_is_named(copied, name):
 def test_a_folder_in_the_place_of_a_file_is_named(copied, name):
   (copied / name).unlink(missing_ok=True)
   (copied / name).mkdir()
-  assert_refused(copied, name, "remove the folder in the way")
+  assert_refused(copied, name, "Is a directory", "mend that")
 
 
 @pytest.mark.parametrize(

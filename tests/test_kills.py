@@ -276,8 +276,6 @@ def _run_on_slow_disk(folder, devices, log):
       os.close(os.open(path, os.O_CREAT | os.O_WRONLY))  # there, but empty
     time.sleep(_SLOW_SECONDS)
 
-  from absl import app
-
   from experiments import mnist_lenet
 
   with open(log, "a") as file:
@@ -285,4 +283,4 @@ def _run_on_slow_disk(folder, devices, log):
     os.dup2(file.fileno(), sys.stderr.fileno())
   sys.addaudithook(slow)
   flags = [f"--workdir={folder}", devices, *_FLAGS]
-  app.run(mnist_lenet.main, ["mnist_lenet", *flags])
+  mnist_lenet.main(["mnist_lenet", *flags])

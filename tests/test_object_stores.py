@@ -50,11 +50,10 @@ _SHORT = ("--rounds=0", "--arms=ticket", "--steps=100")
 # The experiment, its leases as short as the first argument says.
 _PROGRAM = """
 import sys
-from absl import app
 from experiments import mnist_lenet
-from lth_jax import command, leases
+from lth_jax import leases
 leases.SECONDS = float(sys.argv.pop(1))
-app.run(mnist_lenet.main, flags_parser=command.parse_flags)
+mnist_lenet.main(sys.argv)
 """
 
 

@@ -90,7 +90,7 @@ def default_dir() -> pathlib.Path:
   'prepared'
   """
   folder = os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")
-  return pathlib.Path(folder).expanduser()
+  return pathlib.Path(os.path.expanduser(folder))  # fails for nobody
 
 
 def find(

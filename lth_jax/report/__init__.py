@@ -3,6 +3,9 @@
 Nothing here needs jax or a device.
 """
 
+import contextlib
+from collections.abc import Iterator
+
 from etils import epath
 
 from lth_jax import files as files_lib
@@ -55,12 +58,13 @@ def write(workdir: epath.PathLike) -> epath.Path:
   files = _render(workdir)
   folder = epath.Path(workdir) / "report"
   folder.mkdir(parents=True, exist_ok=True)
-  (folder / _PAGE).unlink(missing_ok=True)
-  for name in _FIGURES:
-    if name not in files:
-      (folder / name).unlink(missing_ok=True)
-  for name, content in files.items():
-    _write_whole(folder / name, content)
+  with _one_at_a_time(folder):
+    (folder / _PAGE).unlink(missing_ok=True)
+    for name in _FIGURES:
+      if name not in files:
+        (folder / name).unlink(missing_ok=True)
+    for name, content in files.items():
+      _write_whole(folder / name, content)
   return folder / _PAGE
 
 
@@ -83,6 +87,19 @@ def draw(workdir: epath.PathLike) -> dict[str, figures.Drawn]:
   """
   drawn = _draw(records.read(workdir), structure.read(workdir))
   return {each.name: each for each in drawn}
+
+
+@contextlib.contextmanager
+def _one_at_a_time(folder: epath.Path) -> Iterator[None]:
+  """Waits for another process that writes a report there."""
+  if objects.is_remote(folder):  # of several that write an object, one wins
+    yield
+    return
+  import fcntl  # not on every platform
+
+  with open(folder / ".lock", "a") as file:
+    fcntl.flock(file, fcntl.LOCK_EX)
+    yield
 
 
 def _write_whole(path: epath.Path, content: bytes) -> None:
