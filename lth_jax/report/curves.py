@@ -134,12 +134,14 @@ def _limits(
     return None
   index = max(1, int(np.searchsorted(steps, _EARLY * last_step)))
   early = shown[:, min(index, shown.shape[1] - 1)]
+  if not (np.isfinite(early).any() and np.isfinite(shown[:, -1]).any()):
+    return None
   each = [curve.read(lane)[1] for lane in run.lanes if not lane.diverged]
   every = np.concatenate(each)
   if curve is statistics.VALID_CURVE:
-    rise = float(shown[:, -1].max())
-    return _loss_limits(float(np.nanmin(every)), float(early.max()), rise)
-  low, high = float(early.min()), float(np.nanmax(every))
+    rise, fallen = float(np.nanmax(shown[:, -1])), float(np.nanmax(early))
+    return _loss_limits(float(np.nanmin(every)), fallen, rise)
+  low, high = float(np.nanmin(early)), float(np.nanmax(every))
   return low, high + 0.05 * max(high - low, 1)
 
 

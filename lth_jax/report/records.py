@@ -79,7 +79,7 @@ class Lane(NamedTuple):
     test_curve: test accuracy there, fractions, `[T]`.
     early_stop: at the minimum of the validation loss.
     end: at the last step.
-    diverged: the loss was not finite.
+    diverged: the training loss was not finite.
     warnings: sentences for the reader.
     valid_steps: steps of the validation curve, `[V]`.
     valid_curve: mean loss on the validation images there, nats, `[V]`.
