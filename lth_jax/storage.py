@@ -274,7 +274,7 @@ def read_json(path: epath.Path) -> dict[str, Any]:
   {'num_steps': 10}
   """
   try:
-    value = files.parse(path.read_text())
+    value = files.parse(files.read(path).decode())
   except (ValueError, RecursionError, FileNotFoundError) as error:
     raise DamagedError(f"{path} is damaged: {error}.") from error
   if not isinstance(value, dict):
@@ -320,6 +320,12 @@ def lock(
     return
   import fcntl  # not on every platform
 
+  try:
+    files.check(workdir / ".lock")
+  except ValueError as error:
+    raise errors.InputError(f"{workdir / '.lock'}: {error}; remove it.") from (
+      error
+    )
   with open(workdir / ".lock", "a") as file:
     try:
       fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -365,5 +371,9 @@ def _digests(folder: epath.Path) -> dict[str, str]:
       if path.is_dir():
         pending.append((path, name + "/"))
       elif name not in (_COMMIT, _TIMING):
+        try:
+          files.check(path)
+        except ValueError as error:
+          raise DamagedError(f"{path} is damaged: {error}.") from error
         digests[name] = hashlib.sha256(path.read_bytes()).hexdigest()
   return dict(sorted(digests.items()))

@@ -104,9 +104,7 @@ def from_linen(
   return Model(init, apply, output)
 
 
-def from_nnx(
-  make: Callable[[nnx.Rngs], nnx.Module], output: str = ""
-) -> Model:
+def from_nnx(make: Callable[[nnx.Rngs], nnx.Module], output: str = "") -> Model:
   """Wraps an NNX module that is called as `module(images)`.
 
   Args:

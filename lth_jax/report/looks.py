@@ -190,7 +190,7 @@ def _none(run) -> np.ndarray:
 
 def _load(path: epath.Path) -> tuple[int, Rounds]:
   try:
-    content = files.parse(path.read_text())
+    content = files.parse(files.read(path).decode())
     files.unseal(content)
     if content["format"] != FORMAT:
       raise ValueError(f"format {content['format']!r} is not {FORMAT}")

@@ -281,7 +281,7 @@ def cause(error: Exception) -> str:
 
 def _load(path: epath.Path, parse: Callable[[Any], _T], remedy: str) -> _T:
   try:
-    content = files.parse(path.read_text())
+    content = files.parse(files.read(path).decode())
     if content["format"] != FORMAT:
       raise errors.InputError(
         f"format {content['format']!r}, but this version reads format "
@@ -301,7 +301,7 @@ def _commit(content) -> tuple[str, str]:
 
 
 def _sha256(path: epath.Path) -> str:
-  return hashlib.sha256(path.read_bytes()).hexdigest()
+  return hashlib.sha256(files.read(path)).hexdigest()
 
 
 def _config(content) -> tuple[str, str, dict[str, Any]]:
