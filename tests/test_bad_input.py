@@ -5,10 +5,12 @@ that the test mounts, since root ignores file modes.
 """
 
 import contextlib
+import functools
 import io
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
@@ -272,6 +274,56 @@ def test_a_damaged_file_of_the_workdir_is_named(
   shutil.copytree(undisturbed, folder)
   (folder / name).write_text(text)
   assert_one_line(call(f"--workdir={folder}", *_TINY), name, "Remove it")
+
+
+_RUN_FILES = ".lock", "data.json", "env.json"
+_REPORT_FILES = (
+  "config.json",
+  "replicate_0/structure.json",
+  *(f"replicate_0/round_001/ticket/{x}.json" for x in ("commit", "record")),
+)
+
+
+@pytest.mark.parametrize(
+  ("name", "make"),
+  [
+    *((name, os.mkfifo) for name in (*_RUN_FILES, *_REPORT_FILES)),
+    *((name, os.mkdir) for name in ("config.json", "data.json")),
+    ("config.json", functools.partial(os.symlink, "/dev/zero")),
+  ],
+)
+def test_what_is_no_file_ends_a_run_or_is_made_anew(
+  undisturbed, tmp_path, name, make
+):
+  folder = tmp_path / "run"
+  shutil.copytree(undisturbed, folder)
+  (folder / name).unlink()
+  make(folder / name)
+  with within(60):
+    if name in _REPORT_FILES:
+      with pytest.raises(errors.InputError, match=re.escape(name)):
+        report.write(folder)
+    result = call(f"--workdir={folder}", *_TINY)
+  if result.returncode:
+    assert_one_line(result, name, "emove it")
+  else:
+    assert records(folder) == records(undisturbed)
+
+
+@contextlib.contextmanager
+def within(seconds):
+  """Ends what waits for ever, as opening a FIFO does."""
+
+  def fail(*_):
+    raise TimeoutError
+
+  before = signal.signal(signal.SIGALRM, fail)
+  signal.alarm(seconds)
+  try:
+    yield
+  finally:
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
 
 
 @pytest.mark.parametrize(
