@@ -88,15 +88,17 @@ def _parsed(path: epath.Path) -> Any:
 
 def _about(workdir: epath.Path) -> dict[str, Any]:
   path = workdir / "env.json"
+  remedy = "remove it and start the run again, which makes it anew"
   try:
     environment = _parsed(path)["environments"][-1]
     seconds = 0.0
     for commit in records.committed(workdir):
       path = commit.parent / "timing.json"
+      remedy = f"remove {path.parent} and start the run again, which trains it"
       seconds += _parsed(path)["seconds"]
   except (*records.MALFORMED, IndexError, OSError) as error:
     raise errors.InputError(
-      f"{path}: damaged ({records.cause(error)}); start the run again."
+      f"{path}: damaged ({records.cause(error)}); {remedy}."
     ) from error
   return {"seconds": round(seconds), "environment": environment}
 

@@ -20,9 +20,11 @@ import time
 import pytest
 from absl import flags as absl_flags
 from absl.testing import flagsaver
+from etils import epath
 
 from experiments import mnist_lenet
-from lth_jax import configs, errors, flags, report
+from lth_jax import configs, errors, flags, lockstep, report, workdir
+from lth_jax.report import records as report_records
 
 _ROOT = pathlib.Path(__file__).parents[1]
 _TINY = (
@@ -217,6 +219,42 @@ def test_a_file_as_workdir_is_refused(tmp_path):
   path = tmp_path / "file"
   path.write_text("")
   assert_one_line(call(f"--workdir={path}", *_TINY), str(path))
+
+
+@pytest.mark.parametrize(
+  "name",
+  ["lost+found", ".DS_Store", ".gitkeep", ".nfs000000000", "desktop.ini"],
+)
+def test_what_a_new_folder_may_hold_is_no_hindrance(tmp_path, name):
+  (tmp_path / name).touch()
+  config, sharing = configs.Config(), lockstep.Sharing("loop", 1)
+  workdir.settle(epath.Path(tmp_path), config, "a", {}, sharing, say=print)
+  assert (tmp_path / "config.json").exists()
+
+
+def test_a_persons_copies_are_no_part_of_a_run(undisturbed, tmp_path):
+  folder = tmp_path / "run"
+  shutil.copytree(undisturbed, folder)
+  there = report_records.read(folder)
+  replicate = folder / "replicate_0"
+  shutil.copytree(replicate, folder / "replicate_0 copy")
+  shutil.copytree(replicate / "round_001", replicate / "round_001.bak")
+  (folder / "replicate_0 copy/round_000/ticket/record.json").write_text("cut")
+  assert len(report_records.read(folder).lanes) == len(there.lanes)
+  report.write(folder)
+  result = call(f"--workdir={folder}", *_TINY)
+  assert result.returncode == 0, result.stderr
+
+
+def test_a_copy_under_another_number_is_to_be_removed(undisturbed, tmp_path):
+  folder = tmp_path / "run"
+  shutil.copytree(undisturbed, folder)
+  shutil.copytree(folder / "replicate_0", folder / "replicate_1")
+  with pytest.raises(errors.InputError, match=r"replicate_1.*remove this"):
+    report.write(folder)
+  (folder / "replicate_1/structure.json").unlink()
+  with pytest.raises(errors.InputError, match="remove the copied folder"):
+    report.write(folder)
 
 
 @pytest.mark.parametrize("name", ["thesis.tex", "reports", "replicate_old"])

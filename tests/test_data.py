@@ -441,6 +441,14 @@ def test_no_data_names_the_three_ways(tmp_path, monkeypatch):
     assert str(tmp_path) in message
 
 
+@pytest.mark.parametrize(
+  ("name", "source"), [("mnist", "auto"), ("cifar10", "cifar"), ("x", "tfds")]
+)
+def test_advice_prepares_data_where_they_are_looked_for(tmp_path, name, source):
+  message = _error(data.load, name, source=source, data_dir=str(tmp_path))
+  assert f"prepare {name} --data_dir={tmp_path}`" in message
+
+
 def test_unknown_names_and_sources_are_errors(tmp_path):
   assert "mnist_10k" in _error(data.load, "mnits", source="bundled")
   assert "fashion_mnist" in _error(

@@ -22,7 +22,7 @@ from lth_jax import errors
 from lth_jax.data import bundled, cifar, idx, tfds
 from lth_jax.data.dataset import Dataset as Dataset
 from lth_jax.data.dataset import Split as Split
-from lth_jax.data.dataset import describe
+from lth_jax.data.dataset import describe, preparation
 from lth_jax.data.dataset import digests as digests
 
 # What has `holds` and `load`, both of a name and a data_dir; 'auto' takes the
@@ -113,6 +113,6 @@ def _find(name, data_dir):
   raise errors.InputError(
     f"No data set '{name}' in {folder}. {describe(folder)} Two ways to "
     f"get it: {original}"
-    f"(2) prepare it once by `python -m lth_jax.data.prepare {name}` "
+    f"(2) prepare it once by `{preparation(name, data_dir)}` "
     f"(needs `{tfds.INSTALL}`{extra}).{subset}"
   )

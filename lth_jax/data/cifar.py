@@ -112,7 +112,7 @@ def load(name: str, data_dir: str | os.PathLike[str] | None) -> dataset.Dataset:
       f"No CIFAR-10 in {data_dir}: --data_dir must be the folder of the six "
       ".bin files of its binary version or the one that has "
       f"cifar-10-batches-py. {dataset.describe(data_dir)} Or prepare it for "
-      "--source=tfds by `python -m lth_jax.data.prepare cifar10`."
+      f"--source=tfds by `{dataset.preparation(name, data_dir)}`."
     )
   folder, files, read = found
   for file in files:

@@ -106,6 +106,20 @@ def read(path: pathlib.Path) -> bytes:
     ) from error
 
 
+def preparation(name: str, data_dir: str | os.PathLike[str] | None) -> str:
+  """Returns the command that prepares a data set where it is looked for.
+
+  Args:
+    name: as TFDS spells it.
+    data_dir: folder of prepared sets; None for the default of TFDS.
+
+  >>> preparation("cifar10", "my data")
+  "python -m lth_jax.data.prepare cifar10 --data_dir='my data'"
+  """
+  where = f" --data_dir={shlex.quote(str(data_dir))}" if data_dir else ""
+  return f"python -m lth_jax.data.prepare {name}{where}"
+
+
 def describe(folder: str | os.PathLike[str]) -> str:
   """Says what there is in place of the files of a data set, and what to do.
 

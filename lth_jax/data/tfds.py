@@ -41,7 +41,7 @@ def load(
   if folder is None:
     raise errors.InputError(
       f"No prepared data set '{name}' in {data_dir or default_dir()}; prepare "
-      f"it by `python -m lth_jax.data.prepare {name}` or give its --data_dir."
+      f"it by `{dataset.preparation(name, data_dir)}` or give its --data_dir."
     )
   require_array_record(name, folder)
   library = import_library()

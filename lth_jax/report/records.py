@@ -17,6 +17,8 @@ MALFORMED = (
   *(KeyError, TypeError, ValueError, AttributeError, OverflowError),
   RecursionError,
 )
+# Others, such as "replicate_0 copy", are a person's and no part of the run.
+_LANE_NAME = re.compile(r"replicate_\d+/round_\d+/[a-z]\w*/commit\.json")
 _T = TypeVar("_T")
 # What the report cannot do without; the rest of the configuration is shown.
 _CONFIG_FIELDS = (
@@ -235,7 +237,7 @@ def committed(workdir: epath.Path) -> list[epath.Path]:
   return sorted(
     path
     for path in workdir.glob("replicate_*/round_*/*/commit.json")
-    if re.fullmatch(r"[a-z]\w*", path.parent.name)
+    if _LANE_NAME.fullmatch(path.relative_to(workdir).as_posix())
   )
 
 
