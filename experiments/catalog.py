@@ -107,7 +107,7 @@ _CONV_SWEEPS = (
     "35",
     "part of the convolutions pruned a round",
     tuple(
-      Point(rate, f"--rates=Dense_2/kernel=0.1,Conv={rate},Dense=0.2")
+      Point(rate, f"--rates=output=0.1,Conv={rate},Dense=0.2")
       for rate in ("0.05", "0.1", "0.15", "0.2", "0.3")
     ),
   ),
@@ -174,7 +174,7 @@ ROWS = (
     tuple(
       Point(
         f"{rate:g}",
-        f"--rates=Dense_2/kernel={rate / 2:g},kernel={rate:g} "
+        f"--rates=output={rate / 2:g},kernel={rate:g} "
         f"--rounds={math.ceil(math.log(0.05, 1 - rate))}",
       )
       for rate in (0.1, 0.2, 0.4, 0.6, 0.8)

@@ -4,7 +4,6 @@ Of each run a small file of records and a table, and drawings.
 """
 
 import io
-import json
 import pathlib
 from collections.abc import Iterable
 from typing import Any
@@ -13,7 +12,7 @@ from etils import epath
 from PIL import Image
 
 from experiments import catalog, figures, results_page
-from lth_jax import configs, errors, progress, report
+from lth_jax import configs, errors, files, progress, report
 from lth_jax.report import comparison, digest, looks, records, tables
 from lth_jax.report.figures import Drawn
 
@@ -83,17 +82,23 @@ def _read(workdir: epath.Path, asked: configs.Config) -> records.Run:
   return run
 
 
+def _parsed(path: epath.Path) -> Any:
+  return files.parse(files.read(path).decode())
+
+
 def _about(workdir: epath.Path) -> dict[str, Any]:
   path = workdir / "env.json"
+  remedy = "remove it and start the run again, which makes it anew"
   try:
-    environment = json.loads(path.read_text())["environments"][-1]
+    environment = _parsed(path)["environments"][-1]
     seconds = 0.0
     for commit in records.committed(workdir):
       path = commit.parent / "timing.json"
-      seconds += json.loads(path.read_text())["seconds"]
+      remedy = f"remove {path.parent} and start the run again, which trains it"
+      seconds += _parsed(path)["seconds"]
   except (*records.MALFORMED, IndexError, OSError) as error:
     raise errors.InputError(
-      f"{path}: damaged ({records.cause(error)}); start the run again."
+      f"{path}: damaged ({records.cause(error)}); {remedy}."
     ) from error
   return {"seconds": round(seconds), "environment": environment}
 

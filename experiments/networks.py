@@ -50,15 +50,19 @@ def markdown() -> str:
 
 def full_masks(config: Config) -> PyTree:
   """Returns the full masks of a run's network, NumPy; nothing is computed."""
-  asked = config.model
-  image = _IMAGES[config.data.dataset]
-  model = models.make(
-    asked.model, image, num_classes=10, hidden=asked.hidden, width=asked.width
-  )
+  model = _model(config)
   shapes = jax.eval_shape(
     lambda key: masks.full(model.init(key)[0]), jax.random.key(0)
   )
   return jax.tree.map(lambda leaf: np.ones(leaf.shape, bool), shapes)
+
+
+def _model(config: Config) -> models.Model:
+  asked = config.model
+  image = _IMAGES[config.data.dataset]
+  return models.make(
+    asked.model, image, num_classes=10, hidden=asked.hidden, width=asked.width
+  )
 
 
 def _counts(full: dict[str, PyTree]) -> tables.Table:
@@ -79,7 +83,7 @@ def ladder(config: Config, full: PyTree) -> tuple[float, ...]:
   """Returns the density of each round of a run, dense first."""
   return pruning.density_schedule(
     full,
-    pruning.fractions(full, configs.rules(config)),
+    pruning.fractions(full, configs.rules(config, _model(config).output)),
     config.study.rounds,
     scope=config.pruning.scope,
   )

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from experiments import catalog, claims, figures, networks
-from lth_jax import configs, errors, progress
+from lth_jax import configs, errors, files, progress
 from lth_jax.report import claims as judging
 from lth_jax.report import digest, plan, published, records, tables
 
@@ -74,8 +74,8 @@ def read(folder: pathlib.Path) -> dict[str, Collected]:
   found = {}
   for path in sorted(folder.glob("*.json")):
     try:
-      found[path.stem] = Collected(*digest.unpack(path.read_text("utf-8")))
-    except (errors.InputError, UnicodeDecodeError) as error:
+      found[path.stem] = Collected(*digest.unpack(files.read(path).decode()))
+    except (ValueError, OSError) as error:
       raise errors.InputError(f"{path}: {error}") from error
   return found
 

@@ -11,6 +11,7 @@ import dataclasses
 import hashlib
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -27,6 +28,7 @@ ARMS = (
 )
 IDENTITY = ("data", "model", "training", "pruning", "randomness")
 SECTIONS = (*IDENTITY, "study", "execution")
+OUTPUT = "output"  # in a rule, the kernel of the output layer
 
 
 def _field(default: Any, help: str) -> Any:
@@ -127,9 +129,10 @@ class Pruning:
   """From trained weights to masks; the defaults are the paper's (figure 2)."""
 
   rates: tuple[str, ...] = _field(
-    ("Dense_2/kernel=0.1", "kernel=0.2"),
-    "Fractions of the survivors pruned a round, as pattern=rate; a pattern is "
-    "searched in the leaf name, the first that matches decides.",
+    ("output=0.1", "kernel=0.2"),
+    "Fractions of the survivors pruned a round, as pattern=rate; 'output' is "
+    "the output layer of any network, every other pattern is searched in the "
+    "leaf name, and the first that matches decides.",
   )
   scope: Literal["layer", "global"] = _field(
     "layer", "Whether weights compete within their layer or all together."
@@ -331,12 +334,32 @@ def from_flat(values: Mapping[str, Any]) -> Config:
       raise errors.InputError(f"'{name}' cannot be {value!r}.")
     sections.setdefault(known[name][0], {})[name] = value
   default = Config()
-  return dataclasses.replace(
+  config = dataclasses.replace(
     default,
     **{
       section: dataclasses.replace(getattr(default, section), **changed)
       for section, changed in sections.items()
     },
+  )
+  rates = _renamed(config.pruning.rates, _old_output(config.model), OUTPUT)
+  return dataclasses.replace(
+    config, pruning=dataclasses.replace(config.pruning, rates=rates)
+  )
+
+
+def _old_output(model: Model) -> str:
+  """The pattern of the output layer in configs that predate `OUTPUT`."""
+  if model.model in ("resnet20", "vgg19"):
+    return "Dense"
+  fixed = model.model != "lenet" or len(model.hidden) == 2
+  return "Dense_2/kernel" if fixed else OUTPUT
+
+
+def _renamed(rates: Sequence[str], old: str, new: str) -> tuple[str, ...]:
+  parts = [rule.rpartition("=") for rule in rates]
+  return tuple(
+    (new if pattern == old else pattern) + equals + rate
+    for pattern, equals, rate in parts
   )
 
 
@@ -377,7 +400,8 @@ def identity(config: Config) -> dict[str, Any]:
 def run_id(config: Config) -> str:
   """Returns 16 hexadecimal digits for the identity's non-default fields.
 
-  A field added later with a default that keeps behaviour renames no old run.
+  A field added later with a default that keeps behaviour renames no old run,
+  nor does the rule `output`, which counts as the pattern that it replaced.
 
   Args:
     config: the run.
@@ -387,10 +411,16 @@ def run_id(config: Config) -> str:
   >>> run_id(Config()) == run_id(from_flat({"steps": 100}))
   False
   """
-  default = identity(Config())
+
+  def counted(config):
+    old = _old_output(config.model)
+    rates = _renamed(config.pruning.rates, OUTPUT, old)
+    return identity(config) | {"rates": list(rates)}
+
+  default = counted(Config())
   changed = {
     name: value
-    for name, value in identity(config).items()
+    for name, value in counted(config).items()
     if value != default[name]
   }
   text = json.dumps(changed, sort_keys=True)
@@ -419,17 +449,20 @@ def differences(runs: Sequence[Config]) -> list[dict[str, Any]]:
   return [{name: each[name] for name in names} for each in flat]
 
 
-def rules(config: Config) -> list[tuple[str, float]]:
+def rules(config: Config, output: str = "") -> list[tuple[str, float]]:
   """Parses `rates` into (pattern, rate) pairs.
 
   Args:
     config: has them.
+    output: name of the output layer's kernel in the network, for which the
+      rule `output` stands; that rule then comes first, so that no other
+      decides that leaf.
 
   Raises:
     InputError: a rule has no rate or one outside [0, 1).
 
-  >>> rules(Config())
-  [('Dense_2/kernel', 0.1), ('kernel', 0.2)]
+  >>> rules(Config(), "Dense_2/kernel")
+  [('^Dense_2/kernel$', 0.1), ('kernel', 0.2)]
   """
   parsed = []
   for rule in config.pruning.rates:
@@ -441,10 +474,12 @@ def rules(config: Config) -> list[tuple[str, float]]:
     if not equals or not pattern or not 0 <= value < 1:
       raise errors.InputError(
         f"--rates: '{rule}' is not pattern=rate with a rate in [0, 1), such "
-        "as 'Dense_2/kernel=0.1'."
+        "as 'output=0.1'."
       )
     parsed.append((pattern, value))
-  return parsed
+  parsed.sort(key=lambda rule: rule[0] != OUTPUT)
+  exact = f"^{re.escape(output)}$" if output else OUTPUT
+  return [(exact if name == OUTPUT else name, rate) for name, rate in parsed]
 
 
 def show(value: Any) -> Any:

@@ -7,6 +7,7 @@ wrote it.
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +16,8 @@ from etils import epath
 from lth_jax import errors, objects
 
 _SEAL = "sha256"
+# Far more than what is written as JSON.
+_MOST = 2**30
 
 
 def seal(content: Mapping[str, Any]) -> dict[str, Any]:
@@ -85,6 +88,58 @@ def parse(text: str) -> Any:
   if "\\u" in text:
     json.dumps(content, ensure_ascii=False).encode()
   return content
+
+
+def check(path: epath.PathLike) -> None:
+  """Refuses what is there but is no regular file.
+
+  Opening a FIFO waits for a writer, and not even a signal ends that; some
+  devices have no end.
+
+  Args:
+    path: of any kind; what is on an object store is an object.
+
+  Raises:
+    ValueError: says what is there.
+
+  >>> check(os.devnull)
+  Traceback (most recent call last):
+    ...
+  ValueError: it is a device, not a file
+  """
+  if objects.is_remote(path) or not os.path.exists(path):
+    return
+  mode = os.stat(path).st_mode
+  if not stat.S_ISREG(mode):
+    kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a FIFO"}
+    kind = kinds.get(stat.S_IFMT(mode), "a device")
+    raise ValueError(f"it is {kind}, not a file")
+
+
+def read(path: epath.Path, most: int = _MOST) -> bytes:
+  """Returns the contents of a regular file.
+
+  Args:
+    path: of any kind.
+    most: bytes that it may have.
+
+  Raises:
+    ValueError: it is something else, or larger.
+    OSError: it cannot be read.
+
+  >>> import tempfile
+  >>> with tempfile.TemporaryDirectory() as name:
+  ...   path = epath.Path(name) / "record.json"
+  ...   _ = path.write_text("{}")
+  ...   read(path)
+  b'{}'
+  """
+  check(path)
+  with path.open("rb") as file:
+    contents = file.read(most + 1)
+  if len(contents) > most:
+    raise ValueError(f"it is larger than {most:,} bytes")
+  return contents
 
 
 def check_links(folder: epath.Path) -> None:

@@ -21,7 +21,8 @@ class Trained(NamedTuple):
   Attributes:
     params: final weights.
     stats: final statistics.
-    diverged: whether a loss was not finite: the series of rounds ends here.
+    diverged: whether a training loss was not finite: the series of rounds ends
+      here.
   """
 
   params: PyTree

@@ -84,7 +84,8 @@ def connect(path: epath.Path) -> epath.Path:
     )
   if importlib.util.find_spec("gcsfs") is None:
     raise errors.InputError(
-      f"{path}: gs:// needs the package gcsfs; install the extra 'gcs'."
+      f"{path}: gs:// needs the package gcsfs: in the clone of lth_jax, "
+      "`pip install -e '.[gcs]'`."
     )
   fsspec.config.conf.setdefault("gs", {})["use_listings_cache"] = False
   logging.getLogger("gcsfs").setLevel(logging.CRITICAL)

@@ -87,7 +87,8 @@ def fractions(masks: PyTree, rules: Sequence[tuple[str, float]]) -> PyTree:
 
   Raises:
     ValueError: a leaf that no rule matches, a rule that decides no leaf, a
-      pattern that is no regular expression, a rate outside [0, 1).
+      pattern that is no regular expression or ends within a number of a leaf
+      that it decides, a rate outside [0, 1).
 
   >>> mask = jnp.ones((2, 2), bool)
   >>> masks = {"fc": {"kernel": mask}, "out": {"kernel": mask, "bias": None}}
@@ -281,9 +282,20 @@ def _compile(pattern):
 
 def _first_match(compiled, name):
   for i, (pattern, _) in enumerate(compiled):
-    if pattern.search(name):
+    if match := pattern.search(name):
+      _check_whole(match, name)
       return i
   raise ValueError(f"no rule matches leaf {name!r}")
+
+
+def _check_whole(match, name):
+  """Refuses a match within a number: `Dense_1` does not mean `Dense_12`."""
+  for end in match.span():
+    if name[:end][-1:].isdigit() and name[end : end + 1].isdigit():
+      raise ValueError(
+        f"rule {match.re.pattern!r} matches only a part of a number in "
+        f"{name!r}: write a slash behind the number, or \\d+ for any number"
+      )
 
 
 def _check_scores(scores, masks):

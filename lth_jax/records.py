@@ -35,8 +35,8 @@ def of_lane(
 
   Returns:
     Accuracies as fractions, losses as means over images, None where a number
-    is not finite or was not measured. `early_stop` is None without validation
-    images and for a lane that diverged.
+    is not finite or was not measured. `early_stop` is None without a finite
+    validation loss and for a lane that diverged.
 
   >>> masks, w = {"w": np.array([True, False])}, {"w": np.array([0.5, 0.0])}
   >>> state = training.TrainState(10, w, {}, (), masks)
@@ -57,7 +57,7 @@ def of_lane(
   (0.5, [0.8], None)
   """
   progress, rows = checkpoint
-  diverged = has_diverged(checkpoint, num_images.valid)
+  diverged = has_diverged(checkpoint, summary)
   density_by_name = masks_lib.density_by_name(start.masks)
   density_by_name = {k: float(v) for k, v in density_by_name.items()}
   counted = sum(mask.size for mask in jax.tree.leaves(start.masks))
@@ -86,36 +86,45 @@ def of_lane(
       "params": storage.digest(progress.state.params),
     },
   }
-  if num_images.valid and not diverged:
+  measured = [row.step for row in rows if row.valid_loss is not None]
+  if measured and num_images.valid and not diverged:
     step = int(progress.best.step)
     record["early_stop"] = {
       # A minimum at the last evaluation may not be one: training went on
       # improving until the budget ended.
-      "reached": step < rows[-1].step,
+      "reached": step < measured[-1],
       **_metrics(summary.early_stop, num_images, step),
     }
   return record
 
 
-def has_diverged(checkpoint: execution.Checkpoint, num_valid: int) -> bool:
-  """Says whether any loss of a lane was not finite.
+def has_diverged(
+  checkpoint: execution.Checkpoint, summary: training.Summary
+) -> bool:
+  """Says whether a training loss of a lane was not finite.
+
+  Losses on validation and test images decide nothing.
 
   Args:
     checkpoint: the lane's end.
-    num_valid: number of validation images; with none there is no loss of them.
+    summary: its metrics. The loss at the end is that of the last step's
+      weights, which no training step has measured.
 
-  >>> progress = training.Progress(*6 * [None], finite=True)
-  >>> row = execution.Row(10, True, False, 0.7, None, 4, None, -1)
-  >>> checkpoint = execution.Checkpoint(progress, (row,))
-  >>> has_diverged(checkpoint, num_valid=5), has_diverged(checkpoint, 0)
-  (True, False)
+  >>> checkpoint = execution.Checkpoint(
+  ...   training.Progress(*6 * [None], finite=True), ()
+  ... )
+  >>> good, bad = (evaluation.Score(x, 4) for x in (0.7, float("nan")))
+  >>> [
+  ...   has_diverged(checkpoint, training.Summary(end=end, early_stop=None))
+  ...   for end in (
+  ...     evaluation.Metrics(train=good, valid=bad, test=bad),
+  ...     evaluation.Metrics(train=bad, valid=good, test=good),
+  ...   )
+  ... ]
+  [False, True]
   """
-  lost = any(
-    (row.evaluate and num_valid > 0 and row.valid_loss is None)
-    or (row.test and row.test_loss is None)
-    for row in checkpoint.rows
-  )
-  return lost or not bool(checkpoint.progress.finite)
+  at_end = bool(np.isfinite(summary.end.train.loss))
+  return not (at_end and bool(checkpoint.progress.finite))
 
 
 def _evaluations(rows: Sequence[execution.Row], num_valid: int):

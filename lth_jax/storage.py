@@ -300,7 +300,7 @@ def read_json(path: epath.Path) -> dict[str, Any]:
   {'num_steps': 10}
   """
   try:
-    value = files.parse(path.read_text())
+    value = files.parse(files.read(path).decode())
   except (ValueError, RecursionError, FileNotFoundError) as error:
     raise DamagedError(f"{path} is damaged: {error}.") from error
   if not isinstance(value, dict):
@@ -348,6 +348,10 @@ def lock(
   import fcntl  # not on every platform
 
   path = workdir / ".lock"
+  try:
+    files.check(path)
+  except ValueError as error:
+    raise errors.InputError(f"{path}: {error}; remove it.") from error
 
   def check() -> None:
     """Keeps a folder that was removed from being made again, half."""
@@ -402,5 +406,9 @@ def _digests(folder: epath.Path) -> dict[str, str]:
       if path.is_dir():
         pending.append((path, name + "/"))
       elif name not in (_COMMIT, _TIMING):
+        try:
+          files.check(path)
+        except ValueError as error:
+          raise DamagedError(f"{path} is damaged: {error}.") from error
         digests[name] = hashlib.sha256(path.read_bytes()).hexdigest()
   return dict(sorted(digests.items()))

@@ -111,7 +111,7 @@ def make(config: Config, dataset: Dataset) -> Study:
       settings.learning_rate, warmup=settings.warmup, drops=settings.drops
     ),
     masks=masks,
-    fractions=_fractions(config, masks),
+    fractions=_fractions(config, masks, model.output),
     num_images=num_images,
   )
 
@@ -385,11 +385,12 @@ def _trainer(
   )
 
 
-def _fractions(config: Config, masks: PyTree) -> PyTree:
+def _fractions(config: Config, masks: PyTree, output: str) -> PyTree:
   """Rates as a tree; refuses a schedule that empties a layer."""
   num_rounds = config.study.rounds
+  _check_output(config, output)
   try:
-    fractions = pruning.fractions(masks, configs.rules(config))
+    fractions = pruning.fractions(masks, configs.rules(config, output))
     pruning.density_schedule(masks, fractions, 1, scope=config.pruning.scope)
   except ValueError as error:
     raise errors.InputError(f"--rates: {error}.") from error
@@ -401,6 +402,20 @@ def _fractions(config: Config, masks: PyTree) -> PyTree:
           f"weight; choose --rounds={index - 1} or lower its rate in --rates."
         )
   return fractions
+
+
+def _check_output(config: Config, output: str) -> None:
+  """Refuses a rule for the output layer that names a layer of this network.
+
+  `Dense_2` was the default, and is the output of two hidden layers only.
+  """
+  patterns = [pattern for pattern, _ in configs.rules(config)]
+  numbered = [pattern for pattern in patterns if "Dense_2" in pattern]
+  if numbered and configs.OUTPUT not in patterns and "Dense_2" not in output:
+    raise errors.InputError(
+      f"--rates: '{numbered[0]}' is not the output layer of this network, "
+      f"which is {output}; give that one's rate as '{configs.OUTPUT}=0.1'."
+    )
 
 
 def _left(config, masks, fractions) -> Iterator[Mapping[str, float]]:

@@ -35,10 +35,11 @@ _PROMISE = (
   "CPUs, lanes per device and devices per batch."
 )
 # What a run may leave before its config is there, which is written last, or
-# after it was damaged and removed.
+# after it was damaged and removed; and what is in a folder that is new: hidden
+# files, and those of file systems and file managers.
 _OWN_NAME = re.compile(
-  r"\.lease|\.lock|\.timing|report|replicate_\d+"
-  r"|(\.shared|config\.json|run\.flags|env\.json)(\.tmp)?"
+  r"\..*|lost\+found|Thumbs\.db|desktop\.ini|report|replicate_\d+"
+  r"|(config\.json|run\.flags|env\.json)(\..+)?"
 )
 
 

@@ -5,10 +5,12 @@ that the test mounts, since root ignores file modes.
 """
 
 import contextlib
+import functools
 import io
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
@@ -16,9 +18,11 @@ import sys
 import time
 
 import pytest
+from etils import epath
 
 from experiments import mnist_lenet
-from lth_jax import configs, errors, flags, report
+from lth_jax import configs, errors, flags, lockstep, report, workdir
+from lth_jax.report import records as report_records
 
 _ROOT = pathlib.Path(__file__).parents[1]
 _TINY = (
@@ -206,6 +210,42 @@ def test_a_file_as_workdir_is_refused(tmp_path):
   assert_one_line(call(f"--workdir={path}", *_TINY), str(path))
 
 
+@pytest.mark.parametrize(
+  "name",
+  ["lost+found", ".DS_Store", ".gitkeep", ".nfs000000000", "desktop.ini"],
+)
+def test_what_a_new_folder_may_hold_is_no_hindrance(tmp_path, name):
+  (tmp_path / name).touch()
+  config, sharing = configs.Config(), lockstep.Sharing("loop", 1)
+  workdir.settle(epath.Path(tmp_path), config, "a", {}, sharing, say=print)
+  assert (tmp_path / "config.json").exists()
+
+
+def test_a_persons_copies_are_no_part_of_a_run(undisturbed, tmp_path):
+  folder = tmp_path / "run"
+  shutil.copytree(undisturbed, folder)
+  there = report_records.read(folder)
+  replicate = folder / "replicate_0"
+  shutil.copytree(replicate, folder / "replicate_0 copy")
+  shutil.copytree(replicate / "round_001", replicate / "round_001.bak")
+  (folder / "replicate_0 copy/round_000/ticket/record.json").write_text("cut")
+  assert len(report_records.read(folder).lanes) == len(there.lanes)
+  report.write(folder)
+  result = call(f"--workdir={folder}", *_TINY)
+  assert result.returncode == 0, result.stderr
+
+
+def test_a_copy_under_another_number_is_to_be_removed(undisturbed, tmp_path):
+  folder = tmp_path / "run"
+  shutil.copytree(undisturbed, folder)
+  shutil.copytree(folder / "replicate_0", folder / "replicate_1")
+  with pytest.raises(errors.InputError, match=r"replicate_1.*remove this"):
+    report.write(folder)
+  (folder / "replicate_1/structure.json").unlink()
+  with pytest.raises(errors.InputError, match="remove the copied folder"):
+    report.write(folder)
+
+
 @pytest.mark.parametrize("name", ["thesis.tex", "reports", "replicate_old"])
 def test_a_folder_of_something_else_is_refused(tmp_path, name):
   (tmp_path / name).write_text("")
@@ -261,6 +301,56 @@ def test_a_damaged_file_of_the_workdir_is_named(
   shutil.copytree(undisturbed, folder)
   (folder / name).write_text(text)
   assert_one_line(call(f"--workdir={folder}", *_TINY), name, "Remove it")
+
+
+_RUN_FILES = ".lock", "data.json", "env.json"
+_REPORT_FILES = (
+  "config.json",
+  "replicate_0/structure.json",
+  *(f"replicate_0/round_001/ticket/{x}.json" for x in ("commit", "record")),
+)
+
+
+@pytest.mark.parametrize(
+  ("name", "make"),
+  [
+    *((name, os.mkfifo) for name in (*_RUN_FILES, *_REPORT_FILES)),
+    *((name, os.mkdir) for name in ("config.json", "data.json")),
+    ("config.json", functools.partial(os.symlink, "/dev/zero")),
+  ],
+)
+def test_what_is_no_file_ends_a_run_or_is_made_anew(
+  undisturbed, tmp_path, name, make
+):
+  folder = tmp_path / "run"
+  shutil.copytree(undisturbed, folder)
+  (folder / name).unlink()
+  make(folder / name)
+  with within(60):
+    if name in _REPORT_FILES:
+      with pytest.raises(errors.InputError, match=re.escape(name)):
+        report.write(folder)
+    result = call(f"--workdir={folder}", *_TINY)
+  if result.returncode:
+    assert_one_line(result, name, "emove it")
+  else:
+    assert records(folder) == records(undisturbed)
+
+
+@contextlib.contextmanager
+def within(seconds):
+  """Ends what waits for ever, as opening a FIFO does."""
+
+  def fail(*_):
+    raise TimeoutError
+
+  before = signal.signal(signal.SIGALRM, fail)
+  signal.alarm(seconds)
+  try:
+    yield
+  finally:
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
 
 
 @pytest.mark.parametrize(

@@ -116,7 +116,7 @@ def test_rows_at_the_papers_scale_are_its_protocols(row):
     ("lenet_sgd", "learning_rate 0.8 instead"),
     ("conv2_conv_only", "rates Dense=0, Conv=0.1 instead"),
     ("conv6_conv_only", "rates Dense=0, Conv=0.15 instead"),
-    ("conv6_fc_only", "rates Conv=0, Dense_2/kernel=0.1, Dense=0.2 instead"),
+    ("conv6_fc_only", "rates Conv=0, output=0.1, Dense=0.2 instead"),
     ("resnet20_layerwise", "scope layer instead of global"),
   ],
 )

@@ -1,6 +1,8 @@
 import hashlib
 import io
 import pathlib
+import pickle
+import struct
 import sys
 import tempfile
 
@@ -44,6 +46,85 @@ def _write_binary(folder, images, labels, batch):
 def binary(examples, tmp_path):
   _write_binary(tmp_path / "binary", *examples, BATCH)
   return tmp_path / "binary"
+
+
+def _python_2(pixels, labels):
+  """A batch as Python 2 pickled it, protocol 2."""
+
+  def text(value):
+    return b"U" + bytes([len(value)]) + value
+
+  parts = [
+    b"\x80\x02}q\x01(" + text(b"batch_label") + text(b"training batch 1 of 5"),
+    text(b"labels") + b"]q\x05(" + b"".join(b"K%c" % x for x in labels) + b"e",
+    text(b"data") + b"cnumpy.core.multiarray\n_reconstruct\nq\x07",
+    b"cnumpy\nndarray\nq\x08K\x00\x85" + text(b"b") + b"\x87R(K\x01M",
+    struct.pack("<H", len(labels)) + b"M\x00\x0c\x86cnumpy\ndtype\n",
+    text(b"u1")
+    + b"K\x00K\x01\x87R(K\x03"
+    + text(b"|")
+    + b"NNNK\x00K\x00tb\x89",
+    b"T" + struct.pack("<I", pixels.nbytes) + pixels.tobytes() + b"tb",
+    text(b"filenames") + b"](" + text(b"leptodactylus.png") * len(labels),
+    b"eu.",
+  ]
+  return b"".join(parts)
+
+
+def _python_3(protocol):
+  def pickled(pixels, labels):
+    batch = {"labels": labels.tolist(), "data": pixels, "filenames": ["a.png"]}
+    return pickle.dumps(batch, protocol)
+
+  return pickled
+
+
+def _write_pickles(folder, images, labels, pickled=_python_2):
+  folder.mkdir(parents=True, exist_ok=True)
+  pixels = images.transpose(0, 3, 1, 2).reshape(len(images), -1)
+  for i, file in enumerate(cifar.PICKLE_FILES):
+    part = slice(i * BATCH, (i + 1) * BATCH)
+    (folder / file).write_bytes(pickled(pixels[part], labels[part]))
+
+
+@pytest.mark.parametrize("place", ["", "cifar-10-batches-py"])
+@pytest.mark.parametrize(
+  "pickled", [_python_2, *map(_python_3, range(2, 6))], ids=lambda _: ""
+)
+def test_pickles_are_read_in_their_order(tmp_path, examples, place, pickled):
+  _write_pickles(tmp_path / place, *examples, pickled)
+  loaded = data.load("cifar10", data_dir=str(tmp_path))
+  assert loaded.source == "cifar"
+  _assert_holds(loaded, *examples)
+
+
+class _Trap:
+  def __reduce__(self):
+    return pytest.fail, ("unpickled",)
+
+
+@pytest.mark.parametrize(
+  "contents",
+  [
+    b"",
+    b"\x80",
+    b"no pickle",
+    pickle.dumps(_Trap()),
+    pickle.dumps({"labels": [1] * BATCH}),
+    pickle.dumps({"labels": [10] * BATCH, "data": bytes(3072 * BATCH)}),
+    pickle.dumps({"labels": [1] * (BATCH + 1), "data": bytes(3072 * BATCH)}),
+    pickle.dumps({"labels": [1] * BATCH, "data": bytes(3072 * BATCH + 1)}),
+    pickle.dumps({"labels": [1] * BATCH, "data": bytes(3072 * BATCH)})[:-99999],
+    b"\x80\x02T" + struct.pack("<i", -1),
+    b"\x80\x05\x8e" + bytes([255] * 8),
+  ],
+)
+def test_a_pickle_of_something_else_is_an_error(tmp_path, examples, contents):
+  _write_pickles(tmp_path, *examples)
+  path = tmp_path / "data_batch_2"
+  path.write_bytes(contents)
+  message = _error(tmp_path)
+  assert str(path) in message and "download it again" in message
 
 
 @pytest.fixture
@@ -135,8 +216,6 @@ def test_a_missing_file_is_an_error_in_either_form(sheets, binary):
 
 def test_no_files_is_an_error_with_the_ways_to_get_them(tmp_path, monkeypatch):
   monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
-  # The Python version of CIFAR-10, pickles, is not what is read.
-  (tmp_path / "data_batch_1").write_bytes(b"")
   for folder, source in (
     (None, "auto"),
     (tmp_path, "auto"),
@@ -205,12 +284,8 @@ def test_a_sheet_cut_short_or_altered_is_an_error(sheets):
 
 
 def test_a_pickle_is_not_opened(sheets, monkeypatch):
-  class Trap:
-    def __reduce__(self):
-      return pytest.fail, ("unpickled",)
-
   path = sheets / "labels.npy"
-  np.save(path, np.array([Trap()], object))
+  np.save(path, np.array([_Trap()], object))
   digest = hashlib.sha256(path.read_bytes()).hexdigest()
   monkeypatch.setitem(cifar.SHA256, "labels.npy", digest)
   with pytest.raises(ValueError, match="allow_pickle=False"):
@@ -226,7 +301,7 @@ def test_a_file_that_cannot_be_read_is_an_error(sheets, binary):
     (folder / file).rename(folder / "elsewhere")
     (folder / file).mkdir()
     message = _error(folder)
-    assert str(folder / file) in message and "access" in message
+    assert str(folder / file) in message and "folder" in message
     (folder / file).rmdir()
     (folder / "elsewhere").rename(folder / file)
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+import re
 
 import pytest
 
@@ -58,6 +59,45 @@ def test_identity_is_what_decides_results():
     assert configs.run_id(configs.from_flat({name: value})) != configs.run_id(
       base
     )
+
+
+# The id of each before there was a rule `output`.
+@pytest.mark.parametrize(
+  ("changed", "old", "expected"),
+  [
+    ({}, "Dense_2/kernel=0.1 kernel=0.2", "44136fa355b3678a"),
+    ({}, "Dense_2/kernel=0.05 kernel=0.1", "ddef8a41b24dc4dd"),
+    (
+      {"model": "conv2"},
+      "Dense_2/kernel=0.1 Conv=0.1 Dense=0.2",
+      "d8c8cfe7fdcb509b",
+    ),
+    (
+      {"model": "conv6"},
+      "Conv=0 Dense_2/kernel=0.1 Dense=0.2",
+      "ab314299935bab9a",
+    ),
+    (
+      {"model": "resnet20"},
+      "shortcut=0 Dense=0 kernel=0.2",
+      "f11f46eec51cc38b",
+    ),
+    ({"model": "vgg19"}, "Dense=0 kernel=0.36", "4cafe3f502529750"),
+    (
+      {"hidden": [9, 8, 7]},
+      "Dense_2/kernel=0.1 kernel=0.2",
+      "deaaeb56cc308d31",
+    ),
+  ],
+)
+def test_a_rule_for_the_output_keeps_the_id_of_a_run(changed, old, expected):
+  run = configs.from_flat(changed | {"rates": old.split()})
+  assert configs.run_id(run) == expected
+  new = re.sub("Dense(_2/kernel)?=(0 kernel|0.1|0.05)", r"output=\2", old)
+  asked = configs.from_flat(changed | {"rates": new.split()})
+  same = len(run.model.hidden) == 2  # else that rule was another layer's
+  assert (asked == run, configs.run_id(asked) == expected) == (same, same)
+  assert configs.from_flat(configs.to_flat(run)) == run
 
 
 @pytest.mark.parametrize(

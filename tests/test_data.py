@@ -1,8 +1,12 @@
+import contextlib
 import gzip
 import hashlib
 import importlib.util
 import json
+import os
 import pathlib
+import shutil
+import signal
 import struct
 import subprocess
 import sys
@@ -11,7 +15,7 @@ import numpy as np
 import pytest
 
 from lth_jax import data, errors
-from lth_jax.data import bundle, bundled, idx, prepare, tfds
+from lth_jax.data import bundle, bundled, cifar, idx, prepare, tfds
 
 REPOSITORY = pathlib.Path(__file__).parents[1]
 REAL = pathlib.Path(__file__).parents[2] / "shared" / "data" / "mnist"
@@ -150,6 +154,113 @@ def test_unpacked_and_repacked_files_have_the_same_digests(tiny):
   assert data.digests(data.load("mnist", data_dir=str(tiny))) == packed
 
 
+def _arrays(tiny):
+  contents = [(tiny / f"{file}.gz").read_bytes() for file in idx.FILES]
+  return [gzip.decompress(content) for content in contents]
+
+
+@pytest.mark.parametrize("place", ["", "raw", "MNIST/raw"])
+@pytest.mark.parametrize("spell", ["-idx", ".idx"])
+@pytest.mark.parametrize(
+  ("ending", "pack"),
+  [("", bytes), (".gz", gzip.compress), (".gz", bytes)],
+  ids=["plain", "packed", "unpacked by a browser"],
+)
+def test_files_are_found_as_others_leave_them(
+  tiny, tmp_path, place, spell, ending, pack
+):
+  folder = tmp_path / "theirs" / place
+  folder.mkdir(parents=True)
+  for file, contents in zip(idx.FILES, _arrays(tiny)):
+    if spell == ".idx":  # as in Kaggle's archive
+      (folder / file).mkdir()
+    path = folder / (file.replace("-idx", spell) + ending)
+    path.write_bytes(pack(contents))
+  loaded = data.load("mnist", data_dir=str(tmp_path / "theirs"))
+  assert loaded.source == "idx"
+  there = data.load("mnist", data_dir=str(tiny))
+  assert data.digests(loaded) == data.digests(there)
+
+
+def test_data_sets_of_one_root_are_kept_apart(tiny, tmp_path, monkeypatch):
+  monkeypatch.setitem(idx.SHA256, "fashion_mnist", idx.SHA256["mnist"])
+  tiny.rename(tmp_path / "raw")
+  root = tmp_path / "root"
+  for name, folder in (("mnist", "MNIST"), ("fashion_mnist", "FashionMNIST")):
+    assert not idx.holds(name, root)
+    (root / folder).mkdir(parents=True)
+    shutil.copytree(tmp_path / "raw", root / folder / "raw")
+    assert data.load(name, data_dir=str(root)).source == "idx"
+
+
+def _save_npz(path, tiny, save=np.savez, **changes):
+  loaded = data.load("mnist", data_dir=str(tiny))
+  labels = loaded.train.labels, loaded.test.labels
+  arrays = {
+    "x_train": loaded.train.images[..., 0],
+    "y_train": labels[0].astype(np.uint8),
+    "x_test": loaded.test.images[..., 0],
+    "y_test": labels[1].astype(np.uint8),
+  } | changes
+  save(path, **{k: v for k, v in arrays.items() if v is not None})
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_the_arrays_of_keras_are_read(tiny, tmp_path, save):
+  _save_npz(tmp_path / "mnist.npz", tiny, save)
+  loaded = data.load("mnist", data_dir=str(tmp_path))
+  there = data.load("mnist", data_dir=str(tiny))
+  assert data.digests(loaded) == data.digests(there)
+  assert "No data set" in _error(
+    data.load, "fashion_mnist", data_dir=str(tmp_path)
+  )
+
+
+class _Trap:
+  def __reduce__(self):
+    return pytest.fail, ("unpickled",)
+
+
+@pytest.mark.parametrize(
+  "array",
+  [
+    None,
+    np.zeros((30, 28, 28), np.uint8),
+    np.zeros((2, 2), float),
+    np.zeros((2**40, 0), np.uint8),
+    np.zeros(2**27, np.uint8),
+    np.array([_Trap()], object),
+  ],
+  ids=["missing", "other", "float", "endless", "large", "pickle"],
+)
+def test_other_arrays_than_those_of_keras_are_errors(tiny, tmp_path, array):
+  path = tmp_path / "mnist.npz"
+  _save_npz(path, tiny, np.savez_compressed, x_train=array)
+  assert str(path) in _error(data.load, "mnist", data_dir=str(tmp_path))
+
+
+def _header(*shape):
+  return struct.pack(f">BBBB{len(shape)}I", 0, 0, 8, len(shape), *shape)
+
+
+@pytest.mark.parametrize(
+  "contents",
+  [
+    _header(2**31, 2**31, 4),  # 2^64, which is 0 in 64 bits
+    _header(2**32 - 1, 2**32 - 1, 2**32 - 1),
+    _header(2**31, 2**31, 4) + b"1234",
+    gzip.compress(bytes(2**27)),
+    bytes(2**26 + 1),
+    _header(0, 0, 0),
+  ],
+  ids=["wraps", "huge", "wraps to more", "bomb", "large", "empty"],
+)
+def test_a_hostile_file_is_an_error(tiny, contents):
+  path = tiny / f"{idx.FILES[0]}.gz"
+  path.write_bytes(contents)
+  assert str(path) in _error(data.load, "mnist", data_dir=str(tiny))
+
+
 def test_digests_cover_type_shape_contents_and_order():
   images = np.arange(24, dtype=np.uint8).reshape(2, 3, 4, 1)
   labels = np.array([1, 0], np.int32)
@@ -232,11 +343,92 @@ def test_missing_file_is_an_error_also_in_auto(tiny):
   assert idx.FILES[2] in message and str(tiny) in message
 
 
-def test_directory_in_place_of_a_file_is_an_error(tiny):
-  path = tiny / f"{idx.FILES[1]}.gz"
-  path.unlink()
-  path.mkdir()
-  assert str(path) in _error(data.load, "mnist", data_dir=str(tiny))
+@pytest.mark.parametrize(
+  ("make", "kind"),
+  [
+    (pathlib.Path.mkdir, "a folder"),
+    (os.mkfifo, "a FIFO"),
+    (lambda path: path.symlink_to("/dev/zero"), "a device"),
+  ],
+)
+@pytest.mark.parametrize(
+  ("name", "file", "others"),
+  [
+    ("mnist", f"{idx.FILES[0]}.gz", ()),
+    ("mnist", "mnist.npz", ()),
+    ("cifar10", cifar.BINARY_FILES[0], cifar.BINARY_FILES),
+    ("cifar10", cifar.PICKLE_FILES[0], cifar.PICKLE_FILES),
+    ("cifar10", cifar.SHEET_FILES[0], cifar.SHEET_FILES),
+    ("emnist", "emnist/3.0.1/dataset_info.json", ()),
+    (
+      "emnist",
+      "emnist/3.0.1/emnist.array_record-0",
+      ("emnist/3.0.1/dataset_info.json",),
+    ),
+  ],
+)
+def test_what_is_no_file_is_an_error(tmp_path, name, file, others, make, kind):
+  path = tmp_path / file
+  path.parent.mkdir(parents=True, exist_ok=True)
+  for other in others:
+    (tmp_path / other).write_bytes(b"")
+  path.unlink(missing_ok=True)
+  make(path)
+  with _seconds(20):
+    message = _error(data.load, name, data_dir=str(tmp_path))
+  assert str(tmp_path) in message and kind in message
+
+
+@contextlib.contextmanager
+def _seconds(number):
+  """Ends what waits for ever, such as opening a FIFO."""
+
+  def fail(*_):
+    raise TimeoutError
+
+  before = signal.signal(signal.SIGALRM, fail)
+  signal.alarm(number)
+  try:
+    yield
+  finally:
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.parametrize(
+  ("names", "words"),
+  [
+    (["archive.zip"], ["archive", "unzip", "archive.zip"]),
+    (["a b.zip"], ["unzip", "a b.zip'"]),
+    (["cifar-10-binary.tar.gz"], ["archive", "tar -xf", "-C"]),
+    (["cifar-10-python.tar.gz", "notes"], ["tar -xf"]),
+    (["train.csv", "test.csv"], ["holds test.csv, train.csv"]),
+    ([], ["empty"]),
+    (None, ["no such folder"]),
+  ],
+)
+@pytest.mark.parametrize(
+  ("source", "name"),
+  [
+    *(("auto", name) for name in ("mnist", "cifar10", "svhn")),
+    ("idx", "fashion_mnist"),
+    ("cifar", "cifar10"),
+  ],
+)
+def test_what_is_there_instead_is_said(tmp_path, names, words, source, name):
+  folder = tmp_path / "data"
+  if names is not None:
+    folder.mkdir()
+    for file in names:
+      (folder / file).write_bytes(b"")
+  message = _error(data.load, name, source=source, data_dir=str(folder))
+  assert all(word in message for word in words)
+
+
+def test_a_file_as_data_dir_is_an_error(tiny, tmp_path):
+  _save_npz(tmp_path / "mnist.npz", tiny)
+  message = _error(data.load, "mnist", data_dir=str(tmp_path / "mnist.npz"))
+  assert "name the folder" in message
 
 
 def test_no_data_names_the_three_ways(tmp_path, monkeypatch):
@@ -247,6 +439,14 @@ def test_no_data_names_the_three_ways(tmp_path, monkeypatch):
     assert "python -m lth_jax.data.prepare mnist" in message
     assert "--dataset=mnist_10k" in message
     assert str(tmp_path) in message
+
+
+@pytest.mark.parametrize(
+  ("name", "source"), [("mnist", "auto"), ("cifar10", "cifar"), ("x", "tfds")]
+)
+def test_advice_prepares_data_where_they_are_looked_for(tmp_path, name, source):
+  message = _error(data.load, name, source=source, data_dir=str(tmp_path))
+  assert f"prepare {name} --data_dir={tmp_path}`" in message
 
 
 def test_unknown_names_and_sources_are_errors(tmp_path):
@@ -305,9 +505,9 @@ def test_missing_tensorflow_datasets_is_an_error(tmp_path, tiny, monkeypatch):
   monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
   _pretend(tmp_path / "mnist" / "3.0.1", fileFormat="array_record")
   message = _error(data.load, "mnist", data_dir=str(tmp_path))
-  assert "pip install 'lth_jax[tfds]'" in message
+  assert "pip install -e '.[tfds]'" in message
   message = _error(prepare.prepare, "mnist", tmp_path / "new", tiny)
-  assert "pip install 'lth_jax[tfds]'" in message
+  assert "pip install -e '.[tfds]'" in message
   assert not (tmp_path / "new").exists()
 
 
@@ -333,7 +533,7 @@ def test_unreachable_host_is_an_error(monkeypatch):
 @pytest.fixture
 def library():
   for package in ("importlib_resources", "PIL", "tensorflow_datasets"):
-    pytest.importorskip(package, reason="needs `pip install 'lth_jax[tfds]'`")
+    pytest.importorskip(package, reason="needs `pip install -e '.[tfds]'`")
   return tfds.import_library()
 
 

@@ -53,6 +53,25 @@ def _lines(axes):
   }
 
 
+@pytest.mark.parametrize("lost", [[0], [10], [-1], [0, 10, -1], range(151)])
+@pytest.mark.parametrize("which", [[0], [0, 1]])
+def test_validation_losses_that_are_not_finite_are_left_out(
+  tmp_path, lost, which
+):
+  run = _read(tmp_path)
+
+  def without(lane):
+    curve = lane.valid_curve.copy()
+    curve[[*lost]] = np.nan
+    return lane._replace(valid_curve=curve)
+
+  lanes = [without(x) if x.replicate in which else x for x in run.lanes]
+  run = run._replace(lanes=tuple(lanes))
+  for panel in curves.draw(run, statistics.VALID_CURVE, 15000):
+    low, high = _drawn(panel).get_ylim()
+    assert low < high
+
+
 @pytest.mark.parametrize(
   ("changes", "expected"),
   [

@@ -63,6 +63,7 @@ def test_lenet_is_dense_layers_with_relu_between():
 
 
 CIFAR = (32, 32, 3)
+HIDDEN = (), (9,), (300, 100), (9, 8, 7), (4,) * 12
 # The rates of figure 2; the output layer's are half those of dense layers.
 NETWORKS = {
   "lenet": (
@@ -125,6 +126,20 @@ def test_rounds_have_the_papers_densities(name):
   )
   for round, percents in LADDER.items():
     assert abs(100 * found[round] - percents[column]) <= 0.01, round
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_network_names_the_kernel_of_its_output(name):
+  # 13 classes: no other layer is that wide.
+  made = [models.make(name, CIFAR, 13, hidden=hidden) for hidden in HIDDEN]
+  for model in made:
+    params, _ = jax.eval_shape(model.init, tiny.key())
+    widths = {
+      jax.tree_util.keystr(path, simple=True, separator="/"): leaf.shape[-1]
+      for path, leaf in jax.tree.leaves_with_path(params)
+      if leaf.ndim > 1
+    }
+    assert [leaf for leaf in widths if widths[leaf] == 13] == [model.output]
 
 
 class LinenNet(nn.Module):

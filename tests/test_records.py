@@ -60,9 +60,10 @@ def checkpoint(*, valid=(3.0, None, 1.0, 2.0), finite=True, best=10):
   return execution.Checkpoint(progress, rows)
 
 
-def summary(loss=0.5):
+def summary(loss=0.5, train_loss=0.5):
   def metrics(correct):
-    scores = [evaluation.Score(np.float32(loss), np.int32(c)) for c in correct]
+    losses = train_loss, loss, loss
+    scores = map(evaluation.Score, np.float32(losses), np.int32(correct))
     return evaluation.Metrics(*scores)
 
   return training.Summary(
@@ -132,25 +133,40 @@ def test_a_minimum_at_the_last_evaluation_is_not_reached():
   assert made["early_stop"]["reached"] is False
 
 
+@pytest.mark.parametrize("lost", [NAN, math.inf])
+def test_a_training_loss_that_is_not_finite_is_divergence(lost):
+  for finite, train_loss in ((False, 0.5), (True, lost)):
+    at, ends = checkpoint(finite=finite), summary(train_loss=train_loss)
+    made = records.of_lane(TICKET, start(), at, ends, NUM, 10)
+    assert made["diverged"] is True and made["early_stop"] is None
+
+
 @pytest.mark.parametrize(
-  "changes",
+  ("valid", "best", "stop"),
   [
-    {"finite": False},
-    {"valid": (3.0, None, None, 2.0)},
-    {"valid": (3.0, None, 1.0, None)},
+    ((None, None, 1.0, 2.0), 10, (10, True)),
+    ((1.0, None, None, 2.0), 0, (0, True)),
+    # Nothing finite came after the minimum.
+    ((3.0, None, 1.0, None), 10, (10, False)),
+    ((1.0, None, None, None), 0, (0, False)),
+    ((None, None, None, 1.0), 20, (20, False)),
+    ((None, None, None, None), 0, None),
   ],
 )
-def test_a_loss_that_is_not_finite_is_divergence(changes):
-  made = record(**changes)
-  assert made["diverged"] is True and made["early_stop"] is None
-  assert records.has_diverged(checkpoint(**changes), NUM.valid)
+def test_a_validation_loss_that_is_not_finite_is_ignored(valid, best, stop):
+  made = record(valid=valid, best=best)
+  early = made["early_stop"]
+  assert made["diverged"] is False
+  assert (early and (early["step"], early["reached"])) == stop
+  assert made["evaluations"]["valid_loss"] == [valid[0], *valid[2:]]
 
 
-def test_a_test_loss_that_is_not_finite_is_divergence():
+def test_a_test_loss_that_is_not_finite_is_ignored():
   progress, rows = checkpoint()
   rows = (*rows[:-1], rows[-1]._replace(test_loss=None))
-  assert records.has_diverged(execution.Checkpoint(progress, rows), NUM.valid)
-  assert not records.has_diverged(checkpoint(), NUM.valid)
+  at = execution.Checkpoint(progress, rows)
+  made = records.of_lane(TICKET, start(), at, summary(NAN), NUM, 10)
+  assert made["diverged"] is False and made["early_stop"]["step"] == 10
 
 
 def test_losses_that_are_not_finite_are_none():

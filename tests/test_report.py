@@ -567,7 +567,7 @@ def test_protocol_differences_are_named():
   paper = configs.to_flat(configs.Config())
   assert claims.differences(paper) == ""
   assert claims.differences({**paper, "rates": [
-    "Dense_2/kernel=0.10", "kernel=.2"]}) == ""  # fmt: skip
+    "output=0.10", "kernel=.2"]}) == ""  # fmt: skip
   assert claims.differences({**paper, "replicates": 20}) == ""
   assert claims.differences({**paper, "steps": 15000}) == (
     "scaled down: steps 15,000 instead of 50,000"
@@ -598,7 +598,7 @@ def test_protocol_differences_are_named():
       {"rates": ["Dense_0/kernel=0.1", "kernel=0.2"]},
       "protocol: rates Dense_0",
     ),
-    ({"rates": ["kernel=0.2", "Dense_2/kernel=0.1"]}, "protocol: rates kernel"),
+    ({"rates": ["kernel=0.2", "output=0.1"]}, "protocol: rates kernel"),
     ({"dataset": "mnist_corrupted"}, "not the paper's main protocol: dataset"),
     ({"dataset": "mnist_10k"}, "scaled down: dataset mnist_10k"),
     ({"test_every": 1, "seed": 3}, ""),

@@ -126,6 +126,47 @@ def test_global_scope_removes_from_all_layers_together(trained):
   assert counts[1] / SIZES[1] > 0.97 > counts[0] / SIZES[0]
 
 
+@pytest.mark.parametrize(
+  "rates", [["output=0.1", "kernel=0.2"], ["kernel=0.2", "output=0.1"]]
+)
+@pytest.mark.parametrize("num_hidden", [1, 2, 3, 12])
+def test_the_output_layer_has_its_rate_whatever_lies_below(num_hidden, rates):
+  parts = lenet(hidden=[20] * num_hidden, rates=rates)
+  by_layer = {name: x["kernel"] for name, x in parts.fractions.items()}
+  assert by_layer.pop(f"Dense_{num_hidden}") == 0.1
+  assert set(by_layer.values()) == {0.2}
+
+
+@pytest.mark.parametrize(
+  ("rates", "words"),
+  [
+    # Once the default, for two hidden layers.
+    (["Dense_2/kernel=0.1", "kernel=0.2"], ["Dense_12/kernel", "output=0.1"]),
+    (["Dense_2=0.1", "kernel=0.2"], ["Dense_12/kernel", "output=0.1"]),
+    # Some of Dense_10 to Dense_12 beside the one that is meant.
+    (["output=0.1", "Dense_1=0.3", "kernel=0.2"], ["Dense_10", "slash"]),
+    (["output=0.1", "0/kernel=0.3", "kernel=0.2"], ["Dense_10", "slash"]),
+    (["output=0.1", r"Dense_\d=0.3", "kernel=0.2"], ["Dense_10", "slash"]),
+    (["output=0.1", "output=0.3", "kernel=0.2"], ["decides no leaf"]),
+  ],
+)
+def test_a_rule_never_means_another_layer(rates, words):
+  with pytest.raises(errors.InputError) as error:
+    lenet(hidden=[20] * 12, rates=rates)
+  assert all(word in str(error.value) for word in words)
+
+
+def test_a_rule_may_name_any_hidden_layer_by_its_number():
+  rates = ["output=0.1", "Dense_2/=0.3", r"Dense_1\d*/=0.4", "kernel=0.2"]
+  found = lenet(hidden=[20] * 12, rates=rates).fractions
+  found = {name: leaf["kernel"] for name, leaf in found.items()}
+  numbered = {f"Dense_{i}": 0.4 for i in (1, 10, 11)}
+  assert found == dict.fromkeys(found, 0.2) | numbered | {
+    "Dense_2": 0.3,
+    "Dense_12": 0.1,
+  }
+
+
 ARMS = ["ticket", "reinit", "random", "random_global"]
 
 

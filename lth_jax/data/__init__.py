@@ -3,8 +3,10 @@
 Four sources, and never a silent change from one to another:
 
 * 'bundled': `mnist_10k`, a subset of MNIST that comes with the package;
-* 'idx': `mnist` and `fashion_mnist` from a folder of their original files;
-* 'cifar': `cifar10` from a folder of its original files, or of lossless sheets;
+* 'idx': `mnist` and `fashion_mnist` from a folder of their original files, as
+  they are published or as torchvision, Keras and Kaggle leave them;
+* 'cifar': `cifar10` from a folder of its original files, binary or pickled, or
+  of lossless sheets;
 * 'tfds': any image-classification set that `python -m lth_jax.data.prepare`
   has prepared.
 
@@ -20,9 +22,13 @@ from lth_jax import errors
 from lth_jax.data import bundled, cifar, idx, tfds
 from lth_jax.data.dataset import Dataset as Dataset
 from lth_jax.data.dataset import Split as Split
+from lth_jax.data.dataset import describe, preparation
 from lth_jax.data.dataset import digests as digests
 
-SOURCES = ("auto", "bundled", "idx", "cifar", "tfds")
+# What has `holds` and `load`, both of a name and a data_dir; 'auto' takes the
+# first that holds a data set.
+_READERS = {"bundled": bundled, "idx": idx, "cifar": cifar, "tfds": tfds}
+SOURCES = ("auto", *_READERS)
 
 _ORIGINALS = dict.fromkeys(idx.NAMES, ".gz files")
 _ORIGINALS |= dict.fromkeys(cifar.NAMES, ".bin files")
@@ -63,15 +69,9 @@ def load(
     )
   if data_dir is not None:
     data_dir = os.path.expanduser(data_dir)
-  match _find(name, data_dir) if source == "auto" else source:
-    case "bundled":
-      loaded = bundled.load(name)
-    case "idx":
-      loaded = idx.load(name, data_dir)
-    case "cifar":
-      loaded = cifar.load(name, data_dir)
-    case _:
-      loaded = tfds.load(name, data_dir)
+  if source == "auto":
+    source = _find(name, data_dir)
+  loaded = _READERS[source].load(name, data_dir)
   return loaded._replace(
     train=Split(*map(_align, loaded.train)),
     test=Split(*map(_align, loaded.test)),
@@ -92,14 +92,9 @@ def _align(array: np.ndarray) -> np.ndarray:
 
 
 def _find(name, data_dir):
-  if name in bundled.NAMES:
-    return "bundled"
-  if data_dir is not None and idx.holds(name, data_dir):
-    return "idx"
-  if data_dir is not None and cifar.holds(name, data_dir):
-    return "cifar"
-  if tfds.holds(name, data_dir):
-    return "tfds"
+  for source, reader in _READERS.items():
+    if reader.holds(name, data_dir):
+      return source
   folder = data_dir or tfds.default_dir()
   original = (
     f"(1) give the folder of the original {name} {_ORIGINALS[name]} by "
@@ -116,7 +111,8 @@ def _find(name, data_dir):
     else ""
   )
   raise errors.InputError(
-    f"No data set '{name}' in {folder}. Two ways to get it: {original}"
-    f"(2) prepare it once by `python -m lth_jax.data.prepare {name}` "
-    f"(needs `pip install 'lth_jax[tfds]'`{extra}).{subset}"
+    f"No data set '{name}' in {folder}. {describe(folder)} Two ways to "
+    f"get it: {original}"
+    f"(2) prepare it once by `{preparation(name, data_dir)}` "
+    f"(needs `{tfds.INSTALL}`{extra}).{subset}"
   )

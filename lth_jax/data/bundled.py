@@ -3,6 +3,7 @@
 import hashlib
 import importlib.resources
 import lzma
+import os
 
 import numpy as np
 
@@ -16,7 +17,9 @@ NUM_TEST = 2_000
 _SHA256 = "2cc7b436f5e58f0019108c38a73f8fd9ba418b4ff584c2b56581aaab2f4bdd5f"
 
 
-def load(name: str) -> dataset.Dataset:
+def load(
+  name: str, data_dir: str | os.PathLike[str] | None = None
+) -> dataset.Dataset:
   """Loads a bundled data set, its checksum checked.
 
   >>> test = load('mnist_10k').test
@@ -25,11 +28,13 @@ def load(name: str) -> dataset.Dataset:
 
   Args:
     name: 'mnist_10k': 10,000 training and 2,000 test images of MNIST.
+    data_dir: not looked at.
 
   Raises:
     errors.InputError: an unknown name, or the packed file is damaged.
   """
-  if name not in NAMES:
+  del data_dir
+  if not holds(name):
     raise errors.InputError(
       f"No data set '{name}' is bundled; there is {', '.join(NAMES)}."
     )
@@ -45,6 +50,20 @@ def load(name: str) -> dataset.Dataset:
     num_classes=10,
     source="bundled",
   )
+
+
+def holds(name: str, data_dir: str | os.PathLike[str] | None = None) -> bool:
+  """Whether a data set is bundled.
+
+  Args:
+    name: name of the data set.
+    data_dir: not looked at.
+
+  >>> holds('mnist_10k'), holds('mnist')
+  (True, False)
+  """
+  del data_dir
+  return name in NAMES
 
 
 def _split(images, labels):

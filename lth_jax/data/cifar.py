@@ -5,6 +5,11 @@ records: a byte for the label, then the red, green and blue values of 32x32
 pixels, 1,024 bytes each. It comes without checksums, so that what is checked is
 sizes, labels and that all classes are of one size, as they are in CIFAR-10.
 
+The Python version, which torchvision keeps, has the same images and labels as
+six pickles. They are not unpickled, which could run anything: of the stream of
+their opcodes, the one string as long as all pixels is taken, and the numbers
+that follow the string 'labels'.
+
 Sheets (103 MB, not 184) are a lossless WebP image of 100x100 tiles for each of
 the six files, image i in row i // 100 and column i % 100, and all labels in
 `labels.npy`. **They are not the original bits**: 98 images (77 for training, 21
@@ -16,6 +21,7 @@ import hashlib
 import io
 import os
 import pathlib
+import pickletools
 
 import numpy as np
 
@@ -31,6 +37,8 @@ BINARY_FILES = (
   "data_batch_5.bin",
   "test_batch.bin",
 )
+
+PICKLE_FILES = tuple(file.removesuffix(".bin") for file in BINARY_FILES)
 
 # Of the sheets, computed from the files themselves: there is one set of them.
 SHA256 = {
@@ -77,8 +85,9 @@ def load(name: str, data_dir: str | os.PathLike[str] | None) -> dataset.Dataset:
   Args:
     name: 'cifar10'.
     data_dir: folder of the six `.bin` files, or the one that has them in
-      `cifar-10-batches-bin`; or folder of the six sheets and `labels.npy`,
-      which take Pillow to read.
+      `cifar-10-batches-bin`; or likewise of the six pickles, in
+      `cifar-10-batches-py`; or folder of the six sheets and `labels.npy`, which
+      take Pillow to read.
 
   Returns:
     50,000 training and 10,000 test images `[N, 32, 32, 3]`, red, green, blue;
@@ -101,31 +110,30 @@ def load(name: str, data_dir: str | os.PathLike[str] | None) -> dataset.Dataset:
   if found is None:
     raise errors.InputError(
       f"No CIFAR-10 in {data_dir}: --data_dir must be the folder of the six "
-      ".bin files of its binary version (unpack cifar-10-binary.tar.gz); or "
-      "prepare it for --source=tfds by `python -m lth_jax.data.prepare "
-      "cifar10`."
+      ".bin files of its binary version or the one that has "
+      f"cifar-10-batches-py. {dataset.describe(data_dir)} Or prepare it for "
+      f"--source=tfds by `{dataset.preparation(name, data_dir)}`."
     )
-  folder, files = found
+  folder, files, read = found
   for file in files:
     if not (folder / file).exists():
       raise errors.InputError(
         f"No file {file} in {folder}; --data_dir must have all of "
         f"{', '.join(files)}."
       )
-  is_sheets = files == SHEET_FILES
-  images, labels = _read_sheets(folder) if is_sheets else _read_binary(folder)
+  images, labels = read(folder)
   num_test = _TILES**2
   return dataset.Dataset(
     name=name,
     train=_split(images[:-num_test], labels[:-num_test], folder),
     test=_split(images[-num_test:], labels[-num_test:], folder),
     num_classes=_NUM_CLASSES,
-    source="cifar_sheets" if is_sheets else "cifar",
+    source="cifar_sheets" if files == SHEET_FILES else "cifar",
   )
 
 
-def holds(name: str, data_dir: str | os.PathLike[str]) -> bool:
-  """Whether a folder has at least one of a data set's files, in either form.
+def holds(name: str, data_dir: str | os.PathLike[str] | None) -> bool:
+  """Whether a folder has at least one of a data set's files, in any form.
 
   >>> import tempfile
   >>> with tempfile.TemporaryDirectory() as folder:
@@ -137,18 +145,22 @@ def holds(name: str, data_dir: str | os.PathLike[str]) -> bool:
     name: name of the data set.
     data_dir: the folder, as for `load`; its files are not read.
   """
-  return name in NAMES and _find(pathlib.Path(data_dir)) is not None
+  if name not in NAMES or data_dir is None:
+    return False
+  return _find(pathlib.Path(data_dir)) is not None
 
 
 def _find(folder):
-  """Returns the folder and the names of the files that it should have."""
-  for place, files in (
-    (folder, BINARY_FILES),
-    (folder / "cifar-10-batches-bin", BINARY_FILES),
-    (folder, SHEET_FILES),
+  """Returns the folder, the files that it should have, and their reader."""
+  for place, files, read in (
+    ("", BINARY_FILES, _read_binary),
+    ("cifar-10-batches-bin", BINARY_FILES, _read_binary),
+    ("", PICKLE_FILES, _read_pickles),
+    ("cifar-10-batches-py", PICKLE_FILES, _read_pickles),
+    ("", SHEET_FILES, _read_sheets),
   ):
-    if any((place / file).exists() for file in files):
-      return place, files
+    if any((folder / place / file).exists() for file in files):
+      return folder / place, files, read
   return None
 
 
@@ -165,12 +177,17 @@ def _split(images, labels, folder):
 
 def _read_binary(folder):
   records = np.concatenate([_records(folder / file) for file in BINARY_FILES])
-  planes = records[:, 1:].reshape(-1, 3, _PIXELS, _PIXELS)
-  return np.ascontiguousarray(planes.transpose(0, 2, 3, 1)), records[:, 0]
+  return _images(records[:, 1:]), records[:, 0]
+
+
+def _images(planes):
+  """`[N, 32, 32, 3]` of the planes of each image, `[N, 3072]`."""
+  planes = planes.reshape(-1, 3, _PIXELS, _PIXELS)
+  return np.ascontiguousarray(planes.transpose(0, 2, 3, 1))
 
 
 def _records(path):
-  contents = _contents(path)
+  contents = dataset.read(path)
   size = 1 + 3 * _PIXELS**2
   expected = size * _TILES**2
   if len(contents) != expected:
@@ -179,13 +196,50 @@ def _records(path):
       f"({len(contents):,} bytes, not {expected:,}); download it again."
     )
   records = np.frombuffer(contents, np.uint8).reshape(-1, size)
-  label = records[:, 0].max()
-  if label >= _NUM_CLASSES:
-    raise errors.InputError(
-      f"{path} is not of CIFAR-10's binary version (it has label {label}, not "
-      f"0 to {_NUM_CLASSES - 1}); download it again."
-    )
+  _check_labels(records[:, 0], path)
   return records
+
+
+def _check_labels(labels, path):
+  if labels.max() >= _NUM_CLASSES:
+    raise errors.InputError(
+      f"{path} is not of CIFAR-10 (it has label {labels.max()}, not 0 to "
+      f"{_NUM_CLASSES - 1}); download it again."
+    )
+
+
+def _read_pickles(folder):
+  pixels, labels = zip(*(_pickled(folder / file) for file in PICKLE_FILES))
+  return _images(np.concatenate(pixels)), np.concatenate(labels)
+
+
+def _pickled(path):
+  """Pixels `[10000, 3072]` and labels `[10000]`; nothing is unpickled."""
+  size, after = 3 * _PIXELS**2, b""
+  pixels, labels = b"", []
+  try:
+    for opcode, value, _ in pickletools.genops(dataset.read(path)):
+      if isinstance(value, str):
+        value = value.encode("latin-1")
+      if isinstance(value, bytes | bytearray):
+        after = bytes(value)
+        pixels = after if len(after) == size * _TILES**2 else pixels
+      elif opcode.name == "BININT1" and after == b"labels":
+        labels.append(value)
+  except ValueError as error:
+    if isinstance(error, errors.InputError):
+      raise
+    raise errors.InputError(
+      f"{path} is cut short or damaged ({error}); download it again."
+    ) from error
+  if not pixels or len(labels) != _TILES**2:
+    raise errors.InputError(
+      f"{path} is not of CIFAR-10's Python version ({len(labels):,} labels and "
+      f"{'the' if pixels else 'no'} pixels); download it again."
+    )
+  labels = np.array(labels, np.uint8)
+  _check_labels(labels, path)
+  return np.frombuffer(pixels, np.uint8).reshape(-1, size), labels
 
 
 def _read_sheets(folder):
@@ -214,7 +268,7 @@ def _tiles(path):
 
 
 def _checked(path):
-  contents = _contents(path)
+  contents = dataset.read(path)
   digest = hashlib.sha256(contents).hexdigest()
   if digest != SHA256[path.name]:
     raise errors.InputError(
@@ -222,12 +276,3 @@ def _checked(path):
       f"{len(contents):,} bytes); copy it again."
     )
   return contents
-
-
-def _contents(path):
-  try:
-    return path.read_bytes()
-  except OSError as error:
-    raise errors.InputError(
-      f"Cannot read {path} ({error}); check its access."
-    ) from error

@@ -1,9 +1,25 @@
 """What a data set is, whichever source it comes from."""
 
 import hashlib
+import os
+import pathlib
+import shlex
 from typing import NamedTuple
 
 import numpy as np
+from etils import epath
+
+from lth_jax import errors, files
+
+# More than the largest file of MNIST, 47 MB unpacked, or of CIFAR-10, 31 MB.
+MOST_BYTES = 2**26
+_ARCHIVES = {
+  ".zip": "unzip {file} -d {folder}",
+  **dict.fromkeys(
+    (".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz"),
+    "tar -xf {file} -C {folder}",
+  ),
+}
 
 
 class Split(NamedTuple):
@@ -67,3 +83,67 @@ def _digest(array):
   array = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
   header = f"{array.dtype.name} {array.shape}\n".encode()
   return hashlib.sha256(header + array.tobytes()).hexdigest()
+
+
+def read(path: pathlib.Path) -> bytes:
+  """Returns the contents of a file of a data set.
+
+  Args:
+    path: of the file.
+
+  Raises:
+    errors.InputError: it cannot be read, is no regular file, or is too large.
+  """
+  try:
+    return files.read(epath.Path(path), MOST_BYTES)
+  except OSError as error:
+    raise errors.InputError(
+      f"Cannot read {path} ({error}); check its access."
+    ) from error
+  except ValueError as error:
+    raise errors.InputError(
+      f"Cannot read {path}: {error}; put the original file there."
+    ) from error
+
+
+def preparation(name: str, data_dir: str | os.PathLike[str] | None) -> str:
+  """Returns the command that prepares a data set where it is looked for.
+
+  Args:
+    name: as TFDS spells it.
+    data_dir: folder of prepared sets; None for the default of TFDS.
+
+  >>> preparation("cifar10", "my data")
+  "python -m lth_jax.data.prepare cifar10 --data_dir='my data'"
+  """
+  where = f" --data_dir={shlex.quote(str(data_dir))}" if data_dir else ""
+  return f"python -m lth_jax.data.prepare {name}{where}"
+
+
+def describe(folder: str | os.PathLike[str]) -> str:
+  """Says what there is in place of the files of a data set, and what to do.
+
+  Args:
+    folder: where they were looked for.
+
+  >>> describe("/nowhere")
+  'There is no such folder.'
+  """
+  folder = pathlib.Path(folder)
+  if not folder.exists():
+    return "There is no such folder."
+  if not folder.is_dir():
+    return "That is a file: name the folder that it lies in."
+  try:
+    names = sorted(os.listdir(folder))
+  except OSError as error:
+    return f"It cannot be listed ({error}): check its access."
+  for name in names:
+    for ending, command in _ARCHIVES.items():
+      if name.endswith(ending):
+        file, where = (shlex.quote(str(x)) for x in (folder / name, folder))
+        return (
+          f"It holds an archive: unpack it by "
+          f"`{command.format(file=file, folder=where)}`."
+        )
+  return f"It holds {', '.join(names[:3])}." if names else "It is empty."

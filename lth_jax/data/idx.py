@@ -1,13 +1,18 @@
 """MNIST and Fashion-MNIST from a folder of their original files.
 
 The IDX format: two zero bytes, 8 for unsigned bytes, the number of axes, each
-axis as a big-endian 32-bit integer, then the contents.
+axis as a big-endian 32-bit integer, then the contents. Keras keeps the arrays
+of MNIST in one `.npz` instead, which is written as IDX before it is checked.
 """
 
 import gzip
 import hashlib
+import io
+import math
 import os
 import pathlib
+import tokenize
+import zipfile
 import zlib
 
 import numpy as np
@@ -41,6 +46,21 @@ SHA256 = {
 }
 NAMES = tuple(SHA256)
 
+# Folders below --data_dir; the others are those of torchvision and Keras.
+_PLACES = {
+  "mnist": ("", "raw", "MNIST/raw"),
+  "fashion_mnist": ("", "raw", "FashionMNIST/raw", "fashion-mnist"),
+}
+# Of Keras; its arrays in the order of FILES.
+_NPZ = {"mnist": "mnist.npz"}
+_ARRAYS = ("x_train", "y_train", "x_test", "y_test")
+# What reading a packed file raises that is not as it was written.
+_DAMAGED = (
+  *(EOFError, KeyError, MemoryError, NotImplementedError, OSError),
+  *(OverflowError, RuntimeError, SyntaxError, ValueError),
+  *(tokenize.TokenError, zipfile.BadZipFile, zlib.error),
+)
+
 
 def load(name: str, data_dir: str | os.PathLike[str] | None) -> dataset.Dataset:
   """Loads MNIST or Fashion-MNIST in the original order, checksums checked.
@@ -48,11 +68,12 @@ def load(name: str, data_dir: str | os.PathLike[str] | None) -> dataset.Dataset:
   >>> load('mnist', '/nowhere')
   Traceback (most recent call last):
     ...
-  lth_jax.errors.InputError: No file train-images-idx3-ubyte.gz in /nowhere; ...
+  lth_jax.errors.InputError: No file train-images-idx3-ubyte.gz in /nowhere, ...
 
   Args:
     name: 'mnist' or 'fashion_mnist'.
-    data_dir: folder of the four files, each as `.gz` or unpacked.
+    data_dir: folder of the four files, each as `.gz` or unpacked, also with a
+      dot before `idx`; or of Keras' `mnist.npz`; or torchvision's folder.
 
   Raises:
     errors.InputError: an unknown name, or a file that is missing, cut short,
@@ -79,7 +100,7 @@ def load(name: str, data_dir: str | os.PathLike[str] | None) -> dataset.Dataset:
   )
 
 
-def holds(name: str, data_dir: str | os.PathLike[str]) -> bool:
+def holds(name: str, data_dir: str | os.PathLike[str] | None) -> bool:
   """Whether a folder has at least one of a data set's original files.
 
   >>> import tempfile
@@ -92,18 +113,21 @@ def holds(name: str, data_dir: str | os.PathLike[str]) -> bool:
     name: name of the data set.
     data_dir: the folder; its files may be packed or not, and are not read.
   """
+  if name not in NAMES or data_dir is None:
+    return False
   folder = pathlib.Path(data_dir)
-  return name in NAMES and any(
-    (folder / (file + suffix)).exists()
-    for file in FILES
-    for suffix in (".gz", "")
+  return any(
+    path.exists() for file in FILES for path in _paths(name, folder, file)
   )
 
 
 def _array(name, folder, file):
   path = _path(name, folder, file)
-  contents = _contents(path)
-  array = _decode(contents, path)
+  if path.name == _NPZ.get(name):
+    contents = _npz_contents(path, file)
+  else:
+    contents = _contents(path)
+  array = _decode(contents, path, 3 if "idx3" in file else 1)
   digest = hashlib.sha256(contents).hexdigest()
   position = FILES.index(file)
   if digest == SHA256[name][position]:
@@ -116,32 +140,67 @@ def _array(name, folder, file):
   )
 
 
+def _paths(name, folder, file):
+  """All paths under which a file may be found."""
+  for place in _PLACES[name]:
+    for spelled in (file, file.replace("-idx", ".idx")):
+      for suffix in (".gz", ""):
+        yield folder / place / (spelled + suffix)
+  if name in _NPZ:
+    yield folder / _NPZ[name]
+
+
 def _path(name, folder, file):
-  for path in (folder / f"{file}.gz", folder / file):
-    if path.exists():
-      return path
-  raise errors.InputError(
-    f"No file {file}.gz in {folder}; --data_dir must be the folder of the "
-    f"four original files of {name}."
-  )
+  found = [path for path in _paths(name, folder, file) if path.exists()]
+  if not found:
+    raise errors.InputError(
+      f"No file {file}.gz in {folder}, which must be the folder of the four "
+      f"original files of {name}. {dataset.describe(folder)}"
+    )
+  # Kaggle's archive has folders of the files' names beside the files.
+  return min(found, key=lambda path: not path.is_file())
 
 
 def _contents(path):
+  """An IDX file, unpacked; browsers unpack some and keep the name."""
+  contents = dataset.read(path)
+  if contents[:2] != b"\x1f\x8b":
+    return contents
   try:
-    contents = path.read_bytes()
-    return gzip.decompress(contents) if path.suffix == ".gz" else contents
-  except EOFError as error:
-    raise errors.InputError(
-      f"{path} is cut short; download it again."
-    ) from error
-  except (OSError, zlib.error) as error:
-    raise errors.InputError(
-      f"Cannot read {path} ({error}); download it again or check its access."
-    ) from error
+    with gzip.GzipFile(fileobj=io.BytesIO(contents)) as file:
+      return _bounded(file)
+  except _DAMAGED as error:
+    raise _unreadable(path, error) from error
 
 
-def _decode(contents, path):
-  num_axes = 3 if "idx3" in path.name else 1
+def _npz_contents(path, file):
+  """The IDX file of an array in a `.npz`."""
+  try:
+    packed = zipfile.ZipFile(io.BytesIO(dataset.read(path)))
+    with packed.open(f"{_ARRAYS[FILES.index(file)]}.npy") as member:
+      contents = _bounded(member)
+    array = np.load(io.BytesIO(contents), allow_pickle=False)
+    sizes = np.array(array.shape, ">u4").tobytes()
+  except _DAMAGED as error:
+    raise _unreadable(path, error) from error
+  return bytes([0, 0, 8, array.ndim]) + sizes + array.tobytes()
+
+
+def _bounded(file):
+  contents = file.read(dataset.MOST_BYTES + 1)
+  if len(contents) > dataset.MOST_BYTES:
+    raise ValueError(f"it unpacks to more than {dataset.MOST_BYTES:,} bytes")
+  return contents
+
+
+def _unreadable(path, error):
+  if isinstance(error, errors.InputError):
+    return error
+  reason = "cut short" if isinstance(error, EOFError) else f"damaged ({error})"
+  return errors.InputError(f"{path} is {reason}; download it again.")
+
+
+def _decode(contents, path, num_axes):
   start = 4 + 4 * num_axes
   if contents[:4] != bytes([0, 0, 8, num_axes]) or len(contents) < start:
     raise errors.InputError(
@@ -149,7 +208,7 @@ def _decode(contents, path):
       f"(it starts with {contents[:4].hex() or 'nothing'}); download it again."
     )
   shape = tuple(int(n) for n in np.frombuffer(contents, ">u4", num_axes, 4))
-  expected = start + int(np.prod(shape, dtype=np.int64))
+  expected = start + math.prod(shape)
   if len(contents) != expected:
     raise errors.InputError(
       f"{path} is cut short or altered ({len(contents):,} bytes unpacked, "

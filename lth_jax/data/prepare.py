@@ -4,7 +4,7 @@
   python -m lth_jax.data.prepare mnist --from_dir=FOLDER_OF_THE_GZ_FILES
 
 MNIST and Fashion-MNIST need no TensorFlow. All others are prepared by their
-stock builders, which do. Needs `pip install 'lth_jax[tfds]'`.
+stock builders, which do. Needs `pip install -e '.[tfds]'` in the clone.
 """
 
 import argparse

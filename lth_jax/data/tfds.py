@@ -14,9 +14,11 @@ import types
 
 import numpy as np
 
-from lth_jax import errors
+from lth_jax import errors, files
 from lth_jax.data import dataset
 
+# From a clone: lth_jax is in no package index.
+INSTALL = "pip install -e '.[tfds]'"
 _CHUNK = 1_000
 
 
@@ -39,7 +41,7 @@ def load(
   if folder is None:
     raise errors.InputError(
       f"No prepared data set '{name}' in {data_dir or default_dir()}; prepare "
-      f"it by `python -m lth_jax.data.prepare {name}` or give its --data_dir."
+      f"it by `{dataset.preparation(name, data_dir)}` or give its --data_dir."
     )
   require_array_record(name, folder)
   library = import_library()
@@ -155,7 +157,9 @@ def require_array_record(name: str, folder: pathlib.Path) -> None:
   """
   file = folder / "dataset_info.json"
   try:
-    info = json.loads(file.read_text())
+    for each in folder.glob("*.*"):  # its reader would wait for a FIFO
+      files.check(each)
+    info = json.loads(dataset.read(file))
   except (OSError, ValueError) as error:
     raise _damaged(f"{file}", folder, error) from error
   file_format = info.get("fileFormat", "tfrecord")
@@ -179,8 +183,8 @@ def import_library() -> types.ModuleType:
     import tensorflow_datasets
   except ImportError as error:
     raise errors.InputError(
-      f"TFDS data needs a package that is not installed ({error}): "
-      "`pip install 'lth_jax[tfds]'`."
+      f"TFDS data needs a package that is not installed ({error}): in the "
+      f"clone of lth_jax, `{INSTALL}`."
     ) from error
   return tensorflow_datasets
 

@@ -41,18 +41,29 @@ class Apply(Protocol):
 
 
 class Model(NamedTuple):
-  """`init(key) -> (params, stats)` and `apply`, see `Apply`."""
+  """A network.
+
+  Attributes:
+    init: key -> (params, stats).
+    apply: see `Apply`.
+    output: name of the leaf that is the output layer's kernel; "" if there is
+      none to prune at a rate of its own.
+  """
 
   init: Callable[[jax.Array], tuple[Params, Stats]]
   apply: Apply
+  output: str = ""
 
 
-def from_linen(module: nn.Module, image_shape: tuple[int, ...]) -> Model:
+def from_linen(
+  module: nn.Module, image_shape: tuple[int, ...], output: str = ""
+) -> Model:
   """Wraps a Linen module that is called as `module(images, train=...)`.
 
   Args:
     module: a module whose only collections are `params` and `batch_stats`.
     image_shape: `(H, W, C)`.
+    output: as in `Model`.
 
   Returns:
     The model; its params are the plain dict that Linen makes. Its `init`
@@ -90,14 +101,15 @@ def from_linen(module: nn.Module, image_shape: tuple[int, ...]) -> Model:
     )
     return logits, updated.get("batch_stats", stats)
 
-  return Model(init, apply)
+  return Model(init, apply, output)
 
 
-def from_nnx(make: Callable[[nnx.Rngs], nnx.Module]) -> Model:
+def from_nnx(make: Callable[[nnx.Rngs], nnx.Module], output: str = "") -> Model:
   """Wraps an NNX module that is called as `module(images)`.
 
   Args:
     make: builds the module; called anew for every key.
+    output: as in `Model`.
 
   Returns:
     The model; its params are the `nnx.State` of `nnx.Param` variables, so leaf
@@ -131,7 +143,7 @@ def from_nnx(make: Callable[[nnx.Rngs], nnx.Module]) -> Model:
     logits = module(images)
     return logits, _split(module)[3]
 
-  return Model(init, apply)
+  return Model(init, apply, output)
 
 
 def _stream_names(randomness: nnx.State) -> list[str]:

@@ -91,4 +91,4 @@ def conv(
     num_classes=num_classes,
     dropout=dropout,
   )
-  return adapters.from_linen(module, image_shape)
+  return adapters.from_linen(module, image_shape, f"Dense_{len(_DENSE)}/kernel")

@@ -56,4 +56,4 @@ def lenet(
   266200
   """
   module = LeNet(hidden=tuple(hidden), num_classes=num_classes)
-  return adapters.from_linen(module, image_shape)
+  return adapters.from_linen(module, image_shape, f"Dense_{len(hidden)}/kernel")

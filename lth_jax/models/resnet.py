@@ -98,4 +98,4 @@ def resnet20(
     blocks=_BLOCKS,
     num_classes=num_classes,
   )
-  return adapters.from_linen(module, image_shape)
+  return adapters.from_linen(module, image_shape, "Dense_0/kernel")

@@ -77,4 +77,4 @@ def vgg19(
     convolutions=convolutions,
     num_classes=num_classes,
   )
-  return adapters.from_linen(module, image_shape)
+  return adapters.from_linen(module, image_shape, "Dense_0/kernel")

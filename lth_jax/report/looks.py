@@ -4,6 +4,7 @@ They follow from the counts in `replicate_<r>/structure.json`.
 """
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -41,7 +42,11 @@ def load(workdir: epath.PathLike) -> dict[int, Rounds]:
   ...   load(folder)
   {}
   """
-  paths = epath.Path(workdir).glob("replicate_*/structure.json")
+  paths = [
+    path
+    for path in epath.Path(workdir).glob("replicate_*/structure.json")
+    if re.fullmatch(r"replicate_\d+", path.parent.name)
+  ]
   return {replicate: rounds for replicate, rounds in sorted(map(_load, paths))}
 
 
@@ -189,7 +194,7 @@ def _none(run) -> np.ndarray:
 
 def _load(path: epath.Path) -> tuple[int, Rounds]:
   try:
-    content = files.parse(path.read_text())
+    content = files.parse(files.read(path).decode())
     files.unseal(content)
     if content["format"] != records.FORMAT:
       raise ValueError(f"format {content['format']!r} is not {records.FORMAT}")
@@ -201,8 +206,12 @@ def _load(path: epath.Path) -> tuple[int, Rounds]:
       raise ValueError("rounds have different leaves")
     replicate = int(content["replicate"])
     if path.parent.name != f"replicate_{replicate}":
-      raise ValueError(f"it is of replicate {replicate}")
+      raise errors.InputError(
+        f"{path} is of replicate {replicate}: remove this copy."
+      )
     return replicate, rounds
+  except errors.InputError:
+    raise
   except (*records.MALFORMED, OSError) as error:
     raise errors.InputError(
       f"{path}: damaged ({records.cause(error)}); start the run again, which "

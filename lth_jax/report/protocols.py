@@ -27,7 +27,7 @@ LENET = {
   "eval_every": 100,
   "matmul_precision": "highest",
   "rounds": 20,
-  "rates": ["Dense_2/kernel=0.1", "kernel=0.2"],
+  "rates": ["output=0.1", "kernel=0.2"],
   "scope": "layer",
   "reset": "every_round",
   "order": "shared",
@@ -58,14 +58,14 @@ _RESNET20 = {
   "steps": 30000,
   "batch_size": 128,
   "drops": [20000, 25000],
-  "rates": ["shortcut=0", "Dense=0", "kernel=0.2"],
+  "rates": ["shortcut=0", "output=0", "kernel=0.2"],
 }
 _VGG19 = {
   "model": "vgg19",
   "steps": 112480,
   "batch_size": 64,
   "drops": [56240, 84360],
-  "rates": ["Dense=0", "kernel=0.2"],
+  "rates": ["output=0", "kernel=0.2"],
 }
 # Of these the paper reports no early stop, but accuracies on the way (figures 7
 # and 8): at which shares of the training.
@@ -100,7 +100,7 @@ def of(config: dict[str, Any]) -> dict[str, Any]:
       things, as with dropout or learning rates, it chooses among them.
 
   >>> of({"model": "conv6", "dropout": 0.0})["rates"]
-  ['Dense_2/kernel=0.1', 'Conv=0.15', 'Dense=0.2']
+  ['output=0.1', 'Conv=0.15', 'Dense=0.2']
   """
   model = config["model"]
   if model == "lenet":
@@ -115,7 +115,7 @@ def of(config: dict[str, Any]) -> dict[str, Any]:
       "dropout": 0.5 if config["dropout"] else 0.0,
       "steps": steps,
       "learning_rate": learning_rate,
-      "rates": ["Dense_2/kernel=0.1", f"Conv={rate:g}", "Dense=0.2"],
+      "rates": ["output=0.1", f"Conv={rate:g}", "Dense=0.2"],
     }
   paper = paper | _RESIDUAL | {"resnet20": _RESNET20, "vgg19": _VGG19}[model]
   asked = config["learning_rate"], config["warmup"]

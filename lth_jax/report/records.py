@@ -19,6 +19,8 @@ MALFORMED = (
   *(KeyError, TypeError, ValueError, AttributeError, OverflowError),
   RecursionError,
 )
+# Others, such as "replicate_0 copy", are a person's and no part of the run.
+_LANE_NAME = re.compile(r"replicate_\d+/round_\d+/[a-z]\w*/commit\.json")
 _T = TypeVar("_T")
 # What the report cannot do without; the rest of the configuration is shown.
 _CONFIG_FIELDS = (
@@ -81,7 +83,7 @@ class Lane(NamedTuple):
     test_curve: test accuracy there, fractions, `[T]`.
     early_stop: at the minimum of the validation loss.
     end: at the last step.
-    diverged: the loss was not finite.
+    diverged: the training loss was not finite.
     warnings: sentences for the reader.
     valid_steps: steps of the validation curve, `[V]`.
     valid_curve: mean loss on the validation images there, nats, `[V]`.
@@ -249,7 +251,7 @@ def committed(workdir: epath.Path) -> list[epath.Path]:
   return sorted(
     path
     for path in workdir.glob("replicate_*/round_*/*/commit.json")
-    if re.fullmatch(r"[a-z]\w*", path.parent.name)
+    if _LANE_NAME.fullmatch(path.relative_to(workdir).as_posix())
   )
 
 
@@ -328,7 +330,7 @@ def cause(error: Exception) -> str:
 
 def _load(path: epath.Path, parse: Callable[[Any], _T], remedy: str) -> _T:
   try:
-    content = files.parse(path.read_text())
+    content = files.parse(files.read(path).decode())
     if content["format"] != FORMAT:
       raise errors.InputError(
         f"format {content['format']!r}, but this version reads format "
@@ -387,7 +389,7 @@ def _commit(content) -> tuple[str, str]:
 
 
 def _sha256(path: epath.Path) -> str:
-  return hashlib.sha256(path.read_bytes()).hexdigest()
+  return hashlib.sha256(files.read(path)).hexdigest()
 
 
 def _config(content) -> tuple[str, str, str, dict[str, Any]]:

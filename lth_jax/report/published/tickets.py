@@ -28,9 +28,13 @@ def _at(arm: str) -> measures.Where:
 
 
 def _look(number: str, leaf: str) -> Callable[..., measures.Sample]:
-  return functools.partial(
-    looks.value, name=number, leaf=leaf, density=_DENSITY
-  )
+  def measure(run):
+    if len(run.config["hidden"]) != 2:
+      note = f"the network has no {leaf} as {_NAMES[leaf]}"
+      return measures.nothing(run, note)
+    return looks.value(run, name=number, leaf=leaf, density=_DENSITY)
+
+  return measure
 
 
 def _peaks(figure: str, leaf: str, one: bool, about) -> Claim:
