@@ -40,8 +40,8 @@ class Leaf(NamedTuple):
   owner: str
 
 
-def named(tree: PyTree) -> list[Leaf]:
-  """All leaves, in leaf order."""
+def named(tree: PyTree, kind: type | tuple[type, ...] = ()) -> list[Leaf]:
+  """All leaves, in leaf order; nodes of a kind count as leaves."""
   owners, num_children = {}, collections.Counter()
 
   def visit(path, node):
@@ -49,7 +49,7 @@ def named(tree: PyTree) -> list[Leaf]:
     owner = owners.get(path[:-1], "")
     owners[path] = owner if plain else type(node).__name__
     num_children[path[:-1]] += len(path) > 0
-    return False
+    return isinstance(node, kind)
 
   def name(path):
     while path[-1:] == (_VALUE,) and num_children[path[:-1]] == 1:

@@ -386,43 +386,49 @@ def pack(masks: PyTree) -> PyTree:
   return _trees.replace_leaves(masks, packed)
 
 
-def unpack(packed: PyTree) -> PyTree:
+def unpack(packed: PyTree, like: PyTree) -> PyTree:
   """Inverse of `pack`.
 
   Args:
     packed: what `pack` returned.
+    like: a tree with arrays of the masks' shapes at the same names, such as the
+      params, or `jax.eval_shape` of them.
 
   Returns:
     Masks in the containers of `packed`.
 
   Raises:
-    ValueError: there is no packed mask, or names a leaf that is none.
+    ValueError: there is no packed mask, or names a leaf that is none, that
+      `like` lacks or that has another shape there.
 
-  >>> unpack(pack({"w": jnp.array([[True, False], [True, True]])}))
+  >>> mask = jnp.array([[True, False], [True, True]])
+  >>> unpack(pack({"w": mask}), {"w": jnp.zeros((2, 2))})
   {'w': Array([[ True, False],
          [ True,  True]], dtype=bool)}
   """
-
-  def one(path, mask):
-    name = jax.tree_util.keystr(path, simple=True, separator="/")
+  leaves = _trees.named(packed, Packed)
+  if not leaves:
+    raise ValueError(f"a {type(packed).__name__} holds no packed mask")
+  shapes = {leaf.name: jnp.shape(leaf.value) for leaf in _trees.named(like)}
+  for name, mask, _ in leaves:
     if not isinstance(mask, Packed):
+      raise ValueError(f"{name!r} is a {type(mask).__name__}, not from pack")
+    if mask.shape != shapes.get(name):
       raise ValueError(
-        f"{name!r} is a {type(mask).__name__}, not a mask that pack returned"
+        f"packed mask {name!r} has shape {mask.shape}, params "
+        f"{shapes.get(name, 'have none')}"
       )
-    size = math.prod(mask.shape)
-    if mask.bits.dtype != jnp.uint8 or mask.bits.shape != (-(-size // 8),):
+    if mask.bits.shape != (-(-math.prod(mask.shape) // 8),):
       raise ValueError(
-        f"packed mask {name!r} is {mask.bits.dtype}{list(mask.bits.shape)}, "
-        f"which is not one of shape {mask.shape}"
+        f"packed mask {name!r} has {list(mask.bits.shape)} bytes for the shape "
+        f"{mask.shape}"
       )
-    bits = jnp.unpackbits(mask.bits, count=size)
+
+  def one(mask):
+    bits = jnp.unpackbits(mask.bits, count=math.prod(mask.shape))
     return bits.astype(bool).reshape(mask.shape)
 
-  if not jax.tree.leaves(packed):
-    raise ValueError(f"a {type(packed).__name__} holds no packed mask")
-  return jax.tree.map_with_path(
-    one, packed, is_leaf=lambda node: isinstance(node, Packed)
-  )
+  return jax.tree.map(one, packed, is_leaf=lambda x: isinstance(x, Packed))
 
 
 def _combine(function, a, b):

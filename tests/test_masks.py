@@ -74,7 +74,7 @@ def test_jit_and_vmap_agree_with_eager(name, dtype):
       masks_lib.difference(masks, other),
       masks_lib.overlap(masks, other),
       masks_lib.hamming(masks, other),
-      masks_lib.unpack(masks_lib.pack(masks)),
+      masks_lib.unpack(masks_lib.pack(masks), params),
     )
 
   pytrees.assert_transforms(everything, params, masks, other)
@@ -176,11 +176,11 @@ def test_pack_is_eight_to_a_byte_and_unpack_inverts_it(name):
   packed = masks_lib.pack(masks)
   for bits, mask in zip(jax.tree.leaves(packed), jax.tree.leaves(masks)):
     np.testing.assert_array_equal(bits, np.packbits(np.asarray(mask)))
-  pytrees.assert_same(masks_lib.unpack(packed), masks)
+  pytrees.assert_same(masks_lib.unpack(packed, params), masks)
   structure = jax.tree.structure(jax.eval_shape(masks_lib.pack, masks))
   from_disk = [np.asarray(bits) for bits in jax.tree.leaves(packed)]
   restored = jax.tree.unflatten(structure, from_disk)
-  pytrees.assert_same(masks_lib.unpack(restored), masks)
+  pytrees.assert_same(masks_lib.unpack(restored, masks), masks)
 
 
 def test_a_selector_sees_names_of_float_arrays_only():
