@@ -59,9 +59,7 @@ def named(tree: PyTree, kind: type | tuple[type, ...] = ()) -> list[Leaf]:
   leaves = jax.tree.leaves_with_path(
     tree, is_leaf=visit, is_leaf_takes_path=True
   )
-  return [
-    Leaf(name(path), value, owners[path[:-1]]) for path, value in leaves
-  ]
+  return [Leaf(name(path), value, owners[path[:-1]]) for path, value in leaves]
 
 
 def names(tree: PyTree) -> list[str]:

@@ -115,7 +115,9 @@ def full(
   """
 
   if prunable is not None and not callable(prunable):
-    raise TypeError(f"prunable is {prunable!r}, not a function of name and leaf")
+    raise TypeError(
+      f"prunable is {prunable!r}, not a function of name and leaf"
+    )
 
   def decide(leaf):
     if prunable is not None:
@@ -409,7 +411,11 @@ def unpack(packed: PyTree, like: PyTree) -> PyTree:
   leaves = _trees.named(packed, Packed)
   if not leaves:
     raise ValueError(f"a {type(packed).__name__} holds no packed mask")
-  shapes = {leaf.name: jnp.shape(leaf.value) for leaf in _trees.named(like)}
+  shapes = {
+    leaf.name: leaf.value.shape
+    for leaf in _trees.named(like)
+    if _trees.is_array(leaf)
+  }
   for name, mask, _ in leaves:
     if not isinstance(mask, Packed):
       raise ValueError(f"{name!r} is a {type(mask).__name__}, not from pack")
@@ -432,6 +438,7 @@ def unpack(packed: PyTree, like: PyTree) -> PyTree:
 
 
 def _combine(function, a, b):
+  _trees.check_masks(b)
   _trees.check(b, a, "the other masks")
   _trees.check(a, b, "the other masks")
   pairs = zip(jax.tree.leaves(a), _trees.at_masks(b, a, "the other masks"))

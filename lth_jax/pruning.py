@@ -246,7 +246,9 @@ def num_removed(kept, rate):
   rate = _rate(rate)
   if isinstance(kept, numbers.Integral):
     return round(rate * int(kept))
-  if not jnp.issubdtype(getattr(kept, "dtype", None), jnp.integer):
+  if not isinstance(kept, np.ndarray | jax.Array) or not jnp.issubdtype(
+    kept.dtype, jnp.integer
+  ):
     raise TypeError(f"counts {kept!r} are no integers")
   if isinstance(kept, np.ndarray) and np.any(kept != kept.astype(np.int32)):
     raise ValueError(f"counts {kept} do not fit in int32")
