@@ -164,8 +164,8 @@ def check_masks(masks: PyTree) -> None:
   leaves = named(masks)
   if not leaves:
     raise ValueError(
-      f"the masks, a {type(masks).__name__}, hold no mask: masks.full makes one "
-      "for each prunable leaf of params"
+      f"the masks, a {type(masks).__name__}, hold no mask: masks.full(params) "
+      "makes them"
     )
   for leaf in leaves:
     if not is_array(leaf) or leaf.value.dtype != bool:

@@ -113,7 +113,6 @@ def full(
   >>> full(table, prunable=lambda name, leaf: name == "kernel")
   {'kernel': Array([[ True,  True]], dtype=bool), 'pos_embedding': None}
   """
-
   if prunable is not None and not callable(prunable):
     raise TypeError(
       f"prunable is {prunable!r}, not a function of name and leaf"

@@ -92,10 +92,10 @@ def project(
   inner = masked(inner)
   _trees.check_masks(masks)
 
-  def update(grads, state, params=None, **extra):
+  def update(updates, state, params=None, **extra):
     if params is None:
       raise ValueError("project needs params: update(grads, state, params)")
-    updates, state = inner.update(grads, state, params, masks=masks, **extra)
+    updates, state = inner.update(updates, state, params, masks=masks, **extra)
     updates = _trees.map_masked(
       lambda update, mask, param: jnp.where(mask, update, -param),
       updates,

@@ -152,7 +152,7 @@ def test_a_rate_is_a_number_below_one(function, rate):
 @pytest.mark.parametrize("function", list(OF_RATES)[:5])
 @pytest.mark.parametrize("rate", OUTSIDE + NO_NUMBER, ids=repr)
 def test_so_are_those_of_a_tree(function, rate):
-  with pytest.raises((ValueError, TypeError), match="rate|fraction"):
+  with pytest.raises((ValueError, TypeError), match=r"rate|fraction"):
     OF_RATES[function]({"w": rate, "b": None})
 
 
