@@ -34,6 +34,9 @@ def masked(
     raises a ValueError that names the leaf at which masks do not fit, also if
     there is no mask at all.
 
+  Raises:
+    TypeError: `inner` is no optimizer.
+
   >>> import jax.numpy as jnp
   >>> optimizer = masked(optax.sgd(0.5, momentum=0.9))
   >>> params = {"w": jnp.array([[1.0, 1.0]])}
@@ -43,11 +46,12 @@ def masked(
   >>> optax.apply_updates(params, updates)
   {'w': Array([[0.5, 1. ]], dtype=float32)}
   """
+  if not (hasattr(inner, "init") and hasattr(inner, "update")):
+    kind = type(inner).__name__
+    raise TypeError(f"inner is a {kind}, not an optax optimizer")
   inner = optax.with_extra_args_support(inner)
 
   def update(grads, state, params=None, *, masks, **extra):
-    if not jax.tree.leaves(masks):
-      raise ValueError("masks hold no mask: nothing would be frozen")
     grads = masks_lib.apply(grads, masks)
     updates, state = inner.update(grads, state, params, **extra)
     return _trees.map_masked(_freeze, updates, masks, what="updates"), state
@@ -56,41 +60,52 @@ def masked(
   return optax.GradientTransformationExtraArgs(inner.init, update)
 
 
-def project(masks: PyTree) -> optax.GradientTransformation:
-  """Sets pruned weights to zero at every step: the last link of a chain.
+def project(
+  inner: optax.GradientTransformation, masks: PyTree
+) -> optax.GradientTransformationExtraArgs:
+  """Sets pruned weights to zero at every step, whatever the optimizer does.
 
-  For training loops that cannot pass `masks` to `update`, such as Flax's
-  `TrainState`. The masks become constants of the compiled step; the links
-  before this one see the gradients of pruned weights.
+  As `masked`, for training loops that cannot pass `masks` to `update`, such as
+  those of Flax's `TrainState` and `nnx.Optimizer`. The masks become constants
+  of the compiled step.
 
   Args:
+    inner: any optax optimizer, the whole of it: what stands behind in a chain
+      would move pruned weights again.
     masks: masks of the params to be trained.
 
   Returns:
-    A stateless transformation that needs `params`. Where a mask is False the
-    update is -p; finite weights become 0.0.
+    A transformation that needs `params`. Where a mask is False the update is
+    -p; finite weights become 0.0.
 
-  >>> import jax.numpy as jnp
+  Raises:
+    ValueError: there is no mask, or one is not bool.
+    TypeError: `inner` is no optimizer.
+
   >>> masks = {"w": jnp.array([[True, False]])}
-  >>> optimizer = optax.chain(optax.sgd(0.5), project(masks))
+  >>> optimizer = project(optax.sgd(0.5), masks)
   >>> params = {"w": jnp.array([[1.0, 1.0]])}
   >>> updates, _ = optimizer.update(params, optimizer.init(params), params)
   >>> optax.apply_updates(params, updates)
   {'w': Array([[0.5, 0. ]], dtype=float32)}
   """
+  inner = masked(inner)
+  _trees.check_masks(masks)
 
-  def update(updates, params):
+  def update(updates, state, params=None, **extra):
     if params is None:
       raise ValueError("project needs params: update(grads, state, params)")
-    return _trees.map_masked(
+    updates, state = inner.update(updates, state, params, masks=masks, **extra)
+    updates = _trees.map_masked(
       lambda update, mask, param: jnp.where(mask, update, -param),
       updates,
       masks,
       params,
       what="updates",
     )
+    return updates, state
 
-  return optax.stateless(update)
+  return optax.GradientTransformationExtraArgs(inner.init, update)
 
 
 def create(
