@@ -7,10 +7,9 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from experiments import catalog, claims, figures, networks
+from experiments import catalog, figures, networks
 from lth_jax import configs, errors, progress
-from lth_jax.report import claims as judging
-from lth_jax.report import digest, plan, published, records, tables
+from lth_jax.report import claims, digest, plan, protocols, records, tables
 
 # Where runs are collected, beside the page; a folder a scale.
 FOLDER = "results"
@@ -45,9 +44,7 @@ def text(folder: pathlib.Path) -> str:
   """
   collected = {scale: read(folder / FOLDER / scale) for scale in catalog.SCALES}
   judged = {
-    figure: {
-      scale: _judge(figure, scale, runs) for scale, runs in collected.items()
-    }
+    figure: {scale: _judge(figure, runs) for scale, runs in collected.items()}
     for figure in figures.FIGURES
   }
   parts = [
@@ -104,22 +101,15 @@ and second hidden layer and its output layer."""
 
 
 def _judge(
-  figure: str, scale: str, collected: Mapping[str, Collected]
-) -> list[tuple[str, judging.Result]]:
+  figure: str, collected: Mapping[str, Collected]
+) -> list[tuple[str, claims.Result]]:
   """The claims of a figure, and the runs that each was judged on."""
   found = []
-  for name in _runs(figure, scale):
-    if name in collected:
-      ours = collected[name].run
-      found += [
-        (name, judging.judge(claim, judging.measure(claim, ours)))
-        for claim in published.CLAIMS
-        if claim.figure == figure and published.applies(claim, ours.config)
-      ]
-  for claim, names in claims.CLAIMS:
-    if claim.figure == figure and all(name in collected for name in names):
-      sample = judging.measure(claim, *(collected[name].run for name in names))
-      found.append((", ".join(names), judging.judge(claim, sample)))
+  for claim in claims.CLAIMS:
+    if claim.figure == figure and set(claim.runs) <= set(collected):
+      runs = (collected[name].run for name in claim.runs)
+      result = claims.judge(claim, claims.measure(claim, *runs))
+      found.append((", ".join(claim.runs), result))
   return found
 
 
@@ -140,10 +130,9 @@ def _overview(judged) -> str:
         totals[scale] = [a + b for a, b in zip(total, counts)]
   for scale, counts in totals.items():
     lines.append(f"| all | {scale} | {' | '.join(map(str, counts))} |")
-  every = len(published.CLAIMS) + len(claims.CLAIMS)
   lines.append(
-    f"\nOf {every} claims those are counted whose runs were made, once a run "
-    "where several can decide them."
+    f"\nOf {len(claims.CLAIMS)} claims those are counted whose runs were made, "
+    "once a run where several can decide them."
   )
   return "\n".join(lines)
 
@@ -242,7 +231,7 @@ def protocol(name: str, run: records.Run) -> str:
     for each in catalog.runs(row, "paper")
     if each.name == name
   ]
-  found = judging.differences(run.config, configs.to_flat(original))
+  found = protocols.differences(run.config, configs.to_flat(original))
   return found or "as published"
 
 

@@ -14,7 +14,7 @@ from etils import epath
 
 from experiments import catalog, costs, listing, networks
 from lth_jax import configs, errors, lanes, runner
-from lth_jax.report import claims, records
+from lth_jax.report import protocols, records
 
 _ROOT = pathlib.Path(__file__).parents[1]
 _ROWS = [(row, scale) for row in catalog.ROWS for scale in catalog.SCALES]
@@ -103,7 +103,7 @@ def test_rows_at_the_papers_scale_are_its_protocols(row):
     varied.add("warmup")
   for run in catalog.runs(row, "paper"):
     config = configs.to_flat(catalog.config(run))
-    found = claims.differences(config).partition(": ")[2]
+    found = protocols.differences(config).partition(": ")[2]
     differing = {part.partition(" ")[0] for part in found.split("; ") if part}
     expected = _DEPARTURES.get(row.name, set())
     assert expected - {"rates", "warmup"} <= differing, run.name
@@ -122,7 +122,7 @@ def test_rows_at_the_papers_scale_are_its_protocols(row):
 )
 def test_what_a_row_changes_has_the_papers_value(name, words):
   [run] = catalog.runs(row_named(name), "paper")
-  assert words in claims.differences(configs.to_flat(catalog.config(run)))
+  assert words in protocols.differences(configs.to_flat(catalog.config(run)))
 
 
 @pytest.mark.parametrize("scale", catalog.SCALES)

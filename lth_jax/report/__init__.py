@@ -13,6 +13,7 @@ from lth_jax.report import (
   html,
   looks,
   outline,
+  protocols,
   records,
   statistics,
   structure,
@@ -97,7 +98,7 @@ def _write_whole(path: epath.Path, content: bytes) -> None:
 def _draw(
   run: records.Run, rounds: tuple[structure.Round, ...]
 ) -> tuple[figures.Drawn, ...]:
-  protocol = claims.differences(run.config)
+  protocol = protocols.differences(run.config)
   return figures.draw(run, protocol) + structure.draw(rounds, protocol)
 
 
@@ -105,7 +106,7 @@ def _render(workdir: epath.PathLike) -> dict[str, bytes]:
   """Returns the content of every file, the page last."""
   described = looks.load(workdir)
   run = records.read(workdir)._replace(looks=looks.of(described))
-  protocol = claims.differences(run.config)
+  protocol = protocols.differences(run.config)
   content = html.Content(
     run,
     protocol,

@@ -12,7 +12,7 @@ from etils import epath
 
 from lth_jax import errors, files
 from lth_jax.analysis import histograms
-from lth_jax.report import measures, records, statistics
+from lth_jax.report import records
 
 FORMAT = 1
 # {round: {leaf: what `analysis.summary.describe` counts}}
@@ -79,67 +79,6 @@ def of(replicates: Mapping[int, Rounds]) -> tuple[records.Look, ...]:
   )
 
 
-def value(
-  run: records.Run, name: str, leaf: str, density: float
-) -> measures.Sample:
-  """Returns one number on one leaf of the ticket at a density.
-
-  Args:
-    run: the run, with `looks`.
-    name: of an attribute of `records.Look`.
-    leaf: name of the leaf.
-    density: of the ticket.
-
-  >>> from lth_jax.report import example
-  >>> run = example.run(ticket=[(500, 98.0), (500, 98.0)])
-  >>> look = records.Look(0, 1, "w", 0.5, 0.8, *[math.nan] * 6)
-  >>> value(run._replace(looks=(look,)), "valley", "w", 0.5).values
-  array([0.8])
-  """
-  return measures.Sample(_table(run, name, density).get(leaf, _none(run)))
-
-
-def least(run: records.Run, name: str, density: float) -> measures.Sample:
-  """Returns a number on the leaf whose mean over replicates is least.
-
-  Args:
-    run: the run, with `looks`.
-    name: of an attribute of `records.Look`.
-    density: of the ticket.
-
-  >>> from lth_jax.report import example
-  >>> run = example.run(ticket=[(500, 98.0), (500, 98.0)])
-  >>> looks = [
-  ...   records.Look(0, 1, leaf, 0.5, valley, *[math.nan] * 6)
-  ...   for leaf, valley in (("a", 0.8), ("b", 0.7))
-  ... ]
-  >>> least(run._replace(looks=tuple(looks)), "valley", 0.5)[0]
-  array([0.7])
-  """
-  return _chosen(run, _table(run, name, density), min)
-
-
-def in_over_out(run: records.Run, density: float) -> measures.Sample:
-  """Returns unevenness into units over that out of units, where largest.
-
-  Both are in excess of chance, since a narrow layer spreads more by chance.
-
-  Args:
-    run: the run, with `looks`.
-    density: of the ticket.
-
-  >>> from lth_jax.report import example
-  >>> run = example.run(ticket=[(500, 98.0), (500, 98.0)])
-  >>> look = records.Look(0, 1, "w", 0.5, *[math.nan] * 4, 0.2, 0.4, math.nan)
-  >>> in_over_out(run._replace(looks=(look,)), 0.5).values
-  array([0.5])
-  """
-  into = _table(run, "uneven_in", density)
-  out = _table(run, "uneven_out", density)
-  found = {leaf: into[leaf] / out[leaf] for leaf in into}
-  return _chosen(run, found, max)
-
-
 def of_replicate(replicate: int, rounds: Rounds) -> tuple[records.Look, ...]:
   """Returns the numbers of every leaf of a replicate's tickets.
 
@@ -160,32 +99,6 @@ def of_replicate(replicate: int, rounds: Rounds) -> tuple[records.Look, ...]:
     for index, leaves in sorted(rounds.items(), key=lambda item: int(item[0]))
     for name, leaf in leaves.items()
   )
-
-
-def _table(run, name: str, density: float) -> dict[str, np.ndarray]:
-  """{leaf: the number in each replicate, `[R]`} of the ticket at a density."""
-  axes, column = statistics.grid(run), statistics.column(run, density)
-  if column is None:
-    return {}
-  found: dict[str, np.ndarray] = {}
-  for look in run.looks:
-    if look.round == axes.rounds[column] and look.replicate in axes.replicates:
-      values = found.setdefault(look.leaf, _none(run))
-      values[axes.replicates.index(look.replicate)] = getattr(look, name)
-  return found
-
-
-def _chosen(run, found: dict[str, np.ndarray], pick) -> measures.Sample:
-  """The leaf that is picked by its mean over the replicates that are there."""
-  known = {leaf: x for leaf, x in found.items() if np.isfinite(x).any()}
-  if not known:
-    return measures.nothing(run)
-  leaf = pick(known, key=lambda leaf: np.nanmean(known[leaf]))
-  return measures.Sample(known[leaf], note=leaf)
-
-
-def _none(run) -> np.ndarray:
-  return np.full(len(statistics.grid(run).replicates), math.nan)
 
 
 def _load(path: epath.Path) -> tuple[int, Rounds]:

@@ -16,32 +16,34 @@ import math
 
 import numpy as np
 
-from lth_jax.report import measures, plan, records, statistics
-from lth_jax.report.measures import Sample
+from lth_jax.report import plan, statistics
+from lth_jax.report.claims import samples, terms
+from lth_jax.report.claims.samples import Sample
+from lth_jax.report.claims.terms import Term
+
+# "About 100%" train accuracy, in percent (our reading; not in the paper).
+FULL_ACCURACY = 99.5
 
 
-def fastest(run: records.Run) -> Sample:
+def fastest(a: Term) -> Sample:
   """Returns the density of the earliest stop; of equals, the denser one.
 
   Some density is always the fastest. If luck alone chose it in each replicate,
   every density with equal chance, the mean would lie in the middle of the
   ladder; so nothing is decided unless the replicates agree better than luck.
 
-  Args:
-    run: the run.
-
   >>> from lth_jax.report import example
   >>> run = example.run(ticket=[(500, 98.0), (300, 98.0), (400, 98.0)])
-  >>> fastest(run).values
+  >>> fastest(terms.parse(run, "step", "ticket")).values
   array([50.])
   """
-  step = statistics.values(run, "ticket", statistics.EARLY_STEP)
+  step = terms.values(a)
   finite = np.isfinite(step)
-  left_out, pending = plan.short(run, "ticket", finite)
-  known = finite & ~statistics.not_reached(run, "ticket")
+  left_out, pending = plan.short(a.run, a.arm, finite)
+  known = finite & ~terms.late(a)
   known &= ~left_out[:, None]
   best = np.argmin(np.where(known, step, math.inf), axis=1)
-  density = 100 * statistics.grid(run).density
+  density = 100 * statistics.grid(a.run).density
   last = [int(np.flatnonzero(row).max(initial=0)) for row in known]
   chosen = known.sum(axis=1) > 1
   at_end = bool((best == last)[chosen].any())
@@ -50,7 +52,7 @@ def fastest(run: records.Run) -> Sample:
     np.where(chosen, density[best], math.nan),
     may_rise=lucky,
     may_fall=lucky or at_end or bool(pending.any()),
-    note=measures.join(
+    note=samples.join(
       "replicates agree no better than by luck" if lucky else "",
       "the sparsest density is the fastest" if at_end else "",
       plan.remark(left_out, pending),
@@ -61,103 +63,89 @@ def fastest(run: records.Run) -> Sample:
   )
 
 
-def back(
-  run: records.Run, quantity: statistics.Quantity, arm: str = "ticket"
-) -> Sample:
+def back(a: Term, b: Term | None = None) -> Sample:
   """Returns the sparsest density at which an arm is as good as dense.
 
-  Args:
-    run: the run.
-    quantity: an accuracy, or the early-stop step.
-    arm: name of the arm.
+  With `b`, over that at which it is.
 
   >>> from lth_jax.report import example
   >>> run = example.run(ticket=[(500, 98.0), (400, 98.0), (600, 98.0)])
-  >>> back(run, statistics.EARLY_STEP).values
+  >>> back(terms.parse(run, "step", "ticket")).values
   array([50.])
   """
-  late = measures.is_late(run, measures.DENSE)
-  if quantity is statistics.EARLY_STEP and late:
-    return measures.nothing(run, "the original's early stop was not reached")
-  return _sparsest(run, arm, *_as_good(run, arm, quantity))
+  if b is not None:
+    return samples.over(back(a), back(b))
+  if terms.level(a._replace(arm="ticket", sparse=1.0)).may_rise:
+    return samples.nothing(a.run, "the original's early stop was not reached")
+  return _sparsest(a, _as_good(a))
 
 
-def falls(
-  run: records.Run,
-  arm: str,
-  quantity: statistics.Quantity = statistics.EARLY_TEST,
-) -> Sample:
+def weights(a: Term) -> Sample:
+  """Returns how many weights are left where an arm is still as good as dense.
+
+  >>> from lth_jax.report import example
+  >>> run = example.run(ticket=[(500, 98.0), (400, 98.0), (600, 97.0)])
+  >>> weights(terms.parse(run, "test", "ticket")).values
+  array([500.])
+  """
+  found = back(a)
+  return found._replace(values=found.values / 100 * a.run.lanes[0].counted)
+
+
+def falls(a: Term, b: Term | None = None) -> Sample:
   """Returns the density from which on an arm is less accurate than dense.
 
-  Args:
-    run: the run.
-    arm: name of the arm.
-    quantity: an accuracy.
+  With `b`, over that from which on it is.
 
   >>> from lth_jax.report import example
   >>> run = example.run(ticket=[(500, 98.0), (500, 99.0), (500, 97.0)])
-  >>> falls(run, "ticket").values
+  >>> falls(terms.parse(run, "test", "ticket")).values
   array([25.])
   """
-  good, known = _as_good(run, arm, quantity)
-  return _sparsest(run, arm, good, known, past=1)
+  if b is not None:
+    return samples.over(falls(a), falls(b))
+  return _sparsest(a, _as_good(a), past=1)
 
 
-def full_train(run: records.Run) -> Sample:
-  """Returns the sparsest density that is fitted in full, reinit / ticket.
+def fits(a: Term, b: Term | None = None) -> Sample:
+  """Returns the sparsest density at which train accuracy is about 100%.
 
-  Args:
-    run: the run.
+  With `b`, over that at which it is.
 
   >>> from lth_jax.report import example
   >>> full, short = (500, 98.0), (500, 98.0, 90.0)
   >>> run = example.run(ticket=[full, full, short], reinit=[None, short, short])
-  >>> full_train(run).values
+  >>> a = terms.parse(run, "end_train", "reinit")
+  >>> fits(a, a._replace(arm="ticket")).values
   array([2.])
   """
-  ticket, reinit = (
-    _sparsest(
-      run, arm, accuracy >= measures.FULL_ACCURACY, np.isfinite(accuracy)
-    )
-    for arm in ("ticket", "reinit")
-    for accuracy in [_with_dense(run, arm, statistics.END_TRAIN)]
-  )
-  if ticket.may_fall and reinit.may_fall:
-    return measures.nothing(
-      run, "neither loses it in every replicate within the run"
-    )
-  return measures.over(reinit, ticket)
+  if b is not None:
+    over = samples.over(fits(a), fits(b))
+    if over.may_rise and over.may_fall:
+      note = "neither loses it in every replicate within the run"
+      return samples.nothing(a.run, note)
+    return over
+  return _sparsest(a, _with_dense(a) >= FULL_ACCURACY)
 
 
-def _with_dense(
-  run: records.Run, arm: str, quantity: statistics.Quantity
-) -> np.ndarray:
-  dense = statistics.values(run, "ticket", quantity)
-  is_dense = np.array(statistics.grid(run).rounds) == 0
-  return np.where(is_dense, dense, statistics.values(run, arm, quantity))
+def _with_dense(a: Term) -> np.ndarray:
+  dense = terms.values(a._replace(arm="ticket"))
+  is_dense = np.array(statistics.grid(a.run).rounds) == 0
+  return np.where(is_dense, dense, terms.values(a))
 
 
-def _as_good(
-  run: records.Run, arm: str, quantity: statistics.Quantity
-) -> tuple[np.ndarray, np.ndarray]:
-  """Where an arm is at least as good as dense, and where that is known."""
-  table = _with_dense(run, arm, quantity)
-  dense = measures.at(run, quantity, measures.DENSE)[:, None]
-  known = np.isfinite(table) & np.isfinite(dense)
-  is_step = quantity is statistics.EARLY_STEP
-  return (table <= dense) if is_step else (table >= dense), known
+def _as_good(a: Term) -> np.ndarray:
+  """Where an arm is at least as good as dense, bool `[R, K]`."""
+  table = _with_dense(a)
+  dense = statistics.at(table, statistics.column(a.run, 1.0))[:, None]
+  return table <= dense if terms.is_step(a) else table >= dense
 
 
-def _sparsest(
-  run: records.Run,
-  arm: str,
-  good: np.ndarray,
-  known: np.ndarray,
-  past: int = 0,
-) -> Sample:
+def _sparsest(a: Term, good: np.ndarray, past: int = 0) -> Sample:
   """The sparsest good density of each replicate, or the next one past it."""
-  density = 100 * statistics.grid(run).density
-  left_out, pending = plan.short(run, arm, known)
+  known = np.isfinite(_with_dense(a))
+  density = 100 * statistics.grid(a.run).density
+  left_out, pending = plan.short(a.run, a.arm, known)
   values, unfinished, ladders = np.full(len(good), math.nan), 0, []
   for replicate in np.flatnonzero(~left_out):
     columns = np.flatnonzero(known[replicate])
@@ -172,7 +160,7 @@ def _sparsest(
   return Sample(
     values,
     may_fall=unfinished > 0 or bool(pending.any()),
-    note=measures.join(
+    note=samples.join(
       note if unfinished else "", plan.remark(left_out, pending)
     ),
     half_step=statistics.half_step(ladders),

@@ -1,0 +1,264 @@
+"""Estimators of a claim's number: one a replicate.
+
+An early-stop step is a lower bound where the validation loss still fell at the
+last evaluation; a sample says to which side the truth may lie.
+"""
+
+import math
+
+import numpy as np
+from scipy import stats
+
+from lth_jax.report import plan, statistics
+from lth_jax.report.claims import terms
+from lth_jax.report.claims.samples import (
+  Sample,
+  join,
+  minus,
+  nothing,
+  over,
+  positive,
+)
+from lth_jax.report.claims.terms import Term
+from lth_jax.report.claims.terms import level as level
+
+# "A threshold" of accuracy in appendix C; ours, in percent.
+_THRESHOLD = 96.0
+
+
+def difference(a: Term, b: Term) -> Sample:
+  """Returns a quantity at `a` minus that at `b`, such as points of accuracy.
+
+  >>> from lth_jax.report import example
+  >>> run = example.run(ticket=[(500, 98.0), (400, 98.5)])
+  >>> a, b = (terms.parse(run, "test", p) for p in ("ticket 50%", "dense"))
+  >>> difference(a, b).values
+  array([0.5])
+  """
+  return minus(level(a), level(b))
+
+
+def ratio(a: Term, b: Term) -> Sample:
+  """Returns a quantity at `a` divided by that at `b`.
+
+  >>> from lth_jax.report import example
+  >>> run = example.run(ticket=[(500, 98.0), (400, 98.5)])
+  >>> a, b = (terms.parse(run, "step", p) for p in ("ticket 50%", "dense"))
+  >>> ratio(a, b).values
+  array([0.8])
+  """
+  return over(level(a), level(b))
+
+
+def earlier(a: Term, b: Term) -> Sample:
+  """Returns by how many percent `a` is less than `b`.
+
+  >>> from lth_jax.report import example
+  >>> run = example.run(ticket=[(500, 98.0), (400, 98.5)])
+  >>> a, b = (terms.parse(run, "step", p) for p in ("ticket 50%", "dense"))
+  >>> earlier(a, b).values.round(2)
+  array([20.])
+  """
+  found = ratio(a, b)
+  return found._replace(
+    values=100 * (1 - found.values),
+    may_rise=found.may_fall,
+    may_fall=found.may_rise,
+  )
+
+
+def nearer(a: Term, b: Term) -> Sample:
+  """Returns how much nearer `a` is to reinit than to `b`.
+
+  >>> from lth_jax.report import example
+  >>> run = example.run(ticket=[(9, 98.0)] * 2, reinit=[None, (9, 96.0)])
+  >>> a = terms.parse(run, "test", "reinit 50%")
+  >>> nearer(a, a._replace(arm="ticket")).values
+  array([2.])
+  """
+  reinit = a._replace(arm="reinit")
+  return minus(difference(b, a), difference(a, reinit))
+
+
+def lowest(a: Term) -> Sample:
+  """Returns the lowest accuracy of an arm down to a density.
+
+  >>> from lth_jax.report import example
+  >>> run = example.run(ticket=[(500, 98.0), (500, 97.0), (500, 90.0)])
+  >>> lowest(terms.parse(run, "end_test", "ticket 100-50%")).values
+  array([97.])
+  """
+  accuracy = terms.values(a)
+  density = statistics.grid(a.run).density
+  finite = np.isfinite(accuracy)
+  left_out, pending = plan.short(a.run, a.arm, finite)
+  covered = np.where(finite, density, 1.0).min(axis=1)
+  short = covered > 1.25 * a.sparse
+  left_out &= short
+  known = finite & terms.inside(a) & ~left_out[:, None]
+  least = np.where(known, accuracy, math.inf).min(axis=1)
+  short &= ~left_out & known.any(axis=1)
+  note = f"measured down to {100 * covered[short].max(initial=0):.1f}%"
+  return Sample(
+    np.where(known.any(axis=1), least, math.nan),
+    may_fall=bool(short.any() or pending.any()),
+    note=join(note if short.any() else "", plan.remark(left_out, pending)),
+  )
+
+
+def best(a: Term, b: Term) -> Sample:
+  """Returns how much better `a` is than dense, where it is best.
+
+  Accuracies in points, the early-stop step in percent earlier.
+
+  The density with the largest mean is chosen by the numbers that are tested
+  then, and the best of many gains is positive by luck alone; `tries` corrects
+  for that. A density counts if every replicate has it that is not left out.
+
+  >>> from lth_jax.report import example
+  >>> run = example.run(ticket=[(9, 98.0), (9, 98.5), (9, 98.3)])
+  >>> a, b = (terms.parse(run, "end_test", p) for p in ("ticket", "dense"))
+  >>> sample = best(a, b)
+  >>> sample.values, sample.note, sample.tries
+  (array([0.5]), 'at 50.0%, the best of 2 densities', 2)
+  """
+  return _extreme(a, b, 1)
+
+
+def worst(a: Term, b: Term) -> Sample:
+  """Returns how much better `a` is than dense, where it is worst.
+
+  >>> from lth_jax.report import example
+  >>> run = example.run(ticket=[(9, 98.0), (9, 98.5), (9, 98.3), (9, 90.0)])
+  >>> places = "ticket 100-25%", "dense"
+  >>> a, b = (terms.parse(run, "end_test", place) for place in places)
+  >>> worst(a, b).values.round(2)
+  array([0.3])
+  """
+  return _extreme(a, b, -1)
+
+
+def average(a: Term, b: Term) -> Sample:
+  """Returns how much better `a` is than `b`, on average over densities.
+
+  Accuracies in points, the early-stop step in percent earlier. A fixed range
+  has no best density that the data would choose, so that few replicates can
+  decide it.
+
+  >>> from lth_jax.report import example
+  >>> run = example.run(ticket=[(9, 98.0), (9, 98.5), (9, 98.3)])
+  >>> places = "ticket 50-25%", "dense"
+  >>> a, b = (terms.parse(run, "test", place) for place in places)
+  >>> sample = average(a, b)
+  >>> sample.values.round(2), sample.note
+  (array([0.4]), 'above zero at 2 of 2 densities, 50.0% to 25.0%')
+  """
+  gain = _gain(a, b)
+  density = statistics.grid(a.run).density
+  known = np.isfinite(gain).any(axis=0)
+  chosen = terms.inside(a) & known
+  if not chosen.any():
+    return nothing(a.run)
+  means = [statistics.interval(each).mean for each in gain[:, chosen].T]
+  first, last = 100 * density[chosen][[0, -1]]
+  _, pending = plan.short(a.run, a.arm, np.isfinite(gain))
+  covered = density[known].min()
+  short = bool(covered > 1.25 * a.sparse or pending.any())
+  rival = _is_late(b, chosen)
+  return Sample(
+    gain[:, chosen].mean(axis=1),
+    may_rise=short or rival,
+    may_fall=short or _is_late(a, chosen),
+    note=join(
+      f"above zero at {sum(m > 0 for m in means)} of {len(means)} densities, "
+      f"{first:.1f}% to {last:.1f}%",
+      f"measured down to {100 * covered:.1f}%" if short else "",
+      plan.remark(np.zeros_like(pending), pending),
+    ),
+  )
+
+
+def order(a: Term) -> Sample:
+  """Returns how alike two orders of tickets are, as a rank correlation.
+
+  One order is that of their early stops, the other that in which their test
+  accuracy reaches a threshold (Spearman's coefficient over the densities that
+  reach it and stop before the end).
+
+  >>> from lth_jax.report import example
+  >>> run = example.run(ticket=[(500, 98.0)])
+  >>> order(terms.parse(run, "step", "ticket")).values
+  array([nan])
+  """
+  stops = np.where(terms.late(a), math.nan, terms.values(a))
+  reaching = statistics.Quantity("first_reaching", "", _first_reaching)
+  first = statistics.values(a.run, a.arm, reaching)
+  known = np.isfinite(stops) & np.isfinite(first)
+  return Sample(
+    np.array([_rank_correlation(*rows) for rows in zip(stops, first, known)]),
+    note=f"test accuracy of {_THRESHOLD:g}%, tested every "
+    f"{a.run.config['test_every']:,} steps",
+  )
+
+
+def _extreme(a: Term, b: Term, sign: int) -> Sample:
+  """The gain at the density where it is largest, or smallest if sign is -1."""
+  gain = _gain(a, b)
+  finite = np.isfinite(gain)
+  left_out, pending = plan.short(a.run, a.arm, finite)
+  gain[left_out] = math.nan
+  begun = finite.any(axis=1) & ~left_out
+  density = statistics.grid(a.run).density
+  columns = np.flatnonzero(finite[begun].all(axis=0) & terms.inside(a))
+  if len(columns) == 0 or not begun.any():
+    return nothing(a.run, plan.remark(left_out, pending))
+  means = sign * gain[begun][:, columns].mean(axis=0)
+  chosen = columns[np.argmax(means)]
+  covered = density[columns[-1]]
+  open_end = chosen == columns[-1] if sign > 0 else covered > 1.25 * a.sparse
+  further = bool(open_end or pending.any())
+  word = "best" if sign > 0 else "worst"
+  rival = _is_late(b, chosen)
+  return Sample(
+    gain[:, chosen],
+    may_rise=(further and sign > 0) or rival,
+    may_fall=(further and sign < 0) or _is_late(a, chosen),
+    note=join(
+      f"at {100 * density[chosen]:.1f}%, the {word} of {len(columns)} "
+      "densities",
+      "the sparsest of all" if open_end and sign > 0 else "",
+      f"measured down to {100 * covered:.1f}%" if open_end and sign < 0 else "",
+      plan.remark(left_out, pending),
+    ),
+    tries=len(columns),
+  )
+
+
+def _gain(a: Term, b: Term) -> np.ndarray:
+  """How much better `a` is, `[R, K]`; NaN for the dense network itself."""
+  table, base = terms.values(a), terms.values(b)
+  if terms.is_dense(b):
+    base = statistics.at(base, statistics.column(b.run, 1.0))[:, None]
+  gain = table - base
+  if terms.is_step(a):
+    gain = 100 * (1 - table / positive(base))
+  gain[:, np.array(statistics.grid(a.run).rounds) == 0] = math.nan
+  return gain
+
+
+def _is_late(term: Term, columns) -> bool:
+  if terms.is_dense(term):
+    return level(term).may_rise
+  return bool(terms.late(term)[:, columns].any())
+
+
+def _first_reaching(lane) -> float:
+  high = 100 * np.asarray(lane.test_curve) >= _THRESHOLD
+  return lane.test_steps[np.argmax(high)] if high.any() else math.nan
+
+
+def _rank_correlation(a, b, known) -> float:
+  a, b = a[known], b[known]
+  if len(a) < 3 or np.ptp(a) == 0 or np.ptp(b) == 0:
+    return math.nan
+  return stats.spearmanr(a, b)[0]

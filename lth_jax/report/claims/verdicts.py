@@ -1,0 +1,153 @@
+"""When a claim holds.
+
+A claim *holds* if the mean over replicates lies in its band and the 95%
+interval (two-sided paired t) excludes the opposite; it *does not hold* if the
+interval excludes the band; else it is *undecided*, and always so under 3
+replicates. It is *not measured* if the run has no data. A verdict that the end
+of the training or of the run could still overturn (see `Sample`) is undecided.
+
+A density is known to a step of the ladder only: its interval is half a step
+wider on each side, as a logarithm. Of a value that is the best of K densities
+the interval is that at level 1 - 0.05 / K (Bonferroni). The density that is
+best in each replicate counts only if they agree on it better than by luck.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from lth_jax.report import protocols, records, statistics
+from lth_jax.report.claims import densities, estimators, samples, table, terms
+from lth_jax.report.claims.samples import Sample
+
+_ESTIMATORS = vars(densities) | vars(estimators)
+_AS_LOGARITHMS = ("times", "weights", "% of weights")
+
+
+class Result(NamedTuple):
+  """A claim, our number and the verdict.
+
+  Attributes:
+    claim: the claim.
+    ours: our number in its unit, over replicates.
+    verdict: "holds", "does not hold", "undecided" or "not measured".
+    bound: "at least" or "at most" if the truth may lie beyond, else "".
+    note: a remark for the reader.
+  """
+
+  claim: table.Claim
+  ours: statistics.Interval
+  verdict: str
+  bound: str
+  note: str
+
+
+def judge(claim: table.Claim, sample: Sample) -> Result:
+  """Applies the verdict rules of the module's docstring.
+
+  Args:
+    claim: the claim.
+    sample: our numbers in the claim's unit, one a replicate, `[R]`.
+
+  >>> claim = next(each for each in table.CLAIMS if each.published == "38%")
+  >>> claim.band, claim.opposites
+  ((20.0, 55.0), (0.0,))
+  >>> result = judge(claim, Sample(np.array([30.0, 36.0, 39.0])))
+  >>> result.ours.mean, round(result.ours.low, 1), result.verdict
+  (35.0, 23.6, 'holds')
+  """
+  scale, back = float, float
+  values = sample.values
+  if claim.unit in _AS_LOGARITHMS:
+    scale, back, values = _log, _exp, np.log(values)
+  level = 1 - 0.05 / sample.tries
+  scaled = statistics.interval(values, level)
+  scaled = scaled._replace(
+    low=scaled.low - sample.half_step, high=scaled.high + sample.half_step
+  )
+  verdict = _verdict(
+    scaled,
+    (scale(claim.band[0]), scale(claim.band[1])),
+    [scale(opposite) for opposite in claim.opposites],
+    sample,
+  )
+  ours = statistics.Interval._make([*map(back, scaled[:5]), scaled.n])
+  bound = {(True, False): "at least", (False, True): "at most"}.get(
+    (sample.may_rise, sample.may_fall), ""
+  )
+  note = sample.note or ("" if ours.n else "the run has no such data")
+  if sample.tries > 1:
+    note += f"; interval at level {100 * level:.4g}%, corrected for that choice"
+  if sample.half_step:
+    wider = 100 * math.expm1(sample.half_step)
+    note = f"{note}; " if note else ""
+    note += f"interval wider by half a step of the ladder ({wider:.0f}%)"
+  return Result(claim, ours, verdict, bound, note)
+
+
+def measure(claim: table.Claim, *runs: records.Run) -> Sample:
+  """Returns what runs have for a claim.
+
+  Args:
+    claim: the claim.
+    *runs: those that it is about. Of several, only the replicates count that
+      all of them have.
+
+  >>> from lth_jax.report import example
+  >>> run = example.run(ticket=[(500, 98.0), (400, 98.0)])
+  >>> measure(table.CLAIMS[0], run).values  # it has no random masks
+  array([nan])
+  """
+  scaled_down = any(protocols.is_scaled_down(run.config) for run in runs)
+  if claim.absolute and scaled_down:
+    note = "an absolute number, and the run is scaled down"
+    return samples.nothing(runs[0], note)
+  shared = set.intersection(
+    *({lane.replicate for lane in run.lanes} for run in runs)
+  )
+  if not shared:
+    return samples.nothing(runs[0], "the runs share no replicate")
+  first, last = (_only(runs[i], shared) for i in (0, -1))
+  found = [terms.parse(first, claim.quantity, claim.place)]
+  if claim.against:
+    found.append(terms.parse(last, claim.quantity, claim.against))
+  return _ESTIMATORS[claim.estimator](*found)
+
+
+def _only(run: records.Run, replicates: set[int]) -> records.Run:
+  lanes = tuple(lane for lane in run.lanes if lane.replicate in replicates)
+  return run._replace(lanes=lanes)
+
+
+def _verdict(
+  ours: statistics.Interval,
+  band: tuple[float, float],
+  opposites: Sequence[float],
+  sample: Sample,
+) -> str:
+  if ours.n == 0:
+    return "not measured"
+  if ours.n < statistics.MIN_REPLICATES:
+    return "undecided"
+  low, high = band
+  if ours.high < low and not sample.may_rise:
+    return "does not hold"
+  if ours.low > high and not sample.may_fall:
+    return "does not hold"
+  may_leave = (sample.may_rise and math.isfinite(high)) or (
+    sample.may_fall and math.isfinite(low)
+  )
+  reached = any(ours.low <= opposite <= ours.high for opposite in opposites)
+  if low <= ours.mean <= high and not reached and not may_leave:
+    return "holds"
+  return "undecided"
+
+
+def _log(value: float) -> float:
+  return math.log(value) if value > 0 else -math.inf
+
+
+def _exp(value: float) -> float:
+  return math.inf if value > 700 else math.exp(value)
