@@ -14,7 +14,7 @@ from PIL import Image
 
 from experiments import catalog, figures, results_page
 from lth_jax import configs, errors, progress, report
-from lth_jax.report import comparison, digest, looks, records, tables
+from lth_jax.report import claims, comparison, digest, looks, records, tables
 from lth_jax.report.figures import Drawn
 
 
@@ -87,15 +87,21 @@ def _about(workdir: epath.Path) -> dict[str, Any]:
   path = workdir / "env.json"
   try:
     environment = json.loads(path.read_text())["environments"][-1]
-    seconds = 0.0
+    seconds, begins = 0.0, []
     for commit in records.committed(workdir):
       path = commit.parent / "timing.json"
-      seconds += json.loads(path.read_text())["seconds"]
+      timing = json.loads(path.read_text())
+      seconds += timing["seconds"]
+      # Runs of before 2026-11-27 do not say when they were made.
+      begins.append(timing.get("finished", 0) - timing["seconds"])
   except (*records.MALFORMED, IndexError, OSError) as error:
     raise errors.InputError(
       f"{path}: damaged ({records.cause(error)}); start the run again."
     ) from error
-  return {"seconds": round(seconds), "environment": environment}
+  about = {"seconds": round(seconds), "environment": environment}
+  if min(begins) > 0:
+    about["begun"] = claims.timestamp(min(begins))
+  return about
 
 
 def _of_one(

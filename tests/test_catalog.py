@@ -55,6 +55,8 @@ _TICKETS, _THREE = {"arms"}, {"arms", "replicates"}
 _DEPARTURES = {
   "lenet_continued": _TICKETS | {"reset"},
   "lenet_sgd": _TICKETS | {"optimizer", "learning_rate"},
+  "lenet_sgd_controls": _TICKETS | {"optimizer", "learning_rate"},
+  "resnet20_warmup_high": {"warmup"},
   **dict.fromkeys(("lenet_adam_rates", "lenet_init_std"), _THREE),
   "lenet_sgd_rates": _THREE | {"optimizer"},
   "lenet_momentum_rates": _THREE | {"optimizer"},
@@ -154,6 +156,7 @@ def test_figures_that_need_the_same_trainings_share_them():
     "resnet20",
     "resnet20_low",
     "resnet20_warmup",
+    "resnet20_warmup_high",
   ]
 
 

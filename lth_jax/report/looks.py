@@ -172,6 +172,7 @@ def _look(replicate, index, name, leaf) -> records.Look:
     uneven_in=_unevenness(leaf["num_incoming"], leaf["shape"]),
     uneven_out=_unevenness(leaf["num_outgoing"], leaf["shape"]),
     border=_border(leaf["num_outgoing"]),
+    trough=_trough(leaf["num_outgoing"]),
   )
 
 
@@ -204,12 +205,30 @@ def _unevenness(num_connections, shape) -> float:
 
 
 def _border(num_outgoing) -> float:
-  if len(num_outgoing) != _SIDE**2:
+  at_border, inside = _pixels(num_outgoing)
+  return _quotient(at_border.mean(), inside.mean()) if len(inside) else math.nan
+
+
+def _trough(num_outgoing) -> float:
+  at_border, inside = _pixels(num_outgoing)
+  if len(inside) == 0:
     return math.nan
+  low, high = at_border.mean(), inside.mean()
+  near = [
+    (np.abs(num_outgoing - peak) <= abs(high - low) / 6).sum()
+    for peak in ((low + high) / 2, low, high)
+  ]
+  return _quotient(2 * near[0], near[1] + near[2])
+
+
+def _pixels(num_outgoing) -> tuple[np.ndarray, np.ndarray]:
+  """Connections out of pixels at the border and inside; none if no pixels."""
+  if len(num_outgoing) != _SIDE**2:
+    return np.empty(0), np.empty(0)
   image = np.reshape(num_outgoing, (_SIDE, _SIDE)).astype(float)
   inside = np.zeros((_SIDE, _SIDE), bool)
   inside[_BORDER:-_BORDER, _BORDER:-_BORDER] = True
-  return _quotient(image[~inside].mean(), image[inside].mean())
+  return image[~inside], image[inside]
 
 
 def _quotient(a, b) -> float:

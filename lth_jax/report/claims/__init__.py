@@ -5,9 +5,14 @@
 """
 
 from lth_jax.report import records
+from lth_jax.report.claims.table import BY_CHANCE as BY_CHANCE
 from lth_jax.report.claims.table import CLAIMS as CLAIMS
 from lth_jax.report.claims.table import Claim as Claim
 from lth_jax.report.claims.table import applies as applies
+from lth_jax.report.claims.table import is_comparative as is_comparative
+from lth_jax.report.claims.table import registered as registered
+from lth_jax.report.claims.table import timestamp as timestamp
+from lth_jax.report.claims.verdicts import VERDICTS as VERDICTS
 from lth_jax.report.claims.verdicts import Result as Result
 from lth_jax.report.claims.verdicts import judge as judge
 from lth_jax.report.claims.verdicts import measure as measure

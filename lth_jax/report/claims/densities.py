@@ -48,6 +48,9 @@ def fastest(a: Term) -> Sample:
   chosen = known.sum(axis=1) > 1
   at_end = bool((best == last)[chosen].any())
   lucky = statistics.may_be_luck(best[chosen], int(known.any(axis=0).sum()))
+  half = statistics.half_step(
+    density[row] for row, is_chosen in zip(known, chosen) if is_chosen
+  )
   return Sample(
     np.where(chosen, density[best], math.nan),
     may_rise=lucky,
@@ -56,10 +59,9 @@ def fastest(a: Term) -> Sample:
       "replicates agree no better than by luck" if lucky else "",
       "the sparsest density is the fastest" if at_end else "",
       plan.remark(left_out, pending),
+      _wider(half),
     ),
-    half_step=statistics.half_step(
-      density[row] for row, is_chosen in zip(known, chosen) if is_chosen
-    ),
+    half_step=half,
   )
 
 
@@ -157,11 +159,18 @@ def _sparsest(a: Term, good: np.ndarray, past: int = 0) -> Sample:
       first = min(hits[-1], end - 1)
       ladders.append(density[columns[first : first + 2]])
   note = f"not reached within the run: {unfinished} of {len(good)}"
+  half = statistics.half_step(ladders)
   return Sample(
     values,
     may_fall=unfinished > 0 or bool(pending.any()),
     note=samples.join(
-      note if unfinished else "", plan.remark(left_out, pending)
+      note if unfinished else "", plan.remark(left_out, pending), _wider(half)
     ),
-    half_step=statistics.half_step(ladders),
+    half_step=half,
   )
+
+
+def _wider(half_step: float) -> str:
+  wider = 100 * math.expm1(half_step)
+  note = f"interval wider by half a step of the ladder ({wider:.0f}%)"
+  return note if half_step else ""

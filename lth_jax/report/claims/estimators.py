@@ -64,20 +64,8 @@ def earlier(a: Term, b: Term) -> Sample:
     values=100 * (1 - found.values),
     may_rise=found.may_fall,
     may_fall=found.may_rise,
+    half_step=100 * found.half_step * statistics.interval(found.values).mean,
   )
-
-
-def nearer(a: Term, b: Term) -> Sample:
-  """Returns how much nearer `a` is to reinit than to `b`.
-
-  >>> from lth_jax.report import example
-  >>> run = example.run(ticket=[(9, 98.0)] * 2, reinit=[None, (9, 96.0)])
-  >>> a = terms.parse(run, "test", "reinit 50%")
-  >>> nearer(a, a._replace(arm="ticket")).values
-  array([2.])
-  """
-  reinit = a._replace(arm="reinit")
-  return minus(difference(b, a), difference(a, reinit))
 
 
 def lowest(a: Term) -> Sample:
@@ -165,6 +153,9 @@ def average(a: Term, b: Term) -> Sample:
   covered = density[known].min()
   short = bool(covered > 1.25 * a.sparse or pending.any())
   rival = _is_late(b, chosen)
+  half_step = 0.0
+  if terms.is_step(a):
+    half_step = 100 * level(terms.dense_of(b)).half_step
   return Sample(
     gain[:, chosen].mean(axis=1),
     may_rise=short or rival,
@@ -175,15 +166,94 @@ def average(a: Term, b: Term) -> Sample:
       f"measured down to {100 * covered:.1f}%" if short else "",
       plan.remark(np.zeros_like(pending), pending),
     ),
+    half_step=half_step,
   )
+
+
+def gains(a: Term, b: Term) -> Sample:
+  """Returns how much larger the average gain of `a` is than that of `b`.
+
+  Each is over the dense network of its own run.
+
+  >>> from lth_jax.report import example
+  >>> run = example.run(ticket=[(9, 98.0), (9, 98.5), (9, 98.2)])
+  >>> a, b = (terms.parse(run, "test", f"ticket {x}%") for x in (50, 25))
+  >>> gains(a, b).values.round(2)
+  array([0.3])
+  """
+  return minus(*(average(each, terms.dense_of(each)) for each in (a, b)))
+
+
+def weakest(*every: Term) -> Sample:
+  """Returns the average gain over dense in the run where it is least.
+
+  If it is there, it is everywhere.
+
+  >>> from lth_jax.report import example
+  >>> runs = [example.run(ticket=[(9, 98.0), (9, x)]) for x in (98.5, 98.2)]
+  >>> weakest(*(terms.parse(x, "test", "ticket 50%") for x in runs)).values
+  array([0.2])
+  """
+  found = [average(each, terms.dense_of(each)) for each in every]
+  known = [np.isfinite(each.values).any() for each in found]
+  if not all(known):
+    return found[known.index(False)]
+  least = int(np.argmin([np.nanmean(each.values) for each in found]))
+  note = f"least in run {least + 1} of {len(found)}"
+  return found[least]._replace(note=join(note, found[least].note))
+
+
+def mean(a: Term) -> Sample:
+  """Returns the average of a quantity over densities.
+
+  >>> from lth_jax.report import example
+  >>> run = example.run(ticket=[(9, 98.0), (9, 98.5), (9, 98.3)])
+  >>> mean(terms.parse(run, "test", "ticket 100-50%")).values
+  array([98.25])
+  """
+  found = terms.values(a)
+  _, pending = plan.short(a.run, a.arm, np.isfinite(found))
+  found = found[:, terms.inside(a)]
+  found = found[:, np.isfinite(found).any(axis=0)]
+  if found.shape[1] == 0:
+    return nothing(a.run)
+  return Sample(
+    found.mean(axis=1),
+    may_rise=bool(pending.any()),
+    may_fall=bool(pending.any()),
+    note=plan.remark(np.zeros_like(pending), pending),
+  )
+
+
+def diverged(a: Term) -> Sample:
+  """Returns the percentage of trainings whose loss was not finite.
+
+  >>> from lth_jax.report import example
+  >>> run = example.run(ticket=[(9, 98.0), (9, 98.5)])
+  >>> diverged(terms.parse(run, "diverged", "dense")).values
+  array([0.])
+  """
+  axes = statistics.grid(a.run)
+  rounds = np.array(axes.rounds)[terms.inside(a)]
+  found = []
+  for replicate in axes.replicates:
+    lanes = [
+      lane.diverged
+      for lane in a.run.lanes
+      if (lane.replicate, lane.arm) == (replicate, a.arm)
+      and lane.round in rounds
+    ]
+    found.append(100 * np.mean(lanes) if lanes else math.nan)
+  return Sample(np.array(found))
 
 
 def order(a: Term) -> Sample:
   """Returns how alike two orders of tickets are, as a rank correlation.
 
   One order is that of their early stops, the other that in which their test
-  accuracy reaches a threshold (Spearman's coefficient over the densities that
-  reach it and stop before the end).
+  accuracy reaches a threshold, on average over the other replicates: noise that
+  moves both in one training is no order (Spearman's coefficient over the
+  densities that reach it and stop before the end).
 
   >>> from lth_jax.report import example
   >>> run = example.run(ticket=[(500, 98.0)])
@@ -193,11 +263,14 @@ def order(a: Term) -> Sample:
   stops = np.where(terms.late(a), math.nan, terms.values(a))
   reaching = statistics.Quantity("first_reaching", "", _first_reaching)
   first = statistics.values(a.run, a.arm, reaching)
-  known = np.isfinite(stops) & np.isfinite(first)
+  found = []
+  for replicate, own in enumerate(stops):
+    others = np.delete(first, replicate, axis=0)
+    others = others.mean(axis=0) if len(others) else np.full_like(own, math.nan)
+    found.append(_rank_correlation(own, others))
   return Sample(
-    np.array([_rank_correlation(*rows) for rows in zip(stops, first, known)]),
-    note=f"test accuracy of {_THRESHOLD:g}%, tested every "
-    f"{a.run.config['test_every']:,} steps",
+    np.array(found),
+    note=f"test accuracy of {_THRESHOLD:g}%, between recorded steps",
   )
 
 
@@ -253,11 +326,20 @@ def _is_late(term: Term, columns) -> bool:
 
 
 def _first_reaching(lane) -> float:
-  high = 100 * np.asarray(lane.test_curve) >= _THRESHOLD
-  return lane.test_steps[np.argmax(high)] if high.any() else math.nan
+  """The step where accuracy crosses the threshold, on a line between two."""
+  curve = 100 * np.asarray(lane.test_curve)
+  high = curve >= _THRESHOLD
+  if not high.any():
+    return math.nan
+  last = int(np.argmax(high))
+  if last == 0:
+    return float(lane.test_steps[0])
+  near = slice(last - 1, last + 1)
+  return float(np.interp(_THRESHOLD, curve[near], lane.test_steps[near]))
 
 
-def _rank_correlation(a, b, known) -> float:
+def _rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
+  known = np.isfinite(a) & np.isfinite(b)
   a, b = a[known], b[known]
   if len(a) < 3 or np.ptp(a) == 0 or np.ptp(b) == 0:
     return math.nan

@@ -15,8 +15,9 @@ class Sample(NamedTuple):
     may_rise: the true values may be higher than these.
     may_fall: the true values may be lower than these.
     note: a remark for the reader.
-    half_step: half a step of the ladder of densities, as a logarithm, by which
-      an interval of `values` is wider on each side.
+    half_step: half a step of the grid that values lie on, the ladder of
+      densities or evaluations: an interval is wider by it on each side. It is
+      in the unit of the values, a logarithm for steps and densities.
     tries: among how many candidates the data themselves chose these values; an
       interval of them is one at level 1 - 0.05 / tries (Bonferroni).
   """

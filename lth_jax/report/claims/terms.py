@@ -9,7 +9,10 @@ import numpy as np
 from lth_jax.report import records, statistics
 from lth_jax.report.claims.samples import Sample, nothing
 
+_NUM_PIXELS, _NUM_CLASSES = 784, 10
 _NOT_REACHED = "an early stop was not reached"
+# Below this accuracy a network of ten classes has learned nothing; ours.
+_CHANCE = 0.15
 _QUANTITIES = {
   "step": statistics.EARLY_STEP,
   "test": statistics.EARLY_TEST,
@@ -19,6 +22,16 @@ _QUANTITIES = {
   "end_valid": statistics.END_VALID,
   "end_train": statistics.END_TRAIN,
   "end_gap": statistics.END_GAP,
+  "steady": statistics.Quantity(
+    "steady_step",
+    "Early-stop step, smoothed loss",
+    lambda lane: lane.steady_step,
+  ),
+  "fails": statistics.Quantity(
+    "fails",
+    "Has learned nothing (%)",
+    lambda lane: 100.0 * (lane.end.valid_accuracy < _CHANCE),
+  ),
   "loss_rise": statistics.Quantity(
     "loss_rise",
     "Validation loss at the end over its minimum",
@@ -44,7 +57,9 @@ class Term(NamedTuple):
     run: the run.
     quantity: a name of `_QUANTITIES`, "test@25%" (test accuracy a quarter into
       training), or a number of `records.Look` and the leaf that it is about,
-      "least" or "most" for the leaf where its mean is that.
+      "least" or "most" for the leaf where its mean is that. Beside these
+      numbers there are "spread_in" and "spread_out": deviation over mean of the
+      fraction of connections that units keep.
     arm: name of the arm; the dense network is the ticket of density 1.
     sparse: the sparsest density.
     dense: the densest; of a single density it is the same.
@@ -98,7 +113,7 @@ def is_step(term: Term) -> bool:
   >>> is_step(parse(records.Run("example", {}, ()), "step", "dense"))
   True
   """
-  return term.quantity == "step"
+  return term.quantity in ("step", "steady")
 
 
 def values(term: Term) -> np.ndarray:
@@ -154,7 +169,27 @@ def level(term: Term) -> Sample:
     return nothing(term.run, "no test accuracy was recorded on the way")
   found = statistics.at(values(term), column)
   open_end = bool((statistics.at(late(term) * 1.0, column) > 0).any())
-  return Sample(found, may_rise=open_end, note=_NOT_REACHED * open_end)
+  return Sample(
+    found,
+    may_rise=open_end,
+    note=_NOT_REACHED * open_end,
+    half_step=_half_evaluation(term, found) if is_step(term) else 0.0,
+  )
+
+
+def dense_of(term: Term) -> Term:
+  """Returns the same quantity of the dense network.
+
+  >>> dense_of(parse(records.Run("example", {}, ()), "test", "random 8%"))[2:]
+  ('ticket', 1.0, 1.0)
+  """
+  return term._replace(arm="ticket", sparse=1.0, dense=1.0)
+
+
+def _half_evaluation(term: Term, steps: np.ndarray) -> float:
+  known = steps[np.isfinite(steps) & (steps > 0)]
+  half = term.run.config["eval_every"] / 2
+  return float(np.mean(half / known)) if len(known) else 0.0
 
 
 def _quantity(term: Term) -> statistics.Quantity | None:
@@ -182,9 +217,8 @@ def _look(term: Term, column: int | None) -> Sample:
 
 def _leaves(term: Term, name: str, column: int | None) -> dict[str, np.ndarray]:
   """{leaf: the number in each replicate, `[R]`}."""
-  if name == "in_over_out":
-    into, out = (_leaves(term, f"uneven_{x}", column) for x in ("in", "out"))
-    return {leaf: into[leaf] / out[leaf] for leaf in into}
+  if name in ("spread_in", "spread_out"):
+    return _spread(term, name.removeprefix("spread_"), column)
   axes, found = statistics.grid(term.run), dict[str, np.ndarray]()
   index = None if column is None else axes.rounds[column]
   for look in term.run.looks:
@@ -192,4 +226,16 @@ def _leaves(term: Term, name: str, column: int | None) -> dict[str, np.ndarray]:
       empty = np.full(len(axes.replicates), math.nan)
       numbers = found.setdefault(look.leaf, empty)
       numbers[axes.replicates.index(look.replicate)] = getattr(look, name)
+  return found
+
+
+def _spread(term: Term, way: str, column: int | None) -> dict[str, np.ndarray]:
+  """Deviation over mean of the fractions that LeNet's units keep."""
+  uneven = _leaves(term, f"uneven_{way}", column)
+  kept = _leaves(term, "kept", column)
+  sizes = [_NUM_PIXELS, *term.run.config["hidden"], _NUM_CLASSES]
+  found = {}
+  for i, leaf in enumerate(sorted(uneven)):
+    fan = sizes[i] if way == "in" else sizes[i + 1]
+    found[leaf] = uneven[leaf] * np.sqrt((1 / kept[leaf] - 1) / fan)
   return found

@@ -1,28 +1,45 @@
 """When a claim holds.
 
 A claim *holds* if the mean over replicates lies in its band and the 95%
-interval (two-sided paired t) excludes the opposite; it *does not hold* if the
+interval (two-sided paired t) excludes the opposite and is no wider than the
+band; it is *consistent* if the interval is wider. It *does not hold* if the
 interval excludes the band; else it is *undecided*, and always so under 3
-replicates. It is *not measured* if the run has no data. A verdict that the end
-of the training or of the run could still overturn (see `Sample`) is undecided.
+replicates. It is *not measured* if the run cannot say: it has no such data, it
+is too small for a number that is about the paper's size, or it had not trained.
+A verdict that the end of the training or of the run could still overturn (see
+`Sample`) is undecided.
 
-A density is known to a step of the ladder only: its interval is half a step
-wider on each side, as a logarithm. Of a value that is the best of K densities
-the interval is that at level 1 - 0.05 / K (Bonferroni). The density that is
-best in each replicate counts only if they agree on it better than by luck.
+A band that is open on one side, and whose end is not the opposite, counts as
+wide as twice the way from its end to the opposite; one that ends at the
+opposite states a direction and asks for no precision. A density and an
+early-stop step are known to a step of their grid only: the interval is half a
+step wider on each side. Of a value that is the best of K densities the interval
+is that at level 1 - 0.05 / K (Bonferroni). The density that is best in each
+replicate counts only if they agree on it better than by luck.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from lth_jax.report import protocols, records, statistics
-from lth_jax.report.claims import densities, estimators, samples, table, terms
+from lth_jax.report.claims import (
+  densities,
+  estimators,
+  samples,
+  table,
+  terms,
+  training,
+)
 from lth_jax.report.claims.samples import Sample
 
 _ESTIMATORS = vars(densities) | vars(estimators)
+VERDICTS = (
+  *("holds", "consistent", "does not hold", "undecided"),
+  "not measured",
+)
 _AS_LOGARITHMS = ("times", "weights", "% of weights")
 
 
@@ -32,7 +49,7 @@ class Result(NamedTuple):
   Attributes:
     claim: the claim.
     ours: our number in its unit, over replicates.
-    verdict: "holds", "does not hold", "undecided" or "not measured".
+    verdict: one of `VERDICTS`.
     bound: "at least" or "at most" if the truth may lie beyond, else "".
     note: a remark for the reader.
   """
@@ -80,10 +97,6 @@ def judge(claim: table.Claim, sample: Sample) -> Result:
   note = sample.note or ("" if ours.n else "the run has no such data")
   if sample.tries > 1:
     note += f"; interval at level {100 * level:.4g}%, corrected for that choice"
-  if sample.half_step:
-    wider = 100 * math.expm1(sample.half_step)
-    note = f"{note}; " if note else ""
-    note += f"interval wider by half a step of the ladder ({wider:.0f}%)"
   return Result(claim, ours, verdict, bound, note)
 
 
@@ -100,20 +113,31 @@ def measure(claim: table.Claim, *runs: records.Run) -> Sample:
   >>> measure(table.CLAIMS[0], run).values  # it has no random masks
   array([nan])
   """
-  scaled_down = any(protocols.is_scaled_down(run.config) for run in runs)
-  if claim.absolute and scaled_down:
-    note = "an absolute number, and the run is scaled down"
-    return samples.nothing(runs[0], note)
+  for reason in _cannot_say(claim, runs):
+    return samples.nothing(runs[0], reason)
   shared = set.intersection(
     *({lane.replicate for lane in run.lanes} for run in runs)
   )
   if not shared:
     return samples.nothing(runs[0], "the runs share no replicate")
-  first, last = (_only(runs[i], shared) for i in (0, -1))
-  found = [terms.parse(first, claim.quantity, claim.place)]
+  runs = tuple(_only(run, shared) for run in runs)
+  asked = [(run, claim.place) for run in runs]
   if claim.against:
-    found.append(terms.parse(last, claim.quantity, claim.against))
-  return _ESTIMATORS[claim.estimator](*found)
+    asked = [(runs[0], claim.place), (runs[-1], claim.against)]
+  return _ESTIMATORS[claim.estimator](
+    *(terms.parse(run, claim.quantity, place) for run, place in asked)
+  )
+
+
+def _cannot_say(
+  claim: table.Claim, runs: Sequence[records.Run]
+) -> Iterator[str]:
+  """Why runs are not what a claim needs."""
+  for run in runs:
+    if "scale" in claim.needs and protocols.is_scaled_down(run.config):
+      yield "an absolute number, and the run is scaled down"
+    if "trained" in claim.needs and training.untrained(run):
+      yield training.untrained(run)
 
 
 def _only(run: records.Run, replicates: set[int]) -> records.Run:
@@ -140,9 +164,20 @@ def _verdict(
     sample.may_fall and math.isfinite(low)
   )
   reached = any(ours.low <= opposite <= ours.high for opposite in opposites)
-  if low <= ours.mean <= high and not reached and not may_leave:
-    return "holds"
-  return "undecided"
+  if not low <= ours.mean <= high or reached or may_leave:
+    return "undecided"
+  precise = ours.high - ours.low <= _width(band, opposites)
+  return "holds" if precise else "consistent"
+
+
+def _width(band: tuple[float, float], opposites: Sequence[float]) -> float:
+  """How wide an interval may be, at most."""
+  width = band[1] - band[0]
+  ends = [end for end in band if math.isfinite(end)]
+  if math.isfinite(width) or not ends:
+    return width
+  way = min(abs(ends[0] - opposite) for opposite in opposites)
+  return 2 * way if way > 0 else math.inf
 
 
 def _log(value: float) -> float:
