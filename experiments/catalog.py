@@ -147,6 +147,11 @@ ROWS = (
     ("17", "18", "25"),
     "LeNet: what of the initialization matters",
   ),
+  Row(
+    "lenet_sgd_controls",
+    ("17",),
+    "LeNet: what of the initialization matters to gradient descent",
+  ),
   Row("lenet_sgd", ("16", "22", "24"), "LeNet: tickets of gradient descent"),
   Row(
     "lenet_adam_rates",
@@ -225,6 +230,11 @@ ROWS = (
   Row("resnet20", ("8",), "ResNet-20 at a high learning rate"),
   Row("resnet20_low", ("8",), "ResNet-20 at a low learning rate"),
   Row("resnet20_warmup", ("8", "39"), "ResNet-20 with warm-up"),
+  Row(
+    "resnet20_warmup_high",
+    ("8",),
+    "ResNet-20 with warm-up at a high learning rate",
+  ),
   Row(
     "resnet20_layerwise",
     ("39", "41"),

@@ -13,7 +13,7 @@ from PIL import Image
 
 from experiments import catalog, figures, results_page
 from lth_jax import configs, errors, files, progress, report
-from lth_jax.report import comparison, digest, looks, records, tables
+from lth_jax.report import claims, comparison, digest, looks, records, tables
 from lth_jax.report.figures import Drawn
 
 
@@ -91,16 +91,22 @@ def _about(workdir: epath.Path) -> dict[str, Any]:
   remedy = "remove it and start the run again, which makes it anew"
   try:
     environment = _parsed(path)["environments"][-1]
-    seconds = 0.0
+    seconds, begins = 0.0, []
     for commit in records.committed(workdir):
       path = commit.parent / "timing.json"
       remedy = f"remove {path.parent} and start the run again, which trains it"
-      seconds += _parsed(path)["seconds"]
+      timing = _parsed(path)
+      seconds += timing["seconds"]
+      # Runs of before 2026-11-27 do not say when they were made.
+      begins.append(timing.get("finished", 0) - timing["seconds"])
   except (*records.MALFORMED, IndexError, OSError) as error:
     raise errors.InputError(
       f"{path}: damaged ({records.cause(error)}); {remedy}."
     ) from error
-  return {"seconds": round(seconds), "environment": environment}
+  about = {"seconds": round(seconds), "environment": environment}
+  if min(begins) > 0:
+    about["begun"] = claims.timestamp(min(begins))
+  return about
 
 
 def _of_one(

@@ -99,7 +99,11 @@ def _convs(suffix: str = "", what: str = "") -> dict[str, str]:
   return {f"conv{n}{suffix}": f"Conv-{n}{what}" for n in (2, 4, 6)}
 
 
-_LENET = {"mnist_lenet": "LeNet", "lenet_controls": "LeNet"}
+_LENET = {
+  "mnist_lenet": "LeNet",
+  "lenet_controls": "LeNet",
+  "lenet_sgd_controls": "LeNet, gradient descent",
+}
 
 
 def _drawn(run: str, *names: str) -> tuple[tuple[str, str], ...]:
@@ -171,6 +175,7 @@ FIGURES = {
       "resnet20": "rate 0.1",
       "resnet20_low": "rate 0.01",
       "resnet20_warmup": "rate 0.03, warm-up",
+      "resnet20_warmup_high": "rate 0.1, warm-up",
     },
     remark="At cpu scale the network has half of the width and 1,200 of 30,000 "
     "steps, 8 epochs, at the end of which validation loss still falls; the "

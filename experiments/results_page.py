@@ -4,17 +4,16 @@ It is made from what `experiments.results` has collected.
 """
 
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from experiments import catalog, claims, figures, networks
+from experiments import catalog, figures, networks
 from lth_jax import configs, errors, files, progress
-from lth_jax.report import claims as judging
-from lth_jax.report import digest, plan, published, records, tables
+from lth_jax.report import claims, digest, plan, protocols, records, tables
 
 # Where runs are collected, beside the page; a folder a scale.
 FOLDER = "results"
-_VERDICTS = ("holds", "does not hold", "undecided", "not measured")
+_WHEN = {True: "before these runs", False: "after"}
 _SCALES = {
   "paper": "the paper's scale",
   "cpu": "cpu scale, which never counts as the paper's",
@@ -45,9 +44,7 @@ def text(folder: pathlib.Path) -> str:
   """
   collected = {scale: read(folder / FOLDER / scale) for scale in catalog.SCALES}
   judged = {
-    figure: {
-      scale: _judge(figure, scale, runs) for scale, runs in collected.items()
-    }
+    figure: {scale: _judge(figure, runs) for scale, runs in collected.items()}
     for figure in figures.FIGURES
   }
   parts = [
@@ -86,12 +83,14 @@ _HEAD = f"""\
 Written by `python -m experiments.results` from the records in `{FOLDER}/`; do
 not edit. What is said of the paper is from Frankle & Carbin (2019). A claim
 *holds* if the mean of ours lies in its band and the 95% interval over
-replicates excludes the opposite, *does not hold* if the interval excludes the
-band, else it is *undecided*, and always so under 3 replicates; bands were
-written down before the runs. The opposite is the value that refutes the claim:
-no difference, no effect of pruning, or the end of the band. Claims at cpu scale
-are about a smaller question (the differences stand beside each run) and never
-count as the paper's.
+replicates excludes the opposite and is no wider than the band, is *consistent*
+if the interval is wider, and *does not hold* if the interval excludes the band;
+else it is *undecided*, and always so under 3 replicates. It is *not measured*
+if a run cannot say: it is too small for a number that is about the paper's
+size, or had not trained to its end. The opposite is the value that refutes the
+claim: no difference, no effect of pruning, or the end of the band. Claims at
+cpu scale are about a smaller question (the differences stand beside each run)
+and never count as the paper's.
 
 In the drawings lines are means over replicates and bars run from the smallest
 to the largest. Arms and runs are moved sideways by half a percent of an axis
@@ -103,49 +102,98 @@ their numbers. LeNet's leaves `Dense_0`, `Dense_1` and `Dense_2` are its first
 and second hidden layer and its output layer."""
 
 
-def _judge(
-  figure: str, scale: str, collected: Mapping[str, Collected]
-) -> list[tuple[str, judging.Result]]:
-  """The claims of a figure, and the runs that each was judged on."""
+class _Judged(NamedTuple):
+  """A claim as it was judged, and whether it was there before the runs."""
+
+  result: claims.Result
+  is_registered: bool
+
+
+def _judge(figure: str, collected: Mapping[str, Collected]) -> list[_Judged]:
+  """The claims of a figure whose runs are there."""
   found = []
-  for name in _runs(figure, scale):
-    if name in collected:
-      ours = collected[name].run
-      found += [
-        (name, judging.judge(claim, judging.measure(claim, ours)))
-        for claim in published.CLAIMS
-        if claim.figure == figure and published.applies(claim, ours.config)
-      ]
-  for claim, names in claims.CLAIMS:
-    if claim.figure == figure and all(name in collected for name in names):
-      sample = judging.measure(claim, *(collected[name].run for name in names))
-      found.append((", ".join(names), judging.judge(claim, sample)))
+  for claim in claims.CLAIMS:
+    if claim.figure == figure and set(claim.runs) <= set(collected):
+      runs = [collected[name] for name in claim.runs]
+      sample = claims.measure(claim, *(each.run for each in runs))
+      begun = [each.about.get("begun") for each in runs]
+      found.append(
+        _Judged(claims.judge(claim, sample), claims.registered(claim, begun))
+      )
   return found
 
 
 def _overview(judged) -> str:
-  lines = [f"| Figure | Scale | {' | '.join(_VERDICTS)} |", "|" + " --- |" * 6]
-  totals = {}
-  for figure, scales in judged.items():
-    for scale, found in scales.items():
-      if found:
-        counts = [
-          sum(result.verdict == verdict for _, result in found)
-          for verdict in _VERDICTS
-        ]
-        link = f"[{figure}](#figure-{figure})"
-        cells = " | ".join(str(count) if count else "" for count in counts)
-        lines.append(f"| {link} | {scale} | {cells} |")
-        total = totals.setdefault(scale, [0] * len(_VERDICTS))
-        totals[scale] = [a + b for a, b in zip(total, counts)]
-  for scale, counts in totals.items():
-    lines.append(f"| all | {scale} | {' | '.join(map(str, counts))} |")
-  every = len(published.CLAIMS) + len(claims.CLAIMS)
-  lines.append(
-    f"\nOf {every} claims those are counted whose runs were made, once a run "
-    "where several can decide them."
+  registered, after = (
+    {
+      (figure, scale): [
+        each.result for each in found if each.is_registered is wanted
+      ]
+      for figure, scales in judged.items()
+      for scale, found in scales.items()
+    }
+    for wanted in (True, False)
   )
-  return "\n".join(lines)
+  return "\n\n".join(
+    [
+      "## Claims registered before their runs",
+      "Each claim has the date of its last change (`experiments.claim_dates`); "
+      "it is registered if the runs that it is judged on began after it.",
+      _counts(registered, "not run"),
+      *_by_chance([each for found in registered.values() for each in found]),
+      "## Claims written after these runs",
+      "Exploratory: these runs had been seen when the claims were written.",
+      _counts(after),
+    ]
+  )
+
+
+def _counts(
+  found: Mapping[tuple[str, str], list[claims.Result]], *missing: str
+) -> str:
+  """Verdicts by figure and scale, and how many claims are missing there."""
+  head = ("Figure", "Scale", *claims.VERDICTS, *missing)
+  rows = []
+  for figure in figures.FIGURES:
+    of_figure = [claim for claim in claims.CLAIMS if claim.figure == figure]
+    scales = [scale for scale in catalog.SCALES if found[figure, scale]]
+    for scale in scales or ([""] if of_figure and missing else []):
+      results = found.get((figure, scale), [])
+      counts = [_count_verdict(results, each) for each in claims.VERDICTS]
+      counts += [len(of_figure) - len(results)] * len(missing)
+      rows.append((f"[{figure}](#figure-{figure})", scale, counts))
+  total = [sum(column) for column in zip(*(counts for *_, counts in rows))]
+  lines = [
+    (name, scale, *(str(count) if count else "" for count in counts))
+    for name, scale, counts in [*rows, ("all", "", total)]
+  ]
+  rule = ("---",) * len(head)
+  return "\n".join(f"| {' | '.join(line)} |" for line in (head, rule, *lines))
+
+
+def _count_verdict(results: Sequence[claims.Result], verdict: str) -> int:
+  return sum(result.verdict == verdict for result in results)
+
+
+def _by_chance(results: Sequence[claims.Result]) -> Iterator[str]:
+  if not results:
+    return
+  measured = [each for each in results if each.verdict != "not measured"]
+  comparative = sum(claims.is_comparative(each.claim) for each in measured)
+  held = sum(
+    claims.is_comparative(each.claim)
+    and each.verdict in ("holds", "consistent")
+    for each in measured
+  )
+  yield (
+    f"Of the {len(measured)} that were measured {comparative} say that there "
+    f"is a difference; {held} of these hold or are consistent, and about "
+    f"{comparative * claims.BY_CHANCE:.1f} would if there were none "
+    f"({100 * claims.BY_CHANCE:.1f}% of each, by "
+    "`python -m benchmarks.null_claims`). Claims on one run share its "
+    "networks, and all on LeNet the same dense ones, so that they hold or "
+    "fail together more often than that."
+  )
 
 
 def _section(figure, collected, judged, folder: pathlib.Path) -> str:
@@ -184,11 +232,12 @@ def _at_scale(figure, scale, names, judged) -> list[str]:
       "Accuracies are those on validation images, as in the paper's appendices."
     )
   if judged:
-    text = tables.claim_table([result for _, result in judged]).text
+    text = tables.claim_table([each.result for each in judged]).text
     rows = tuple(
-      (*row[1:], names) for row, (names, _) in zip(text.rows, judged)
+      (*row[1:], ", ".join(each.result.claim.runs), _WHEN[each.is_registered])
+      for row, each in zip(text.rows, judged)
     )
-    table = tables.Table((*text.header[1:], "Runs"), rows)
+    table = tables.Table((*text.header[1:], "Runs", "Written"), rows)
     parts.append(tables.markdown(table, "").strip())
   return parts
 
@@ -242,7 +291,7 @@ def protocol(name: str, run: records.Run) -> str:
     for each in catalog.runs(row, "paper")
     if each.name == name
   ]
-  found = judging.differences(run.config, configs.to_flat(original))
+  found = protocols.differences(run.config, configs.to_flat(original))
   return found or "as published"
 
 

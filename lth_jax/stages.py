@@ -177,6 +177,7 @@ def _train_together(
     "seconds": time.monotonic() - begin,
     "from_step": standings[0].step,
     "lanes": len(standings),
+    "finished": round(time.time()),
   }
   trained = {}
   for index, (standing, outcome) in enumerate(zip(standings, finished)):

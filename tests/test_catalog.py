@@ -14,7 +14,7 @@ from etils import epath
 
 from experiments import catalog, costs, listing, networks
 from lth_jax import configs, errors, files, lanes, runner
-from lth_jax.report import claims, records
+from lth_jax.report import protocols, records
 
 _ROOT = pathlib.Path(__file__).parents[1]
 _ROWS = [(row, scale) for row in catalog.ROWS for scale in catalog.SCALES]
@@ -55,6 +55,8 @@ _TICKETS, _THREE = {"arms"}, {"arms", "replicates"}
 _DEPARTURES = {
   "lenet_continued": _TICKETS | {"reset"},
   "lenet_sgd": _TICKETS | {"optimizer", "learning_rate"},
+  "lenet_sgd_controls": _TICKETS | {"optimizer", "learning_rate"},
+  "resnet20_warmup_high": {"warmup"},
   **dict.fromkeys(("lenet_adam_rates", "lenet_init_std"), _THREE),
   "lenet_sgd_rates": _THREE | {"optimizer"},
   "lenet_momentum_rates": _THREE | {"optimizer"},
@@ -103,7 +105,7 @@ def test_rows_at_the_papers_scale_are_its_protocols(row):
     varied.add("warmup")
   for run in catalog.runs(row, "paper"):
     config = configs.to_flat(catalog.config(run))
-    found = claims.differences(config).partition(": ")[2]
+    found = protocols.differences(config).partition(": ")[2]
     differing = {part.partition(" ")[0] for part in found.split("; ") if part}
     expected = _DEPARTURES.get(row.name, set())
     assert expected - {"rates", "warmup"} <= differing, run.name
@@ -122,7 +124,7 @@ def test_rows_at_the_papers_scale_are_its_protocols(row):
 )
 def test_what_a_row_changes_has_the_papers_value(name, words):
   [run] = catalog.runs(row_named(name), "paper")
-  assert words in claims.differences(configs.to_flat(catalog.config(run)))
+  assert words in protocols.differences(configs.to_flat(catalog.config(run)))
 
 
 @pytest.mark.parametrize("scale", catalog.SCALES)
@@ -154,6 +156,7 @@ def test_figures_that_need_the_same_trainings_share_them():
     "resnet20",
     "resnet20_low",
     "resnet20_warmup",
+    "resnet20_warmup_high",
   ]
 
 

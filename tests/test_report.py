@@ -1,7 +1,6 @@
 """Reports are computed from records alone; what they say is checked here."""
 
 import csv
-import functools
 import json
 import math
 import pathlib
@@ -20,19 +19,17 @@ from lth_jax.analysis import summary
 from lth_jax.report import (
   claims,
   comparison,
-  crossings,
   figures,
   html,
-  measures,
   panels,
   plan,
   protocols,
-  published,
   records,
   statistics,
   structure,
   tables,
 )
+from lth_jax.report.claims import samples
 
 _SMALL = {
   "rounds": 4,
@@ -63,6 +60,14 @@ def small(tmp_path_factory):
   workdir = synthetic_runs.write(tmp_path_factory.mktemp("small"), **_SMALL)
   report.write(workdir)
   return workdir
+
+
+def _sample(run, estimator, quantity, place="ticket", against=""):
+  """What a run has for a claim that asks for this."""
+  claim = claims.CLAIMS[0]._replace(
+    estimator=estimator, quantity=quantity, place=place, against=against
+  )
+  return claims.measure(claim, run)
 
 
 def _run(step, accuracy, density=(1.0, 0.5, 0.25, 0.125), **more):
@@ -176,7 +181,7 @@ def test_an_interval_of_steps_is_no_narrower_than_an_evaluation(later):
   ],
 )
 def test_an_interval_ends_where_its_number_does(unit, shown):
-  claim = published.Claim("4a", "", "", (0, 1), (0.0,), unit, measure=None)
+  claim = claims.CLAIMS[0]._replace(unit=unit)
   ours = statistics.Interval(0.5, -3.5, 112.0, 0.4, 0.6, 3)
   table = tables.claim_table([claims.Result(claim, ours, "holds", "", "")])
   assert table.data.rows[0][8:10] == shown
@@ -315,20 +320,20 @@ def test_step_that_is_a_lower_bound_proves_neither_win_nor_loss():
   ],
 )
 def test_claim_verdicts(values, may, verdict):
-  claim = published.Claim(
-    "4a", "", "", (0.15, 0.6), (0.0,), "points", measure=None
+  claim = claims.CLAIMS[0]._replace(
+    band=(0.15, 0.6), opposites=(0.0,), unit="points"
   )
-  sample = measures.Sample(np.array(values), may == "rise", may == "fall")
+  sample = samples.Sample(np.array(values), may == "rise", may == "fall")
   assert claims.judge(claim, sample).verdict == verdict
 
 
 def test_open_band_holds_where_the_truth_may_only_be_larger():
-  claim = published.Claim(
-    "3", "", "", (1.0, math.inf), (1.0,), "times", measure=None
+  claim = claims.CLAIMS[0]._replace(
+    band=(1.0, math.inf), opposites=(1.0,), unit="times"
   )
   values = np.array([1.5, 1.6, 1.4])
-  assert claims.judge(claim, measures.Sample(values, True)).verdict == "holds"
-  found = claims.judge(claim, measures.Sample(values)).ours
+  assert claims.judge(claim, samples.Sample(values, True)).verdict == "holds"
+  found = claims.judge(claim, samples.Sample(values)).ours
   np.testing.assert_allclose(found.mean, np.exp(np.mean(np.log(values))))
 
 
@@ -337,16 +342,14 @@ def test_crossings_are_sought_from_the_sparse_end():
   accuracy.append(accuracy[-1])
   step = [[5000, 4000, 4500, 6000]] * 4
   run = _run(step, accuracy)
-  back = crossings.back(run, statistics.EARLY_TEST)
+  back = _sample(run, "back", "test")
   np.testing.assert_allclose(back.values, [25, 50, 100, 100])
   np.testing.assert_allclose(
-    crossings.falls(run, "ticket").values, [12.5, 25, 50, 50]
+    _sample(run, "falls", "test").values, [12.5, 25, 50, 50]
   )
-  np.testing.assert_allclose(
-    crossings.back(run, statistics.EARLY_STEP).values, [25] * 4
-  )
-  np.testing.assert_allclose(crossings.fastest(run).values, [50] * 4)
-  assert not crossings.fastest(run).may_fall
+  np.testing.assert_allclose(_sample(run, "back", "step").values, [25] * 4)
+  np.testing.assert_allclose(_sample(run, "fastest", "step").values, [50] * 4)
+  assert not _sample(run, "fastest", "step").may_fall
 
 
 def test_the_sparsest_good_density_is_that_of_its_arm():
@@ -358,13 +361,13 @@ def test_the_sparsest_good_density_is_that_of_its_arm():
   )
   run = run._replace(lanes=run.lanes + reinits)
   for arm, index in (("ticket", 2), ("reinit", 1)):
-    found = crossings.back(run, statistics.EARLY_TEST, arm).values
+    found = _sample(run, "back", "test", arm).values
     np.testing.assert_allclose(found, [100 * 0.8**index] * 3)
 
 
 def test_crossing_beyond_the_run_is_an_upper_bound():
-  found = crossings.falls(
-    _run([[5000] * 4] * 3, [[98, 99, 99, 99]] * 3), "ticket"
+  found = _sample(
+    _run([[5000] * 4] * 3, [[98, 99, 99, 99]] * 3), "falls", "test"
   )
   np.testing.assert_allclose(found.values, [12.5] * 3)
   assert found.may_fall
@@ -373,15 +376,15 @@ def test_crossing_beyond_the_run_is_an_upper_bound():
 
 def test_fastest_at_the_end_of_the_run_may_be_sparser():
   run = _run([[5000, 4000, 3000, 2000]] * 3, [[98] * 4] * 3)
-  assert crossings.fastest(run).may_fall
+  assert _sample(run, "fastest", "step").may_fall
 
 
 _DENSITY_CLAIMS = [
-  crossings.fastest,
-  lambda run: crossings.back(run, statistics.EARLY_STEP),
-  lambda run: crossings.back(run, statistics.EARLY_TEST),
-  lambda run: crossings.falls(run, "ticket"),
-  lambda run: measures.lowest(run, statistics.END_TRAIN, "ticket", 0.02),
+  ("fastest", "step"),
+  ("back", "step"),
+  ("back", "test"),
+  ("falls", "test"),
+  ("lowest", "end_train", "ticket 100-2%"),
 ]
 
 
@@ -393,10 +396,10 @@ def _dip(rounds):
 @pytest.mark.parametrize("measure", _DENSITY_CLAIMS)
 def test_rounds_that_are_missing_could_overturn_a_density(measure):
   finished = _ladder([_dip(20)] * 4)
-  assert not measure(finished).may_fall
+  assert not _sample(finished, *measure).may_fall
   short = _ladder([_dip(20), *[_dip(3)] * 3])
-  assert measure(short).may_fall
-  assert "not trained to the end yet: 3 of 4" in measure(short).note
+  assert _sample(short, *measure).may_fall
+  assert "not trained to the end yet: 3 of 4" in _sample(short, *measure).note
 
 
 @pytest.mark.parametrize("measure", _DENSITY_CLAIMS)
@@ -406,7 +409,7 @@ def test_a_series_that_diverged_is_left_out(measure):
     lane._replace(diverged=(lane.replicate, lane.round) == (3, 3))
     for lane in run.lanes
   )
-  found = measure(run._replace(lanes=lanes))
+  found = _sample(run._replace(lanes=lanes), *measure)
   assert np.isnan(found.values).tolist() == [False] * 3 + [True]
   assert "left out, as a lane diverged: 1 of 4" in found.note
   assert not found.may_fall
@@ -417,10 +420,8 @@ def test_an_unfinished_run_decides_no_claim_over_densities():
   over = {
     "Tickets learn fastest at",
     "Tickets are back to the original's early-stop step at",
-    "Tickets are back to the original's test accuracy at",
-    "Tickets: test accuracy falls below the original's at",
+    "Tickets: back to the original's test accuracy at 3.6%, it falls below at",
     "Tickets at the end: test accuracy above the original's by up to",
-    "Train accuracy at the end, tickets down to 2%",
   }
   results = claims.evaluate(_ladder(accuracy))
   found = {each.claim.text: each.verdict for each in results}
@@ -429,12 +430,9 @@ def test_an_unfinished_run_decides_no_claim_over_densities():
 
 def test_largest_gain_may_rise_while_rounds_are_missing():
   done = [98.0, 98.3, 98.1, 98.1]
-  assert not measures.largest_gain(
-    _ladder([done] * 3), statistics.END_TEST
-  ).may_rise
-  found = measures.largest_gain(
-    _ladder([done, done, done[:2]]), statistics.END_TEST
-  )
+  best = "best", "end_test", "ticket", "dense"
+  assert not _sample(_ladder([done] * 3), *best).may_rise
+  found = _sample(_ladder([done, done, done[:2]]), *best)
   assert found.may_rise
   # Only densities that every replicate has are compared.
   assert found.tries == 1
@@ -443,24 +441,22 @@ def test_largest_gain_may_rise_while_rounds_are_missing():
 
 def test_a_range_that_is_measured_in_part_bounds_nothing():
   run = _ladder([[98.0] + [98.3] * 4] * 3, pruning="oneshot")
-  measure = functools.partial(
-    measures.over_range, quantity=statistics.EARLY_TEST, dense=0.95
-  )
-  assert measure(run, sparse=0.45)[1:3] == (False, False)
-  assert measure(run, sparse=0.0517)[1:3] == (True, True)
+  for place, is_open in (("ticket 95-45%", False), ("ticket 95-5.17%", True)):
+    found = _sample(run, "average", "test", place, "dense")
+    assert found[1:3] == (is_open, is_open)
 
 
 def test_a_late_density_is_pending_for_controls_too():
   run = _ladder([_dip(4)] * 3, arms=["ticket", "random"], control_rounds=[3])
   randoms = tuple(_lane(r, 3, 0.8**3, 900, 97, "random") for r in range(3))
   finished = run._replace(lanes=run.lanes + randoms)
-  assert crossings.falls(finished, "random").note == ""
+  assert "yet" not in _sample(finished, "falls", "test", "random").note
   short = run._replace(lanes=run.lanes + randoms[:2])
-  assert "yet: 1 of 3" in crossings.falls(short, "random").note
+  assert "yet: 1 of 3" in _sample(short, "falls", "test", "random").note
 
 
 def _claim_of(text):
-  return next(each for each in published.CLAIMS if each.text == text)
+  return next(each for each in claims.CLAIMS if each.text == text)
 
 
 @pytest.mark.parametrize(
@@ -481,7 +477,7 @@ def test_the_best_of_noise_holds_no_more_often_than_by_chance(text, replicates):
     run = _run(step.tolist(), accuracy.tolist(), 0.8 ** np.arange(21))
     lanes = tuple(lane._replace(end=lane.early_stop) for lane in run.lanes)
     run = run._replace(lanes=lanes)
-    held += claims.judge(claim, claim.measure(run)).verdict == "holds"
+    held += claims.judge(claim, claims.measure(claim, run)).verdict == "holds"
   assert held <= 0.025 * 200
 
 
@@ -491,7 +487,7 @@ def test_the_best_of_many_is_tested_at_the_corrected_level():
   claim = _claim_of(
     "Tickets at the end: test accuracy above the original's by up to"
   )
-  sample = claim.measure(_ladder(accuracy.tolist()))
+  sample = claims.measure(claim, _ladder(accuracy.tolist()))
   result = claims.judge(claim, sample)
   expected = stats.ttest_1samp(sample.values, 0).confidence_interval(0.9975)
   np.testing.assert_allclose([result.ours.low, result.ours.high], expected)
@@ -500,14 +496,18 @@ def test_the_best_of_many_is_tested_at_the_corrected_level():
 
 
 def test_equal_crossings_are_no_surer_than_the_ladder():
-  claim = _claim_of("Tickets: test accuracy falls below the original's at")
-  result = claims.judge(claim, claim.measure(_ladder([_dip(20)] * 3)))
+  claim = _claim_of(
+    "Tickets: back to the original's test accuracy at 3.6%, it falls below at"
+  )
+  result = claims.judge(claim, claims.measure(claim, _ladder([_dip(20)] * 3)))
   np.testing.assert_allclose(
     [result.ours.low, result.ours.high], [64 * 0.8**0.5, 64 / 0.8**0.5]
   )
   assert "half a step of the ladder (12%)" in result.note
   fastest = _claim_of("Tickets learn fastest at")
-  ours = claims.judge(fastest, fastest.measure(_ladder([_dip(20)] * 3))).ours
+  ours = claims.judge(
+    fastest, claims.measure(fastest, _ladder([_dip(20)] * 3))
+  ).ours
   np.testing.assert_allclose(
     [ours.low, ours.high], 100 * 0.8 ** np.array([0.5, -0.5])
   )
@@ -524,18 +524,24 @@ def test_a_ratio_of_crossings_has_both_their_half_steps():
           end = lane.end._replace(train_accuracy=train)
           lanes.append(lane._replace(end=end))
   config = synthetic_runs.config(rounds=7, arms=["ticket", "reinit"])
-  found = crossings.full_train(records.Run("test", config, tuple(lanes)))
+  found = _sample(
+    records.Run("test", config, tuple(lanes)),
+    "fits",
+    "end_train",
+    "reinit",
+    "ticket",
+  )
   np.testing.assert_allclose(found.values, 0.8**-4)
   np.testing.assert_allclose(found.half_step, math.log(1 / 0.8))
 
 
 def test_unreached_early_stop_bounds_a_ratio():
   run = _run([[5000, 15000, 3000, 3000]] * 3, [[98] * 4] * 3)
-  late, soon = ("ticket", 0.5), ("ticket", 0.25)
-  assert measures.ratio(run, late, soon)[1:3] == (True, False)
-  assert measures.earlier(run, late, soon)[1:3] == (False, True)
+  places = "ticket 50%", "ticket 25%"
+  assert _sample(run, "ratio", "step", *places)[1:3] == (True, False)
+  assert _sample(run, "earlier", "step", *places)[1:3] == (False, True)
   open_dense = _run([[15000, 3000, 3000, 3000]] * 3, [[98] * 4] * 3)
-  back = crossings.back(open_dense, statistics.EARLY_STEP)
+  back = _sample(open_dense, "back", "step")
   assert np.isnan(back.values).all()
 
 
@@ -550,7 +556,7 @@ def test_published_phenomenon_is_found(full_run):
 
 
 def test_every_band_excludes_its_opposites():
-  for claim in published.CLAIMS:
+  for claim in claims.CLAIMS:
     low, high = claim.band
     assert low < high
     assert all(not low < opposite < high for opposite in claim.opposites)
@@ -565,14 +571,14 @@ def test_one_shot_claims_are_measured(tmp_path):
 
 def test_protocol_differences_are_named():
   paper = configs.to_flat(configs.Config())
-  assert claims.differences(paper) == ""
-  assert claims.differences({**paper, "rates": [
+  assert protocols.differences(paper) == ""
+  assert protocols.differences({**paper, "rates": [
     "output=0.10", "kernel=.2"]}) == ""  # fmt: skip
-  assert claims.differences({**paper, "replicates": 20}) == ""
-  assert claims.differences({**paper, "steps": 15000}) == (
+  assert protocols.differences({**paper, "replicates": 20}) == ""
+  assert protocols.differences({**paper, "steps": 15000}) == (
     "scaled down: steps 15,000 instead of 50,000"
   )
-  assert claims.differences({**paper, "optimizer": "sgd"}) == (
+  assert protocols.differences({**paper, "optimizer": "sgd"}) == (
     "not the paper's main protocol: optimizer sgd instead of adam"
   )
 
@@ -605,7 +611,7 @@ def test_protocol_differences_are_named():
   ],
 )
 def test_departures_from_the_paper_are_named(change, words):
-  found = claims.differences(configs.to_flat(configs.Config()) | change)
+  found = protocols.differences(configs.to_flat(configs.Config()) | change)
   assert words in found
   assert bool(words) == bool(found)
 
@@ -613,9 +619,9 @@ def test_departures_from_the_paper_are_named(change, words):
 def test_a_variant_is_held_to_the_papers_run_of_it():
   paper = configs.to_flat(configs.Config())
   original = paper | {"optimizer": "sgd", "learning_rate": 0.8}
-  assert claims.differences(original, original) == ""
+  assert protocols.differences(original, original) == ""
   ours = original | {"num_train": 9000, "replicates": 3}
-  assert claims.differences(ours, original) == (
+  assert protocols.differences(ours, original) == (
     "scaled down: num_train 9,000 instead of all; replicates 3 instead of 5"
   )
 
@@ -1045,14 +1051,14 @@ def test_each_network_has_its_protocol_and_its_claims(changes, protocol):
   config = synthetic_runs.config(**changes)
   assert protocol.items() <= protocols.of(config).items()
   run = records.Run("test", config, _ladder([[98.0, 98.3]] * 3).lanes)
-  models = {result.claim.about["model"] for result in claims.evaluate(run)}
-  assert models <= {changes["model"]}
-  assert claims.differences(config | protocols.of(config)) == ""
+  names = {result.claim.runs[0] for result in claims.evaluate(run)}
+  assert all(name.startswith(changes["model"]) for name in names)
+  assert protocols.differences(config | protocols.of(config)) == ""
 
 
 def test_missing_drops_are_called_none():
   config = synthetic_runs.config(model="resnet20", drops=[])
-  assert "drops none instead of 20000, 25000" in claims.differences(config)
+  assert "drops none instead of 20000, 25000" in protocols.differences(config)
 
 
 def test_the_paper_flagfiles_are_the_protocols():
@@ -1061,7 +1067,7 @@ def test_the_paper_flagfiles_are_the_protocols():
     text = (flagfiles / row / "paper.flags").read_text()
     lines = [x for x in text.splitlines() if x.startswith("--")]
     config = configs.to_flat(flags.parse(lines))
-    assert claims.differences(config) == "", row
+    assert protocols.differences(config) == "", row
 
 
 def _described(folder, replicate, kept):

@@ -15,8 +15,8 @@ from PIL import Image
 
 from experiments import catalog, collect, figures, results_page
 from lth_jax import configs, errors
+from lth_jax.report import claims, panels
 from lth_jax.report import figures as report_figures
-from lth_jax.report import panels
 
 _ROOT = pathlib.Path(__file__).parents[1]
 
@@ -158,16 +158,45 @@ def test_a_comparison_names_each_run_for_a_reader(number, scale):
   assert not set(named.values()) & {row.name for row in catalog.ROWS}
 
 
-def test_counts_of_verdicts_add_up(collected):
-  overview = results_page.text(collected).partition("## Figure")[0]
+def _counts(table):
+  """The rows of an overview, and its last."""
   rows = [
     [int(cell or 0) for cell in map(str.strip, line.split("|")[3:-1])]
-    for line in overview.splitlines()
+    for line in table.splitlines()
     if re.match(r"\| (\[|all)", line)
   ]
-  *figure_rows, total = rows
-  assert [sum(column) for column in zip(*figure_rows)] == total
-  assert total[0] > 10
+  return rows[:-1], rows[-1]
+
+
+def test_counts_of_verdicts_add_up(collected):
+  overview = results_page.text(collected).partition("## Figure")[0]
+  tables = overview.split("## Claims ")[1:]
+  for table in tables:
+    rows, total = _counts(table)
+    assert [sum(column) for column in zip(*rows)] == total
+  # Runs that do not say when they began are none that claims were before.
+  (_, registered), (_, after) = map(_counts, tables)
+  assert registered == [0] * 5 + [len(claims.CLAIMS)]
+  assert sum(after) > 30
+
+
+def test_claims_before_their_runs_are_counted_apart(collected, tmp_path):
+  folder = tmp_path / "results" / "cpu"
+  shutil.copytree(collected / "results" / "cpu", folder)
+  path = folder / "mnist_lenet.json"
+  begun = '"begun": "2036-01-01T00:00:00Z", "seconds"'
+  path.write_text(path.read_text().replace('"seconds"', begun))
+  page = results_page.text(tmp_path)
+  registered, after = page.partition("## Figure")[0].split("## Claims ")[1:]
+  _, [*verdicts, missing] = _counts(registered)
+  _, exploratory = _counts(after)
+  assert sum(verdicts) > 30 and sum(verdicts) + missing == len(claims.CLAIMS)
+  # Of a claim on two runs one is not enough.
+  assert sum(exploratory) > 3
+  assert re.search(r"Of the \d+ that were measured \d+ say", registered)
+  section = page.partition("## Figure 4c.")[2].partition("## Figure")[0]
+  both = [x for x in section.splitlines() if "mnist_lenet, lenet_oneshot" in x]
+  assert both and all(x.endswith("| after |") for x in both)
 
 
 def test_another_run_than_the_catalogs_is_refused(tmp_path):

@@ -16,6 +16,7 @@ from lth_jax.report import (
   html,
   looks,
   outline,
+  protocols,
   records,
   statistics,
   structure,
@@ -114,7 +115,7 @@ def _write_whole(path: epath.Path, content: bytes) -> None:
 def _draw(
   run: records.Run, rounds: tuple[structure.Round, ...]
 ) -> tuple[figures.Drawn, ...]:
-  protocol = claims.differences(run.config)
+  protocol = protocols.differences(run.config)
   return figures.draw(run, protocol) + structure.draw(rounds, protocol)
 
 
@@ -123,7 +124,7 @@ def _render(workdir: epath.PathLike) -> dict[str, bytes]:
   run = records.read(workdir)
   described = looks.load(workdir)
   run = run._replace(looks=looks.of(described))
-  protocol = claims.differences(run.config)
+  protocol = protocols.differences(run.config)
   content = html.Content(
     run,
     protocol,

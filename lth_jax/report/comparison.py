@@ -11,11 +11,11 @@ from matplotlib import axes as mpl_axes
 from matplotlib import colormaps
 
 from lth_jax.report import (
-  claims,
   figures,
   outline,
   panels,
   plan,
+  protocols,
   records,
   statistics,
   tables,
@@ -147,7 +147,7 @@ def draw(
 def _note(runs: Mapping[str, records.Run]) -> str:
   """How the runs differ from the paper: what all share, then each its own."""
   notes = [
-    claims.differences(run.config).partition(": ") for run in runs.values()
+    protocols.differences(run.config).partition(": ") for run in runs.values()
   ]
   labels = dict.fromkeys(label for label, _, _ in notes if label)
   each = [[text for text in texts.split("; ") if text] for _, _, texts in notes]

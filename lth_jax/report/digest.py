@@ -22,8 +22,14 @@ FORMAT = 1
 # About so many steps of a test curve are kept, closer at the beginning.
 _NUM_STEPS = 24
 # Parts of the training at which claims and figures look at accuracy.
-_PARTS = (1 / 4, 1 / 2, 1, *itertools.chain(*protocols.MILESTONES.values()))
-_LANE = ("replicate", "round", "arm", "draw", "density", "diverged", "counted")
+_PARTS = (
+  *(1 / 50, 1 / 4, 1 / 2, 1),
+  *itertools.chain(*protocols.MILESTONES.values()),
+)
+_LANE = (
+  *("replicate", "round", "arm", "draw", "density", "diverged", "counted"),
+  "steady_step",
+)
 _POINT = records.Point._fields
 
 
@@ -124,6 +130,7 @@ def _read_lane(content) -> records.Lane:
     density=float(content["density"]),
     diverged=bool(content["diverged"]),
     counted=int(content["counted"]),
+    steady_step=_number(content.get("steady_step")),
     early_stop=_read_point(content["early_stop"]),
     end=_read_point(content["end"]),
     test_steps=np.array([float(x) for x in content["test_steps"]]),
@@ -145,7 +152,7 @@ def _read_point(values) -> records.Point:
 
 def _read_look(content) -> records.Look:
   where = int(content["replicate"]), int(content["round"]), str(content["leaf"])
-  numbers = (_number(content[name]) for name in records.Look._fields[3:])
+  numbers = (_number(content.get(name)) for name in records.Look._fields[3:])
   return records.Look(*where, *numbers)
 
 

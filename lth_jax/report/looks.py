@@ -13,7 +13,7 @@ from etils import epath
 
 from lth_jax import errors, files
 from lth_jax.analysis import histograms
-from lth_jax.report import measures, records, statistics
+from lth_jax.report import records
 
 # {round: {leaf: what `analysis.summary.describe` counts}}
 Rounds = dict[str, dict[str, dict[str, Any]]]
@@ -83,67 +83,6 @@ def of(replicates: Mapping[int, Rounds]) -> tuple[records.Look, ...]:
   )
 
 
-def value(
-  run: records.Run, name: str, leaf: str, density: float
-) -> measures.Sample:
-  """Returns one number on one leaf of the ticket at a density.
-
-  Args:
-    run: the run, with `looks`.
-    name: of an attribute of `records.Look`.
-    leaf: name of the leaf.
-    density: of the ticket.
-
-  >>> from lth_jax.report import example
-  >>> run = example.run(ticket=[(500, 98.0), (500, 98.0)])
-  >>> look = records.Look(0, 1, "w", 0.5, 0.8, *[math.nan] * 6)
-  >>> value(run._replace(looks=(look,)), "valley", "w", 0.5).values
-  array([0.8])
-  """
-  return measures.Sample(_table(run, name, density).get(leaf, _none(run)))
-
-
-def least(run: records.Run, name: str, density: float) -> measures.Sample:
-  """Returns a number on the leaf whose mean over replicates is least.
-
-  Args:
-    run: the run, with `looks`.
-    name: of an attribute of `records.Look`.
-    density: of the ticket.
-
-  >>> from lth_jax.report import example
-  >>> run = example.run(ticket=[(500, 98.0), (500, 98.0)])
-  >>> looks = [
-  ...   records.Look(0, 1, leaf, 0.5, valley, *[math.nan] * 6)
-  ...   for leaf, valley in (("a", 0.8), ("b", 0.7))
-  ... ]
-  >>> least(run._replace(looks=tuple(looks)), "valley", 0.5)[0]
-  array([0.7])
-  """
-  return _chosen(run, _table(run, name, density), min)
-
-
-def in_over_out(run: records.Run, density: float) -> measures.Sample:
-  """Returns unevenness into units over that out of units, where largest.
-
-  Both are in excess of chance, since a narrow layer spreads more by chance.
-
-  Args:
-    run: the run, with `looks`.
-    density: of the ticket.
-
-  >>> from lth_jax.report import example
-  >>> run = example.run(ticket=[(500, 98.0), (500, 98.0)])
-  >>> look = records.Look(0, 1, "w", 0.5, *[math.nan] * 4, 0.2, 0.4, math.nan)
-  >>> in_over_out(run._replace(looks=(look,)), 0.5).values
-  array([0.5])
-  """
-  into = _table(run, "uneven_in", density)
-  out = _table(run, "uneven_out", density)
-  found = {leaf: into[leaf] / out[leaf] for leaf in into}
-  return _chosen(run, found, max)
-
-
 def of_replicate(replicate: int, rounds: Rounds) -> tuple[records.Look, ...]:
   """Returns the numbers of every leaf of a replicate's tickets.
 
@@ -164,32 +103,6 @@ def of_replicate(replicate: int, rounds: Rounds) -> tuple[records.Look, ...]:
     for index, leaves in sorted(rounds.items(), key=lambda item: int(item[0]))
     for name, leaf in leaves.items()
   )
-
-
-def _table(run, name: str, density: float) -> dict[str, np.ndarray]:
-  """{leaf: the number in each replicate, `[R]`} of the ticket at a density."""
-  axes, column = statistics.grid(run), statistics.column(run, density)
-  if column is None:
-    return {}
-  found: dict[str, np.ndarray] = {}
-  for look in run.looks:
-    if look.round == axes.rounds[column] and look.replicate in axes.replicates:
-      values = found.setdefault(look.leaf, _none(run))
-      values[axes.replicates.index(look.replicate)] = getattr(look, name)
-  return found
-
-
-def _chosen(run, found: dict[str, np.ndarray], pick) -> measures.Sample:
-  """The leaf that is picked by its mean over the replicates that are there."""
-  known = {leaf: x for leaf, x in found.items() if np.isfinite(x).any()}
-  if not known:
-    return measures.nothing(run)
-  leaf = pick(known, key=lambda leaf: np.nanmean(known[leaf]))
-  return measures.Sample(known[leaf], note=leaf)
-
-
-def _none(run) -> np.ndarray:
-  return np.full(len(statistics.grid(run).replicates), math.nan)
 
 
 def _load(path: epath.Path) -> tuple[int, Rounds]:
@@ -267,6 +180,7 @@ def _look(replicate, index, name, leaf) -> records.Look:
     uneven_in=_unevenness(leaf["num_incoming"], leaf["shape"]),
     uneven_out=_unevenness(leaf["num_outgoing"], leaf["shape"]),
     border=_border(leaf["num_outgoing"]),
+    trough=_trough(leaf["num_outgoing"]),
   )
 
 
@@ -299,12 +213,30 @@ def _unevenness(num_connections, shape) -> float:
 
 
 def _border(num_outgoing) -> float:
-  if len(num_outgoing) != _SIDE**2:
+  at_border, inside = _pixels(num_outgoing)
+  return _quotient(at_border.mean(), inside.mean()) if len(inside) else math.nan
+
+
+def _trough(num_outgoing) -> float:
+  at_border, inside = _pixels(num_outgoing)
+  if len(inside) == 0:
     return math.nan
+  low, high = at_border.mean(), inside.mean()
+  near = [
+    (np.abs(num_outgoing - peak) <= abs(high - low) / 6).sum()
+    for peak in ((low + high) / 2, low, high)
+  ]
+  return _quotient(2 * near[0], near[1] + near[2])
+
+
+def _pixels(num_outgoing) -> tuple[np.ndarray, np.ndarray]:
+  """Connections out of pixels at the border and inside; none if no pixels."""
+  if len(num_outgoing) != _SIDE**2:
+    return np.empty(0), np.empty(0)
   image = np.reshape(num_outgoing, (_SIDE, _SIDE)).astype(float)
   inside = np.zeros((_SIDE, _SIDE), bool)
   inside[_BORDER:-_BORDER, _BORDER:-_BORDER] = True
-  return _quotient(image[~inside].mean(), image[inside].mean())
+  return image[~inside], image[inside]
 
 
 def _quotient(a, b) -> float:

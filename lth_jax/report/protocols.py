@@ -5,6 +5,9 @@ Frankle & Carbin (2019), figure 2, sections 2 to 4, appendices G to I.
 
 from typing import Any
 
+_SCALED_DOWN = "scaled down"
+_MORE_IS_FINE = ("rounds", "reinits", "replicates")
+
 LENET = {
   "dataset": "mnist",
   "num_valid": 5000,
@@ -73,6 +76,17 @@ MILESTONES = {
   "resnet20": (10_000 / 30_000, 20_000 / 30_000),
   "vgg19": (30_000 / 112_480, 60_000 / 112_480),
 }
+# Of dense networks, in percent: Frankle et al. (2019b, arXiv 1903.01611) for
+# LeNet and for the lowest of each of the last two; on validation images, at
+# early stop, for Conv-2, -4 and -6 (appendix H).
+DENSE_ACCURACY = {
+  "lenet": 98.0,
+  "conv2": 67.6,
+  "conv4": 74.9,
+  "conv6": 79.1,
+  "resnet20": 89.1,
+  "vgg19": 91.5,
+}
 # Learning rate and warm-up that the paper combined.
 _RATES = {
   "resnet20": ((0.1, 0), (0.01, 0), (0.03, 20000)),
@@ -131,3 +145,84 @@ def of(config: dict[str, Any]) -> dict[str, Any]:
     ).items()
     if name not in free
   }
+
+
+def differences(
+  config: dict[str, Any], original: dict[str, Any] | None = None
+) -> str:
+  """Says how a run differs from the paper's protocol; "" if it does not.
+
+  Args:
+    config: the flat configuration of the run.
+    original: that of the paper's run, if it is not the main one of its network;
+      only what a protocol states is compared.
+
+  Returns:
+    For example "scaled down: steps 15,000 instead of 50,000".
+
+  >>> paper = LENET | {"pruning": "iterative"}
+  >>> differences(paper | {"steps": 15000})
+  'scaled down: steps 15,000 instead of 50,000'
+  """
+  ours, paper = _with_plain_rates(config), of(config)
+  if original is not None:
+    given = _with_plain_rates(original)
+    paper = {field: given[field] for field in paper}
+  elif config["pruning"] == "oneshot":
+    paper = paper | {"arms": ["ticket", "reinit"]}
+  differing = [field for field in paper if _differs(field, ours, paper)]
+  if not differing:
+    return ""
+  smaller = (
+    ours["dataset"] == "mnist_10k"
+    or ours["width"] < 1
+    or not {"num_train", "num_test"}.isdisjoint(differing)
+    or ours["steps"] < paper["steps"]
+  )
+  label = _SCALED_DOWN if smaller else "not the paper's main protocol"
+  return f"{label}: " + "; ".join(
+    f"{field} {_plain(field, ours[field])} instead of "
+    f"{_plain(field, paper[field])}"
+    for field in differing
+  )
+
+
+def is_scaled_down(config: dict[str, Any]) -> bool:
+  """Says whether a run is smaller than the paper's.
+
+  Args:
+    config: the flat configuration of the run.
+
+  >>> is_scaled_down(LENET | {"pruning": "iterative", "steps": 15000})
+  True
+  """
+  return differences(config).startswith(_SCALED_DOWN)
+
+
+def _with_plain_rates(config: dict[str, Any]) -> dict[str, Any]:
+  rules = [rule.rpartition("=") for rule in config["rates"]]
+  plain = [f"{pattern}={float(rate):g}" for pattern, _, rate in rules]
+  return config | {"rates": plain}
+
+
+def _differs(field: str, ours: dict[str, Any], paper: dict[str, Any]) -> bool:
+  if field == "arms":
+    return not set(paper["arms"]) <= set(ours["arms"])
+  if field == "control_rounds":
+    chosen = set(ours[field]) if len(ours["arms"]) > 1 else set()
+    return bool(chosen) and not set(range(1, ours["rounds"] + 1)) <= chosen
+  if field == "reinits" and "reinit" not in ours["arms"]:
+    return False
+  if field in _MORE_IS_FINE:
+    return ours[field] < paper[field]
+  return ours[field] != paper[field]
+
+
+def _plain(field: str, value: Any) -> str:
+  if isinstance(value, list):
+    between = "-" if field == "hidden" else ", "
+    empty = "all" if field == "control_rounds" else "none"
+    return between.join(str(each) for each in value) or empty
+  if field in ("num_train", "num_test") and value == 0:
+    return "all"
+  return f"{value:,}" if isinstance(value, int) else str(value)

@@ -88,6 +88,7 @@ class Lane(NamedTuple):
     valid_steps: steps of the validation curve, `[V]`.
     valid_curve: mean loss on the validation images there, nats, `[V]`.
     counted: weights that a density is a fraction of.
+    steady_step: early stop by the smoothed validation loss (`steady_step`).
   """
 
   replicate: int
@@ -104,6 +105,7 @@ class Lane(NamedTuple):
   valid_steps: np.ndarray = np.empty(0)
   valid_curve: np.ndarray = np.empty(0)
   counted: int = 0
+  steady_step: float = math.nan
 
 
 class Look(NamedTuple):
@@ -126,6 +128,8 @@ class Look(NamedTuple):
     uneven_out: likewise out of a unit.
     border: fraction of connections kept from pixels at the image's border, over
       that from the others; NaN where inputs are no pixels.
+    trough: how many pixels keep a fraction halfway between these two, relative
+      to how many keep about as much as either; below 1 there are two peaks.
   """
 
   replicate: int
@@ -139,6 +143,7 @@ class Look(NamedTuple):
   uneven_in: float
   uneven_out: float
   border: float
+  trough: float = math.nan
 
 
 class Run(NamedTuple):
@@ -237,6 +242,31 @@ def read(workdir: epath.PathLike) -> Run:
     arm, draw = name_arm(config, found[key].arm, found[key].draw)
     named.append(found[key]._replace(arm=arm, draw=draw))
   return Run(experiment, config, tuple(named))
+
+
+def steady_step(steps: np.ndarray, losses: np.ndarray) -> float:
+  """Returns the first step that is within 1% of the least smoothed loss.
+
+  The minimum of a flat, noisy curve lies anywhere; this is its robust
+  companion. Losses are smoothed over five evaluations, NaN left out.
+
+  Args:
+    steps: `[V]`.
+    losses: validation losses there, nats, `[V]`.
+
+  >>> losses = np.array([9.0, 3.0, 2.0, 1.0, 1.0, 1.0, 1.0, 0.99, 1.0])
+  >>> steady_step(np.arange(9), losses)
+  5.0
+  """
+  known = np.isfinite(losses)
+  if not known.any():
+    return math.nan
+  window = np.ones(min(5, len(losses) - (len(losses) + 1) % 2))
+  total, count = (
+    np.convolve(x, window, "same") for x in (np.where(known, losses, 0), known)
+  )
+  smooth = np.where(count > 0, total / np.maximum(count, 1), math.inf)
+  return float(steps[np.argmax(smooth <= 1.01 * smooth.min())])
 
 
 def committed(workdir: epath.Path) -> list[epath.Path]:
@@ -429,6 +459,7 @@ def _lane(content, name: str) -> Lane:
     valid_steps=valid_steps,
     valid_curve=valid_curve,
     counted=int(content["counted"]),
+    steady_step=steady_step(valid_steps, valid_curve),
   )
   return check(lane)
 

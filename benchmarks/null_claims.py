@@ -1,0 +1,123 @@
+"""How many comparative claims hold where there is nothing to find.
+
+  python -m benchmarks.null_claims --studies=200
+
+A study is one run of each kind that a claim names, made up: every arm at every
+density is as good and as fast as the dense network, but for noise, which is
+that of LeNet (standard deviations of 0.15 points within a replicate, of 25% in
+early stops). A claim is comparative if it denies this.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from absl import app
+from absl import flags as absl_flags
+
+from experiments import catalog
+from lth_jax import configs
+from lth_jax.report import claims, records
+
+absl_flags.DEFINE_integer("studies", 200, "How many.")
+absl_flags.DEFINE_integer("replicates", 5, "Of each run.")
+
+_ROUNDS, _STEPS, _EVERY = 20, 15_000, 100
+
+
+def main(argv: list[str]) -> None:
+  """Prints the share of comparative claims that hold."""
+  del argv
+  asked = absl_flags.FLAGS
+  held = []
+  for found in studies(asked.studies, asked.replicates):
+    held.append([x in ("holds", "consistent") for x in found.values()])
+  held = np.array(held)
+  share = held.mean(axis=0)
+  print(
+    f"{held.shape[1]} comparative claims, {len(held)} studies of "
+    f"{asked.replicates} replicates: {100 * share.mean():.1f}% hold, "
+    f"{held.sum(axis=1).mean():.1f} of them a study "
+    f"({held.sum(axis=1).max()} at most)"
+  )
+  for text, part in zip(found, share):
+    if part > 0.05:
+      print(f"{100 * part:.1f}%: {text}")
+
+
+def studies(num: int, replicates: int) -> Iterator[dict[str, str]]:
+  """Yields {text: verdict} of the comparative claims, a study at a time.
+
+  Args:
+    num: how many.
+    replicates: of each run.
+  """
+  rng = np.random.default_rng(0)
+  planned = {
+    run.name: configs.to_flat(catalog.config(run))
+    for row in catalog.ROWS
+    for run in catalog.runs(row, "paper")
+  }
+  for _ in range(num):
+    made, found = {}, {}
+    for claim in filter(claims.is_comparative, claims.CLAIMS):
+      for name in claim.runs:
+        if name not in made:
+          made[name] = _run(name, planned[name], replicates, rng)
+      sample = claims.measure(claim, *(made[name] for name in claim.runs))
+      found[f"{claim.figure} {claim.text}"] = claims.judge(
+        claim, sample
+      ).verdict
+    yield found
+
+
+def _run(name, planned, replicates, rng) -> records.Run:
+  config = planned | {
+    "rounds": _ROUNDS,
+    "replicates": replicates,
+    "reinits": 1,
+    "control_rounds": [],
+    "eval_every": _EVERY,
+  }
+  lanes = []
+  for replicate in range(replicates):
+    level = 98 + 0.1 * rng.standard_normal()
+    for index in range(_ROUNDS + 1):
+      for arm, draw in _arms(config) if index else [("ticket", 0)]:
+        numbers = _numbers(level, planned["steps"], rng)
+        lanes.append(
+          records.Lane(
+            replicate, index, arm, draw, 0.8**index, diverged=False,
+            warnings=(), counted=266_200, **numbers,
+          )
+        )  # fmt: skip
+  return records.Run(name, config, tuple(lanes))
+
+
+def _arms(config) -> list[tuple[str, int]]:
+  return [
+    records.name_arm(config, arm, draw)
+    for arm in config["arms"]
+    for draw in range(len(config["noise"]) if arm == "noise" else 1)
+  ]
+
+
+def _numbers(level: float, num_steps: int, rng) -> dict[str, Any]:
+  """What a training measures, but for what it is."""
+  accuracies = level + 0.15 * rng.standard_normal(5)
+  test, valid, end_test, end_valid, early = accuracies / 100
+  train, end_train = (99.3 + 0.1 * rng.standard_normal(2)) / 100
+  step, steady = np.round(40 * np.exp(0.25 * rng.standard_normal(2))) * _EVERY
+  reaching = 1000 * np.exp(0.1 * rng.standard_normal())
+  steps = np.sort([0, num_steps / 50, num_steps / 4, reaching])
+  return {
+    "test_steps": steps,
+    "test_curve": np.where(steps < reaching, 0.9, early - 0.01),
+    "early_stop": records.Point(step, True, test, train, 0.08, valid),
+    "end": records.Point(_STEPS, True, end_test, end_train, 0.12, end_valid),
+    "steady_step": steady,
+  }
+
+
+if __name__ == "__main__":
+  app.run(main)

@@ -1,0 +1,107 @@
+"""When each published claim was last changed, written into its table from git.
+
+  python -m experiments.claim_dates
+
+A claim is registered for a run if it was committed before that run began.
+Commit the table, run this, commit it again.
+"""
+
+import csv
+import io
+import pathlib
+import subprocess
+from collections.abc import Iterable
+
+from absl import app
+
+from lth_jax import command, errors, progress
+from lth_jax.report import claims
+
+TABLE = pathlib.Path("lth_jax/report/claims/table.csv")
+Row = dict[str, str]
+
+
+def main(argv: list[str]) -> None:
+  """Writes the dates."""
+
+  def run():
+    command.check_no_arguments(argv)
+    rows = read()
+    dates = since(rows, history())
+    out = io.StringIO()
+    writer = csv.DictWriter(out, rows[0].keys(), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(row | {"since": date} for row, date in zip(rows, dates))
+    TABLE.write_text(out.getvalue(), "utf-8")
+    progress.say(f"{sum(map(bool, dates))} of {len(rows)} claims have a date.")
+
+  command.call(run)
+
+
+def read() -> list[Row]:
+  """Returns the rows of the table."""
+  return _rows(TABLE.read_text("utf-8"))
+
+
+def since(
+  rows: Iterable[Row], versions: Iterable[tuple[str, list[Row]]]
+) -> list[str]:
+  """Returns when each row came to be as it is; "" if it is not committed.
+
+  Args:
+    rows: of the table.
+    versions: as from `history`.
+
+  >>> old, new = {"claim": "a", "since": ""}, {"claim": "b", "since": ""}
+  >>> since([old, new], [("2", [new]), ("1", [old, new])])
+  ['', '1']
+  """
+  rows = [_content(row) for row in rows]
+  dates, open_rows = [""] * len(rows), set(range(len(rows)))
+  for date, version in versions:
+    there = {_content(row) for row in version}
+    open_rows = {index for index in open_rows if rows[index] in there}
+    for index in open_rows:
+      dates[index] = date
+  return dates
+
+
+def history() -> list[tuple[str, list[Row]]]:
+  """Returns the committed versions of the table, the last first.
+
+  Raises:
+    InputError: this is not a clone with its history.
+  """
+  log = _git("log", "--format=%H %ct", "--", str(TABLE))
+  if not log or _git("rev-parse", "--is-shallow-repository") == "true":
+    raise errors.InputError(
+      f"{TABLE}: its history is not here; run this in a full clone."
+    )
+  found = []
+  for line in log.splitlines():
+    commit, seconds = line.split()
+    text = _git("show", f"{commit}:{TABLE}")
+    found.append((claims.timestamp(int(seconds)), _rows(text)))
+  return found
+
+
+def _git(*arguments: str) -> str:
+  try:
+    found = subprocess.run(
+      ["git", *arguments], capture_output=True, text=True, check=True
+    )
+  except (subprocess.CalledProcessError, FileNotFoundError) as error:
+    raise errors.InputError(f"git {arguments[0]} failed: {error}") from error
+  return found.stdout.strip()
+
+
+def _rows(text: str) -> list[Row]:
+  return list(csv.DictReader(text.splitlines()))
+
+
+def _content(row: Row) -> tuple[str, ...]:
+  return tuple(value for name, value in row.items() if name != "since")
+
+
+if __name__ == "__main__":
+  app.run(main, flags_parser=command.parse_flags)
