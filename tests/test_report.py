@@ -44,6 +44,7 @@ _SMALL = {
 _FILES = {
   "index.html",
   "summary.md",
+  ".lock",
   *(f"{name}.{end}" for name in ("table", "claims", "verdicts")
     for end in ("csv", "md")),
   *(f"figure_{name}.{end}" for name in ("3", "4a", "4b", "11")
