@@ -118,7 +118,10 @@ def read(values: flags.FlagValues, arguments: Sequence[str]) -> list[str]:
       has a character, such as a line break, that no line of a flagfile can.
   """
   try:
-    _, *others = values(["", *arguments])
+    words = values.read_flags_from_files(list(arguments), force_gnu=False)
+    for word in words:
+      _check_text(word)
+    return values(["", *words])[1:]
   except flags.Error as error:
     line = " ".join(str(error).split())
     raise errors.InputError(f"{line}; --help lists all flags.") from error
@@ -128,11 +131,6 @@ def read(values: flags.FlagValues, arguments: Sequence[str]) -> list[str]:
       f"{' '.join(named)}: it, or one that it names, is no text in UTF-8 "
       f"({error}); save it as that."
     ) from error
-  for name, value in values.flag_values_dict().items():
-    _check_text(f"--{name}=", value)
-  for other in others:
-    _check_text("", other)
-  return others
 
 
 def _read_all(values: flags.FlagValues, arguments: Sequence[str]) -> None:
@@ -235,7 +233,7 @@ def local(name: str) -> epath.Path:
     raise errors.InputError(
       f"'{name}': there is no such home folder; name the whole path."
     )
-  _check_text("", path.absolute())
+  _check_text(str(path.absolute()))
   return path.absolute()
 
 
@@ -257,11 +255,10 @@ def to_flagfile(config: Config) -> str:
   return "".join(lines)
 
 
-def _check_text(name: str, value: Any) -> None:
-  text = ",".join(value) if isinstance(value, list) else str(value)
-  if _NO_TEXT.search(text):
+def _check_text(word: str) -> None:
+  if _NO_TEXT.search(word):
     raise errors.InputError(
-      f"{name}{text!a}: has characters that are no text; name files and "
+      f"{word!a}: has characters that are no text; name files and "
       "write flagfiles in UTF-8, without control characters."
     )
 

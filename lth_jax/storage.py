@@ -201,8 +201,9 @@ def load(
   except _FAILURES as error:
     if not isinstance(error, _MALFORMED) or objects.explain(error):
       raise _failed(folder, error) from error
+    cause = errors.first_line(error).partition(" [tensorstore_spec=")[0]
     raise DamagedError(
-      f"{folder / _ARRAYS} does not fit this run: {errors.first_line(error)}."
+      f"{folder / _ARRAYS} does not fit this run: {cause}."
     ) from error
   return arrays, record
 

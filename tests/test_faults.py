@@ -8,6 +8,7 @@ import gzip
 import hashlib
 import itertools
 import json
+import os
 import pathlib
 import random
 import shutil
@@ -161,14 +162,62 @@ def test_a_second_signal_ends_at_once_and_costs_no_save(tmp_path):
   assert_equal(folder, tmp_path / "whole")
 
 
-def test_the_second_signal_may_be_another(capsys):
-  before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+@pytest.mark.parametrize("name", ["INT", "TERM", "HUP", "USR1", "USR2", "XCPU"])
+def test_a_signal_saves_and_one_of_a_person_then_ends_at_once(capsys, name):
+  number = signal.Signals[f"SIG{name}"]
+  before = {each: signal.getsignal(each) for each in signal.valid_signals()}
   with command_lib.stop_signals() as stop:
-    signal.raise_signal(signal.SIGTERM)
-    assert stop.is_set() and "SIGTERM" in capsys.readouterr().err
-    assert signal.getsignal(signal.SIGINT) == signal.SIG_DFL
-  after = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
-  assert after == before
+    signal.raise_signal(number)
+    assert stop.is_set() and f"SIG{name}: saving" in capsys.readouterr().err
+    for each in (signal.SIGINT, signal.SIGTERM):
+      assert signal.getsignal(each) == signal.SIG_DFL
+    for each in (signal.SIGHUP, signal.SIGUSR1):  # come twice by themselves
+      signal.raise_signal(each)
+  assert before == {each: signal.getsignal(each) for each in before}
+
+
+def test_a_run_under_nohup_outlives_its_terminal():
+  before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+  try:
+    with command_lib.stop_signals() as stop:
+      signal.raise_signal(signal.SIGHUP)
+      assert not stop.is_set()
+  finally:
+    signal.signal(signal.SIGHUP, before)
+
+
+def test_a_scheduler_may_announce_the_end_by_a_user_signal(
+  tmp_path, undisturbed, monkeypatch
+):
+  save = storage.save
+
+  def signal_and_save(*args):
+    os.kill(os.getpid(), signal.SIGUSR1)
+    save(*args)
+
+  with monkeypatch.context() as patch:
+    patch.setattr(storage, "save", signal_and_save)
+    result = run(tmp_path)
+  assert result.returncode == 75 and "SIGUSR1: saving" in result.stderr
+  assert_goes_on(tmp_path, undisturbed)
+
+
+def test_ctrl_c_while_jax_is_imported_is_no_traceback():
+  process = subprocess.Popen(
+    [sys.executable, "-X", "importtime", *command("--help")[1:]],
+    cwd=_ROOT,
+    stdout=subprocess.DEVNULL,
+    stderr=subprocess.PIPE,
+    text=True,
+  )
+  assert process.stderr is not None
+  for line in process.stderr:  # a module a line
+    if "numpy" in line:
+      break
+  process.send_signal(signal.SIGINT)
+  _, said = process.communicate(timeout=60)
+  assert process.returncode == -signal.SIGINT
+  assert "Traceback" not in said and "KeyboardInterrupt" not in said
 
 
 @pytest.mark.slow

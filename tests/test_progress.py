@@ -80,20 +80,75 @@ def test_auto_draws_no_bar_where_there_is_no_terminal(monkeypatch):
   assert told(monkeypatch, "auto", *calls).startswith(" 50%  lane a")
 
 
-def test_a_run_goes_on_if_nobody_reads_what_it_says(monkeypatch):
-  class Closed:
-    def write(self, _):
-      raise BrokenPipeError(32, "Broken pipe")
+@pytest.mark.parametrize("kind", ["bar", "log", "auto"])
+@pytest.mark.parametrize(
+  "error",
+  [
+    BrokenPipeError(32, "Broken pipe"),
+    OSError(28, "No space left on device"),
+    OSError(5, "Input/output error"),
+    ValueError("I/O operation on closed file."),
+    RuntimeError("reentrant call inside <_io.BufferedWriter>"),
+  ],
+  ids=repr,
+)
+def test_a_run_goes_on_if_nobody_reads_what_it_says(monkeypatch, kind, error):
+  class Broken(io.StringIO):
+    def write(self, _=""):
+      raise error
 
-    def flush(self):
-      raise BrokenPipeError(32, "Broken pipe")
+    flush = write
 
-  monkeypatch.setattr(progress.sys, "stderr", Closed())
+  monkeypatch.setattr(progress.sys, "stderr", Broken())
   progress.say("nobody is there")
-  with progress.show("log", 10) as display:
-    display.advance(10, "round 0")
+  with progress.show(kind, 10) as display:
+    display.skip(2)
+    display.advance(8, "round 0")
     display.finish("round 0")
     display.say("done")
+
+
+# What a command prints, and opens, before it ends with a code of its own.
+_COMMAND = """
+import os, sys
+from lth_jax import command, progress
+def run():
+  assert os.open(os.devnull, os.O_RDONLY) > 2
+  with progress.show(sys.argv[1], 10) as display:
+    display.advance(10, "round 0")
+    display.finish("round 0")
+    display.say("note")
+  command.show("answer" * 9999)
+  sys.exit(7)
+command.call(run)
+"""
+
+
+@pytest.mark.parametrize(
+  ("streams", "kind", "code"),
+  [
+    ("2>&-", "log", 7),
+    ("<&- >&- 2>&-", "bar", 7),
+    ("2>/dev/full", "bar", 7),
+    ("2>/dev/full", "log", 7),
+    ("2>&1 | head -c 1", "bar", 7),
+    ("| head -c 1", "log", 7),
+    (">/dev/full", "log", 2),  # the answer is lost, which is no success
+  ],
+)
+def test_streams_that_are_closed_full_or_unread_end_no_command(
+  streams, kind, code
+):
+  shell = ["bash", "-o", "pipefail", "-c", f'"$@" {streams}', "bash"]
+  result = subprocess.run(
+    [*shell, sys.executable, "-c", _COMMAND, kind],
+    capture_output=True,
+    text=True,
+  )
+  assert result.returncode == code, result.stderr
+  assert "Traceback" not in result.stderr
+  if code == 2:
+    assert "error: standard output: No space left" in result.stderr
 
 
 def test_a_signal_is_obeyed_if_nobody_reads_what_it_says():

@@ -1,5 +1,6 @@
 """Reports are computed from records alone; what they say is checked here."""
 
+import concurrent.futures
 import csv
 import json
 import math
@@ -42,6 +43,7 @@ _SMALL = {
 _FILES = {
   "index.html",
   "summary.md",
+  ".lock",
   *(f"{name}.{end}" for name in ("table", "claims", "verdicts")
     for end in ("csv", "md")),
   *(f"figure_{name}.{end}" for name in ("3", "4a", "4b", "11")
@@ -1176,3 +1178,12 @@ def test_runs_are_compared_in_one_table_and_figure(tmp_path):
   for kind, head in (("png", b"\x89PNG"), ("svg", b"<?xml")):
     found = (tmp_path / "both" / f"comparison.{kind}").read_bytes()
     assert found.startswith(head)
+
+
+def test_reports_that_are_written_at_once_are_whole(tmp_path, monkeypatch):
+  files = {"index.html": bytes(2**16), "table.csv": b"1" * 2**16}
+  monkeypatch.setattr(report, "_render", lambda _: files)
+  with concurrent.futures.ThreadPoolExecutor(8) as threads:
+    pages = list(threads.map(report.write, [tmp_path] * 40))
+  found = {path.name: path.read_bytes() for path in pages[0].parent.iterdir()}
+  assert found == files | {".lock": b""}

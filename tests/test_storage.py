@@ -1,13 +1,14 @@
 """Stores: complete by their commit, checked when read, one writer."""
 
 import json
+import resource
 import threading
 
 import numpy as np
 import pytest
 from etils import epath
 
-from lth_jax import errors, lanes, storage
+from lth_jax import errors, lanes, storage, stores
 
 ARRAYS = {"w": np.arange(6, dtype=np.float32).reshape(2, 3), "none": None}
 
@@ -166,3 +167,120 @@ def test_lane_names():
   lane = lanes.Lane(3, 7, "reinit", 1)
   assert lane.name == "replicate_3/round_007/reinit_1"
   assert lanes.Lane(0, 0, "ticket").name == "replicate_0/round_000/ticket"
+
+
+class Failing:
+  """A checkpointer on a disk that fails."""
+
+  def __init__(self, error):
+    self.error = error
+
+  def __enter__(self):
+    return self
+
+  def __exit__(self, *_):
+    pass
+
+  def save(self, *_):
+    raise self.error
+
+  restore = save
+
+
+def tensorstore(status, cause, number=None, place="/x"):
+  """An error as TensorStore words it, with all that it was asked for."""
+  text = f'{status}: Error opening "zarr" driver: Error at "{place}/d": {cause}'
+  text += f" [os_error_code='{number}']" if number else ""
+  return ValueError(text + ' [tensorstore_spec=\'{"driver": "zarr"}\']')
+
+
+@pytest.mark.parametrize(
+  ("error", "cause", "passes"),
+  [
+    (tensorstore("RESOURCE_EXHAUSTED", "Disk full", 28), "Disk full", False),
+    (tensorstore("RESOURCE_EXHAUSTED", "Quota", 122), "Quota", False),
+    (tensorstore("PERMISSION_DENIED", "Not yours", 13), "Not yours", False),
+    (tensorstore("UNKNOWN", "I/O error", 5), "I/O error", False),
+    (tensorstore("FAILED_PRECONDITION", "Stale", 116), "Stale", False),
+    (tensorstore("NOT_FOUND", "Just gone", 2), "Just gone", False),
+    (tensorstore("PERMISSION_DENIED", "403", None, "gs://b"), "403", False),
+    (tensorstore("UNAUTHENTICATED", "401", None, "gs://b"), "401", False),
+    (tensorstore("UNAVAILABLE", "503", None, "gs://b"), "503", True),
+    (OSError(30, "Read-only"), "Read-only", False),
+    (FileNotFoundError("Checkpoint not found."), "not found", False),
+    (TimeoutError(110, "Timed out"), "Timed out", False),
+    (RuntimeError("no thread can start"), "no thread can start", False),
+  ],
+  ids=str,
+)
+def test_a_disk_that_fails_is_said_in_one_line_and_costs_no_store(
+  folder, monkeypatch, error, cause, passes
+):
+  monkeypatch.setattr(storage, "_checkpointer", lambda: Failing(error))
+  name, other = folder.name, folder.parent / "other"
+  found = stores.Stores(folder.parent, "", print)
+
+  def load(*_):
+    return storage.load(folder, "me", ARRAYS)
+
+  for action in (
+    lambda: storage.save(other, "me", ARRAYS, {}, {}),
+    lambda: stores.read(found, name, load),
+  ):
+    with pytest.raises(errors.StorageError) as raised:
+      action()
+    said = str(raised.value)
+    assert said.startswith(str(folder.parent)) and said.endswith(cause)
+    assert "\n" not in said and raised.value.passes == passes
+  assert storage.exists(folder) and not storage.exists(other)
+
+
+@pytest.mark.parametrize(
+  "error",
+  [
+    tensorstore("NOT_FOUND", 'Metadata at "w/.zarray" does not exist'),
+    tensorstore("DATA_LOSS", "Digest mismatch"),
+    tensorstore("INVALID_ARGUMENT", "Expected 2, got 3"),
+    ValueError("the given item and the stored one do not match"),
+    KeyError("w"),
+  ],
+  ids=str,
+)
+def test_what_orbax_says_of_content_is_damage(folder, monkeypatch, error):
+  monkeypatch.setattr(storage, "_checkpointer", lambda: Failing(error))
+  with pytest.raises(storage.DamagedError, match="does not fit") as raised:
+    storage.load(folder, "me", ARRAYS)
+  assert "tensorstore_spec" not in str(raised.value)
+
+
+@pytest.mark.filterwarnings("ignore:coroutine")
+@pytest.mark.parametrize("limit", ["RLIMIT_NOFILE", "RLIMIT_FSIZE"])
+def test_limits_of_the_system_are_no_damage(folder, monkeypatch, limit):
+  monkeypatch.setattr("sys.unraisablehook", lambda _: None)  # it opens files
+  limit, failures = getattr(resource, limit), 0
+  before = resource.getrlimit(limit)
+  for number in range(1, 200, 11):
+    resource.setrlimit(limit, (number, before[1]))
+    try:
+      storage.save(folder.parent / "other", "me", ARRAYS, {}, {})
+      storage.load(folder, "me", ARRAYS)
+    except (errors.StorageError, OSError):
+      failures += 1
+    finally:
+      resource.setrlimit(limit, before)
+  assert failures and storage.load(folder, "me", ARRAYS)
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_folder_that_is_removed_is_not_made_again(tmp_path, again):
+  workdir, stop = epath.Path(tmp_path) / "run", threading.Event()
+  workdir.mkdir()
+  with storage.lock(workdir, print, stop) as check:
+    storage.save(workdir / "a", "me", ARRAYS, {}, {}, check)
+    workdir.rmtree()
+    if again:  # by another run
+      workdir.mkdir()
+      (workdir / ".lock").write_text("")
+    with pytest.raises(errors.StorageError, match="was removed"):
+      storage.save(workdir / "b", "me", ARRAYS, {}, {}, check)
+    assert not (workdir / "b").exists() and workdir.exists() == again
