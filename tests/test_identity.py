@@ -7,6 +7,7 @@ one line refuses; and no report mixes what does not belong together.
 
 import itertools
 import pathlib
+import re
 import shutil
 
 import jax
@@ -177,6 +178,8 @@ def _replaced(path, old):
     path.write_bytes(old.read_bytes())
 
 
+# Of a finished run, what has the same kinds of files as others have.
+MORE = "round_002|reinit"
 HARMS = [_flipped, _halved, _zeroed, _removed, _replaced]
 
 
@@ -200,8 +203,8 @@ def test_no_file_of_a_finished_run_leads_to_other_numbers(
 ):
   undisturbed, old = finished[0], finished[which]
   expected, shown = contents(undisturbed), told(undisturbed)
-  names = [x for x in files_of(undisturbed) if "round_002" not in x]
-  assert len(names) > 25
+  names = [x for x in files_of(undisturbed) if not re.search(MORE, x)]
+  assert len(names) > 20
   for number, name in enumerate(names):
     folder = shutil.copytree(undisturbed, tmp_path / str(number))
     harm(folder / name, old / name)
