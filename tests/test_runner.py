@@ -211,36 +211,6 @@ def _cut(path):
   path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
-def _empty(path):
-  path.write_bytes(b"")
-
-
-def _flip(path):
-  content = bytearray(path.read_bytes())
-  content[len(content) // 2] ^= 4
-  path.write_bytes(content)
-
-
-@pytest.mark.parametrize("damage", [_cut, _empty, _flip])
-@pytest.mark.parametrize("what", ["arrays", "record.json", "commit.json"])
-@pytest.mark.parametrize("arm", ["ticket", "random"])
-def test_a_damaged_lane_is_said_and_made_again(
-  undisturbed, tmp_path, capsys, damage, what, arm
-):
-  shutil.copytree(undisturbed, tmp_path, dirs_exist_ok=True)
-  lane = tmp_path / "replicate_1/round_001" / arm
-  path = lane / what
-  if what == "arrays":
-    files = [f for f in path.rglob("*") if f.is_file() and f.stat().st_size]
-    path = max(files, key=lambda f: f.stat().st_size)
-  damage(path)
-  run(tmp_path)
-  said = capsys.readouterr().err
-  assert f"replicate_1/round_001/{arm}" in said
-  assert "made again" in said
-  assert contents(tmp_path) == contents(undisturbed)
-
-
 def test_a_missing_lane_is_made_again(undisturbed, tmp_path):
   shutil.copytree(undisturbed, tmp_path, dirs_exist_ok=True)
   shutil.rmtree(tmp_path / "replicate_0/round_001/ticket")
