@@ -246,7 +246,8 @@ def next_segment(
   >>> next_segment(todo[1:], 0, [(0, 9.0), (1, 0.02)])
   [Entry(step=50, evaluate=False, test=False)]
   """
-  done, seconds = map(sum, zip((0, 0.0), *took[1:]))
+  done = sum(steps for steps, _ in took[1:])
+  seconds = sum(taken for _, taken in took[1:])
   num_steps = max(1, int(SEGMENT_SECONDS * done / seconds)) if seconds else 1
   fit = [x for x in todo[:SEGMENT_ENTRIES] if x.step <= step + num_steps]
   gap = todo[0].step - step

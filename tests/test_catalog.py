@@ -258,7 +258,7 @@ def commit(folder, config, *, until=99, diverged=()):
 def state(row, scale, folder):
   found = listing.text([row], scale, folder).splitlines()
   line = next(line for line in found if line.startswith(f"{row.name} "))
-  return re.search(r"(s|min|h|days)  (.*)$", line)[2]
+  return re.search(r":\d\d  (.*)$", line)[1]
 
 
 def test_the_list_says_how_much_is_done(tmp_path):
