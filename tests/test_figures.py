@@ -53,11 +53,8 @@ def _lines(axes):
   }
 
 
-@pytest.mark.parametrize("lost", [[0], [10], [-1], [0, 10, -1], range(151)])
-@pytest.mark.parametrize("which", [[0], [0, 1]])
-def test_validation_losses_that_are_not_finite_are_left_out(
-  tmp_path, lost, which
-):
+@pytest.mark.parametrize("lost", [[0], [-1], range(151)])
+def test_validation_losses_that_are_not_finite_are_left_out(tmp_path, lost):
   run = _read(tmp_path)
 
   def without(lane):
@@ -65,7 +62,7 @@ def test_validation_losses_that_are_not_finite_are_left_out(
     curve[[*lost]] = np.nan
     return lane._replace(valid_curve=curve)
 
-  lanes = [without(x) if x.replicate in which else x for x in run.lanes]
+  lanes = [x if x.replicate else without(x) for x in run.lanes]
   run = run._replace(lanes=tuple(lanes))
   for panel in curves.draw(run, statistics.VALID_CURVE, 15000):
     low, high = _drawn(panel).get_ylim()

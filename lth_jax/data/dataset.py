@@ -93,6 +93,11 @@ def read(path: pathlib.Path) -> bytes:
 
   Raises:
     errors.InputError: it cannot be read, is no regular file, or is too large.
+
+  >>> read(pathlib.Path(os.devnull))
+  Traceback (most recent call last):
+    ...
+  lth_jax.errors.InputError: Cannot read /dev/null: it is a device, not a ...
   """
   try:
     return files.read(epath.Path(path), MOST_BYTES)
