@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from jax.tree import leaves as jax_leaves
 
+from benchmarks import null_claims
 from experiments import catalog, claim_dates, networks
 from lth_jax import configs, errors
 from lth_jax import lanes as lanes_lib
@@ -498,6 +499,19 @@ def test_a_claim_is_registered_only_before_every_run(
 ):
   claim = claims.CLAIMS[0]._replace(since=since)
   assert claims.registered(claim, begun) == is_registered
+
+
+@pytest.mark.slow
+def test_few_claims_hold_where_nothing_makes_a_difference(monkeypatch):
+  monkeypatch.chdir(pathlib.Path(__file__).parents[1])
+  held = [
+    verdict in ("holds", "consistent")
+    for found in null_claims.studies(10, replicates=5)
+    for verdict in found.values()
+  ]
+  assert len(held) > 1500
+  assert 0 < np.mean(held) <= 0.05
+  assert abs(np.mean(held) - claims.BY_CHANCE) < 0.01
 
 
 def test_claims_choose_their_runs():
