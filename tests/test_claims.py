@@ -639,7 +639,8 @@ def test_a_digest_keeps_what_claims_and_tables_need():
   run = run._replace(
     config=here,
     lanes=tuple(
-      lane._replace(test_steps=steps, test_curve=curve) for lane in run.lanes
+      lane._replace(test_steps=steps, test_curve=curve, steady_step=700.0)
+      for lane in run.lanes
     ),
     looks=(look,),
   )
@@ -652,6 +653,7 @@ def test_a_digest_keeps_what_claims_and_tables_need():
   for ours, theirs in zip(run.lanes, again.lanes):
     assert ours[:5] == theirs[:5]
     assert (ours.early_stop, ours.end) == (theirs.early_stop, theirs.end)
+    assert ours.steady_step == theirs.steady_step == 700
     assert {250, 330, 500, 670, 1000} <= set(theirs.test_steps.tolist())
     assert len(theirs.test_steps) < 32
   assert again.looks[0].uneven_out == 0.4 and math.isnan(again.looks[0].border)
