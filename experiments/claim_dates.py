@@ -56,14 +56,12 @@ def since(
   >>> since([old, new], [("2", [new]), ("1", [old, new])])
   ['', '1']
   """
-  rows = [_content(row) for row in rows]
-  dates, open_rows = [""] * len(rows), set(range(len(rows)))
+  contents = [_content(row) for row in rows]
+  dates, unchanged = dict.fromkeys(contents, ""), set(contents)
   for date, version in versions:
-    there = {_content(row) for row in version}
-    open_rows = {index for index in open_rows if rows[index] in there}
-    for index in open_rows:
-      dates[index] = date
-  return dates
+    unchanged &= {_content(row) for row in version}
+    dates |= dict.fromkeys(unchanged, date)
+  return [dates[content] for content in contents]
 
 
 def history() -> list[tuple[str, list[Row]]]:

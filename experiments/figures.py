@@ -179,13 +179,7 @@ FIGURES = {
     },
     remark="At cpu scale the network has half of the width and 1,200 of 30,000 "
     "steps, 8 epochs, at the end of which validation loss still falls; the "
-    "paper's claim is about networks trained to the end. That tickets are "
-    "better here was looked into as a fault of ours: a program of its own, in "
-    "torch, whose records were not kept, found the same with one replicate: "
-    "dense 54.7%, tickets 57.7%, 62.5% and 65.4% at 64%, 41% and 26% of the "
-    "weights, a reinit at 26% 57.6%. With warm-up it is the same: dense 56.8%, "
-    "the 27.3% ticket 65.3%, so that this ticket, too, is far above the dense "
-    "network at 0.1.",
+    "paper's claims are about networks trained to the end.",
   ),
   "9": Figure(
     "LeNet: reset, or continued training",
@@ -252,21 +246,13 @@ FIGURES = {
   "21": Figure(
     "Connections into each unit, Adam",
     _drawn("mnist_lenet", "incoming"),
-    remark="The paper judges by the eye, on fractions: roughly uniform into "
-    "units, very uneven out of them. So do ours look, at cpu scale and 21.1%: "
-    "a unit of the first hidden layer keeps 21% of its 784 inputs with a "
-    "deviation of 4 points, and of its 100 outputs with one of 9 points. But "
-    "fewer connections spread more by chance alone, and in excess of that the "
-    "first hidden layer is less even on its inputs' side.",
+    remark="The paper judges by the eye, on fractions. Fewer connections "
+    "spread more by chance alone; in excess of that, at cpu scale, the first "
+    "hidden layer is less even on its inputs' side than on its outputs'.",
   ),
   "22": Figure(
     "Connections into each unit, gradient descent",
     _drawn("lenet_sgd", "incoming"),
-    remark="At cpu scale and 21.1% a unit of the first hidden layer keeps its "
-    "inputs with a deviation of 2.8 points and its outputs with one of 4.3. "
-    "But a unit of the second hidden layer keeps its inputs with one of 4.6, "
-    "so that by fractions, too, connections are not spread more evenly into "
-    "units than out of them.",
   ),
   "23": Figure(
     "Connections out of each unit, Adam",

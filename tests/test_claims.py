@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from jax.tree import leaves as jax_leaves
 
+from benchmarks import null_claims
 from experiments import catalog, claim_dates, networks
 from lth_jax import configs, errors
 from lth_jax import lanes as lanes_lib
@@ -500,6 +501,19 @@ def test_a_claim_is_registered_only_before_every_run(
   assert claims.registered(claim, begun) == is_registered
 
 
+@pytest.mark.slow
+def test_few_claims_hold_where_nothing_makes_a_difference(monkeypatch):
+  monkeypatch.chdir(pathlib.Path(__file__).parents[1])
+  held = [
+    verdict in ("holds", "consistent")
+    for found in null_claims.studies(10, replicates=5)
+    for verdict in found.values()
+  ]
+  assert len(held) > 1500
+  assert 0 < np.mean(held) <= 0.05
+  assert abs(np.mean(held) - claims.BY_CHANCE) < 0.01
+
+
 def test_claims_choose_their_runs():
   by_optimizer = {
     optimizer: {
@@ -625,7 +639,8 @@ def test_a_digest_keeps_what_claims_and_tables_need():
   run = run._replace(
     config=here,
     lanes=tuple(
-      lane._replace(test_steps=steps, test_curve=curve) for lane in run.lanes
+      lane._replace(test_steps=steps, test_curve=curve, steady_step=700.0)
+      for lane in run.lanes
     ),
     looks=(look,),
   )
@@ -638,6 +653,7 @@ def test_a_digest_keeps_what_claims_and_tables_need():
   for ours, theirs in zip(run.lanes, again.lanes):
     assert ours[:5] == theirs[:5]
     assert (ours.early_stop, ours.end) == (theirs.early_stop, theirs.end)
+    assert ours.steady_step == theirs.steady_step == 700
     assert {250, 330, 500, 670, 1000} <= set(theirs.test_steps.tolist())
     assert len(theirs.test_steps) < 32
   assert again.looks[0].uneven_out == 0.4 and math.isnan(again.looks[0].border)

@@ -557,6 +557,34 @@ def test_published_phenomenon_is_found(full_run):
   assert "4c" not in {r.claim.figure for r in claims.evaluate(full_run)}
 
 
+def _arms(claim):
+  """The arms that a claim compares, "dense" among them."""
+  return {place.split()[0] for place in (claim.place, claim.against) if place}
+
+
+def test_a_world_without_tickets_is_told_apart(full_run):
+  """Tickets and reinits change places: what held then, holds no longer."""
+  swapped = {"ticket": "reinit", "reinit": "ticket"}
+  lanes = tuple(
+    lane._replace(arm=swapped.get(lane.arm, lane.arm)) if lane.round else lane
+    for lane in full_run.lanes
+  )
+  before, after = (
+    {
+      result.claim.text: result.verdict
+      for result in claims.evaluate(full_run._replace(lanes=found))
+      if claims.is_comparative(result.claim)
+      and "ticket" in (places := _arms(result.claim))
+      and len(places) == 2
+    }
+    for found in (full_run.lanes, lanes)
+  )
+  held = {text for text, verdict in before.items() if verdict == "holds"}
+  assert len(held) > 5
+  assert not {text for text in held if after[text] == "holds"}
+  assert "does not hold" in {after[text] for text in held}
+
+
 def test_every_band_excludes_its_opposites():
   for claim in claims.CLAIMS:
     low, high = claim.band

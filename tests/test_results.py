@@ -53,6 +53,25 @@ def collected(tmp_path_factory):
   return folder
 
 
+@pytest.mark.parametrize(
+  ("finished", "begun"),
+  [
+    ([90, 70], "1970-01-01T00:01:08Z"),  # of two seconds each
+    ([90, None], None),
+  ],
+)
+def test_a_run_is_collected_with_its_beginning(tmp_path, finished, begun):
+  path = _write(tmp_path, "lenet_sgd", rounds=1)
+  lanes = sorted(path.rglob("timing.json"))
+  for index, timing in enumerate(lanes):
+    end = finished[index % 2]
+    content = {"seconds": 2.0} | ({} if end is None else {"finished": end})
+    timing.write_text(json.dumps(content))
+  collect.into_folder(tmp_path, "cpu", tmp_path / "out")
+  found = json.loads((tmp_path / "out/lenet_sgd.json").read_text())
+  assert found["about"].get("begun") == begun
+
+
 def test_a_page_has_every_figure_of_the_paper(collected):
   text = results_page.text(collected)
   for number in figures.FIGURES:

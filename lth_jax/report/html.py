@@ -54,6 +54,7 @@ tr.first td { border-top: 2px solid #b5b5b5; }
 _MARKS = {
   "wins": ("yes", "\N{CHECK MARK}"),
   "holds": ("yes", "\N{CHECK MARK}"),
+  "consistent": ("yes", "~"),
   "does not win": ("no", "\N{MULTIPLICATION X}"),
   "does not hold": ("no", "\N{MULTIPLICATION X}"),
   "undecided": ("open", "?"),
@@ -165,14 +166,15 @@ _WINNING = (
 )
 _CLAIMS = (
   "A claim of Frankle & Carbin (2019) holds if our mean lies in the band and "
-  "the 95% interval (paired t over replicates) excludes the opposite; it does "
-  "not hold if the interval excludes the band. The bands are ours and were "
-  "fixed before the run. Where something happens at a density, it is taken "
-  "among the measured densities, from the sparse end, in each replicate, and "
-  "its interval is half a step of that ladder wider on each side. The interval "
-  "of what is the best of K densities is at level 1 \N{MINUS SIGN} 0.05 / K; "
-  "the best density itself decides nothing unless replicates agree on it more "
-  "than by luck."
+  "the 95% interval (paired t over replicates) excludes the opposite and is no "
+  "wider than the band; it is consistent if the interval is wider, and does "
+  "not hold if the interval excludes the band. The bands are ours. Where "
+  "something happens at a density, it is taken among the measured densities, "
+  "from the sparse end, in each replicate, and its interval is half a step of "
+  "that ladder wider on each side, as that of an early stop is by half an "
+  "evaluation. The interval of what is the best of K densities is at level "
+  "1 \N{MINUS SIGN} 0.05 / K; the best density itself decides nothing unless "
+  "replicates agree on it more than by luck."
 )
 _STRUCTURE = (
   "Figures 15, 16 and 19 to 24 of the paper: initial weights of the tickets' "

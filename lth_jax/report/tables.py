@@ -201,7 +201,7 @@ def claim_table(found: Sequence[claims.Result]) -> Tables:
   >>> ours = statistics.Interval(35.0, 23.6, 46.4, 30.0, 39.0, 3)
   >>> result = claims.Result(claim, ours, "holds", "", "")
   >>> claim_table([result]).text.rows[0][2:8]
-  ('holds', '38%', '20 to 55%', '0%', '35.0%', '23.6 to 46.4')
+  ('holds', '38%', '21 to 51%', '0%', '35.0%', '23.6 to 46.4')
   """
   ahead = ("figure", "claim", "published", "band_low", "band_high", "opposites")
   ours = ("unit", "mean", "low95", "high95", "min", "max", "replicates")

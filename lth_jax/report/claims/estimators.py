@@ -195,9 +195,9 @@ def weakest(*every: Term) -> Sample:
   array([0.2])
   """
   found = [average(each, terms.dense_of(each)) for each in every]
-  known = [np.isfinite(each.values).any() for each in found]
-  if not all(known):
-    return found[known.index(False)]
+  for each in found:
+    if not np.isfinite(each.values).any():
+      return each
   least = int(np.argmin([np.nanmean(each.values) for each in found]))
   note = f"least in run {least + 1} of {len(found)}"
   return found[least]._replace(note=join(note, found[least].note))

@@ -70,7 +70,7 @@ def judge(claim: table.Claim, sample: Sample) -> Result:
 
   >>> claim = next(each for each in table.CLAIMS if each.published == "38%")
   >>> claim.band, claim.opposites
-  ((20.0, 55.0), (0.0,))
+  ((21.0, 51.0), (0.0,))
   >>> result = judge(claim, Sample(np.array([30.0, 36.0, 39.0])))
   >>> result.ours.mean, round(result.ours.low, 1), result.verdict
   (35.0, 23.6, 'holds')
