@@ -34,8 +34,9 @@ def define(
 
   >>> values = flags.FlagValues()
   >>> read_config = define(values, Config())
-  >>> read(values, ["--steps=200"]), read_config().training.steps
-  ([], 200)
+  >>> _ = read(values, ["--steps=200"])
+  >>> read_config().training.steps
+  200
   """
   flags.DEFINE_string(
     "workdir",
@@ -116,6 +117,11 @@ def read(values: flags.FlagValues, arguments: Sequence[str]) -> list[str]:
   Raises:
     InputError: a flag is wrong, a flagfile is missing or no text, or a value
       has a character, such as a line break, that no line of a flagfile can.
+
+  >>> values = flags.FlagValues()
+  >>> _ = define(values, Config())
+  >>> read(values, ["--steps=200", "behind"]), values.steps
+  (['behind'], 200)
   """
   try:
     words = values.read_flags_from_files(list(arguments), force_gnu=False)

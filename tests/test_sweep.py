@@ -229,7 +229,7 @@ def run(module, *arguments):
       ("--workdir=x", "--vary=seed=1", "--", "--data_dir"),
       "'--data_dir' is no flag with its value",
     ),
-    (("--workdir=a\nb", "--vary=seed=1"), r"'a\nb' has a character"),
+    (("--workdir=a\nb", "--vary=seed=1"), r"'--workdir=a\nb': has"),
     (("--workdir=gs://", "--vary=seed=1"), "is named gs://BUCKET/FOLDER"),
     (("--workdir=runs/*", "--vary=seed=1"), "has '*' in its name"),
     (("--workdir=x", "--vary=seed=1", "--emit=jobset"), "--image is missing"),
