@@ -268,6 +268,21 @@ def test_comparisons_are_drawn_anew_without_a_workdir(collected, tmp_path):
     assert (folder / "figure_7.png").read_bytes() == b"of runs that are gone"
 
 
+def test_a_name_of_a_device_is_shown_not_obeyed(collected, tmp_path):
+  folder = tmp_path / "results" / "cpu"
+  shutil.copytree(collected / "results" / "cpu", folder)
+  for path in folder.glob("*.json"):
+    content = json.loads(path.read_text())
+    content["about"]["environment"] = {"device_kind": "a|b <img> [c](http://d)"}
+    path.write_text(json.dumps(content))
+  lines = results_page.text(tmp_path).splitlines()
+  rows = [line for line in lines if "a\\|b" in line]
+  assert len(rows) == len([*folder.glob("*.json")])
+  for row in rows:
+    assert len(re.split(r"(?<!\\)\|", row)) == 8
+    assert "<img" not in row and "](http" not in row
+
+
 def test_the_committed_page_is_that_of_the_committed_records():
   assert results_page.text(_ROOT / "docs") == (
     _ROOT / "docs" / "results.md"
