@@ -7,6 +7,7 @@ memory of the device.
 import importlib
 import json
 import os
+import signal
 import sys
 import threading
 import time
@@ -52,7 +53,7 @@ def show(row: dict[str, Any]) -> None:
 
 def _end_with_parent() -> None:
   sys.stdin.read()  # ends when the other end of the pipe is gone
-  os._exit(1)
+  os.killpg(0, signal.SIGKILL)  # with all that this process started
 
 
 if __name__ == "__main__":

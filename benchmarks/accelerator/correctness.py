@@ -36,6 +36,8 @@ _TRAINED = 1e-3
 def rows(asked: child.Asked) -> Iterator[dict[str, Any]]:
   """Yields a row a comparison, with `ok`."""
   jax.config.update("jax_default_matmul_precision", "highest")
+  if known := jax.config.jax_platforms:  # JAX_PLATFORMS=cuda, say
+    jax.config.update("jax_platforms", f"{known},cpu")
   cpu, device = jax.devices("cpu")[0], jax.devices()[0]
   yield from _draws(cpu, device)
   yield from _masks(cpu, device, 100_000 if asked.smoke else 1_000_000)

@@ -24,6 +24,14 @@ _FLAGS = (
   "--eval_every=20 --test_every=1000 --checkpoint_minutes=0 --progress=log "
   "--lane_axis=vmap"
 )
+# What the command of the experiment does, but for its report.
+_RUN = """
+import sys, threading
+from etils import epath
+from lth_jax import flags, runner
+config = flags.parse(sys.argv[2:])
+runner.run(config, epath.Path(sys.argv[1]), "mnist_lenet", threading.Event())
+"""
 
 
 def rows(asked: child.Asked) -> Iterator[dict[str, Any]]:
@@ -32,7 +40,8 @@ def rows(asked: child.Asked) -> Iterator[dict[str, Any]]:
   shutil.rmtree(folder, ignore_errors=True)
   folder.mkdir(parents=True)
   cache = str(folder / "cache")
-  yield _finish(folder / "whole", cache, asked, "not killed, nothing cached")
+  whole = _finish(folder / "whole", cache, asked, "not killed, nothing cached")
+  yield whole
   killed = _start(folder / "killed", cache)
   try:
     seen = _wait_for_save(folder / "killed", killed, asked)
@@ -42,19 +51,15 @@ def rows(asked: child.Asked) -> Iterator[dict[str, Any]]:
   yield {"what": "killed", "records": done, "saved_midway": seen, "ok": seen}
   yield _finish(folder / "killed", cache, asked, "resumed, programs cached")
   yield _compare(folder, "killed", "killed and resumed", must=True)
-  again = str(folder / "cache_again")
-  yield _finish(folder / "again", again, asked, "not killed, compiled anew")
-  yield _compare(folder, "again", "compiled anew", must=False)
+  if asked.left() > 1.3 * whole["seconds"]:
+    again = str(folder / "cache_again")
+    yield _finish(folder / "again", again, asked, "not killed, compiled anew")
+    yield _compare(folder, "again", "compiled anew", must=False)
 
 
 def _start(workdir, cache):
   return subprocess.Popen(
-    [
-      sys.executable,
-      *("-m", "experiments.mnist_lenet"),
-      *_FLAGS.split(),
-      f"--workdir={workdir}",
-    ],
+    [sys.executable, "-c", _RUN, str(workdir), *_FLAGS.split()],
     env={**os.environ, "JAX_COMPILATION_CACHE_DIR": cache},
     stdin=subprocess.DEVNULL,
     stdout=sys.stderr,

@@ -5,7 +5,6 @@ images are random. `protocol_minutes` is the whole run of a flagfile at this
 speed, without what lies between waves.
 """
 
-import dataclasses
 import pathlib
 import statistics
 import time
@@ -34,11 +33,10 @@ _IMAGES = {"mnist": (28, 28, 1), "mnist_10k": (28, 28, 1)}
 _SECONDS, _REPEATS = 0.3, 3
 # A side takes about so long, of which compiling is the most; begin none later.
 _SIDE_SECONDS = 25.0
-AUTOMATIC = 0
 
 
 class Side(NamedTuple):
-  """What is measured of a network; width 0 is the automatic one."""
+  """What is measured of a network; axis "auto" and width 0 as a run chooses."""
 
   row: str
   axis: str
@@ -46,26 +44,27 @@ class Side(NamedTuple):
   precision: str = "highest"
 
 
-_LENET = [Side("mnist_lenet", "vmap", w) for w in (AUTOMATIC, 32, 64, 16, 128)]
+_LENET = [Side("mnist_lenet", "auto", 0)]
+_LENET += [Side("mnist_lenet", "vmap", w) for w in (32, 64, 16, 128)]
 _LENET += [Side("mnist_lenet", "loop", 1)]
 _LENET += [Side("mnist_lenet", "vmap", w) for w in (8, 256, 4, 1)]
 _DEEP = [
-  side
-  for name in ("conv2", "resnet20")
-  for side in (
-    Side(name, "vmap", AUTOMATIC),
-    Side(name, "vmap", AUTOMATIC, "default"),
-    Side(name, "loop", 1),
-    Side(name, "vmap", 5),
-  )
+  Side(name, "auto", 0, precision)
+  for name in ("conv2", "resnet20", "vgg19", "conv4", "conv6")
+  for precision in ("highest", "default")
 ]
-_DEEP += [Side("vgg19", "vmap", AUTOMATIC), Side("vgg19", "loop", 1)]
-_DEEP += [Side(n, "vmap", AUTOMATIC) for n in ("conv4", "conv6")]
+# Last, since compiling them may take all the time that is left.
+_DEEP += [
+  Side(name, "vmap", width)
+  for name in ("conv2", "resnet20")
+  for width in (1, 4, 9)
+]
 
 
 def lenet(asked: child.Asked) -> Iterator[dict[str, Any]]:
   """Yields a row a width of LeNet, then what the automatic width loses."""
-  sides = _LENET[:3] if asked.smoke else _LENET
+  smoke = [_LENET[0], *(Side("mnist_lenet", "vmap", w) for w in (2, 4))]
+  sides = smoke if asked.smoke else _LENET
   yield from compare(sides, asked)
 
 
@@ -92,10 +91,11 @@ def compare(sides: list[Side], asked: child.Asked) -> Iterator[dict[str, Any]]:
     rows = [row for row in rows if row["precision"] == "highest"]
     chosen = [row for row in rows if row["automatic"]]
     if chosen and len(rows) > 1:
-      best = min(row["protocol_minutes"] for row in rows)
+      best = min(rows, key=lambda row: row["protocol_minutes"])
       yield {
-        "what": f"{name}: automatic width over the best",
-        "protocol_minutes": chosen[0]["protocol_minutes"] / best,
+        "what": f"{name}: automatic over the best, {_of(best)}",
+        "protocol_minutes": chosen[0]["protocol_minutes"]
+        / best["protocol_minutes"],
       }
 
 
@@ -118,8 +118,11 @@ def _rows(sides, asked):
 
 
 def _name(side):
-  width = side.width or "automatic"
-  return f"{side.row} {side.axis} {width} {side.precision}"
+  return f"{side.row} {side.axis} {side.width} {side.precision}"
+
+
+def _of(row):
+  return f"{row['axis']} {row['width']}"
 
 
 def _measure(side, smoke):
@@ -131,10 +134,9 @@ def _measure(side, smoke):
   dataset = random_images(config.data.dataset, smoke)
   parts = study.make(config, dataset)
   device = jax.devices()[0]
-  vmap = dataclasses.replace(config.execution, lane_axis="vmap")
-  vmap = dataclasses.replace(config, execution=vmap)
-  chosen = study.share_devices(vmap, [device], ())
-  sharing = lockstep.Sharing(side.axis, side.width or chosen.lanes)
+  sharing = chosen = study.share_devices(config, [device], ())
+  if side.axis != "auto":
+    sharing = lockstep.Sharing(side.axis, side.width)
   (worker,) = workers.make([device], study.images(parts, dataset))
   together, run = lockstep.make(parts.trainer, sharing), first_run(parts)
   stack = execution.begin(together, worker, [run])
@@ -145,7 +147,7 @@ def _measure(side, smoke):
   begin = time.perf_counter()
   advance = lowered.compile()
   compile_s = time.perf_counter() - begin
-  step_s, spread, evaluate_s = _time(advance, stack, smoke)
+  step_s, spread, evaluate_s, loss = _time(advance, stack, smoke)
   num_images = parts.num_images.valid + parts.num_images.test
   seconds = speed_lib.estimate(
     study.entries(config, execution.Speed(step_s, evaluate_s / num_images)),
@@ -157,16 +159,18 @@ def _measure(side, smoke):
   memory = advance.memory_analysis()
   return {
     "network": side.row,
-    "axis": side.axis,
+    "axis": sharing.axis,
     "width": together.width,
     "precision": side.precision,
     "automatic": sharing == chosen,
+    "backend": device.platform,
     "step_ms": 1e3 * step_s,
     "spread": spread,
     "trial_step_us": 1e6 * step_s / together.width,
     "examples_per_s": together.width * config.training.batch_size / step_s,
     "evaluation_ms": 1e3 * evaluate_s,
     "protocol_minutes": total / 60,
+    "loss": loss,
     "lower_s": lower_s,
     "compile_s": compile_s,
     "program_mib": _mib(memory),
@@ -216,7 +220,7 @@ def all_lanes(config: configs.Config) -> list[lanes.Lane]:
 
 
 def _time(advance, stack, smoke):
-  """Seconds of a step, their spread, and seconds of an evaluation."""
+  """Seconds of a step, their spread, those of an evaluation; an early loss."""
   progress = stack.progress
 
   def seconds(num_steps, num_evaluations):
@@ -225,19 +229,23 @@ def _time(advance, stack, smoke):
     entries = [_entry(step, True)] * num_evaluations or [_entry(step, False)]
     arguments = _arguments(stack, execution.plan_of(entries))[1:]
     begin = time.perf_counter()
-    progress, _ = advance(progress, *arguments)
-    jax.block_until_ready(progress)
-    return time.perf_counter() - begin
+    progress, history = jax.block_until_ready(advance(progress, *arguments))
+    return time.perf_counter() - begin, history
+
+  def timed(num_steps, num_evaluations):
+    return seconds(num_steps, num_evaluations)[0]
 
   wanted = 0.02 if smoke else _SECONDS
-  seconds(2, 1)
-  rough = min(seconds(10, 0) for _ in range(2)) / 10
+  _, history = seconds(20, 1)
+  rough = min(timed(10, 0) for _ in range(2)) / 10
   num_steps = max(10, int(wanted / rough))
-  times = [seconds(num_steps, 0) / num_steps for _ in range(_REPEATS)]
+  times = [timed(num_steps, 0) / num_steps for _ in range(_REPEATS)]
   step = statistics.median(times)
-  rough = seconds(0, 1)
+  rough = timed(0, 1)
   num = max(1, min(execution.SEGMENT_ENTRIES, int(wanted / rough)))
-  return step, (max(times) - min(times)) / step, seconds(0, num) / num
+  spread = (max(times) - min(times)) / step
+  loss = float(np.ravel(history.valid.loss)[0])
+  return step, spread, timed(0, num) / num, loss
 
 
 def _arguments(stack, plan):

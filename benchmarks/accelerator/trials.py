@@ -19,7 +19,7 @@ from typing import Any
 import jax
 from etils import epath
 
-from benchmarks.accelerator import child
+from benchmarks.accelerator import child, programs
 from lth_jax import configs, flags, lanes
 from lth_jax.data import cifar, idx
 from lth_jax.report import digest, looks, records
@@ -63,9 +63,8 @@ def _config(name, smoke) -> configs.Config:
 def _train(name, asked):
   config, work = _config(name, asked.smoke), pathlib.Path(asked.work)
   workdir, out = work / "paper" / name, pathlib.Path(asked.out)
-  log = out / f"{name}.log"
   began = time.time()
-  process = _start(name, asked, work / "paper", log)
+  process = _start(name, asked, work / "paper")
   try:
     while process.poll() is None and asked.left() > _to_stop(asked):
       yield _row(name, config, workdir, began, "running")
@@ -80,25 +79,28 @@ def _train(name, asked):
   yield row
   write_digest(workdir, out / f"{name}.json")
   if "failed" in state:
-    raise RuntimeError(f"{name} {state}:\n{log.read_text()[-2000:]}")
+    raise RuntimeError(f"{name}: {state}")
 
 
 def _to_stop(asked):
   return 2 if asked.smoke else _SECONDS_TO_STOP
 
 
-def _start(name, asked, folder, log):
+def _start(name, asked, folder):
   scale = "smoke" if asked.smoke else "paper"
   command = [sys.executable, "-m", "experiments.paper", f"--row={name}"]
   command += [f"--scale={scale}", f"--workdir={folder}", "--progress=log"]
-  if asked.smoke:
-    command += ["--lane_axis=vmap"]
+  if asked.smoke and name == "mnist_lenet":
+    command += ["--lane_axis=vmap"]  # as on an accelerator
   if asked.data_dir:
     command += [f"--data_dir={asked.data_dir}"]
-  with open(log, "a", encoding="utf-8") as file:
-    return subprocess.Popen(
-      command, cwd=_ROOT, stdin=subprocess.DEVNULL, stdout=file, stderr=file
-    )
+  return subprocess.Popen(
+    command,
+    cwd=_ROOT,
+    env={**os.environ, **programs.xla_flags(asked.work)},
+    stdin=subprocess.DEVNULL,
+    stdout=sys.stderr,
+  )
 
 
 def _wait(process, seconds):
