@@ -108,7 +108,22 @@ def _options() -> argparse.Namespace:
   options = parser.parse_args()
   if unknown := [name for name in options.stages if name not in STAGES]:
     parser.error(f"--stages={unknown[0]}: use some of {','.join(_ORDER)}")
+  if "trials" in options.stages and not options.smoke:
+    _check_images(parser, options.data_dir)
   return options
+
+
+def _check_images(parser, data_dir) -> None:
+  """Finds that MNIST is missing now, and not when its time has come."""
+  from lth_jax.data import idx  # takes a second: only this needs it
+
+  where = data_dir or "(not given)"
+  folders = (where, os.path.join(where, "mnist"))
+  if not any(idx.holds("mnist", folder) for folder in folders):
+    parser.error(
+      f"--data_dir={where}: MNIST's original files are not there; name their "
+      "folder, or leave out 'trials' of --stages."
+    )
 
 
 def _run(name, seconds, options, out, found) -> None:
@@ -130,6 +145,8 @@ def _run(name, seconds, options, out, found) -> None:
   finally:
     _kill(process)
   reader.join(5)
+  for pipe in filter(None, (process.stdin, process.stdout)):
+    pipe.close()
   passed = time.time() - begin
   if late:
     found.end(name, "cut off", passed, f"did not end in {seconds:.0f} s")
