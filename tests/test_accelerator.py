@@ -53,7 +53,8 @@ def test_a_stage_that_hangs_is_ended(monkeypatch, tmp_path):
     )
 
   monkeypatch.setattr(accelerator, "_start", start)
-  stages = {"slow": accelerator.Stage("slow", 0.01, "Hangs")}
+  stages = {"slow": accelerator.Stage("slow", 1.0, "Hangs")}
+  monkeypatch.setattr(accelerator, "_RESERVE", 712.0)
   begin = time.monotonic()
   code, found, _ = run(monkeypatch, tmp_path, stages)
   assert time.monotonic() - begin < 30
@@ -64,19 +65,18 @@ def test_a_stage_that_hangs_is_ended(monkeypatch, tmp_path):
 def test_a_kill_keeps_the_report_and_leaves_no_process(tmp_path):
   command = [sys.executable, "-m", "benchmarks.accelerator", "--smoke"]
   command += ["--stages=correctness", f"--out={tmp_path}/out"]
-  process = subprocess.Popen(
+  with subprocess.Popen(
     [*command, f"--work={tmp_path}/work"],
     cwd=_ROOT,
     stderr=subprocess.PIPE,
     text=True,
-  )
-  for line in process.stderr:
-    if line.startswith("correctness: {"):
-      break
-  children = pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children")
-  (group,) = map(int, children.read_text().split())
-  process.send_signal(signal.SIGKILL)
-  process.wait()
+  ) as process:
+    for line in process.stderr:
+      if line.startswith("correctness: {"):
+        break
+    children = f"/proc/{process.pid}/task/{process.pid}/children"
+    (group,) = map(int, pathlib.Path(children).read_text().split())
+    process.send_signal(signal.SIGKILL)
   found = json.loads((tmp_path / "out" / "accelerator.json").read_text())
   assert found["stages"]["correctness"]["state"] == "running"
   assert found["stages"]["correctness"]["rows"]
