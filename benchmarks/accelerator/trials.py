@@ -24,7 +24,7 @@ from lth_jax import configs, flags, lanes
 from lth_jax.data import cifar, idx
 from lth_jax.report import digest, looks, records
 
-_SECONDS_TO_STOP = 40.0
+_SECONDS_TO_STOP = 30.0
 _SECONDS_BETWEEN_ROWS = 15.0
 _ROOT = pathlib.Path(__file__).parents[2]
 
