@@ -66,11 +66,12 @@ def _row(size, scope, options):
     "jax_argsort_s": sort_s,
     "times_partition": median["prune"] / median["partition"],
     "argsort_over_prune": sort_s and sort_s / median["prune"],
-    "extra_memory": _extra_memory(scores, masks, scope),
+    "extra_memory": extra_memory(scores, masks, scope),
   }
 
 
-def _extra_memory(scores, masks, scope):
+def extra_memory(scores, masks, scope):
+  """Returns what XLA allocates beside the scores, as a fraction of them."""
   if scope == "layer":
     scores, masks = scores[:1], masks[:1]
   program = _ranking.remove_lowest.lower(scores, masks, 1).compile()

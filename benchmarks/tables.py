@@ -26,11 +26,15 @@ def show(rows: Sequence[Row], as_json: bool) -> None:
     json.dump(list(rows), sys.stdout, indent=1)
     print()
     return
-  names = list(rows[0])
+  print(markdown(rows), end="")
+
+
+def markdown(rows: Sequence[Row]) -> str:
+  """Returns rows as a table; a key that a row lacks is `-`."""
+  names = list(dict.fromkeys(name for row in rows for name in row))
   lines = [names, ["---"] * len(names)]
-  lines += [[_text(row[name]) for name in names] for row in rows]
-  for line in lines:
-    print(f"| {' | '.join(line)} |")
+  lines += [[_text(row.get(name)) for name in names] for row in rows]
+  return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def alternate(

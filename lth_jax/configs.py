@@ -205,8 +205,8 @@ class Execution:
   )
   lane_axis: Literal["auto", "loop", "vmap"] = _field(
     "auto",
-    "How training runs share a device: one after the other ('loop', best on "
-    "CPU), or side by side ('vmap', best on GPU and TPU).",
+    "How training runs share a device: one after the other ('loop'), or side "
+    "by side ('vmap'); 'auto' is 'loop' on CPU and, but for lenet, on GPU.",
   )
   batch_devices: int = _field(
     1,

@@ -164,7 +164,11 @@ def share_devices(
   axis, lanes = config.execution.lane_axis, config.execution.lanes_per_device
   together = config.execution.batch_devices
   if axis == "auto":
-    axis = "loop" if devices[0].platform == "cpu" else "vmap"
+    platform = devices[0].platform
+    # XLA makes grouped convolutions of stacked ones; cuDNN has no kernel
+    # gradient for those, and gets one with a window as large as the image.
+    slow = platform == "gpu" and config.model.model != "lenet"
+    axis = "loop" if platform == "cpu" or slow else "vmap"
   if axis == "loop":
     if lanes > 1:
       raise errors.InputError(

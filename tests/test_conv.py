@@ -101,6 +101,29 @@ def test_a_strided_convolution_and_its_gradients_are_products():
   assert "dot_general" in text and "convolution" not in text
 
 
+def test_a_strided_convolution_is_xlas_own_on_gpu():
+  """XLA for GPU aborts on the product (jaxlib 0.11.2)."""
+  images, kernel = draw(*STRIDED[0][:2])
+
+  def loss(images, kernel):
+    return jnp.square(strided.convolve(images, kernel, (2, 2))).sum()
+
+  traced = jax.jit(jax.value_and_grad(loss, (0, 1))).trace(images, kernel)
+  text = traced.lower(lowering_platforms=("cuda",)).as_text()
+  assert "stablehlo.convolution" in text and "dot_general" not in text
+
+
+@pytest.mark.parametrize(("image_shape", "kernel_shape", "strides"), STRIDED)
+def test_a_strided_convolution_is_one_function_on_all_platforms(
+  image_shape, kernel_shape, strides
+):
+  images, kernel = draw(image_shape, kernel_shape)
+  assert_close(
+    strided._native(images, kernel, strides),
+    strided.convolve(images, kernel, strides),
+  )
+
+
 @pytest.mark.parametrize("channels", [3, 32])
 def test_lanes_may_be_stacked(channels):
   images, kernels = draw((2, 4, 6, 6, channels), (2, 3, 3, channels, 32))

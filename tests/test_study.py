@@ -1,6 +1,7 @@
 """The parts of a run: its lanes, keys, ladder, and what cannot be run."""
 
 import dataclasses
+from unittest import mock
 
 import jax
 import numpy as np
@@ -423,3 +424,24 @@ def test_normal_kernels_have_the_standard_deviation_that_was_asked_for():
   kernels = np.concatenate([params[x]["kernel"].ravel() for x in params])
   assert abs(kernels.std() - 0.3) < 0.01 and abs(kernels.mean()) < 0.01
   assert not any(params[x]["bias"].any() for x in params)
+
+
+@pytest.mark.parametrize(
+  ("platform", "model", "axis"),
+  [
+    ("cpu", "lenet", "loop"),
+    ("cpu", "conv2", "loop"),
+    ("gpu", "lenet", "vmap"),
+    ("gpu", "conv2", "loop"),
+    ("gpu", "resnet20", "loop"),
+    ("tpu", "lenet", "vmap"),
+    ("tpu", "conv2", "vmap"),
+  ],
+)
+def test_how_lanes_share_a_device_follows_device_and_network(
+  platform, model, axis
+):
+  """On GPU stacked convolutions have gradients of no use."""
+  device = mock.Mock(platform=platform)
+  config = configs.from_flat({"model": model})
+  assert study.share_devices(config, [device], ()).axis == axis

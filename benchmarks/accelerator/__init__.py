@@ -1,0 +1,1 @@
+"""All that is measured of a borrowed accelerator, stage by stage."""

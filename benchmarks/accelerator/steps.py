@@ -1,0 +1,269 @@
+"""Time and memory of a training step, by network, axis and width.
+
+Networks, batches, optimizers and evaluation are those of the paper's flagfiles,
+images are random. `protocol_minutes` is the whole run of a flagfile at this
+speed, without what lies between waves.
+"""
+
+import pathlib
+import statistics
+import time
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from benchmarks.accelerator import child
+from lth_jax import (
+  configs,
+  data,
+  execution,
+  flags,
+  lanes,
+  lockstep,
+  study,
+  workers,
+)
+from lth_jax import speed as speed_lib
+
+_FLAGS = pathlib.Path(__file__).parents[2] / "experiments" / "flags"
+_IMAGES = {"mnist": (28, 28, 1), "mnist_10k": (28, 28, 1)}
+# How long steps are timed at a time, and how often.
+_SECONDS, _REPEATS = 0.3, 3
+# A side takes about so long, of which compiling is the most; begin none later.
+_SIDE_SECONDS = 25.0
+
+
+class Side(NamedTuple):
+  """What is measured of a network; axis "auto" and width 0 as a run chooses."""
+
+  row: str
+  axis: str
+  width: int
+  precision: str = "highest"
+
+
+_LENET = [Side("mnist_lenet", "auto", 0)]
+_LENET += [Side("mnist_lenet", "vmap", w) for w in (32, 64, 16, 128)]
+_LENET += [Side("mnist_lenet", "loop", 1)]
+_LENET += [Side("mnist_lenet", "vmap", w) for w in (8, 256, 4, 1)]
+_DEEP = [
+  Side(name, "auto", 0, precision)
+  for name in ("conv2", "resnet20", "vgg19", "conv4", "conv6")
+  for precision in ("highest", "default")
+]
+# Last, since compiling them may take all the time that is left.
+_DEEP += [
+  Side(name, "vmap", width)
+  for name in ("conv2", "resnet20")
+  for width in (1, 4, 9)
+]
+
+
+def lenet(asked: child.Asked) -> Iterator[dict[str, Any]]:
+  """Yields a row a width of LeNet, then what the automatic width loses."""
+  smoke = [_LENET[0], *(Side("mnist_lenet", "vmap", w) for w in (2, 4))]
+  sides = smoke if asked.smoke else _LENET
+  yield from compare(sides, asked)
+
+
+def deep(asked: child.Asked) -> Iterator[dict[str, Any]]:
+  """Yields rows of the networks with convolutions."""
+  sides = [Side("conv2", "vmap", 2)] if asked.smoke else _DEEP
+  yield from compare(sides, asked)
+
+
+def automatic(asked: child.Asked) -> Iterator[dict[str, Any]]:
+  """Yields one row, of LeNet at the automatic width."""
+  yield from _rows(_LENET[:1], asked)
+
+
+def compare(sides: list[Side], asked: child.Asked) -> Iterator[dict[str, Any]]:
+  """Yields rows of sides, and one a network on the automatic width."""
+  found = []
+  for row in _rows(sides, asked):
+    yield row
+    if "step_ms" in row:
+      found.append(row)
+  for name in dict.fromkeys(side.row for side in sides):
+    rows = [row for row in found if row["network"] == name]
+    rows = [row for row in rows if row["precision"] == "highest"]
+    chosen = [row for row in rows if row["automatic"]]
+    if chosen and len(rows) > 1:
+      best = min(rows, key=lambda row: row["protocol_minutes"])
+      yield {
+        "what": f"{name}: automatic over the best, {_of(best)}",
+        "protocol_minutes": chosen[0]["protocol_minutes"]
+        / best["protocol_minutes"],
+      }
+
+
+def _rows(sides, asked):
+  done = set()
+  for side in sides:
+    if asked.left() < (1 if asked.smoke else _SIDE_SECONDS):
+      yield {"what": f"{_name(side)}: no time left"}
+      continue
+    try:
+      row = _measure(side, asked.smoke)
+    except Exception as error:  # too little memory for one width, say
+      text = f"{type(error).__name__}: {error}"[:300]
+      yield {"what": f"{_name(side)}: {text}", "ok": False}
+      continue
+    same = row["network"], row["axis"], row["width"], row["precision"]
+    if same not in done:
+      yield row
+    done.add(same)
+
+
+def _name(side):
+  return f"{side.row} {side.axis} {side.width} {side.precision}"
+
+
+def _of(row):
+  return f"{row['axis']} {row['width']}"
+
+
+def _measure(side, smoke):
+  jax.config.update(
+    "jax_default_matmul_precision",
+    "highest" if side.precision == "highest" else None,
+  )
+  config = flags.parse([f"--flagfile={flagfile(side.row, smoke)}"])
+  dataset = random_images(config.data.dataset, smoke)
+  parts = study.make(config, dataset)
+  device = jax.devices()[0]
+  sharing = chosen = study.share_devices(config, [device], ())
+  if side.axis != "auto":
+    sharing = lockstep.Sharing(side.axis, side.width)
+  (worker,) = workers.make([device], study.images(parts, dataset))
+  together, run = lockstep.make(parts.trainer, sharing), first_run(parts)
+  stack = execution.begin(together, worker, [run])
+  arguments = _arguments(stack, execution.plan_of([_entry(1, False)]))
+  begin = time.perf_counter()
+  lowered = together.trainer.advance.lower(*arguments)
+  lower_s = time.perf_counter() - begin
+  begin = time.perf_counter()
+  advance = lowered.compile()
+  compile_s = time.perf_counter() - begin
+  step_s, spread, evaluate_s, loss = _time(advance, stack, smoke)
+  num_images = parts.num_images.valid + parts.num_images.test
+  seconds = speed_lib.estimate(
+    study.entries(config, execution.Speed(step_s, evaluate_s / num_images)),
+    parts.num_images,
+    execution.Speed(step_s, evaluate_s / num_images),
+  )
+  lanes_all = all_lanes(config)
+  total = speed_lib.estimate_all(lanes_all, together.width, seconds)
+  memory = advance.memory_analysis()
+  return {
+    "network": side.row,
+    "axis": sharing.axis,
+    "width": together.width,
+    "precision": side.precision,
+    "automatic": sharing == chosen,
+    "backend": device.platform,
+    "step_ms": 1e3 * step_s,
+    "spread": spread,
+    "trial_step_us": 1e6 * step_s / together.width,
+    "examples_per_s": together.width * config.training.batch_size / step_s,
+    "evaluation_ms": 1e3 * evaluate_s,
+    "protocol_minutes": total / 60,
+    "loss": loss,
+    "lower_s": lower_s,
+    "compile_s": compile_s,
+    "program_mib": _mib(memory),
+    "peak_mib": (device.memory_stats() or {}).get("peak_bytes_in_use", 0)
+    / 2**20,
+  }
+
+
+def flagfile(row: str, smoke: bool) -> pathlib.Path:
+  """Returns the flagfile of a row of the catalog."""
+  return _FLAGS / row / ("smoke.flags" if smoke else "paper.flags")
+
+
+def random_images(name: str, smoke: bool) -> data.Dataset:
+  """Makes a data set of the sizes of a known one."""
+  shape = _IMAGES.get(name, (32, 32, 3))
+  sizes = (1500, 500) if smoke else (50_000 + 10_000 * (shape[2] == 1), 10_000)
+  rng = np.random.default_rng(0)
+  train, test = (
+    data.Split(
+      rng.integers(0, 256, (size, *shape), np.uint8),
+      rng.integers(0, 10, size).astype(np.int32),
+    )
+    for size in sizes
+  )
+  return data.Dataset(name, train, test, num_classes=10, source="random")
+
+
+def first_run(parts: study.Study) -> execution.Run:
+  """Returns the training of the dense network of replicate 0."""
+  return execution.Run(
+    study.initial_start(parts, 0),
+    jax.device_get(study.split(parts, 0)),
+    study.order_key(parts.config, lanes.Lane(0, 0, "ticket")),
+    parts.schedule,
+  )
+
+
+def all_lanes(config: configs.Config) -> list[lanes.Lane]:
+  """Lists the trainings of a run."""
+  return [
+    lane
+    for replicate in lanes.replicates(config)
+    for index in range(config.study.rounds + 1)
+    for lane in lanes.of_round(config, replicate, index)
+  ]
+
+
+def _time(advance, stack, smoke):
+  """Seconds of a step, their spread, those of an evaluation; an early loss."""
+  progress = stack.progress
+
+  def seconds(num_steps, num_evaluations):
+    nonlocal progress
+    step = int(progress.state.step) + num_steps
+    entries = [_entry(step, True)] * num_evaluations or [_entry(step, False)]
+    arguments = _arguments(stack, execution.plan_of(entries))[1:]
+    begin = time.perf_counter()
+    progress, history = jax.block_until_ready(advance(progress, *arguments))
+    return time.perf_counter() - begin, history
+
+  def timed(num_steps, num_evaluations):
+    return seconds(num_steps, num_evaluations)[0]
+
+  wanted = 0.02 if smoke else _SECONDS
+  _, history = seconds(20, 1)
+  rough = min(timed(10, 0) for _ in range(2)) / 10
+  num_steps = max(10, int(wanted / rough))
+  times = [timed(num_steps, 0) / num_steps for _ in range(_REPEATS)]
+  step = statistics.median(times)
+  rough = timed(0, 1)
+  num = max(1, min(execution.SEGMENT_ENTRIES, int(wanted / rough)))
+  spread = (max(times) - min(times)) / step
+  loss = float(np.ravel(history.valid.loss)[0])
+  return step, spread, timed(0, num) / num, loss
+
+
+def _arguments(stack, plan):
+  worker, progress, sample, key, schedule = stack
+  return progress, plan, worker.data, sample, key, schedule
+
+
+def _entry(step, measure):
+  return execution.Entry(step, measure, measure)
+
+
+def _mib(memory):
+  """What a program holds at once, as XLA allocates it."""
+  if memory is None:
+    return None
+  return (
+    memory.argument_size_in_bytes
+    + memory.output_size_in_bytes
+    + memory.temp_size_in_bytes
+    - memory.alias_size_in_bytes
+  ) / 2**20
