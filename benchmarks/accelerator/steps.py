@@ -16,7 +16,6 @@ import numpy as np
 
 from benchmarks.accelerator import child
 from lth_jax import (
-  configs,
   data,
   execution,
   flags,
@@ -25,7 +24,6 @@ from lth_jax import (
   study,
   workers,
 )
-from lth_jax import speed as speed_lib
 
 _FLAGS = pathlib.Path(__file__).parents[2] / "experiments" / "flags"
 _IMAGES = {"mnist": (28, 28, 1), "mnist_10k": (28, 28, 1)}
@@ -148,14 +146,9 @@ def _measure(side, smoke):
   advance = lowered.compile()
   compile_s = time.perf_counter() - begin
   step_s, spread, evaluate_s, loss = _time(advance, stack, smoke)
-  num_images = parts.num_images.valid + parts.num_images.test
-  seconds = speed_lib.estimate(
-    study.entries(config, execution.Speed(step_s, evaluate_s / num_images)),
-    parts.num_images,
-    execution.Speed(step_s, evaluate_s / num_images),
+  total = _protocol_seconds(
+    config, parts.num_images, together.width, step_s, evaluate_s
   )
-  lanes_all = all_lanes(config)
-  total = speed_lib.estimate_all(lanes_all, together.width, seconds)
   memory = advance.memory_analysis()
   return {
     "network": side.row,
@@ -209,14 +202,17 @@ def first_run(parts: study.Study) -> execution.Run:
   )
 
 
-def all_lanes(config: configs.Config) -> list[lanes.Lane]:
-  """Lists the trainings of a run."""
-  return [
-    lane
-    for replicate in lanes.replicates(config)
-    for index in range(config.study.rounds + 1)
-    for lane in lanes.of_round(config, replicate, index)
-  ]
+def _protocol_seconds(config, num_images, width, step_s, evaluate_s) -> float:
+  """A whole run: its trainings in batches, a replicate's rounds in turn."""
+  entries = study.entries(config)
+  image_s = evaluate_s / (num_images.valid + num_images.test)
+  valid, test = (sum(x.evaluate for x in entries), sum(x.test for x in entries))
+  images = valid * num_images.valid + test * num_images.test
+  seconds = config.training.steps * step_s + images * image_s
+  rounds = range(config.study.rounds + 1)
+  each = sum(len(lanes.of_round(config, 0, index)) for index in rounds)
+  num_batches = -(-each * config.study.replicates // width)
+  return max(len(rounds), num_batches) * seconds
 
 
 def _time(advance, stack, smoke):
