@@ -190,7 +190,7 @@ def _by_chance(results: Sequence[claims.Result]) -> Iterator[str]:
     f"is a difference; {held} of these hold or are consistent, and about "
     f"{comparative * claims.BY_CHANCE:.1f} would if there were none "
     f"({100 * claims.BY_CHANCE:.1f}% of each, by "
-    "`python -m benchmarks.null_claims`). Claims on one run share its "
+    "`python -m experiments.null_claims`). Claims on one run share its "
     "networks, and all on LeNet the same dense ones, so that they hold or "
     "fail together more often than that."
   )

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from jax.tree import leaves as jax_leaves
 
-from benchmarks import null_claims
-from experiments import catalog, claim_dates, networks
+from experiments import catalog, claim_dates, networks, null_claims
 from lth_jax import configs, errors
 from lth_jax import lanes as lanes_lib
 from lth_jax.analysis import summary

@@ -1,6 +1,6 @@
 """How many comparative claims hold where there is nothing to find.
 
-  python -m benchmarks.null_claims --studies=200
+  python -m experiments.null_claims --studies=200
 
 A study is one run of each kind that a claim names, made up: every arm at every
 density is as good and as fast as the dense network, but for noise, which is
@@ -8,7 +8,7 @@ that of LeNet (standard deviations of 0.15 points within a replicate, of 25% in
 early stops). A claim is comparative if it denies this.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from absl import app
 from absl import flags as absl_flags
 
 from experiments import catalog
-from lth_jax import configs
+from lth_jax import command, configs
 from lth_jax.report import claims, records
 
 absl_flags.DEFINE_integer("studies", 200, "How many.")
@@ -27,22 +27,30 @@ _ROUNDS, _STEPS, _EVERY = 20, 15_000, 100
 
 def main(argv: list[str]) -> None:
   """Prints the share of comparative claims that hold."""
-  del argv
-  asked = absl_flags.FLAGS
-  held = []
-  for found in studies(asked.studies, asked.replicates):
-    held.append([x in ("holds", "consistent") for x in found.values()])
-  held = np.array(held)
-  share = held.mean(axis=0)
-  print(
-    f"{held.shape[1]} comparative claims, {len(held)} studies of "
-    f"{asked.replicates} replicates: {100 * share.mean():.1f}% hold, "
-    f"{held.sum(axis=1).mean():.1f} of them a study "
-    f"({held.sum(axis=1).max()} at most)"
+
+  def run():
+    command.check_no_arguments(argv)
+    asked = absl_flags.FLAGS
+    command.show(_text(list(studies(asked.studies, asked.replicates))))
+
+  command.call(run)
+
+
+def _text(found: Sequence[Mapping[str, str]]) -> str:
+  held = np.array(
+    [[x in ("holds", "consistent") for x in each.values()] for each in found]
   )
-  for text, part in zip(found, share):
-    if part > 0.05:
-      print(f"{100 * part:.1f}%: {text}")
+  lines = [
+    f"{held.shape[1]} comparative claims, {len(found)} studies: "
+    f"{100 * held.mean():.1f}% hold or are consistent, "
+    f"{held.sum(axis=1).mean():.1f} a study, {held.sum(axis=1).max()} at most"
+  ]
+  lines += [
+    f"{100 * share:.1f}%: {text}"
+    for text, share in zip(found[0], held.mean(axis=0))
+    if share > 0.05
+  ]
+  return "\n".join(lines) + "\n"
 
 
 def studies(num: int, replicates: int) -> Iterator[dict[str, str]]:
@@ -120,4 +128,4 @@ def _numbers(level: float, num_steps: int, rng) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-  app.run(main)
+  app.run(main, flags_parser=command.parse_flags)
