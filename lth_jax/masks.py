@@ -61,7 +61,7 @@ def full(
   def one(path, leaf):
     inexact = _trees.is_array(leaf) and jnp.issubdtype(leaf.dtype, jnp.inexact)
     if inexact and prunable(_trees.name(path), leaf):
-      return jnp.ones(leaf.shape, bool)
+      return _trees.true_like(leaf)
     return None
 
   masks = jax.tree.map_with_path(one, params)
@@ -237,7 +237,8 @@ def overlap(a: PyTree, b: PyTree) -> jax.Array:
   """
   both, either = num_kept(intersection(a, b)), num_kept(union(a, b))
   empty = either == 0
-  ratio = both.astype(jnp.float32) / jnp.where(empty, 1, either)
+  either = jnp.where(empty, 1, either).astype(jnp.float32)
+  ratio = both.astype(jnp.float32) / either
   return jnp.where(empty, jnp.ones((), jnp.float32), ratio)
 
 
@@ -284,7 +285,7 @@ def permute(key: jax.Array, masks: PyTree, *, scope: str = "layer") -> PyTree:
   leaves = jax.tree.leaves(masks)
   if not leaves:
     return masks
-  flat = [jnp.ravel(leaf) for leaf in leaves]
+  flat = [_trees.ravel(leaf) for leaf in leaves]
   if scope == "global":
     ends = [sum(f.size for f in flat[: i + 1]) for i in range(len(flat))]
     mixed = jax.random.permutation(key, jnp.concatenate(flat))
@@ -292,7 +293,10 @@ def permute(key: jax.Array, masks: PyTree, *, scope: str = "layer") -> PyTree:
   else:
     keys = jax.random.split(key, len(flat))
     flat = [jax.random.permutation(k, f) for k, f in zip(keys, flat)]
-  mixed = [f.reshape(leaf.shape) for f, leaf in zip(flat, leaves)]
+  mixed = [
+    _trees.true_like(leaf) & f.reshape(leaf.shape)
+    for f, leaf in zip(flat, leaves)
+  ]
   return _trees.replace_leaves(masks, mixed)
 
 
@@ -312,7 +316,7 @@ def pack(masks: PyTree) -> PyTree:
   {'b': None, 'w': Array([176], dtype=uint8)}
   """
   _trees.check_masks(masks)
-  return jax.tree.map(lambda mask: jnp.packbits(jnp.ravel(mask)), masks)
+  return jax.tree.map(lambda mask: jnp.packbits(_trees.ravel(mask)), masks)
 
 
 def unpack(packed: PyTree, like: PyTree) -> PyTree:
@@ -335,17 +339,18 @@ def unpack(packed: PyTree, like: PyTree) -> PyTree:
          [ True,  True]], dtype=bool)}
   """
 
-  def one(name, bits, shape):
-    size = math.prod(shape)
+  def one(name, bits, leaf):
+    size = math.prod(leaf.shape)
     if bits.dtype != jnp.uint8 or bits.shape != (-(-size // 8),):
       raise ValueError(
         f"packed mask {name!r} is {bits.dtype}{list(bits.shape)}, which is "
-        f"not one of shape {shape}"
+        f"not one of shape {leaf.shape}"
       )
-    return jnp.unpackbits(bits, count=size).astype(bool).reshape(shape)
+    mask = jnp.unpackbits(_trees.ravel(bits), count=size).astype(bool)
+    return _trees.true_like(leaf) & mask.reshape(leaf.shape)
 
-  shapes = [leaf.shape for leaf in _trees.at_masks(like, packed, "params")]
-  leaves = map(one, _trees.names(packed), jax.tree.leaves(packed), shapes)
+  likes = _trees.at_masks(like, packed, "params")
+  leaves = map(one, _trees.names(packed), jax.tree.leaves(packed), likes)
   return _trees.replace_leaves(packed, list(leaves))
 
 

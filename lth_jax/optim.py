@@ -1,6 +1,7 @@
 """Optax optimizers that leave pruned weights alone, bit for bit."""
 
-from typing import Any
+import functools
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -43,16 +44,17 @@ def masked(
   >>> optax.apply_updates(params, updates)
   {'w': Array([[0.5, 1. ]], dtype=float32)}
   """
+  if not (hasattr(inner, "init") and hasattr(inner, "update")):
+    raise TypeError(f"masked takes an optax optimizer, not {inner!r}")
   inner = optax.with_extra_args_support(inner)
 
-  def update(grads, state, params=None, *, masks, **extra):
-    if not jax.tree.leaves(masks):
-      raise ValueError("masks hold no mask: nothing would be frozen")
+  def update(grads, state, params=None, *, masks=None, **extra):
+    masks = _within(masks, grads)
     grads = masks_lib.apply(grads, masks)
     updates, state = inner.update(grads, state, params, **extra)
-    return _trees.map_masked(_freeze, updates, masks, what="updates"), state
+    updates = _each(functools.partial(_freeze, masks), updates)
+    return updates, _hold_averages(state, params, masks)
 
-  # pyrefly: ignore[bad-argument-type]: optax types no required extra argument
   return optax.GradientTransformationExtraArgs(inner.init, update)
 
 
@@ -79,18 +81,31 @@ def project(masks: PyTree) -> optax.GradientTransformation:
   {'w': Array([[0.5, 0. ]], dtype=float32)}
   """
 
-  def update(updates, params):
+  _trees.check_masks(masks)
+
+  def update(updates, state, params=None):
     if params is None:
       raise ValueError("project needs params: update(grads, state, params)")
-    return _trees.map_masked(
-      lambda update, mask, param: jnp.where(mask, update, -param),
-      updates,
-      masks,
-      params,
-      what="updates",
-    )
+    done = getattr(state, "done", jnp.int32(0))
+    here = _within(masks, updates)
+    one = functools.partial(_project, here, done)
+    return _each(one, updates, params), ProjectState(jnp.ones_like(done))
 
-  return optax.stateless(update)
+  def init(params):
+    del params
+    return ProjectState(jnp.int32(0))
+
+  return optax.GradientTransformation(init, update)
+
+
+class ProjectState(NamedTuple):
+  """State of `project`.
+
+  Attributes:
+    done: 1 after the first update, when pruned weights are zero; else 0.
+  """
+
+  done: jax.Array
 
 
 def create(
@@ -163,5 +178,95 @@ def descend() -> optax.GradientTransformationExtraArgs:
   return optax.GradientTransformationExtraArgs(init, update)
 
 
-def _freeze(update, mask):
-  return jnp.where(mask, update, jnp.asarray(-0.0, update.dtype))
+def _within(masks, updates):
+  """Masks of those updates that optax's wrappers hand on.
+
+  `optax.masked` and `optax.partition` put a `MaskedNode` in place of the rest.
+  """
+  if not jax.tree.leaves(masks):
+    raise ValueError(
+      "there is no mask, so nothing would be frozen: pass masks= to update; a "
+      "wrapper that drops it, such as optax.lookahead, goes inside masked"
+    )
+
+  def is_hidden(node):
+    return isinstance(node, optax.MaskedNode)
+
+  hidden = [
+    path
+    for path, node in jax.tree.leaves_with_path(updates, is_leaf=is_hidden)
+    if is_hidden(node)
+  ]
+  here = jax.tree.map_with_path(
+    lambda path, mask: (
+      None if any(path[: len(h)] == h for h in hidden) else mask
+    ),
+    masks,
+  )
+  try:
+    _trees.at_masks(updates, here, "updates")
+  except ValueError as error:
+    raise ValueError(
+      f"{error}; a wrapper that reshapes them, such as optax.flatten, goes "
+      "inside masked or before project"
+    ) from None
+  return here
+
+
+def _each(function, updates, *others):
+  """Maps both trees of `optax.lookahead`, or the one of other optimizers."""
+  if isinstance(updates, optax.LookaheadParams):
+    return optax.LookaheadParams(*map(function, updates, *others))
+  return function(updates, *others)
+
+
+def _freeze(masks, updates):
+  return _trees.map_masked(
+    lambda update, mask: jnp.where(mask, update, jnp.asarray(-0.0, update.dtype)),
+    updates,
+    masks,
+    what="updates",
+  )
+
+
+def _hold_averages(state, params, masks):
+  """Pruned entries of the second weights of `schedule_free` equal the first."""
+
+  def is_average(node):
+    return isinstance(node, optax.contrib.ScheduleFreeState)
+
+  def hold(node):
+    if not is_average(node):
+      return node
+    z = _trees.map_masked(
+      lambda z, mask, param: jnp.where(mask, z, param.astype(z.dtype)),
+      node.z,
+      _within(masks, node.z),
+      params,
+      what="averaged weights",
+    )
+    return node._replace(z=z)
+
+  return jax.tree.map(hold, state, is_leaf=is_average)
+
+
+def _project(masks, done, updates, params):
+  pruned = zip(_trees.at_masks(params, masks, "params"), jax.tree.leaves(masks))
+  moved = [(done > 0) & jnp.any((p != 0) & ~m) for p, m in pruned]
+  for name, leaf in zip(_trees.names(masks), moved):
+    if not isinstance(leaf, jax.core.Tracer) and leaf:
+      raise ValueError(
+        f"pruned weights of {name!r} moved after project had set them to zero: "
+        "make it the last link of the chain, and put wrappers that average or "
+        "delay updates before it"
+      )
+  lost = functools.reduce(jnp.logical_or, moved)
+  return _trees.map_masked(
+    lambda update, mask, param: jnp.where(
+      lost, jnp.asarray(jnp.nan, update.dtype), jnp.where(mask, update, -param)
+    ),
+    updates,
+    masks,
+    params,
+    what="updates",
+  )

@@ -53,7 +53,11 @@ def random(key: jax.Array, params: PyTree) -> PyTree:
   leaves = jax.tree.leaves(params)
   keys = jax.random.split(key, len(leaves))
   draws = [
-    jax.random.uniform(k, leaf.shape, jnp.float32)
+    jnp.where(
+      _trees.true_like(leaf),
+      jax.random.uniform(k, leaf.shape, jnp.float32),
+      jnp.float32(0),
+    )
     if _is_inexact(leaf)
     else None
     for k, leaf in zip(keys, leaves)
