@@ -50,7 +50,7 @@ def masked(
 
   def update(grads, state, params=None, *, masks=None, **extra):
     masks = _within(masks, grads)
-    grads = masks_lib.apply(grads, masks)
+    grads = _mask_gradients(grads, masks)
     updates, state = inner.update(grads, state, params, **extra)
     updates = _each(functools.partial(_freeze, masks), updates)
     return updates, _hold_averages(state, params, masks)
@@ -87,8 +87,7 @@ def project(masks: PyTree) -> optax.GradientTransformation:
     if params is None:
       raise ValueError("project needs params: update(grads, state, params)")
     done = getattr(state, "done", jnp.int32(0))
-    here = _within(masks, updates)
-    one = functools.partial(_project, here, done)
+    one = functools.partial(_project, masks, done)
     return _each(one, updates, params), ProjectState(jnp.ones_like(done))
 
   def init(params):
@@ -220,6 +219,14 @@ def _each(function, updates, *others):
   return function(updates, *others)
 
 
+def _mask_gradients(grads, masks):
+  found = _trees.at_masks(grads, masks, "gradients")
+  pairs = zip(found, jax.tree.leaves(masks))
+  if any(grad.ndim > mask.ndim for grad, mask in pairs):  # of each example
+    return jax.vmap(masks_lib.apply, in_axes=(0, None))(grads, masks)
+  return masks_lib.apply(grads, masks)
+
+
 def _freeze(masks, updates):
   return _trees.map_masked(
     lambda update, mask: jnp.where(mask, update, jnp.asarray(-0.0, update.dtype)),
@@ -251,6 +258,7 @@ def _hold_averages(state, params, masks):
 
 
 def _project(masks, done, updates, params):
+  masks = _within(masks, updates)
   pruned = zip(_trees.at_masks(params, masks, "params"), jax.tree.leaves(masks))
   moved = [(done > 0) & jnp.any((p != 0) & ~m) for p, m in pruned]
   for name, leaf in zip(_trees.names(masks), moved):
@@ -260,7 +268,7 @@ def _project(masks, done, updates, params):
         "make it the last link of the chain, and put wrappers that average or "
         "delay updates before it"
       )
-  lost = functools.reduce(jnp.logical_or, moved)
+  lost = functools.reduce(jnp.logical_or, moved, jnp.bool_(False))
   return _trees.map_masked(
     lambda update, mask, param: jnp.where(
       lost, jnp.asarray(jnp.nan, update.dtype), jnp.where(mask, update, -param)
