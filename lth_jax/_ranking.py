@@ -76,8 +76,8 @@ def _limit(keys: Callable[..., list[jax.Array]], leaves, dtype, count):
     shift -= _BITS
     limits = limit + (jnp.arange(2**_BITS, dtype=dtype) << shift.astype(dtype))
     below = jnp.array([num_below, *_num_below(keys(*inputs), limits[1:])])
-    # Both ascend, and the first fits. An index would be a gather, which Explicit
-    # axes refuse under `vmap`.
+    # Both ascend, and the first fits. An index would be a gather, which
+    # Explicit axes refuse under `vmap`.
     fits = below <= count
     last = [jnp.max(jnp.where(fits, x, 0)) for x in (limits, below)]
     return shift, tuple(last)

@@ -1,36 +1,70 @@
-"""Leaves of any pytree by path: names, and what lies at a mask's leaves.
+"""Leaves of any pytree by name, and what lies at a mask's leaves.
 
 A mask tree is shaped like the params, with `None` where nothing can be pruned.
-To JAX `None` is a node without leaves, so the two differ in structure. All
-modules therefore pair them here, by path. Everything else in the params (`None`
-nodes, activation functions, numbers) passes through untouched.
+To JAX `None` is a node without leaves, so the two differ in structure; and the
+same weights may lie in an NNX module, its state, a pure dict or Linen's boxes.
+All modules therefore pair leaves here, by name. Everything else in the params
+(`None` nodes, activation functions, numbers) passes through untouched.
 """
 
+import collections
 import math
+import operator
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 PyTree = Any
-Path = tuple[Any, ...]
+
+_VALUE = jax.tree_util.GetAttrKey("value")
 
 # Counts are int32, the widest integer that JAX has by default.
 _MAX_COUNT = 2**31 - 1
 
 
-def name(path: Path) -> str:
-  """`Dense_2/kernel`; the `.value` that NNX variables add is dropped."""
-  match path:
-    case (*_, jax.tree_util.DictKey(), jax.tree_util.GetAttrKey(name="value")):
+class Leaf(NamedTuple):
+  """A leaf of a tree.
+
+  Attributes:
+    name: keys from the root, such as `Dense_2/kernel`, without the `value` of
+      a box around a single leaf (NNX variables, Linen's partitioning metadata).
+    value: the leaf.
+    owner: class of the innermost node around it that is no tuple, list or dict.
+  """
+
+  name: str
+  value: Any
+  owner: str
+
+
+def named(tree: PyTree, kind: type | tuple[type, ...] = ()) -> list[Leaf]:
+  """All leaves, in leaf order; nodes of a kind count as leaves."""
+  owners, num_children = {}, collections.Counter()
+
+  def visit(path, node):
+    plain = type(node) in (tuple, list, dict)
+    owner = owners.get(path[:-1], "")
+    owners[path] = owner if plain else type(node).__name__
+    num_children[path[:-1]] += len(path) > 0
+    return isinstance(node, kind)
+
+  def name(path):
+    while path[-1:] == (_VALUE,) and num_children[path[:-1]] == 1:
       path = path[:-1]
-  return jax.tree_util.keystr(path, simple=True, separator="/")
+    return jax.tree_util.keystr(path, simple=True, separator="/")
+
+  leaves = jax.tree.leaves_with_path(
+    tree, is_leaf=visit, is_leaf_takes_path=True
+  )
+  return [Leaf(name(path), value, owners[path[:-1]]) for path, value in leaves]
 
 
 def names(tree: PyTree) -> list[str]:
   """Names of all leaves, in leaf order."""
-  return [name(path) for path, _ in jax.tree.leaves_with_path(tree)]
+  return [leaf.name for leaf in named(tree)]
 
 
 def by_name(tree: PyTree, values: Sequence[Any]) -> dict[str, Any]:
@@ -40,36 +74,58 @@ def by_name(tree: PyTree, values: Sequence[Any]) -> dict[str, Any]:
     ValueError: two leaves have the same name, such as `{"a/b": ...}` and
       `{"a": {"b": ...}}`.
   """
-  named = dict(zip(names(tree), values))
-  if len(named) < len(values):
-    raise ValueError(f"leaves share a name: {sorted(names(tree))}")
-  return named
+  keys = names(tree)
+  found = dict(zip(keys, values, strict=True))
+  if len(found) < len(keys):
+    raise ValueError(f"leaves share a name: {sorted(keys)}")
+  return found
 
 
-def is_array(leaf: Any) -> bool:
-  """Whether a leaf is an array, of JAX or of NumPy, or describes one."""
-  return hasattr(leaf, "shape") and hasattr(leaf, "dtype")
+def is_array(leaf: Leaf) -> bool:
+  """Whether a leaf is an array, of JAX or of NumPy, or describes one.
+
+  Raises:
+    TypeError: the array is one of another library.
+  """
+  if not (hasattr(leaf.value, "shape") and hasattr(leaf.value, "dtype")):
+    return False
+  try:
+    jnp.issubdtype(leaf.value.dtype, np.generic)
+  except TypeError:
+    kind = type(leaf.value)
+    raise TypeError(
+      f"{leaf.name!r} is a {kind.__module__}.{kind.__qualname__}, not an array "
+      "of JAX or NumPy: convert it first"
+    ) from None
+  return True
+
+
+def is_float(leaf: Leaf) -> bool:
+  """Whether a leaf is an array of real or complex floats."""
+  return is_array(leaf) and jnp.issubdtype(leaf.value.dtype, jnp.inexact)
 
 
 def at_masks(tree: PyTree, masks: PyTree, what: str) -> list[Any]:
   """Leaves of `tree` where `masks` has leaves, in the masks' leaf order.
 
   Args:
-    tree: any pytree with a leaf at every path at which `masks` has one.
-    masks: a mask tree, or any tree with leaves at the same paths.
+    tree: any pytree with a leaf of each name that `masks` has.
+    masks: a mask tree, or any tree with leaves of the same names.
     what: how an error message calls `tree`.
 
   Returns:
     One leaf of `tree` for each leaf of `masks`.
 
   Raises:
-    ValueError: names the first leaf that `tree` lacks.
+    ValueError: names the first leaf that `tree` lacks, or leaves that share a
+      name.
   """
-  leaves = dict(jax.tree.leaves_with_path(tree))
-  for path, _ in jax.tree.leaves_with_path(masks):
-    if path not in leaves:
-      raise ValueError(f"masks have a leaf {name(path)!r}, {what} have none")
-  return [leaves[path] for path, _ in jax.tree.leaves_with_path(masks)]
+  leaves = by_name(tree, jax.tree.leaves(tree))
+  wanted = by_name(masks, jax.tree.leaves(masks))
+  for name in wanted:
+    if name not in leaves:
+      raise ValueError(f"masks have a leaf {name!r}, {what} have none")
+  return [leaves[name] for name in wanted]
 
 
 def check(tree: PyTree, masks: PyTree, what: str) -> None:
@@ -85,22 +141,36 @@ def check(tree: PyTree, masks: PyTree, what: str) -> None:
       the shapes differ.
   """
   check_masks(masks)
-  found = at_masks(tree, masks, what)
-  for (path, mask), leaf in zip(jax.tree.leaves_with_path(masks), found):
+  at_masks(tree, masks, what)
+  shapes = {leaf.name: leaf.value.shape for leaf in named(masks)}
+  for leaf in named(tree):
+    if leaf.name not in shapes:
+      continue
     if not is_array(leaf):
-      raise ValueError(f"{what} have no array at {name(path)!r}: {leaf!r}")
-    if mask.shape != leaf.shape:
+      raise ValueError(f"{what} have no array at {leaf.name!r}: {leaf.value!r}")
+    if leaf.value.shape != shapes[leaf.name]:
       raise ValueError(
-        f"mask {name(path)!r} has shape {mask.shape}, {what} {leaf.shape}"
+        f"mask {leaf.name!r} has shape {shapes[leaf.name]}, "
+        f"{what} {leaf.value.shape}"
       )
 
 
 def check_masks(masks: PyTree) -> None:
-  """Raises a ValueError that names the first leaf that is no bool array."""
-  for path, mask in jax.tree.leaves_with_path(masks):
-    if not is_array(mask) or mask.dtype != bool:
-      kind = mask.dtype if is_array(mask) else type(mask).__name__
-      raise ValueError(f"mask {name(path)!r} is {kind}, not a bool array")
+  """Raises a ValueError that names the first leaf that is no bool array.
+
+  Raises:
+    ValueError: also if there is no leaf at all.
+  """
+  leaves = named(masks)
+  if not leaves:
+    raise ValueError(
+      f"the masks, a {type(masks).__name__}, hold no mask: masks.full(params) "
+      "makes them"
+    )
+  for leaf in leaves:
+    if not is_array(leaf) or leaf.value.dtype != bool:
+      kind = getattr(leaf.value, "dtype", type(leaf.value).__name__)
+      raise ValueError(f"mask {leaf.name!r} is {kind}, not a bool array")
 
 
 def map_masked(
@@ -126,14 +196,15 @@ def map_masked(
     ValueError: as `check`.
   """
   check(tree, masks, what)
-  paths = [path for path, _ in jax.tree.leaves_with_path(masks)]
   columns = [at_masks(other, masks, what) for other in (masks, *others)]
-  arguments = dict(zip(paths, zip(*columns)))
-
-  def one(path, leaf):
-    return function(leaf, *arguments[path]) if path in arguments else leaf
-
-  return jax.tree.map_with_path(one, tree)
+  arguments = dict(zip(names(masks), zip(*columns)))
+  leaves = [
+    function(leaf.value, *arguments[leaf.name])
+    if leaf.name in arguments
+    else leaf.value
+    for leaf in named(tree)
+  ]
+  return jax.tree.unflatten(jax.tree.structure(tree), leaves)
 
 
 def true_like(leaf: Any) -> jax.Array:
@@ -152,8 +223,21 @@ def ravel(leaf: jax.Array) -> jax.Array:
 
 
 def replace_leaves(tree: PyTree, leaves: list[Any]) -> PyTree:
-  """`tree` with other leaves, given in leaf order."""
-  return jax.tree.unflatten(jax.tree.structure(tree), leaves)
+  """`tree` with other leaves, given in leaf order.
+
+  Returns:
+    The leaves in the containers of `tree`. If one of them refuses or converts
+    what is not a weight, such as a dataclass that looks at its fields in
+    `__post_init__`, a flat dict of the leaves by name, in the same order.
+  """
+  try:
+    replaced = jax.tree.unflatten(jax.tree.structure(tree), leaves)
+  except Exception:  # whatever the container raises
+    replaced = None
+  found, wanted = jax.tree.leaves(replaced), jax.tree.leaves(leaves)
+  if len(found) == len(wanted) and all(map(operator.is_, found, wanted)):
+    return replaced
+  return collections.OrderedDict(by_name(tree, leaves))
 
 
 def size(tree: PyTree) -> int:

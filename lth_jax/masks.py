@@ -6,7 +6,10 @@ never inside the optimizer state. Every function works under `jax.jit` and
 `jax.vmap`; only shapes and dtypes, which are static there, can raise.
 """
 
+import dataclasses
+import functools
 import math
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -18,55 +21,119 @@ from lth_jax import _trees
 PyTree = Any
 
 
-def is_kernel(name: str, leaf: jax.Array) -> bool:
-  """Whether a leaf has a float dtype and two or more axes.
+# Last parts of leaf names in Flax, Haiku, Equinox and their users' layers; NNX
+# keeps the scales of WeightNorm under the names of the weights.
+_NO_WEIGHT = re.compile(
+  r"(^|/)((\w+_)?bias(_\w+)?|b|(\w+_)?scale|scales/[^/]+|offset|gamma|beta"
+  r"|negative_slope)$"
+)
+# Equinox calls the scale of a normalisation `weight`, as it does a kernel, and
+# keeps statistics in a StateIndex, NNX in a BatchStat.
+_NO_WEIGHT_OWNER = re.compile(r"Norm$|^StateIndex$|^BatchStat$")
 
-  This leaves out biases and the parameters of normalisation. It is meant for
-  params without a replicate axis.
+
+@functools.partial(
+  jax.tree_util.register_dataclass, data_fields=["bits"], meta_fields=["shape"]
+)
+@dataclasses.dataclass(frozen=True)
+class Packed:
+  """A mask in bits.
+
+  Attributes:
+    bits: uint8 `[ceil(size / 8)]`, first entry of the mask in the highest bit.
+    shape: of the mask.
+  """
+
+  bits: jax.Array
+  shape: tuple[int, ...]
+
+
+def is_kernel(name: str, leaf: jax.Array) -> bool:
+  """Whether name, dtype and rank of a leaf are those of a weight.
+
+  A weight has a float dtype and two or more axes, and is not called as biases,
+  the parameters of normalisation and the slopes of PReLU are: `bias`, `b`,
+  `scale`, `offset`, `gamma`, `beta`, `negative_slope`, also as `query_bias`,
+  `bias_n` or `kernel_scale`. Names matter since these have two axes or more in
+  attention and in layers stacked by scan or vmap.
 
   Args:
-    name: name of the leaf, such as `Dense_0/kernel`; not used.
+    name: name of the leaf, such as `Dense_0/kernel`.
     leaf: an array of any shape.
 
   Returns:
-    True if `full` gives the leaf a mask by default.
+    Whether it is a weight.
 
-  >>> is_kernel("kernel", jnp.ones((2, 3))), is_kernel("bias", jnp.ones(3))
+  >>> is_kernel("kernel", jnp.ones((2, 3))), is_kernel("bias", jnp.ones((2, 3)))
   (True, False)
   """
-  del name
-  return jnp.issubdtype(leaf.dtype, jnp.floating) and leaf.ndim >= 2
+  return (
+    jnp.issubdtype(leaf.dtype, jnp.floating)
+    and leaf.ndim >= 2
+    and not _NO_WEIGHT.search(name)
+  )
 
 
 def full(
-  params: PyTree, *, prunable: Callable[[str, jax.Array], bool] = is_kernel
+  params: PyTree,
+  *,
+  prunable: Callable[[str, jax.Array], bool] | None = None,
 ) -> PyTree:
   """Masks that keep everything.
+
+  By default the weights are prunable, plain or stacked: each leaf for which
+  `is_kernel` holds, unless it lies directly in a layer whose class ends in
+  `Norm` or among running statistics. This means
+
+  * of dense, convolution and attention layers, LoRA, and layers under
+    WeightNorm and SpectralNorm: the kernels, not the biases, nor the norms'
+    own parameters;
+  * of recurrent cells: input and recurrent kernels, not the biases;
+  * embeddings: the tables, also those of vector quantizers;
+  * position tables, class tokens and other params of any name that have two or
+    more axes, although they weigh no input. `prunable` can leave them out.
 
   Args:
     params: any pytree. Leaves that are not arrays of real or complex floats
       are never prunable.
-    prunable: `(name, leaf) -> bool` decides for the others.
+    prunable: `(name, leaf) -> bool` decides instead.
 
   Returns:
-    Masks, all True, in the containers of `params`.
+    Masks, all True, in the containers of `params`; in a flat dict by leaf name
+    if those refuse masks or `None`, as a dataclass may in `__post_init__`.
 
   Raises:
     ValueError: no leaf is prunable.
+    TypeError: an array of a library other than JAX and NumPy, or `prunable` is
+      no function.
 
   >>> full({"kernel": jnp.ones((1, 2)), "bias": jnp.ones(2)})
   {'bias': None, 'kernel': Array([[ True,  True]], dtype=bool)}
+  >>> table = {"pos_embedding": jnp.ones((1, 2)), "kernel": jnp.ones((1, 2))}
+  >>> full(table, prunable=lambda name, leaf: name == "kernel")
+  {'kernel': Array([[ True,  True]], dtype=bool), 'pos_embedding': None}
   """
+  if prunable is not None and not callable(prunable):
+    raise TypeError(
+      f"prunable is {prunable!r}, not a function of name and leaf"
+    )
 
-  def one(path, leaf):
-    inexact = _trees.is_array(leaf) and jnp.issubdtype(leaf.dtype, jnp.inexact)
-    if inexact and prunable(_trees.name(path), leaf):
-      return _trees.true_like(leaf)
+  def decide(leaf):
+    if prunable is not None:
+      return prunable(leaf.name, leaf.value)
+    return not _NO_WEIGHT_OWNER.search(leaf.owner) and is_kernel(
+      leaf.name, leaf.value
+    )
+
+  def one(leaf):
+    if _trees.is_float(leaf) and decide(leaf):
+      return _trees.true_like(leaf.value)
     return None
 
-  masks = jax.tree.map_with_path(one, params)
+  leaves = _trees.named(params)
+  masks = _trees.replace_leaves(params, [one(leaf) for leaf in leaves])
   if not jax.tree.leaves(masks):
-    raise ValueError(f"no prunable leaf among {_trees.names(params)}")
+    raise ValueError(f"no prunable leaf among {[leaf.name for leaf in leaves]}")
   return masks
 
 
@@ -151,6 +218,7 @@ def density(masks: PyTree) -> jax.Array:
   >>> float(density({"w": jnp.array([[True, False]]), "b": None}))
   0.5
   """
+  _trees.check_masks(masks)
   size = _trees.size(masks)
   if size == 0:
     raise ValueError("masks without an entry have no density")
@@ -283,8 +351,6 @@ def permute(key: jax.Array, masks: PyTree, *, scope: str = "layer") -> PyTree:
   _trees.check_scope(scope)
   _trees.check_masks(masks)
   leaves = jax.tree.leaves(masks)
-  if not leaves:
-    return masks
   flat = [_trees.ravel(leaf) for leaf in leaves]
   if scope == "global":
     ends = [sum(f.size for f in flat[: i + 1]) for i in range(len(flat))]
@@ -301,22 +367,28 @@ def permute(key: jax.Array, masks: PyTree, *, scope: str = "layer") -> PyTree:
 
 
 def pack(masks: PyTree) -> PyTree:
-  """Eight mask entries to a byte, first entry in the highest bit.
+  """Eight mask entries to a byte.
 
   Args:
     masks: a mask tree, leaves of any shape.
 
   Returns:
-    A tree of uint8 arrays `[ceil(size / 8)]`, `None` where masks have it.
+    A tree with a `Packed` for each mask, `None` where masks have it. Its leaves
+    are the bits; `jax.eval_shape(pack, masks)` has the same structure, for bits
+    that come back from a file.
 
   Raises:
     ValueError: a mask is not bool.
 
   >>> pack({"w": jnp.array([[True, False], [True, True]]), "b": None})
-  {'b': None, 'w': Array([176], dtype=uint8)}
+  {'b': None, 'w': Packed(bits=Array([176], dtype=uint8), shape=(2, 2))}
   """
   _trees.check_masks(masks)
-  return jax.tree.map(lambda mask: jnp.packbits(_trees.ravel(mask)), masks)
+  packed = [
+    Packed(jnp.packbits(_trees.ravel(mask)), mask.shape)
+    for mask in jax.tree.leaves(masks)
+  ]
+  return _trees.replace_leaves(masks, packed)
 
 
 def unpack(packed: PyTree, like: PyTree) -> PyTree:
@@ -324,37 +396,57 @@ def unpack(packed: PyTree, like: PyTree) -> PyTree:
 
   Args:
     packed: what `pack` returned.
-    like: a tree with arrays of the masks' shapes at the same paths, such as the
+    like: a tree with arrays of the masks' shapes at the same names, such as the
       params, or `jax.eval_shape` of them.
 
   Returns:
     Masks in the containers of `packed`.
 
   Raises:
-    ValueError: names the leaf that `like` lacks or that has another size.
+    ValueError: there is no packed mask, or names a leaf that is none, that
+      `like` lacks or that has another shape there.
 
   >>> mask = jnp.array([[True, False], [True, True]])
   >>> unpack(pack({"w": mask}), {"w": jnp.zeros((2, 2))})
   {'w': Array([[ True, False],
          [ True,  True]], dtype=bool)}
   """
-
-  def one(name, bits, leaf):
-    size = math.prod(leaf.shape)
-    if bits.dtype != jnp.uint8 or bits.shape != (-(-size // 8),):
+  leaves = _trees.named(packed, Packed)
+  if not leaves:
+    raise ValueError(f"a {type(packed).__name__} holds no packed mask")
+  likes = {
+    leaf.name: leaf.value
+    for leaf in _trees.named(like)
+    if _trees.is_array(leaf)
+  }
+  for name, mask, _ in leaves:
+    if not isinstance(mask, Packed):
+      raise ValueError(f"{name!r} is a {type(mask).__name__}, not from pack")
+    if name not in likes or mask.shape != likes[name].shape:
       raise ValueError(
-        f"packed mask {name!r} is {bits.dtype}{list(bits.shape)}, which is "
-        f"not one of shape {leaf.shape}"
+        f"packed mask {name!r} has shape {mask.shape}, params "
+        f"{likes[name].shape if name in likes else 'have none'}"
       )
-    mask = jnp.unpackbits(_trees.ravel(bits), count=size).astype(bool)
-    return _trees.true_like(leaf) & mask.reshape(leaf.shape)
+    if mask.bits.shape != (-(-math.prod(mask.shape) // 8),):
+      raise ValueError(
+        f"packed mask {name!r} has {list(mask.bits.shape)} bytes for the shape "
+        f"{mask.shape}"
+      )
 
-  likes = _trees.at_masks(like, packed, "params")
-  leaves = map(one, _trees.names(packed), jax.tree.leaves(packed), likes)
-  return _trees.replace_leaves(packed, list(leaves))
+  def one(name, packed):
+    size = math.prod(packed.shape)
+    mask = jnp.unpackbits(_trees.ravel(packed.bits), count=size).astype(bool)
+    return _trees.true_like(likes[name]) & mask.reshape(packed.shape)
+
+  masks = [one(name, packed) for name, packed, _ in leaves]
+  structure = jax.tree.structure(
+    packed, is_leaf=lambda x: isinstance(x, Packed)
+  )
+  return jax.tree.unflatten(structure, masks)
 
 
 def _combine(function, a, b):
+  _trees.check_masks(b)
   _trees.check(b, a, "the other masks")
   _trees.check(a, b, "the other masks")
   pairs = zip(jax.tree.leaves(a), _trees.at_masks(b, a, "the other masks"))

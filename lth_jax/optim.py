@@ -1,14 +1,13 @@
 """Optax optimizers that leave pruned weights alone, bit for bit."""
 
 import functools
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 
 from lth_jax import _trees, errors
-from lth_jax import masks as masks_lib
 
 PyTree = Any
 
@@ -27,13 +26,23 @@ def masked(
   Masks are an argument of `update`, not part of the state: a new round brings
   new masks and a fresh state, and compiles nothing.
 
+  `masked` is outermost: wrappers and the other links of a chain go inside, such
+  as `masked(optax.lookahead(...))`, since what they do to updates afterwards,
+  nothing undoes. It may stand for one group of `optax.partition`. Where
+  `lookahead` has two sets of weights and `schedule_free` averaged ones, pruned
+  weights are frozen in both. Gradients may be of each example, on a first axis,
+  for `optax.contrib.dpsgd`.
+
   Args:
-    inner: any optax optimizer.
+    inner: any optax optimizer, the whole of it.
 
   Returns:
     A transformation with `update(grads, state, params, *, masks, **extra)`; it
     raises a ValueError that names the leaf at which masks do not fit, also if
     there is no mask at all.
+
+  Raises:
+    TypeError: `inner` is no optimizer.
 
   >>> import jax.numpy as jnp
   >>> optimizer = masked(optax.sgd(0.5, momentum=0.9))
@@ -45,66 +54,62 @@ def masked(
   {'w': Array([[0.5, 1. ]], dtype=float32)}
   """
   if not (hasattr(inner, "init") and hasattr(inner, "update")):
-    raise TypeError(f"masked takes an optax optimizer, not {inner!r}")
+    kind = type(inner).__name__
+    raise TypeError(f"inner is a {kind}, not an optax optimizer")
   inner = optax.with_extra_args_support(inner)
 
   def update(grads, state, params=None, *, masks=None, **extra):
-    masks = _within(masks, grads)
-    grads = _mask_gradients(grads, masks)
+    if masks is None:
+      raise ValueError(
+        "the masks, a NoneType, hold no mask: pass masks= to update, and put a "
+        "wrapper that does not hand it on, such as lookahead, inside masked"
+      )
+    grads = _mask_gradients(masks, grads)
     updates, state = inner.update(grads, state, params, **extra)
-    updates = _each(functools.partial(_freeze, masks), updates)
-    return updates, _hold_averages(state, params, masks)
+    updates = _at_masks(_freeze, masks, updates)
+    return updates, _freeze_averages(masks, state, params)
 
   return optax.GradientTransformationExtraArgs(inner.init, update)
 
 
-def project(masks: PyTree) -> optax.GradientTransformation:
-  """Sets pruned weights to zero at every step: the last link of a chain.
+def project(
+  inner: optax.GradientTransformation, masks: PyTree
+) -> optax.GradientTransformationExtraArgs:
+  """Sets pruned weights to zero at every step, whatever the optimizer does.
 
-  For training loops that cannot pass `masks` to `update`, such as Flax's
-  `TrainState`. The masks become constants of the compiled step; the links
-  before this one see the gradients of pruned weights.
+  As `masked`, for training loops that cannot pass `masks` to `update`, such as
+  those of Flax's `TrainState` and `nnx.Optimizer`. The masks become constants
+  of the compiled step.
 
   Args:
+    inner: any optax optimizer, the whole of it, as for `masked`.
     masks: masks of the params to be trained.
 
   Returns:
-    A stateless transformation that needs `params`. Where a mask is False the
-    update is -p; finite weights become 0.0.
+    A transformation that needs `params`. Where a mask is False the update is
+    -p; finite weights become 0.0.
 
-  >>> import jax.numpy as jnp
+  Raises:
+    ValueError: there is no mask, or one is not bool.
+    TypeError: `inner` is no optimizer.
+
   >>> masks = {"w": jnp.array([[True, False]])}
-  >>> optimizer = optax.chain(optax.sgd(0.5), project(masks))
+  >>> optimizer = project(optax.sgd(0.5), masks)
   >>> params = {"w": jnp.array([[1.0, 1.0]])}
   >>> updates, _ = optimizer.update(params, optimizer.init(params), params)
   >>> optax.apply_updates(params, updates)
   {'w': Array([[0.5, 0. ]], dtype=float32)}
   """
-
+  inner = masked(inner)
   _trees.check_masks(masks)
 
-  def update(updates, state, params=None):
+  def update(grads, state, params=None, **extra):
     if params is None:
       raise ValueError("project needs params: update(grads, state, params)")
-    done = getattr(state, "done", jnp.int32(0))
-    one = functools.partial(_project, masks, done)
-    return _each(one, updates, params), ProjectState(jnp.ones_like(done))
+    updates, state = inner.update(grads, state, params, masks=masks, **extra)
+    return _at_masks(_remove, masks, updates, params), state
 
-  def init(params):
-    del params
-    return ProjectState(jnp.int32(0))
-
-  return optax.GradientTransformation(init, update)
-
-
-class ProjectState(NamedTuple):
-  """State of `project`.
-
-  Attributes:
-    done: 1 after the first update, when pruned weights are zero; else 0.
-  """
-
-  done: jax.Array
+  return optax.GradientTransformationExtraArgs(inner.init, update)
 
 
 def create(
@@ -177,104 +182,70 @@ def descend() -> optax.GradientTransformationExtraArgs:
   return optax.GradientTransformationExtraArgs(init, update)
 
 
-def _within(masks, updates):
-  """Masks of those updates that optax's wrappers hand on.
-
-  `optax.masked` and `optax.partition` put a `MaskedNode` in place of the rest.
-  """
-  if not jax.tree.leaves(masks):
-    raise ValueError(
-      "there is no mask, so nothing would be frozen: pass masks= to update; a "
-      "wrapper that drops it, such as optax.lookahead, goes inside masked"
-    )
-
-  def is_hidden(node):
-    return isinstance(node, optax.MaskedNode)
-
-  hidden = [
-    path
-    for path, node in jax.tree.leaves_with_path(updates, is_leaf=is_hidden)
-    if is_hidden(node)
-  ]
-  here = jax.tree.map_with_path(
-    lambda path, mask: (
-      None if any(path[: len(h)] == h for h in hidden) else mask
-    ),
-    masks,
-  )
-  try:
-    _trees.at_masks(updates, here, "updates")
-  except ValueError as error:
-    raise ValueError(
-      f"{error}; a wrapper that reshapes them, such as optax.flatten, goes "
-      "inside masked or before project"
-    ) from None
-  return here
+def _freeze(update, mask):
+  return jnp.where(mask, update, jnp.asarray(-0.0, update.dtype))
 
 
-def _each(function, updates, *others):
-  """Maps both trees of `optax.lookahead`, or the one of other optimizers."""
-  if isinstance(updates, optax.LookaheadParams):
-    return optax.LookaheadParams(*map(function, updates, *others))
-  return function(updates, *others)
+def _remove(update, mask, param):
+  return jnp.where(mask, update, -param)
 
 
-def _mask_gradients(grads, masks):
-  found = _trees.at_masks(grads, masks, "gradients")
-  pairs = zip(found, jax.tree.leaves(masks))
-  if any(grad.ndim > mask.ndim for grad, mask in pairs):  # of each example
-    return jax.vmap(masks_lib.apply, in_axes=(0, None))(grads, masks)
-  return masks_lib.apply(grads, masks)
+def _hide(grad, mask):
+  return jnp.where(mask, grad, jnp.zeros((), grad.dtype))
 
 
-def _freeze(masks, updates):
-  return _trees.map_masked(
-    lambda update, mask: jnp.where(mask, update, jnp.asarray(-0.0, update.dtype)),
-    updates,
-    masks,
-    what="updates",
-  )
+def _hold(average, mask, param):
+  return jnp.where(mask, average, param.astype(average.dtype))
 
 
-def _hold_averages(state, params, masks):
-  """Pruned entries of the second weights of `schedule_free` equal the first."""
+def _at_masks(function, masks, tree, *others):
+  """Maps the masked leaves of a tree, or of both trees of `lookahead`."""
+  if isinstance(tree, optax.LookaheadParams):
+    pairs = zip(tree, *others)
+    return type(tree)(*(_at_masks(function, masks, *pair) for pair in pairs))
+  here = _present(masks, tree)
+  if not here:
+    return tree
+  return _trees.map_masked(function, tree, here, *others, what="updates")
 
-  def is_average(node):
+
+def _present(masks, tree):
+  """Masks by name, but of no leaf that `optax.partition` hid in a node."""
+  _trees.check_masks(masks)
+  leaves = {x.name: x.value for x in _trees.named(tree, optax.MaskedNode)}
+  hidden = {k for k, v in leaves.items() if isinstance(v, optax.MaskedNode)}
+  present = {}
+  for name, mask in _trees.by_name(masks, jax.tree.leaves(masks)).items():
+    if name in leaves and name not in hidden:
+      present[name] = mask
+    elif not any(f"{name}/".startswith(node and f"{node}/") for node in hidden):
+      raise ValueError(
+        f"masks have a leaf {name!r}, updates have none; if an optax wrapper "
+        "reshapes them, such as flatten, put it inside masked or project"
+      )
+  return present
+
+
+def _mask_gradients(masks, grads):
+  hide = functools.partial(_at_masks, _hide, masks)
+  present = _present(masks, grads)
+  found = _trees.at_masks(grads, present, "gradients")
+  pairs = zip(found, jax.tree.leaves(present))
+  # Those of single examples have an axis more.
+  if any(grad.ndim > mask.ndim for grad, mask in pairs):
+    hide = jax.vmap(hide)
+  return hide(grads)
+
+
+def _freeze_averages(masks, state, params):
+  """Averages are of these weights, also in the state of a dense run."""
+
+  def is_averaging(node):
     return isinstance(node, optax.contrib.ScheduleFreeState)
 
-  def hold(node):
-    if not is_average(node):
+  def freeze(node):
+    if not is_averaging(node):
       return node
-    z = _trees.map_masked(
-      lambda z, mask, param: jnp.where(mask, z, param.astype(z.dtype)),
-      node.z,
-      _within(masks, node.z),
-      params,
-      what="averaged weights",
-    )
-    return node._replace(z=z)
+    return node._replace(z=_at_masks(_hold, masks, node.z, params))
 
-  return jax.tree.map(hold, state, is_leaf=is_average)
-
-
-def _project(masks, done, updates, params):
-  masks = _within(masks, updates)
-  pruned = zip(_trees.at_masks(params, masks, "params"), jax.tree.leaves(masks))
-  moved = [(done > 0) & jnp.any((p != 0) & ~m) for p, m in pruned]
-  for name, leaf in zip(_trees.names(masks), moved):
-    if not isinstance(leaf, jax.core.Tracer) and leaf:
-      raise ValueError(
-        f"pruned weights of {name!r} moved after project had set them to zero: "
-        "make it the last link of the chain, and put wrappers that average or "
-        "delay updates before it"
-      )
-  lost = functools.reduce(jnp.logical_or, moved, jnp.bool_(False))
-  return _trees.map_masked(
-    lambda update, mask, param: jnp.where(
-      lost, jnp.asarray(jnp.nan, update.dtype), jnp.where(mask, update, -param)
-    ),
-    updates,
-    masks,
-    params,
-    what="updates",
-  )
+  return jax.tree.map(freeze, state, is_leaf=is_averaging)

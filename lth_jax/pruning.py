@@ -6,7 +6,6 @@ flat order, leaves first; -0.0 equals 0.0. What was pruned never returns.
 
 import math
 import numbers
-import operator
 import re
 from collections.abc import Sequence
 from typing import Any, overload
@@ -26,6 +25,7 @@ def prune(
   fraction: float | PyTree,
   *,
   scope: str = "layer",
+  signed: bool = False,
 ) -> PyTree:
   """Removes the lowest-scoring fraction of the weights that are left.
 
@@ -42,17 +42,21 @@ def prune(
     scope: `layer`: each leaf loses its own fraction (paper, section 1).
       `global`: the leaves with a rate above 0 lose one fraction of all their
       weights together (paper, section 4).
+    signed: whether scores below 0 are meant. Otherwise they are an error, since
+      they are likely weights instead of their magnitudes.
 
   Returns:
     Masks in the containers of `masks`.
 
   Raises:
-    ValueError: a rate outside [0, 1), different nonzero rates in global scope,
-      an unknown scope, trees that do not fit, NaN among the scores of kept
-      weights (traced, NaN ranks lowest), or 2^31 entries or more to rank.
-    TypeError: a traced rate, scores that are not real floats, or are float64
-      while JAX is limited to float32, which would make ties of different
-      scores.
+    ValueError: a rate outside [0, 1), or one that removes all that a layer
+      (`global`: all leaves) has left; different nonzero rates in global scope,
+      an unknown scope, trees that do not fit, NaN or negative numbers among the
+      scores of kept weights, or 2^31 entries or more to rank. Under tracing
+      numbers are not seen: NaN ranks lowest, and a layer may lose all.
+    TypeError: a rate that is traced or no number, scores that are not real
+      floats, or are float64 while JAX is limited to float32, which would make
+      ties of different scores.
 
   >>> masks = {"w": jnp.ones((1, 5), bool), "b": None}
   >>> scores = {"w": jnp.array([[0.3, 0.1, 0.2, 0.5, 0.4]]), "b": None}
@@ -64,11 +68,15 @@ def prune(
   for members, _ in groups:
     _trees.size([jax.tree.leaves(masks)[i] for i in members])
   values = _trees.at_masks(scores, masks, "scores")
-  kept = _kept_counts(masks, values)
+  kept = _kept_counts(masks, values, signed)
   new = jax.tree.leaves(masks)
   for members, rate in groups:
     chosen = [new[i] for i in members]
-    count = num_removed(sum(kept[i] for i in members), rate)
+    num_kept = sum(kept[i] for i in members)
+    count = num_removed(num_kept, rate)
+    if isinstance(count, int) and 0 < count == num_kept:
+      emptied = [_trees.names(masks)[i] for i in members]
+      raise ValueError(f"rate {rate} removes all {count} weights of {emptied}")
     smaller = _ranking.remove_lowest(
       [values[i] for i in members], chosen, count
     )
@@ -91,12 +99,15 @@ def fractions(masks: PyTree, rules: Sequence[tuple[str, float]]) -> PyTree:
   Raises:
     ValueError: a leaf that no rule matches, a rule that decides no leaf, a
       pattern that is no regular expression, a rate outside [0, 1).
+    TypeError: rules that are no `(pattern, rate)` pairs, such as a dict.
 
   >>> mask = jnp.ones((2, 2), bool)
   >>> masks = {"fc": {"kernel": mask}, "out": {"kernel": mask, "bias": None}}
   >>> fractions(masks, [("out", 0.1), ("kernel", 0.2)])
   {'fc': {'kernel': 0.2}, 'out': {'bias': None, 'kernel': 0.1}}
   """
+  _trees.check_masks(masks)
+  _check_rules(rules)
   compiled = [(_compile(pattern), _rate(rate)) for pattern, rate in rules]
   decided = [_first_match(compiled, name) for name in _trees.names(masks)]
   for i, (pattern, _) in enumerate(rules):
@@ -118,8 +129,9 @@ def one_shot(fraction: float | PyTree, round: int) -> float | PyTree:
     `1 - (1 - rate) ** round`, for each rate.
 
   Raises:
-    ValueError: a rate outside [0, 1), a negative round, or a fraction that is
-      1 in float64.
+    ValueError: no rate, one outside [0, 1), a negative round, or a fraction
+      that is 1 in float64.
+    TypeError: a rate that is no number, or a round that is no integer.
 
   >>> one_shot(0.5, 3)
   0.875
@@ -132,7 +144,10 @@ def one_shot(fraction: float | PyTree, round: int) -> float | PyTree:
       raise ValueError(f"rate {rate} leaves nothing after {round} rounds")
     return removed
 
-  return jax.tree.map(at_once, fraction)
+  if not jax.tree.leaves(fraction):
+    raise ValueError(f"fraction {fraction} holds no rate: give one in [0, 1)")
+  rates = [at_once(rate) for rate in jax.tree.leaves(fraction)]
+  return _trees.replace_leaves(fraction, rates)
 
 
 def count_schedule(
@@ -149,7 +164,8 @@ def count_schedule(
     num_rounds: number of prunings.
 
   Returns:
-    For each of the rounds 0 to `num_rounds`, exact counts by leaf name.
+    For each of the rounds 0 to `num_rounds`, exact counts by leaf name; 0 where
+      `prune` would refuse to empty a layer.
 
   Raises:
     ValueError: as `prune`.
@@ -220,6 +236,10 @@ def num_removed(kept, rate):
   Returns:
     A Python int for an int, an int32 array for an array; the same numbers.
 
+  Raises:
+    ValueError: a rate outside [0, 1), or NumPy integers that int32 cannot hold.
+    TypeError: counts that are no integers, or a rate that is no number.
+
   >>> num_removed(5, 0.1), num_removed(15, 0.1), num_removed(50_000_003, 0.1)
   (0, 2, 5000000)
   >>> [int(n) for n in num_removed(jnp.array([5, 15, 50_000_003]), 0.1)]
@@ -228,6 +248,12 @@ def num_removed(kept, rate):
   rate = _rate(rate)
   if isinstance(kept, numbers.Integral):
     return round(rate * int(kept))
+  if not isinstance(kept, np.ndarray | jax.Array) or not jnp.issubdtype(
+    kept.dtype, jnp.integer
+  ):
+    raise TypeError(f"counts {kept!r} are no integers")
+  if isinstance(kept, np.ndarray) and np.any(kept != kept.astype(np.int32)):
+    raise ValueError(f"counts {kept} do not fit in int32")
   return _num_removed_array(jnp.asarray(kept, jnp.int32), rate)
 
 
@@ -245,9 +271,7 @@ def _groups(masks, fraction, scope):
 
 
 def _rates(masks, fraction):
-  if isinstance(fraction, numbers.Real) or (
-    np.ndim(fraction) == 0 and (_trees.is_array(fraction))
-  ):
+  if jax.tree_util.treedef_is_leaf(jax.tree.structure(fraction)):
     return [_rate(fraction)] * len(jax.tree.leaves(masks))
   _check_no_other(fraction, masks)
   return [_rate(rate) for rate in _trees.at_masks(fraction, masks, "fractions")]
@@ -255,18 +279,21 @@ def _rates(masks, fraction):
 
 def _rate(rate):
   _check_concrete("rate", rate)
+  real = isinstance(rate, numbers.Real) and not isinstance(rate, bool)
+  if isinstance(rate, np.ndarray | jax.Array):
+    real = rate.ndim == 0 and jnp.issubdtype(rate.dtype, jnp.floating)
+  if not real:
+    raise TypeError(f"rate {rate!r} is no real number: use one such as 0.2")
   if not 0 <= float(rate) < 1:
-    raise ValueError(f"rate {rate} is outside [0, 1)")
+    raise ValueError(f"rate {rate} is outside [0, 1): 0.2 removes 20%")
   return float(rate)
 
 
 def _check_no_other(fraction, masks):
-  known = {path for path, _ in jax.tree.leaves_with_path(masks)}
-  for path, _ in jax.tree.leaves_with_path(fraction):
-    if path not in known:
-      raise ValueError(
-        f"fractions have a leaf {_trees.name(path)!r}, masks have none"
-      )
+  known = _trees.names(masks)
+  for name in _trees.names(fraction):
+    if name not in known:
+      raise ValueError(f"fractions have a leaf {name!r}, masks have none")
 
 
 def _check_concrete(what, value):
@@ -286,11 +313,25 @@ def _check_counted(masks):
 
 def _check_rounds(num_rounds):
   _check_concrete("number of rounds", num_rounds)
-  if operator.index(num_rounds) < 0:
+  if not isinstance(num_rounds, numbers.Integral):
+    raise TypeError(f"{num_rounds!r} rounds: must be an integer")
+  if num_rounds < 0:
     raise ValueError(f"{num_rounds} rounds: must be 0 or more")
 
 
+def _check_rules(rules):
+  if not isinstance(rules, Sequence):
+    raise TypeError(
+      f"rules are a {type(rules).__name__}, not a list of (pattern, rate) pairs"
+    )
+  for rule in rules:
+    if not isinstance(rule, tuple | list) or len(rule) != 2:
+      raise TypeError(f"rule {rule!r} is no (pattern, rate) pair")
+
+
 def _compile(pattern):
+  if not isinstance(pattern, str | re.Pattern):
+    raise TypeError(f"rule {pattern!r} is no string")
   try:
     return re.compile(pattern)
   except re.error as error:
@@ -319,25 +360,32 @@ def _check_scores(scores, masks):
       )
 
 
-def _kept_counts(masks, values):
+def _kept_counts(masks, values, signed):
   """Weights kept in each leaf: Python ints, int32 scalars where traced."""
   leaves = jax.tree.leaves(masks)
-  kept, num_nan = _survey(values, leaves)
-  if any(isinstance(x, jax.core.Tracer) for x in (*kept, *num_nan)):
-    return kept
-  for name, num in zip(_trees.names(masks), jax.device_get(num_nan)):
-    if num:
+  counts = _survey(values, leaves)
+  if any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves(counts)):
+    return counts[0]
+  counts = jax.device_get(counts)
+  for name, num_nan, num_negative in zip(_trees.names(masks), *counts[1:]):
+    if num_nan:
       raise ValueError(f"scores {name!r} of kept weights contain NaN")
-  return [int(count) for count in jax.device_get(kept)]
+    if num_negative and not signed:
+      raise ValueError(
+        f"scores {name!r} of kept weights are negative: are they weights? "
+        "Use scores.magnitude(params), or signed=True for scores below 0"
+      )
+  return [int(count) for count in counts[0]]
 
 
 @jax.jit
 def _survey(values, masks):
-  """Counts the kept weights of each leaf, and the NaN among them."""
+  """Counts the kept weights of each leaf, the NaN and negative among them."""
   counts = [
-    _ranking.count_true([m, m & jnp.isnan(v)]) for v, m in zip(values, masks)
+    _ranking.count_true([m, m & jnp.isnan(v), m & (v < 0)])
+    for v, m in zip(values, masks)
   ]
-  return tuple(zip(*counts)) or ((), ())
+  return tuple(zip(*counts))
 
 
 def _num_removed_array(kept, rate):

@@ -59,6 +59,7 @@ def reinitialize(
 
   Raises:
     ValueError: names the leaf at which masks do not fit.
+    TypeError: `init` is no function.
 
   >>> import jax.numpy as jnp
   >>> init = lambda key: {"w": jax.random.normal(key, (1, 2))}
@@ -68,4 +69,6 @@ def reinitialize(
   >>> bool(fresh["w"][0, 0] == 0), bool(fresh["w"][0, 1] == 0)
   (True, False)
   """
+  if not callable(init):
+    raise TypeError(f"init is a {type(init).__name__}, not a function of a key")
   return masks_lib.apply(init(key), masks)

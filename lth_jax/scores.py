@@ -31,8 +31,12 @@ def magnitude(params: PyTree) -> PyTree:
   >>> magnitude({"w": jnp.array([[-2.0, 1.0]]), "activation": jax.nn.relu})
   {'activation': None, 'w': Array([[2., 1.]], dtype=float32)}
   """
-  return jax.tree.map(
-    lambda leaf: jnp.abs(leaf) if _is_inexact(leaf) else None, params
+  return _trees.replace_leaves(
+    params,
+    [
+      jnp.abs(leaf.value) if _trees.is_float(leaf) else None
+      for leaf in _trees.named(params)
+    ],
   )
 
 
@@ -50,20 +54,16 @@ def random(key: jax.Array, params: PyTree) -> PyTree:
   >>> random(jax.random.key(0), {"w": jnp.ones((2, 3))})["w"].shape
   (2, 3)
   """
-  leaves = jax.tree.leaves(params)
+  leaves = _trees.named(params)
   keys = jax.random.split(key, len(leaves))
   draws = [
     jnp.where(
-      _trees.true_like(leaf),
-      jax.random.uniform(k, leaf.shape, jnp.float32),
+      _trees.true_like(leaf.value),
+      jax.random.uniform(k, leaf.value.shape, jnp.float32),
       jnp.float32(0),
     )
-    if _is_inexact(leaf)
+    if _trees.is_float(leaf)
     else None
     for k, leaf in zip(keys, leaves)
   ]
   return _trees.replace_leaves(params, draws)
-
-
-def _is_inexact(leaf):
-  return _trees.is_array(leaf) and jnp.issubdtype(leaf.dtype, jnp.inexact)

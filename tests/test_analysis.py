@@ -279,7 +279,6 @@ def test_masks_that_keep_nothing_are_equal():
   nothing = overlap.Overlap(0, 0, 1.0, 0.0, 0.0, 1.0)
   assert overlap.by_name(empty, empty) == {"v": nothing, "w": nothing}
   assert overlap.total(empty, empty) == nothing
-  assert overlap.total({"b": None}, {"b": None}) == nothing
 
 
 def test_counts_of_large_leaves_do_not_overflow():
@@ -398,8 +397,8 @@ W = np.ones((2, 3), np.float32)
     lambda masks: distances.moved({"w": W}, {"w": W.T}, masks),
     lambda masks: distances.grown({"v": W}, {"w": W}, masks),
     lambda masks: distances.l2({"w": W}, {"w": None}, masks),
-    lambda masks: overlap.total(masks, {"w": None}),
-    lambda masks: overlap.by_name({"w": None}, masks),
+    lambda masks: overlap.total(masks, {"v": masks["w"]}),
+    lambda masks: overlap.by_name({"v": masks["w"]}, masks),
     lambda masks: summary.describe({"w": W}, {"w": W.T}, masks),
   ],
 )

@@ -298,7 +298,8 @@ def test_factors_of_noise_share_the_draw_and_one_program():
   assert noise._cache_size() == 1
 
 
-def test_masks_without_a_leaf_change_nothing():
+def test_masks_without_a_leaf_are_an_error():
   start = Start({"b": jnp.ones(3)}, {}, 0, {"b": None})
   for control in CONTROLS.values():
-    tiny.assert_equal_bits(control(tiny.key(1), start, start), start)
+    with pytest.raises(ValueError, match="no mask"):
+      control(tiny.key(1), start, start)
