@@ -76,12 +76,17 @@ def _limit(keys: Callable[..., list[jax.Array]], leaves, dtype, count):
     shift -= _BITS
     limits = limit + (jnp.arange(2**_BITS, dtype=dtype) << shift.astype(dtype))
     below = jnp.array([num_below, *_num_below(keys(*inputs), limits[1:])])
-    last = jnp.sum(below <= count) - 1  # `below` ascends, and its first fits
-    return shift, (limits[last], below[last])
+    # Both ascend, and the first fits. An index would be a gather, which
+    # Explicit axes refuse under `vmap`.
+    fits = below <= count
+    last = [jnp.max(jnp.where(fits, x, 0)) for x in (limits, below)]
+    return shift, tuple(last)
 
-  found = jnp.zeros((), dtype), jnp.int32(0)
-  carry = jnp.int32(jnp.iinfo(dtype).bits), found
-  return jax.lax.while_loop(unfinished, set_bits, carry)[1]
+  # Made of the count, to have its type: what is on one device and on another
+  # differs inside `shard_map`, and Explicit axes of `vmap` belong to a mesh.
+  found = jnp.zeros_like(count, dtype), jnp.zeros_like(count, jnp.int32)
+  shift = jnp.full_like(count, jnp.iinfo(dtype).bits, jnp.int32)
+  return jax.lax.while_loop(unfinished, set_bits, (shift, found))[1]
 
 
 def count_true(arrays: Sequence[jax.Array]) -> Sequence[jax.Array]:

@@ -207,6 +207,21 @@ def map_masked(
   return jax.tree.unflatten(jax.tree.structure(tree), leaves)
 
 
+def true_like(leaf: Any) -> jax.Array:
+  """True for each entry of an array, on the devices where that entry lies."""
+  if not isinstance(leaf, jax.Array):
+    return jnp.ones(leaf.shape, bool)
+  # Not `ones_like`: under `jit` its result would not depend on the leaf, and
+  # without `jax.set_mesh` JAX could not tell its devices.
+  return jnp.equal(leaf, leaf) | True
+
+
+def ravel(leaf: jax.Array) -> jax.Array:
+  """All entries on one axis that is not sharded, also of Explicit axes."""
+  mesh = jax.typeof(leaf).sharding.mesh
+  return jnp.ravel(leaf, out_sharding=jax.NamedSharding(mesh, jax.P(None)))
+
+
 def replace_leaves(tree: PyTree, leaves: list[Any]) -> PyTree:
   """`tree` with other leaves, given in leaf order.
 
@@ -234,7 +249,9 @@ def size(tree: PyTree) -> int:
   entries = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(tree))
   if entries > _MAX_COUNT:
     raise ValueError(
-      f"{entries} entries to count together, of which int32 holds {_MAX_COUNT}"
+      f"{entries} entries to count together, of which int32 holds {_MAX_COUNT}:"
+      " prune or count leaf by leaf (scope='layer', density_by_name), and split"
+      " a leaf that is too large by itself"
     )
   return entries
 

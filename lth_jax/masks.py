@@ -127,7 +127,7 @@ def full(
 
   def one(leaf):
     if _trees.is_float(leaf) and decide(leaf):
-      return jnp.ones(leaf.value.shape, bool)
+      return _trees.true_like(leaf.value)
     return None
 
   leaves = _trees.named(params)
@@ -305,7 +305,8 @@ def overlap(a: PyTree, b: PyTree) -> jax.Array:
   """
   both, either = num_kept(intersection(a, b)), num_kept(union(a, b))
   empty = either == 0
-  ratio = both.astype(jnp.float32) / jnp.where(empty, 1, either)
+  either = jnp.where(empty, 1, either).astype(jnp.float32)
+  ratio = both.astype(jnp.float32) / either
   return jnp.where(empty, jnp.ones((), jnp.float32), ratio)
 
 
@@ -350,7 +351,7 @@ def permute(key: jax.Array, masks: PyTree, *, scope: str = "layer") -> PyTree:
   _trees.check_scope(scope)
   _trees.check_masks(masks)
   leaves = jax.tree.leaves(masks)
-  flat = [jnp.ravel(leaf) for leaf in leaves]
+  flat = [_trees.ravel(leaf) for leaf in leaves]
   if scope == "global":
     ends = [sum(f.size for f in flat[: i + 1]) for i in range(len(flat))]
     mixed = jax.random.permutation(key, jnp.concatenate(flat))
@@ -358,7 +359,10 @@ def permute(key: jax.Array, masks: PyTree, *, scope: str = "layer") -> PyTree:
   else:
     keys = jax.random.split(key, len(flat))
     flat = [jax.random.permutation(k, f) for k, f in zip(keys, flat)]
-  mixed = [f.reshape(leaf.shape) for f, leaf in zip(flat, leaves)]
+  mixed = [
+    _trees.true_like(leaf) & f.reshape(leaf.shape)
+    for f, leaf in zip(flat, leaves)
+  ]
   return _trees.replace_leaves(masks, mixed)
 
 
@@ -381,7 +385,7 @@ def pack(masks: PyTree) -> PyTree:
   """
   _trees.check_masks(masks)
   packed = [
-    Packed(jnp.packbits(jnp.ravel(mask)), mask.shape)
+    Packed(jnp.packbits(_trees.ravel(mask)), mask.shape)
     for mask in jax.tree.leaves(masks)
   ]
   return _trees.replace_leaves(masks, packed)
@@ -410,18 +414,18 @@ def unpack(packed: PyTree, like: PyTree) -> PyTree:
   leaves = _trees.named(packed, Packed)
   if not leaves:
     raise ValueError(f"a {type(packed).__name__} holds no packed mask")
-  shapes = {
-    leaf.name: leaf.value.shape
+  likes = {
+    leaf.name: leaf.value
     for leaf in _trees.named(like)
     if _trees.is_array(leaf)
   }
   for name, mask, _ in leaves:
     if not isinstance(mask, Packed):
       raise ValueError(f"{name!r} is a {type(mask).__name__}, not from pack")
-    if mask.shape != shapes.get(name):
+    if name not in likes or mask.shape != likes[name].shape:
       raise ValueError(
         f"packed mask {name!r} has shape {mask.shape}, params "
-        f"{shapes.get(name, 'have none')}"
+        f"{likes[name].shape if name in likes else 'have none'}"
       )
     if mask.bits.shape != (-(-math.prod(mask.shape) // 8),):
       raise ValueError(
@@ -429,11 +433,16 @@ def unpack(packed: PyTree, like: PyTree) -> PyTree:
         f"{mask.shape}"
       )
 
-  def one(mask):
-    bits = jnp.unpackbits(mask.bits, count=math.prod(mask.shape))
-    return bits.astype(bool).reshape(mask.shape)
+  def one(name, packed):
+    size = math.prod(packed.shape)
+    mask = jnp.unpackbits(_trees.ravel(packed.bits), count=size).astype(bool)
+    return _trees.true_like(likes[name]) & mask.reshape(packed.shape)
 
-  return jax.tree.map(one, packed, is_leaf=lambda x: isinstance(x, Packed))
+  masks = [one(name, packed) for name, packed, _ in leaves]
+  structure = jax.tree.structure(
+    packed, is_leaf=lambda x: isinstance(x, Packed)
+  )
+  return jax.tree.unflatten(structure, masks)
 
 
 def _combine(function, a, b):

@@ -1,5 +1,6 @@
 """Optax optimizers that leave pruned weights alone, bit for bit."""
 
+import functools
 from typing import Any
 
 import jax
@@ -7,7 +8,6 @@ import jax.numpy as jnp
 import optax
 
 from lth_jax import _trees, errors
-from lth_jax import masks as masks_lib
 
 PyTree = Any
 
@@ -26,8 +26,15 @@ def masked(
   Masks are an argument of `update`, not part of the state: a new round brings
   new masks and a fresh state, and compiles nothing.
 
+  `masked` is outermost: wrappers and the other links of a chain go inside, such
+  as `masked(optax.lookahead(...))`, since what they do to updates afterwards,
+  nothing undoes. It may stand for one group of `optax.partition`. Where
+  `lookahead` has two sets of weights and `schedule_free` averaged ones, pruned
+  weights are frozen in both. Gradients may be of each example, on a first axis,
+  for `optax.contrib.dpsgd`.
+
   Args:
-    inner: any optax optimizer.
+    inner: any optax optimizer, the whole of it.
 
   Returns:
     A transformation with `update(grads, state, params, *, masks, **extra)`; it
@@ -51,12 +58,17 @@ def masked(
     raise TypeError(f"inner is a {kind}, not an optax optimizer")
   inner = optax.with_extra_args_support(inner)
 
-  def update(grads, state, params=None, *, masks, **extra):
-    grads = masks_lib.apply(grads, masks)
+  def update(grads, state, params=None, *, masks=None, **extra):
+    if masks is None:
+      raise ValueError(
+        "the masks, a NoneType, hold no mask: pass masks= to update, and put a "
+        "wrapper that does not hand it on, such as lookahead, inside masked"
+      )
+    grads = _mask_gradients(masks, grads)
     updates, state = inner.update(grads, state, params, **extra)
-    return _trees.map_masked(_freeze, updates, masks, what="updates"), state
+    updates = _at_masks(_freeze, masks, updates)
+    return updates, _freeze_averages(masks, state, params)
 
-  # pyrefly: ignore[bad-argument-type]: optax types no required extra argument
   return optax.GradientTransformationExtraArgs(inner.init, update)
 
 
@@ -70,8 +82,7 @@ def project(
   of the compiled step.
 
   Args:
-    inner: any optax optimizer, the whole of it: what stands behind in a chain
-      would move pruned weights again.
+    inner: any optax optimizer, the whole of it, as for `masked`.
     masks: masks of the params to be trained.
 
   Returns:
@@ -92,18 +103,11 @@ def project(
   inner = masked(inner)
   _trees.check_masks(masks)
 
-  def update(updates, state, params=None, **extra):
+  def update(grads, state, params=None, **extra):
     if params is None:
       raise ValueError("project needs params: update(grads, state, params)")
-    updates, state = inner.update(updates, state, params, masks=masks, **extra)
-    updates = _trees.map_masked(
-      lambda update, mask, param: jnp.where(mask, update, -param),
-      updates,
-      masks,
-      params,
-      what="updates",
-    )
-    return updates, state
+    updates, state = inner.update(grads, state, params, masks=masks, **extra)
+    return _at_masks(_remove, masks, updates, params), state
 
   return optax.GradientTransformationExtraArgs(inner.init, update)
 
@@ -180,3 +184,68 @@ def descend() -> optax.GradientTransformationExtraArgs:
 
 def _freeze(update, mask):
   return jnp.where(mask, update, jnp.asarray(-0.0, update.dtype))
+
+
+def _remove(update, mask, param):
+  return jnp.where(mask, update, -param)
+
+
+def _hide(grad, mask):
+  return jnp.where(mask, grad, jnp.zeros((), grad.dtype))
+
+
+def _hold(average, mask, param):
+  return jnp.where(mask, average, param.astype(average.dtype))
+
+
+def _at_masks(function, masks, tree, *others):
+  """Maps the masked leaves of a tree, or of both trees of `lookahead`."""
+  if isinstance(tree, optax.LookaheadParams):
+    pairs = zip(tree, *others)
+    return type(tree)(*(_at_masks(function, masks, *pair) for pair in pairs))
+  here = _present(masks, tree)
+  if not here:
+    return tree
+  return _trees.map_masked(function, tree, here, *others, what="updates")
+
+
+def _present(masks, tree):
+  """Masks by name, but of no leaf that `optax.partition` hid in a node."""
+  _trees.check_masks(masks)
+  leaves = {x.name: x.value for x in _trees.named(tree, optax.MaskedNode)}
+  hidden = {k for k, v in leaves.items() if isinstance(v, optax.MaskedNode)}
+  present = {}
+  for name, mask in _trees.by_name(masks, jax.tree.leaves(masks)).items():
+    if name in leaves and name not in hidden:
+      present[name] = mask
+    elif not any(f"{name}/".startswith(node and f"{node}/") for node in hidden):
+      raise ValueError(
+        f"masks have a leaf {name!r}, updates have none; if an optax wrapper "
+        "reshapes them, such as flatten, put it inside masked or project"
+      )
+  return present
+
+
+def _mask_gradients(masks, grads):
+  hide = functools.partial(_at_masks, _hide, masks)
+  present = _present(masks, grads)
+  found = _trees.at_masks(grads, present, "gradients")
+  pairs = zip(found, jax.tree.leaves(present))
+  # Those of single examples have an axis more.
+  if any(grad.ndim > mask.ndim for grad, mask in pairs):
+    hide = jax.vmap(hide)
+  return hide(grads)
+
+
+def _freeze_averages(masks, state, params):
+  """Averages are of these weights, also in the state of a dense run."""
+
+  def is_averaging(node):
+    return isinstance(node, optax.contrib.ScheduleFreeState)
+
+  def freeze(node):
+    if not is_averaging(node):
+      return node
+    return node._replace(z=_at_masks(_hold, masks, node.z, params))
+
+  return jax.tree.map(freeze, state, is_leaf=is_averaging)

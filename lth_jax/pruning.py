@@ -30,13 +30,15 @@ def prune(
   """Removes the lowest-scoring fraction of the weights that are left.
 
   Of n weights, `round(rate * n)` leave: a float64 product rounded half to
-  even, as Python does it, eagerly and under `jax.jit` and `jax.vmap`.
+  even, as Python does it, eagerly and under `jax.jit` and `jax.vmap`. Inside
+  `jax.shard_map` each device prunes what it holds, by counts of its own.
 
   Args:
     scores: a tree with a float array for each mask.
     masks: a mask tree.
     fraction: one rate for every leaf, or a tree of rates as from `fractions`.
-      A rate is a concrete number in [0, 1); at 0 a leaf keeps what it has.
+      A rate is a number in [0, 1), never traced; at 0 a leaf keeps what it
+      has.
     scope: `layer`: each leaf loses its own fraction (paper, section 1).
       `global`: the leaves with a rate above 0 lose one fraction of all their
       weights together (paper, section 4).
@@ -52,9 +54,9 @@ def prune(
       an unknown scope, trees that do not fit, NaN or negative numbers among the
       scores of kept weights, or 2^31 entries or more to rank. Under tracing
       numbers are not seen: NaN ranks lowest, and a layer may lose all.
-    TypeError: a rate that is no number, scores that are not real floats, or are
-      float64 while JAX is limited to float32, which would make ties of
-      different scores.
+    TypeError: a rate that is traced or no number, scores that are not real
+      floats, or are float64 while JAX is limited to float32, which would make
+      ties of different scores.
 
   >>> masks = {"w": jnp.ones((1, 5), bool), "b": None}
   >>> scores = {"w": jnp.array([[0.3, 0.1, 0.2, 0.5, 0.4]]), "b": None}
@@ -172,7 +174,7 @@ def count_schedule(
   >>> count_schedule({"w": jnp.ones((10, 10), bool)}, 0.2, 3)
   ({'w': 100}, {'w': 80}, {'w': 64}, {'w': 51})
   """
-  _trees.check_masks(masks)
+  _check_counted(masks)
   _check_rounds(num_rounds)
   rates = _rates(masks, fraction)
   rounds = [[int(np.sum(mask)) for mask in jax.tree.leaves(masks)]]
@@ -205,7 +207,7 @@ def density_schedule(
   >>> density_schedule({"w": jnp.ones((10, 10), bool)}, 0.2, 3)
   (1.0, 0.8, 0.64, 0.51)
   """
-  _trees.check_masks(masks)
+  _check_counted(masks)
   _check_rounds(num_rounds)
   leaves = jax.tree.leaves(masks)
   total = sum(mask.size for mask in leaves)
@@ -277,6 +279,7 @@ def _rates(masks, fraction):
 
 
 def _rate(rate):
+  _check_concrete("rate", rate)
   real = isinstance(rate, numbers.Real) and not isinstance(rate, bool)
   if isinstance(rate, np.ndarray | jax.Array):
     real = rate.ndim == 0 and jnp.issubdtype(rate.dtype, jnp.floating)
@@ -294,7 +297,23 @@ def _check_no_other(fraction, masks):
       raise ValueError(f"fractions have a leaf {name!r}, masks have none")
 
 
+def _check_concrete(what, value):
+  if isinstance(value, jax.core.Tracer):
+    raise TypeError(
+      f"a {what} is traced, and an exact count needs its value: take it out of "
+      "the arguments of jit, vmap or scan, and call once for each value"
+    )
+
+
+def _check_counted(masks):
+  _trees.check_masks(masks)
+  for mask in jax.tree.leaves(masks):
+    _check_concrete("mask of a schedule", mask)
+    _trees.size(mask)
+
+
 def _check_rounds(num_rounds):
+  _check_concrete("number of rounds", num_rounds)
   if not isinstance(num_rounds, numbers.Integral):
     raise TypeError(f"{num_rounds!r} rounds: must be an integer")
   if num_rounds < 0:
@@ -411,4 +430,4 @@ def _shift_half_even(value, bits):
   rest = value - (quotient << bits)
   half = jnp.uint64(1) << (bits - 1)
   up = (rest > half) | ((rest == half) & (quotient % 2 == 1))
-  return quotient + up
+  return quotient + up.astype(jnp.uint64)

@@ -57,7 +57,11 @@ def random(key: jax.Array, params: PyTree) -> PyTree:
   leaves = _trees.named(params)
   keys = jax.random.split(key, len(leaves))
   draws = [
-    jax.random.uniform(k, leaf.value.shape, jnp.float32)
+    jnp.where(
+      _trees.true_like(leaf.value),
+      jax.random.uniform(k, leaf.value.shape, jnp.float32),
+      jnp.float32(0),
+    )
     if _trees.is_float(leaf)
     else None
     for k, leaf in zip(keys, leaves)
