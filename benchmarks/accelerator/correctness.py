@@ -112,7 +112,7 @@ def _masks(cpu, device, size):
   # Rounded, so that many are equal and ties decide.
   weights = {
     name: rng.normal(size=(10, size // 10 * num)).astype(np.float16)
-    for name, num in (("a", 1), ("b", 2))
+    for name, num in (("first", 1), ("second", 2))
   }
   scores = {k: np.abs(v).astype(np.float32) for k, v in weights.items()}
   full = jax.device_get(masks.full(scores))
