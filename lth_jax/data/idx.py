@@ -154,8 +154,8 @@ def _path(name, folder, file):
   found = [path for path in _paths(name, folder, file) if path.exists()]
   if not found:
     raise errors.InputError(
-      f"No file {file}.gz in {folder}; --data_dir (of prepare, --from_dir) must "
-      f"be the folder of the four original files of {name}. "
+      f"No file {file}.gz in {folder}; --data_dir (of prepare: --from_dir) "
+      f"must be the folder of the four original files of {name}. "
       f"{dataset.describe(folder)}"
     )
   # Kaggle's archive has folders of the files' names beside the files.
