@@ -91,7 +91,7 @@ def parse(text: str) -> Any:
 
 
 def check(path: epath.PathLike) -> None:
-  """Refuses what is there but is no regular file.
+  """Refuses a FIFO or a device; a folder cannot be opened anyway.
 
   Opening a FIFO waits for a writer, and not even a signal ends that; some
   devices have no end.
@@ -110,9 +110,8 @@ def check(path: epath.PathLike) -> None:
   if objects.is_remote(path) or not os.path.exists(path):
     return
   mode = os.stat(path).st_mode
-  if not stat.S_ISREG(mode):
-    kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a FIFO"}
-    kind = kinds.get(stat.S_IFMT(mode), "a device")
+  if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+    kind = "a FIFO" if stat.S_ISFIFO(mode) else "a device"
     raise ValueError(f"it is {kind}, not a file")
 
 
@@ -124,7 +123,7 @@ def read(path: epath.Path, most: int = _MOST) -> bytes:
     most: bytes that it may have.
 
   Raises:
-    ValueError: it is something else, or larger.
+    ValueError: it is a FIFO or a device, or larger.
     OSError: it cannot be read.
 
   >>> import tempfile

@@ -408,7 +408,6 @@ _REPORT_FILES = (
   ("name", "make"),
   [
     *((name, os.mkfifo) for name in (*_RUN_FILES, *_REPORT_FILES)),
-    *((name, os.mkdir) for name in ("config.json", "data.json")),
     ("config.json", functools.partial(os.symlink, "/dev/zero")),
   ],
 )

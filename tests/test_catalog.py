@@ -201,7 +201,7 @@ def test_rates_of_learning_are_varied_at_one_pruning_of_all_conv_nets(n, scale):
       config = catalog.config(run)
       assert config.training.optimizer == optimizer
       assert configs.rules(config) == [
-        ("Dense_2/kernel", 0.1),
+        ("output", 0.1),
         ("Conv", 0.1),
         ("Dense", 0.2),
       ]

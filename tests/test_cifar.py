@@ -301,7 +301,7 @@ def test_a_file_that_cannot_be_read_is_an_error(sheets, binary):
     (folder / file).rename(folder / "elsewhere")
     (folder / file).mkdir()
     message = _error(folder)
-    assert str(folder / file) in message and "folder" in message
+    assert str(folder / file) in message and "access" in message
     (folder / file).rmdir()
     (folder / "elsewhere").rename(folder / file)
 

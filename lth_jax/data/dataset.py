@@ -97,17 +97,14 @@ def read(path: pathlib.Path) -> bytes:
   >>> read(pathlib.Path(os.devnull))
   Traceback (most recent call last):
     ...
-  lth_jax.errors.InputError: Cannot read /dev/null: it is a device, not a ...
+  lth_jax.errors.InputError: Cannot read /dev/null (it is a device, not ...
   """
   try:
     return files.read(epath.Path(path), MOST_BYTES)
-  except OSError as error:
+  except (OSError, ValueError) as error:
     raise errors.InputError(
-      f"Cannot read {path} ({error}); check its access."
-    ) from error
-  except ValueError as error:
-    raise errors.InputError(
-      f"Cannot read {path}: {error}; put the original file there."
+      f"Cannot read {path} ({error}); put the original file there, or check "
+      "its access."
     ) from error
 
 

@@ -68,7 +68,7 @@ def load(name: str, data_dir: str | os.PathLike[str] | None) -> dataset.Dataset:
   >>> load('mnist', '/nowhere')
   Traceback (most recent call last):
     ...
-  lth_jax.errors.InputError: No file train-images-idx3-ubyte.gz in /nowhere, ...
+  lth_jax.errors.InputError: No file train-images-idx3-ubyte.gz in /nowhere; ...
 
   Args:
     name: 'mnist' or 'fashion_mnist'.
@@ -154,8 +154,9 @@ def _path(name, folder, file):
   found = [path for path in _paths(name, folder, file) if path.exists()]
   if not found:
     raise errors.InputError(
-      f"No file {file}.gz in {folder}, which must be the folder of the four "
-      f"original files of {name}. {dataset.describe(folder)}"
+      f"No file {file}.gz in {folder}; --data_dir (of prepare: --from_dir) "
+      f"must be the folder of the four original files of {name}. "
+      f"{dataset.describe(folder)}"
     )
   # Kaggle's archive has folders of the files' names beside the files.
   return min(found, key=lambda path: not path.is_file())

@@ -120,7 +120,8 @@ def _load(path: epath.Path) -> tuple[int, Rounds]:
     replicate = int(content["replicate"])
     if path.parent.name != f"replicate_{replicate}":
       raise errors.InputError(
-        f"{path} is of replicate {replicate}: remove this copy."
+        f"{path}: it is of replicate {replicate}; remove this copy and start "
+        "the run again."
       )
     return replicate, rounds
   except errors.InputError:
