@@ -351,7 +351,7 @@ def test_figure_2_prints_the_networks():
     (("--figure=99",), "--figure=99: there is none"),
     (
       ("--figure=30", "--scale=smoke", "--workdir=pyproject.toml/runs"),
-      "remove the file in the way, or choose another --workdir",
+      "pyproject.toml/runs: Not a directory; mend that",
     ),
     (("--figure=4a",), "--workdir is missing"),
     (("--figure=4a", "--scale=huge"), "--scale"),

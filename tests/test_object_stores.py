@@ -761,5 +761,5 @@ def _content(folder):
   return {
     name: value
     for name, value in test_kills._content(folder).items()
-    if not name.startswith((".lease", ".lock"))
+    if not name.startswith((".lease", ".lock", "report/.lock"))
   }
