@@ -26,12 +26,11 @@ def masked(
   Masks are an argument of `update`, not part of the state: a new round brings
   new masks and a fresh state, and compiles nothing.
 
-  `masked` is outermost: wrappers and the other links of a chain go inside, such
-  as `masked(optax.lookahead(...))`, since what they do to updates afterwards,
-  nothing undoes. It may stand for one group of `optax.partition`. Where
-  `lookahead` has two sets of weights and `schedule_free` averaged ones, pruned
-  weights are frozen in both. Gradients may be of each example, on a first axis,
-  for `optax.contrib.dpsgd`.
+  `masked` is the outermost transformation, as in `masked(optax.lookahead(...))`
+  or `masked(optax.chain(...))`: an optimizer around it could move pruned weights
+  again. Groups of `optax.partition` may be masked one by one. `lookahead` keeps
+  slow weights and `schedule_free` averaged ones: those are frozen too. For
+  `optax.contrib.dpsgd`, gradients have a first axis of examples.
 
   Args:
     inner: any optax optimizer, the whole of it.
@@ -210,7 +209,7 @@ def _at_masks(function, masks, tree, *others):
 
 
 def _present(masks, tree):
-  """Masks by name, but of no leaf that `optax.partition` hid in a node."""
+  """Masks by name, without those of leaves that `optax.partition` hides."""
   _trees.check_masks(masks)
   leaves = {x.name: x.value for x in _trees.named(tree, optax.MaskedNode)}
   hidden = {k for k, v in leaves.items() if isinstance(v, optax.MaskedNode)}
@@ -238,7 +237,10 @@ def _mask_gradients(masks, grads):
 
 
 def _freeze_averages(masks, state, params):
-  """Averages are of these weights, also in the state of a dense run."""
+  """Pruned weights that `schedule_free` averages equal those of the params.
+
+  They would not with the state of a dense run, nor where noise is added.
+  """
 
   def is_averaging(node):
     return isinstance(node, optax.contrib.ScheduleFreeState)
