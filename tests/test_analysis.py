@@ -398,7 +398,7 @@ W = np.ones((2, 3), np.float32)
     lambda masks: distances.grown({"v": W}, {"w": W}, masks),
     lambda masks: distances.l2({"w": W}, {"w": None}, masks),
     lambda masks: overlap.total(masks, {"v": masks["w"]}),
-    lambda masks: overlap.by_name({"v": masks["w"]}, masks),
+    lambda masks: overlap.by_name(masks | {"v": masks["w"]}, {"v": masks["w"]}),
     lambda masks: summary.describe({"w": W}, {"w": W.T}, masks),
   ],
 )
