@@ -27,10 +27,11 @@ def masked(
   new masks and a fresh state, and compiles nothing.
 
   `masked` is the outermost transformation, as in `masked(optax.lookahead(...))`
-  or `masked(optax.chain(...))`: an optimizer around it could move pruned weights
-  again. Groups of `optax.partition` may be masked one by one. `lookahead` keeps
-  slow weights and `schedule_free` averaged ones: those are frozen too. For
-  `optax.contrib.dpsgd`, gradients have a first axis of examples.
+  or `masked(optax.chain(...))`: an optimizer around it could move pruned
+  weights again. Groups of `optax.partition` may be masked one by one.
+  `lookahead` keeps slow weights and `schedule_free` averaged ones: those are
+  frozen too. For `optax.contrib.dpsgd`, gradients have a first axis of
+  examples.
 
   Args:
     inner: any optax optimizer, the whole of it.
@@ -57,14 +58,14 @@ def masked(
     raise TypeError(f"inner is a {kind}, not an optax optimizer")
   inner = optax.with_extra_args_support(inner)
 
-  def update(grads, state, params=None, *, masks=None, **extra):
+  def update(updates, state, params=None, *, masks=None, **extra):
     if masks is None:
       raise ValueError(
         "the masks, a NoneType, hold no mask: pass masks= to update, and put a "
         "wrapper that does not hand it on, such as lookahead, inside masked"
       )
-    grads = _mask_gradients(masks, grads)
-    updates, state = inner.update(grads, state, params, **extra)
+    updates = _mask_gradients(masks, updates)
+    updates, state = inner.update(updates, state, params, **extra)
     updates = _at_masks(_freeze, masks, updates)
     return updates, _freeze_averages(masks, state, params)
 
@@ -102,10 +103,10 @@ def project(
   inner = masked(inner)
   _trees.check_masks(masks)
 
-  def update(grads, state, params=None, **extra):
+  def update(updates, state, params=None, **extra):
     if params is None:
       raise ValueError("project needs params: update(grads, state, params)")
-    updates, state = inner.update(grads, state, params, masks=masks, **extra)
+    updates, state = inner.update(updates, state, params, masks=masks, **extra)
     return _at_masks(_remove, masks, updates, params), state
 
   return optax.GradientTransformationExtraArgs(inner.init, update)
