@@ -26,12 +26,12 @@ def masked(
   Masks are an argument of `update`, not part of the state: a new round brings
   new masks and a fresh state, and compiles nothing.
 
-  `masked` is outermost: wrappers and the other links of a chain go inside, such
-  as `masked(optax.lookahead(...))`, since what they do to updates afterwards,
-  nothing undoes. It may stand for one group of `optax.partition`. Where
-  `lookahead` has two sets of weights and `schedule_free` averaged ones, pruned
-  weights are frozen in both. Gradients may be of each example, on a first axis,
-  for `optax.contrib.dpsgd`.
+  `masked` is the outermost transformation, as in `masked(optax.lookahead(...))`
+  or `masked(optax.chain(...))`: an optimizer around it could move pruned
+  weights again. Groups of `optax.partition` may be masked one by one.
+  `lookahead` keeps slow weights and `schedule_free` averaged ones: those are
+  frozen too. For `optax.contrib.dpsgd`, gradients have a first axis of
+  examples.
 
   Args:
     inner: any optax optimizer, the whole of it.
@@ -58,14 +58,14 @@ def masked(
     raise TypeError(f"inner is a {kind}, not an optax optimizer")
   inner = optax.with_extra_args_support(inner)
 
-  def update(grads, state, params=None, *, masks=None, **extra):
+  def update(updates, state, params=None, *, masks=None, **extra):
     if masks is None:
       raise ValueError(
         "the masks, a NoneType, hold no mask: pass masks= to update, and put a "
         "wrapper that does not hand it on, such as lookahead, inside masked"
       )
-    grads = _mask_gradients(masks, grads)
-    updates, state = inner.update(grads, state, params, **extra)
+    updates = _mask_gradients(masks, updates)
+    updates, state = inner.update(updates, state, params, **extra)
     updates = _at_masks(_freeze, masks, updates)
     return updates, _freeze_averages(masks, state, params)
 
@@ -103,10 +103,10 @@ def project(
   inner = masked(inner)
   _trees.check_masks(masks)
 
-  def update(grads, state, params=None, **extra):
+  def update(updates, state, params=None, **extra):
     if params is None:
       raise ValueError("project needs params: update(grads, state, params)")
-    updates, state = inner.update(grads, state, params, masks=masks, **extra)
+    updates, state = inner.update(updates, state, params, masks=masks, **extra)
     return _at_masks(_remove, masks, updates, params), state
 
   return optax.GradientTransformationExtraArgs(inner.init, update)
@@ -210,7 +210,7 @@ def _at_masks(function, masks, tree, *others):
 
 
 def _present(masks, tree):
-  """Masks by name, but of no leaf that `optax.partition` hid in a node."""
+  """Masks by name, without those of leaves that `optax.partition` hides."""
   _trees.check_masks(masks)
   leaves = {x.name: x.value for x in _trees.named(tree, optax.MaskedNode)}
   hidden = {k for k, v in leaves.items() if isinstance(v, optax.MaskedNode)}
@@ -238,7 +238,10 @@ def _mask_gradients(masks, grads):
 
 
 def _freeze_averages(masks, state, params):
-  """Averages are of these weights, also in the state of a dense run."""
+  """Pruned weights that `schedule_free` averages equal those of the params.
+
+  They would not with the state of a dense run, nor where noise is added.
+  """
 
   def is_averaging(node):
     return isinstance(node, optax.contrib.ScheduleFreeState)

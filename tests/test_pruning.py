@@ -471,11 +471,12 @@ def test_ranking_copies_no_scores():
   assert compiled.memory_analysis().temp_size_in_bytes < 100_000
 
 
-def test_ranking_gathers_no_sharded_leaf():
+@pytest.mark.parametrize("axis_type", ["Auto", "Explicit"])
+def test_ranking_gathers_no_sharded_leaf(axis_type):
   devices = jax.devices()
   assert len(devices) > 1
   mesh = jax.make_mesh(
-    (len(devices),), ("x",), axis_types=(jax.sharding.AxisType.Auto,)
+    (len(devices),), ("x",), axis_types=(jax.sharding.AxisType[axis_type],)
   )
   sharding = jax.NamedSharding(mesh, jax.P("x"))
   rng = np.random.default_rng(0)
