@@ -5,6 +5,7 @@ Keys name their implementation (`keys`) and matrix products have a flag
 """
 
 import os
+from typing import Any
 
 import jax
 
@@ -60,15 +61,12 @@ def fix(matmul_precision: str) -> list[str]:
   >>> fix("highest")
   []
   """
-  changed = [
-    f"{name}={jax.config.values[name]}"
-    for name, value in _FIXED.items()
-    if jax.config.values[name] != value
-  ]
+  changed = _differing(_FIXED)
   precision = None if matmul_precision == "default" else matmul_precision
   wanted = _FIXED | {"jax_default_matmul_precision": precision}
   for name, value in wanted.items():
-    jax.config.update(name, value)
+    if name in jax.config.values:  # else this version of JAX has no choice
+      jax.config.update(name, value)
   return changed
 
 
@@ -82,10 +80,14 @@ def recorded() -> dict[str, str]:
   if flags and not flags.lstrip().startswith("-"):  # the name of a file of them
     with open(flags, encoding="utf-8") as file:
       flags = file.read()
-  options = [
+  variables = [f"{x}={os.environ[x]}" for x in _VARIABLES if x in os.environ]
+  found = _differing(_FREE) + variables
+  return {"xla_flags": flags, "settings": " ".join(found)}
+
+
+def _differing(options: dict[str, Any]) -> list[str]:
+  return [
     f"{name}={jax.config.values[name]}"
-    for name, value in _FREE.items()
+    for name, value in options.items()
     if jax.config.values.get(name, value) != value
   ]
-  options += [f"{x}={os.environ[x]}" for x in _VARIABLES if x in os.environ]
-  return {"xla_flags": flags, "settings": " ".join(options)}

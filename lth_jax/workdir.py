@@ -96,9 +96,8 @@ def settle(
       f"{folder} holds no run (no config.json) but '{foreign[0]}'; choose an "
       "empty or new folder as --workdir."
     )
-  else:
-    _check_stored(folder, configs.run_id(config), data)
-  _settle_environment(folder / "env.json", sharing, path.exists(), say)
+  resumed = path.exists() or _find_stored(folder, config, data)
+  _settle_environment(folder / "env.json", sharing, resumed, say)
   storage.write_text(folder / "run.flags", flags.to_flagfile(config))
   stored = {
     "format": FORMAT,
@@ -187,13 +186,16 @@ def _read(folder) -> tuple[Config, str]:
     raise _damaged(path, str(error)) from error
 
 
-def _check_stored(folder, run_id: str, data: str) -> None:
+def _find_stored(folder, config: Config, data: str) -> bool:
+  """Says whether there are results; refuses those of another run."""
+  run_id, found = configs.run_id(config), False
   for pattern in ("replicate_*/rewind", "replicate_*/round_*/*"):
     for path in sorted(folder.glob(f"{pattern}/commit.json")):
-      store = path.parent
-      name = store.relative_to(folder).as_posix()
+      name = path.parent.relative_to(folder).as_posix()
       with contextlib.suppress(storage.DamagedError):  # is discarded later
-        storage.check_owner(store, lanes.owner(run_id, data, name))
+        owner = lanes.owner(run_id, data, name)
+        found = bool(storage.check_owner(path.parent, owner))
+  return found
 
 
 def _damaged(path: epath.Path, reason: str) -> errors.InputError:

@@ -341,6 +341,18 @@ def test_a_run_that_is_not_the_stored_one_is_refused(
   assert tree(folder) == before
 
 
+def test_what_is_lost_and_can_be_told_again_loses_nothing(
+  noisy, tmp_path, capsys
+):
+  folder = shutil.copytree(noisy[0], tmp_path / "run")
+  for name in LOST[-1]:
+    shutil.move(folder / name, tmp_path / pathlib.Path(name).name)
+  run(folder, **NOISY)
+  assert contents(folder) == contents(noisy[0])
+  said = capsys.readouterr().err
+  assert "env.json is gone" in said and "is complete" in said
+
+
 def tree(folder):
   return {
     str(path.relative_to(folder)): path.read_bytes()

@@ -410,7 +410,7 @@ def _check_facts(path, facts: dict[tuple, str], found) -> None:
     if facts.setdefault(fact, value) != value:
       raise errors.InputError(
         f"{path} was made from other {fact[1]} than the rest of the run; start "
-        "the run again, which makes it anew."
+        "the run again, which makes it anew, or remove it."
       )
 
 
