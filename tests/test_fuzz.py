@@ -146,13 +146,14 @@ def test_harmed_records_are_read_or_refused(small_run, name, data):
     records.read(_copy(small_run, name, content))
 
 
-@settings(parent=_EXAMPLES, max_examples=6)
-@given(data=st.data())
-def test_a_report_stays_in_its_folder_and_escapes(small_run, data):
+@pytest.mark.parametrize("name", ["../../x", "<script>alert(1)"])
+def test_a_report_stays_in_its_folder_and_escapes(small_run, name):
   value = json.loads((small_run / _RECORD).read_text())
-  value["arm"] = data.draw(st.sampled_from(["../../x", "<script>alert(1)"]))
   value["warnings"] = ["<img src=x onerror=alert(1)>"]
   folder = _copy(small_run, _RECORD, json.dumps(value).encode())
+  config = json.loads((folder / "config.json").read_text())
+  config["experiment"] = name
+  (folder / "config.json").write_text(json.dumps(config))
   page = report.write(folder).read_text()
   assert "<script>alert" not in page and "<img src=x" not in page
   written = {p for p in folder.rglob("*") if p.is_file()}

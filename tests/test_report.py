@@ -981,6 +981,8 @@ def _damage(path, change):
     (lambda record: record.update(draw=0), "folder"),
     (lambda record: record.update(draw=None), "folder"),
     (lambda record: record.update(arm="=cmd|' /C calc'!A0"), "folder"),
+    (lambda record: record.update(arm="../../x"), "folder"),
+    (lambda record: record.update(arm="<script>alert(1)"), "folder"),
   ],
 )
 def test_damaged_record_is_one_line_that_names_it(
