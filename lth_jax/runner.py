@@ -71,7 +71,9 @@ def run(
     OSError: the workdir cannot be written.
   """
   for setting in settings.fix(config.training.matmul_precision):
-    processes.say(f"note: {setting} would change numbers and is not used.")
+    processes.say(
+      f"note: {setting} would change numbers or end the run; it is not used."
+    )
   # What processes exchange first must come soon after their backends start,
   # so that reading data, which may take long, comes later.
   with processes.together():

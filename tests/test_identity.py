@@ -394,6 +394,8 @@ def options():
     ("jax_random_seed_offset", 7, True),
     ("jax_enable_x64", True, True),
     ("jax_numpy_dtype_promotion", "strict", True),
+    ("jax_debug_nans", True, True),
+    ("jax_debug_infs", True, True),
     ("jax_default_prng_impl", "rbg", False),
     ("jax_enable_custom_prng", True, False),
     ("jax_default_matmul_precision", "bfloat16", False),
@@ -413,7 +415,6 @@ def test_an_option_of_jax_changes_no_number(
   [
     ("jax_disable_most_optimizations", True),
     ("jax_softmax_custom_jvp", True),
-    ("jax_debug_nans", True),
     ("NVIDIA_TF32_OVERRIDE", "1"),
     ("LIBTPU_INIT_ARGS", "--xla_tpu_x=1"),
     ("NPROC", "3"),
