@@ -9,7 +9,7 @@ import json
 import os
 import stat
 from collections.abc import Mapping
-from typing import Any
+from typing import IO, Any
 
 from etils import epath
 
@@ -113,6 +113,27 @@ def check(path: epath.PathLike) -> None:
   if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
     kind = "a FIFO" if stat.S_ISFIFO(mode) else "a device"
     raise ValueError(f"it is {kind}, not a file")
+
+
+def open_lock(path: epath.Path) -> IO[str]:
+  """Opens a local file that is there to be locked, and made if it is not.
+
+  Args:
+    path: of the file.
+
+  Raises:
+    InputError: it is a FIFO or a device.
+
+  >>> open_lock(epath.Path(os.devnull))
+  Traceback (most recent call last):
+    ...
+  lth_jax.errors.InputError: /dev/null: it is a device, not a file; remove it.
+  """
+  try:
+    check(path)
+  except ValueError as error:
+    raise errors.InputError(f"{path}: {error}; remove it.") from error
+  return open(path, "a")
 
 
 def read(path: epath.Path, most: int = _MOST) -> bytes:

@@ -349,10 +349,6 @@ def lock(
   import fcntl  # not on every platform
 
   path = workdir / ".lock"
-  try:
-    files.check(path)
-  except ValueError as error:
-    raise errors.InputError(f"{path}: {error}; remove it.") from error
 
   def check() -> None:
     """Keeps a folder that was removed from being made again, half."""
@@ -363,7 +359,7 @@ def lock(
     if not held:
       raise errors.StorageError(f"{path} was removed while this run held it")
 
-  with open(path, "a") as file:
+  with files.open_lock(path) as file:
     try:
       fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -402,9 +402,10 @@ def test_a_damaged_file_of_the_workdir_is_named(
   assert_one_line(call(f"--workdir={folder}", *_TINY), name, "Remove it")
 
 
-_RUN_FILES = ".lock", "data.json", "env.json"
+_RUN_FILES = ".lock", "env.json"
 _REPORT_FILES = (
   "config.json",
+  "report/.lock",
   "replicate_0/structure.json",
   *(f"replicate_0/round_001/ticket/{x}.json" for x in ("commit", "record")),
 )

@@ -98,7 +98,7 @@ def _one_at_a_time(folder: epath.Path) -> Iterator[None]:
     return
   import fcntl  # not on every platform
 
-  with open(folder / ".lock", "a") as file:
+  with files_lib.open_lock(folder / ".lock") as file:
     fcntl.flock(file, fcntl.LOCK_EX)
     yield
 
