@@ -195,6 +195,18 @@ def test_an_interval_ends_where_its_number_does(unit, shown):
 
 
 @pytest.mark.parametrize(
+  ("figure", "shown"),
+  [("12", ("0", "100")), ("36", ("0", "100")), ("20", ("-3.5", "112"))],
+)
+def test_an_interval_of_a_share_ends_at_100_percent(figure, shown):
+  """Of figure 20 the number is a difference of shares."""
+  claim = next(x for x in claims.CLAIMS if (x.figure, x.unit) == (figure, "%"))
+  ours = statistics.Interval(99.9, -3.5, 112.0, 99.8, 100.0, 3)
+  table = tables.claim_table([claims.Result(claim, ours, "holds", "", "")])
+  assert table.data.rows[0][8:10] == shown
+
+
+@pytest.mark.parametrize(
   ("verdicts", "says", "undecided"),
   [
     (

@@ -316,7 +316,7 @@ def _percents(densities: Iterable[float]) -> list[str]:
 
 def _claim_data(result: claims.Result) -> tuple[str, ...]:
   claim, ours, verdict, bound, note = result
-  ours = statistics.within(ours, *_LIMITS.get(claim.unit, _NO_LIMITS))
+  ours = statistics.within(ours, *_limits(claim))
   return (
     claim.figure,
     claim.text,
@@ -334,7 +334,7 @@ def _claim_data(result: claims.Result) -> tuple[str, ...]:
 
 def _claim_text(result: claims.Result) -> tuple[str, ...]:
   claim, ours, verdict, bound, note = result
-  ours = statistics.within(ours, *_LIMITS.get(claim.unit, _NO_LIMITS))
+  ours = statistics.within(ours, *_limits(claim))
   digits = {"%": 1, "% of weights": 1, "weights": 0}.get(claim.unit, 2)
   mean = _unit(number(ours.mean, digits), claim.unit)
   return (
@@ -350,6 +350,13 @@ def _claim_text(result: claims.Result) -> tuple[str, ...]:
     str(ours.n),
     note,
   )
+
+
+def _limits(claim: claims.Claim) -> tuple[float, float]:
+  """What the number of a claim can be: accuracies are shares, gains are not."""
+  if claim.unit == "%" and not claim.against and claim.band[1] <= 100:
+    return 0.0, 100.0
+  return _LIMITS.get(claim.unit, _NO_LIMITS)
 
 
 def _range(low: float, high: float, digits: int) -> str:
