@@ -417,7 +417,7 @@ def _num_removed_array(kept, rate):
     # The 84-bit product over 2^21; its last bit tells of what is cut off.
     product = (high << 11) | ((low >> 21) & 0x7FF)
     product |= ((low & 0x1FFFFF) != 0).astype(jnp.uint64)
-    spare = jnp.where(product >> 62, 10, 9).astype(jnp.uint64)
+    spare = 9 + (product >> 62)  # 62 or 63 bits, of which 53 stay
     product = _shift_half_even(product, spare) << spare
     shift = unused + jnp.uint64(53 - exponent - 21)
     rounded = _shift_half_even(product, jnp.minimum(shift, 63))
