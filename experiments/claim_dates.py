@@ -10,9 +10,10 @@ import csv
 import io
 import pathlib
 import subprocess
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Sequence
 
-from absl import app
+from absl import flags as absl_flags
 
 from lth_jax import command, errors, progress
 from lth_jax.report import claims
@@ -21,11 +22,11 @@ TABLE = pathlib.Path("lth_jax/report/claims/table.csv")
 Row = dict[str, str]
 
 
-def main(argv: list[str]) -> None:
+def main(argv: Sequence[str]) -> None:
   """Writes the dates."""
 
   def run():
-    command.check_no_arguments(argv)
+    command.check_no_arguments(command.parse(absl_flags.FlagValues(), argv))
     rows = read()
     dates = since(rows, history())
     out = io.StringIO()
@@ -102,4 +103,4 @@ def _content(row: Row) -> tuple[str, ...]:
 
 
 if __name__ == "__main__":
-  app.run(main, flags_parser=command.parse_flags)
+  main(sys.argv)

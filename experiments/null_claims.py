@@ -8,29 +8,29 @@ that of LeNet (standard deviations of 0.15 points within a replicate, of 25% in
 early stops). A claim is comparative if it denies this.
 """
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from absl import app
 from absl import flags as absl_flags
 
 from experiments import catalog
 from lth_jax import command, configs
 from lth_jax.report import claims, records
 
-absl_flags.DEFINE_integer("studies", 200, "How many.")
-absl_flags.DEFINE_integer("replicates", 5, "Of each run.")
-
 _ROUNDS, _STEPS, _EVERY = 20, 15_000, 100
 
 
-def main(argv: list[str]) -> None:
+def main(argv: Sequence[str]) -> None:
   """Prints the share of comparative claims that hold."""
 
   def run():
-    command.check_no_arguments(argv)
-    asked = absl_flags.FLAGS
+    asked = absl_flags.FlagValues()
+    own = {"flag_values": asked}
+    absl_flags.DEFINE_integer("studies", 200, "How many.", **own)
+    absl_flags.DEFINE_integer("replicates", 5, "Of each run.", **own)
+    command.check_no_arguments(command.parse(asked, argv))
     command.show(_text(list(studies(asked.studies, asked.replicates))))
 
   command.call(run)
@@ -128,4 +128,4 @@ def _numbers(level: float, num_steps: int, rng) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-  app.run(main, flags_parser=command.parse_flags)
+  main(sys.argv)

@@ -230,7 +230,7 @@ def _origin(
   if parent in ends:
     origin["trained weights"] = ends[parent]
   if lane.arm == "noise":
-    origin["noise"] = config.study.noise[lane.draw]
+    origin["noise"] = config.study.noise[lane.draw or 0]
   return origin
 
 
