@@ -55,8 +55,9 @@ def is_kernel(name: str, leaf: jax.Array) -> bool:
   A weight has a float dtype and two or more axes, and is not called as biases,
   the parameters and statistics of normalisation and the slopes of PReLU are:
   `bias`, `b`, `scale`, `offset`, `gamma`, `beta`, `mean`, `var`,
-  `negative_slope`, also as `query_bias`, `bias_n` or `kernel_scale`. Names matter since these have two axes or more in
-  attention and in layers stacked by scan or vmap.
+  `negative_slope`, also as `query_bias`, `bias_n` or `kernel_scale`. Names
+  matter since these have two axes or more in attention and in layers stacked by
+  scan or vmap.
 
   Args:
     name: name of the leaf, such as `Dense_0/kernel`.

@@ -416,8 +416,8 @@ def _check_output(config: Config, output: str) -> None:
   patterns = [pattern for pattern, _ in configs.rules(config)]
   if patterns.count(configs.OUTPUT) > 1:
     raise errors.InputError(
-      f"--rates: {', '.join(config.pruning.rates)} has two rates for the output "
-      "layer; keep one."
+      f"--rates: {', '.join(config.pruning.rates)} has two rates for the "
+      "output layer; keep one."
     )
   numbered = [pattern for pattern in patterns if "Dense_2" in pattern]
   if numbered and configs.OUTPUT not in patterns and "Dense_2" not in output:
