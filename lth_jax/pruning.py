@@ -238,7 +238,8 @@ def num_removed(kept, rate):
     A Python int for an int, an int32 array for an array; the same numbers.
 
   Raises:
-    ValueError: a rate outside [0, 1), or NumPy integers that int32 cannot hold.
+    ValueError: a rate outside [0, 1), a negative int, or NumPy integers that
+      int32 cannot hold.
     TypeError: counts that are no integers, or a rate that is no number.
 
   >>> num_removed(5, 0.1), num_removed(15, 0.1), num_removed(50_000_003, 0.1)
@@ -247,7 +248,9 @@ def num_removed(kept, rate):
   [0, 2, 5000000]
   """
   rate = _rate(rate)
-  if isinstance(kept, numbers.Integral):
+  if isinstance(kept, numbers.Integral) and not isinstance(kept, bool):
+    if kept < 0:
+      raise ValueError(f"count {kept} is negative")
     return round(rate * int(kept))
   if not isinstance(kept, np.ndarray | jax.Array) or not jnp.issubdtype(
     kept.dtype, jnp.integer

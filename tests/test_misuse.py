@@ -204,6 +204,8 @@ def test_counts_are_integers(kept):
 def test_counts_beyond_int32_do_not_wrap():
   with pytest.raises(ValueError, match="int32"):
     pruning.num_removed(np.array([2**31 + 5]), 0.2)
+  with pytest.raises(ValueError, match="-5 is negative"):
+    pruning.num_removed(-5, 0.2)
 
 
 @pytest.mark.parametrize(
