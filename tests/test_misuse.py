@@ -194,7 +194,8 @@ def test_rounds_are_a_number_of_rounds(function, rounds):
 
 
 @pytest.mark.parametrize(
-  "kept", [5.7, None, "5", np.array([0.5]), np.array([True]), [5], Tensor()]
+  "kept",
+  [True, 5.7, None, "5", np.array([0.5]), np.array([True]), [5], Tensor()],
 )
 def test_counts_are_integers(kept):
   with pytest.raises(TypeError, match="no integers"):
