@@ -7,6 +7,8 @@ import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from etils import epath
+
 from experiments import catalog, figures, networks
 from lth_jax import configs, errors, files, progress
 from lth_jax.report import claims, digest, plan, protocols, records, tables
@@ -71,7 +73,9 @@ def read(folder: pathlib.Path) -> dict[str, Collected]:
   found = {}
   for path in sorted(folder.glob("*.json")):
     try:
-      found[path.stem] = Collected(*digest.unpack(files.read(path).decode()))
+      found[path.stem] = Collected(
+        *digest.unpack(files.read(epath.Path(path)).decode())
+      )
     except (ValueError, OSError) as error:
       raise errors.InputError(f"{path}: {error}") from error
   return found

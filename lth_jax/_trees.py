@@ -32,7 +32,8 @@ class Leaf(NamedTuple):
     name: keys from the root, such as `Dense_2/kernel`, without the `value` of
       a box around a single leaf (NNX variables, Linen's partitioning metadata).
     value: the leaf.
-    owner: class of the innermost node around it that is no tuple, list or dict.
+    owner: names of the classes, bases last, of the innermost node around it
+      that is no tuple, list or dict.
   """
 
   name: str
@@ -45,9 +46,10 @@ def named(tree: PyTree, kind: type | tuple[type, ...] = ()) -> list[Leaf]:
   owners, num_children = {}, collections.Counter()
 
   def visit(path, node):
-    plain = type(node) in (tuple, list, dict)
-    owner = owners.get(path[:-1], "")
-    owners[path] = owner if plain else type(node).__name__
+    if type(node) in (tuple, list, dict):
+      owners[path] = owners.get(path[:-1], "")
+    else:
+      owners[path] = " ".join(kind.__name__ for kind in type(node).__mro__)
     num_children[path[:-1]] += len(path) > 0
     return isinstance(node, kind)
 

@@ -22,14 +22,15 @@ PyTree = Any
 
 
 # Last parts of leaf names in Flax, Haiku, Equinox and their users' layers; NNX
-# keeps the scales of WeightNorm under the names of the weights.
+# keeps the scales of WeightNorm under the names of the weights. Running
+# statistics (`mean`, `var`) may lie among the params.
 _NO_WEIGHT = re.compile(
   r"(^|/)((\w+_)?bias(_\w+)?|b|(\w+_)?scale|scales/[^/]+|offset|gamma|beta"
-  r"|negative_slope)$"
+  r"|negative_slope|mean|var)$"
 )
 # Equinox calls the scale of a normalisation `weight`, as it does a kernel, and
 # keeps statistics in a StateIndex, NNX in a BatchStat.
-_NO_WEIGHT_OWNER = re.compile(r"Norm$|^StateIndex$|^BatchStat$")
+_NO_WEIGHT_OWNER = re.compile(r"Norm\b|\b(StateIndex|BatchStat)\b")
 
 
 @functools.partial(
@@ -52,10 +53,11 @@ def is_kernel(name: str, leaf: jax.Array) -> bool:
   """Whether name, dtype and rank of a leaf are those of a weight.
 
   A weight has a float dtype and two or more axes, and is not called as biases,
-  the parameters of normalisation and the slopes of PReLU are: `bias`, `b`,
-  `scale`, `offset`, `gamma`, `beta`, `negative_slope`, also as `query_bias`,
-  `bias_n` or `kernel_scale`. Names matter since these have two axes or more in
-  attention and in layers stacked by scan or vmap.
+  the parameters and statistics of normalisation and the slopes of PReLU are:
+  `bias`, `b`, `scale`, `offset`, `gamma`, `beta`, `mean`, `var`,
+  `negative_slope`, also as `query_bias`, `bias_n` or `kernel_scale`. Names
+  matter since these have two axes or more in attention and in layers stacked by
+  scan or vmap.
 
   Args:
     name: name of the leaf, such as `Dense_0/kernel`.
@@ -82,8 +84,8 @@ def full(
   """Masks that keep everything.
 
   By default the weights are prunable, plain or stacked: each leaf for which
-  `is_kernel` holds, unless it lies directly in a layer whose class ends in
-  `Norm` or among running statistics. This means
+  `is_kernel` holds, unless it lies directly in a layer whose class, or a base
+  of it, ends in `Norm`, or among running statistics. This means
 
   * of dense, convolution and attention layers, LoRA, and layers under
     WeightNorm and SpectralNorm: the kernels, not the biases, nor the norms'

@@ -238,7 +238,8 @@ def num_removed(kept, rate):
     A Python int for an int, an int32 array for an array; the same numbers.
 
   Raises:
-    ValueError: a rate outside [0, 1), or NumPy integers that int32 cannot hold.
+    ValueError: a rate outside [0, 1), a negative int, or NumPy integers that
+      int32 cannot hold.
     TypeError: counts that are no integers, or a rate that is no number.
 
   >>> num_removed(5, 0.1), num_removed(15, 0.1), num_removed(50_000_003, 0.1)
@@ -247,7 +248,9 @@ def num_removed(kept, rate):
   [0, 2, 5000000]
   """
   rate = _rate(rate)
-  if isinstance(kept, numbers.Integral):
+  if isinstance(kept, numbers.Integral) and not isinstance(kept, bool):
+    if kept < 0:
+      raise ValueError(f"count {kept} is negative")
     return round(rate * int(kept))
   if not isinstance(kept, np.ndarray | jax.Array) or not jnp.issubdtype(
     kept.dtype, jnp.integer
@@ -417,7 +420,7 @@ def _num_removed_array(kept, rate):
     # The 84-bit product over 2^21; its last bit tells of what is cut off.
     product = (high << 11) | ((low >> 21) & 0x7FF)
     product |= ((low & 0x1FFFFF) != 0).astype(jnp.uint64)
-    spare = jnp.where(product >> 62, 10, 9).astype(jnp.uint64)
+    spare = 9 + (product >> 62)  # 62 or 63 bits, of which 53 stay
     product = _shift_half_even(product, spare) << spare
     shift = unused + jnp.uint64(53 - exponent - 21)
     rounded = _shift_half_even(product, jnp.minimum(shift, 63))

@@ -231,7 +231,7 @@ def _origin(
   parent = lanes.parent(config, lane)
   if parent in ends:
     origin["trained weights"] = ends[parent]
-  if lane.arm == "noise":
+  if lane.arm == "noise" and lane.draw is not None:
     origin["noise"] = config.study.noise[lane.draw]
   return origin
 
@@ -342,7 +342,8 @@ def _train_replicate(
 
     def job(lane: Lane, make_start: Callable[[], Start]) -> stages.Job:
       origin = _origin(parts.config, lane, shared, masks, ends)
-      return stages.Job(lane, make_start, origin, sample, lane.arm == arm)
+      keep = lane.arm == arm  # others need the weights of no control
+      return stages.Job(lane, make_start, origin, sample, keep)
 
     result = _ticket(session, line, job(lane, lambda: start))
     if arm == "ticket":

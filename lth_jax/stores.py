@@ -245,6 +245,12 @@ def begin(parts: study.Study, replicate: int) -> tuple[Start, dict[str, Any]]:
   Returns:
     Weights under full masks, as NumPy arrays; and digests of them, of their
     masks and of the split.
+
+  >>> from lth_jax import configs, data
+  >>> config = configs.from_flat({"hidden": [], "rates": ["kernel=0.2"]})
+  >>> start, origin = begin(study.make(config, data.load("mnist_10k")), 0)
+  >>> sorted(origin), origin["theta_0"] == storage.digest(start)
+  (['masks', 'split', 'theta_0'], True)
   """
   start = study.initial_start(parts, replicate)
   return start, {

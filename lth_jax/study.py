@@ -409,11 +409,16 @@ def _fractions(config: Config, masks: PyTree, output: str) -> PyTree:
 
 
 def _check_output(config: Config, output: str) -> None:
-  """Refuses a rule for the output layer that names a layer of this network.
+  """Refuses two rules for the output layer, or one that names another layer.
 
   `Dense_2` was the default, and is the output of two hidden layers only.
   """
   patterns = [pattern for pattern, _ in configs.rules(config)]
+  if patterns.count(configs.OUTPUT) > 1:
+    raise errors.InputError(
+      f"--rates: {', '.join(config.pruning.rates)} has two rates for the "
+      "output layer; keep one."
+    )
   numbered = [pattern for pattern in patterns if "Dense_2" in pattern]
   if numbered and configs.OUTPUT not in patterns and "Dense_2" not in output:
     raise errors.InputError(

@@ -135,7 +135,8 @@ def test_a_second_signal_ends_at_once_and_costs_no_save(tmp_path):
   # A slow disk, so that the second signal comes while the first is obeyed.
   program = (
     "import runpy, time; from lth_jax import partials; save = partials.save; "
-    "partials.save = lambda *args: (save(*args), time.sleep(600)); "
+    "partials.save = lambda *args: (save(*args), time.sleep("
+    "600 * (args[3].rows[-1].step > 0))); "
     "runpy.run_module('experiments.mnist_lenet', run_name='__main__')"
   )
   process = subprocess.Popen(
@@ -145,7 +146,7 @@ def test_a_second_signal_ends_at_once_and_costs_no_save(tmp_path):
     text=True,
   )
   lane = folder / "replicate_0/round_000"
-  wait_for(lane / "ticket.partial_0/commit.json", process)
+  wait_for(lane / "ticket.partial_1/commit.json", process)  # not of step 0
   process.send_signal(signal.SIGTERM)
   assert process.stderr is not None
   for line in process.stderr:

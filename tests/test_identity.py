@@ -235,7 +235,7 @@ def test_a_whole_result_from_elsewhere_is_followed_or_made_again(
 @pytest.mark.parametrize("harm", HARMS)
 def test_no_file_of_a_save_leads_to_other_numbers(tmp_path, monkeypatch, harm):
   monkeypatch.setattr(stages.execution, "SEGMENT_SECONDS", 0.0)
-  flags = SMALL | {"arms": ["ticket"], "rounds": 0, "checkpoint_minutes": 0}
+  flags = SMALL | {"arms": ["ticket"], "rounds": 0}
   run(tmp_path / "whole", **flags)
   save, older = partials.save, tmp_path / "older"
 
@@ -249,7 +249,7 @@ def test_no_file_of_a_save_leads_to_other_numbers(tmp_path, monkeypatch, harm):
   with monkeypatch.context() as patch:
     patch.setattr(partials, "save", save_and_keep)
     with pytest.raises(errors.StoppedError):
-      run(tmp_path / "stopped", **flags)
+      run(tmp_path / "stopped", **flags, checkpoint_minutes=0)
   saved = tmp_path / "stopped" / "replicate_0/round_000"
   names = files_of(saved)
   assert {name.partition("/")[0] for name in names} == {

@@ -23,6 +23,9 @@ class Tensor:
   shape = (2, 3)
   dtype = object()
 
+  def __repr__(self):
+    return "tensor"  # no address, which pytest-xdist would not find again
+
 
 KEY = jax.random.key(0)
 W = jnp.arange(6.0).reshape(2, 3)
@@ -191,7 +194,8 @@ def test_rounds_are_a_number_of_rounds(function, rounds):
 
 
 @pytest.mark.parametrize(
-  "kept", [5.7, None, "5", np.array([0.5]), np.array([True]), [5], Tensor()]
+  "kept",
+  [True, 5.7, None, "5", np.array([0.5]), np.array([True]), [5], Tensor()],
 )
 def test_counts_are_integers(kept):
   with pytest.raises(TypeError, match="no integers"):
@@ -201,6 +205,8 @@ def test_counts_are_integers(kept):
 def test_counts_beyond_int32_do_not_wrap():
   with pytest.raises(ValueError, match="int32"):
     pruning.num_removed(np.array([2**31 + 5]), 0.2)
+  with pytest.raises(ValueError, match="-5 is negative"):
+    pruning.num_removed(-5, 0.2)
 
 
 @pytest.mark.parametrize(

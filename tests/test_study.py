@@ -148,13 +148,18 @@ def test_the_output_layer_has_its_rate_whatever_lies_below(num_hidden, rates):
     (["output=0.1", "Dense_1=0.3", "kernel=0.2"], ["Dense_10", "slash"]),
     (["output=0.1", "0/kernel=0.3", "kernel=0.2"], ["Dense_10", "slash"]),
     (["output=0.1", r"Dense_\d=0.3", "kernel=0.2"], ["Dense_10", "slash"]),
-    (["output=0.1", "output=0.3", "kernel=0.2"], ["decides no leaf"]),
+    (["output=0.1", "output=0.3", "kernel=0.2"], ["two rates", "output"]),
   ],
 )
 def test_a_rule_never_means_another_layer(rates, words):
   with pytest.raises(errors.InputError) as error:
     lenet(hidden=[20] * 12, rates=rates)
   assert all(word in str(error.value) for word in words)
+
+
+def test_the_old_name_of_the_output_layer_is_a_second_rate_for_it():
+  with pytest.raises(errors.InputError, match=r"two rates.*output layer"):
+    lenet(rates=["Dense_2/kernel=0.1", "output=0.3", "kernel=0.2"])
 
 
 def test_a_rule_may_name_any_hidden_layer_by_its_number():

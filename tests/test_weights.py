@@ -425,6 +425,28 @@ def test_a_scanned_network_and_a_vmapped_layer_lose_no_scale():
   assert prunable(layers) == ["weight"]
 
 
+class Scaled(eqx.nn.LayerNorm):
+  """Named unlike the norm that it is."""
+
+
+class Running(nnx.BatchStat):
+  """Statistics of a kind of its own."""
+
+
+@pytest.mark.parametrize(
+  "tree",
+  [
+    nnx.to_pure_dict(nnx.state(nnx.BatchNorm(3, rngs=nnx.Rngs(0)))),
+    nn.BatchNorm(False).init(KEY, X),  # also the collection batch_stats
+    Scaled(3),
+    {"running": Running(jnp.ones((3, 4)))},
+  ],
+  ids=["pure dict", "variables", "subclass", "kind of variable"],
+)
+def test_norms_and_their_statistics_stay_whatever_holds_them(tree):
+  assert prunable(tree) == prunable(stack(tree)) == []
+
+
 def test_names_decide_only_as_whole_words():
   kernel = jnp.ones((2, 3))
   trees = [

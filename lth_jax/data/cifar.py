@@ -6,9 +6,9 @@ pixels, 1,024 bytes each. It comes without checksums, so that what is checked is
 sizes, labels and that all classes are of one size, as they are in CIFAR-10.
 
 The Python version, which torchvision keeps, has the same images and labels as
-six pickles. They are not unpickled, which could run anything: of the stream of
-their opcodes, the one string as long as all pixels is taken, and the numbers
-that follow the string 'labels'.
+six pickles. Only the original files are read, known by their checksums, and
+they are not unpickled: of the stream of their opcodes, the one string as long
+as all pixels is taken, and the numbers that follow the string 'labels'.
 
 Sheets (103 MB, not 184) are a lossless WebP image of 100x100 tiles for each of
 the six files, image i in row i // 100 and column i % 100, and all labels in
@@ -38,7 +38,16 @@ BINARY_FILES = (
   "test_batch.bin",
 )
 
-PICKLE_FILES = tuple(file.removesuffix(".bin") for file in BINARY_FILES)
+# MD5, as torchvision and others list them.
+PICKLES = {
+  "data_batch_1": "c99cafc152244af753f735de768cd75f",
+  "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
+  "data_batch_3": "54ebc095f3ab1f0389bbae665268c751",
+  "data_batch_4": "634d18415352ddfa80567beed471001a",
+  "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
+  "test_batch": "40351d587109b95175f43aff81a1287e",
+}
+PICKLE_FILES = tuple(PICKLES)
 
 # Of the sheets, computed from the files themselves: there is one set of them.
 SHA256 = {
@@ -215,30 +224,22 @@ def _read_pickles(folder):
 
 def _pickled(path):
   """Pixels `[10000, 3072]` and labels `[10000]`; nothing is unpickled."""
-  size, after = 3 * _PIXELS**2, b""
-  pixels, labels = b"", []
-  try:
-    for opcode, value, _ in pickletools.genops(dataset.read(path)):
-      if isinstance(value, str):
-        value = value.encode("latin-1")
-      if isinstance(value, bytes | bytearray):
-        after = bytes(value)
-        pixels = after if len(after) == size * _TILES**2 else pixels
-      elif opcode.name == "BININT1" and after == b"labels":
-        labels.append(value)
-  except ValueError as error:
-    if isinstance(error, errors.InputError):
-      raise
+  contents = dataset.read(path)
+  digest = hashlib.md5(contents, usedforsecurity=False).hexdigest()
+  if digest != PICKLES[path.name]:
     raise errors.InputError(
-      f"{path} is cut short or damaged ({error}); download it again."
-    ) from error
-  if not pixels or len(labels) != _TILES**2:
-    raise errors.InputError(
-      f"{path} is not of CIFAR-10's Python version ({len(labels):,} labels and "
-      f"{'the' if pixels else 'no'} pixels); download it again."
+      f"{path} is not the original file of CIFAR-10's Python version (wrong "
+      f"md5 {digest}, {len(contents):,} bytes); download it again."
     )
+  size, text = 3 * _PIXELS**2, b""
+  pixels, labels = b"", []
+  for opcode, value, _ in pickletools.genops(contents):
+    if isinstance(value, str):
+      text = value.encode("latin-1")
+      pixels = text if len(text) == size * _TILES**2 else pixels
+    elif opcode.name == "BININT1" and text == b"labels":
+      labels.append(value)
   labels = np.array(labels, np.uint8)
-  _check_labels(labels, path)
   return np.frombuffer(pixels, np.uint8).reshape(-1, size), labels
 
 
