@@ -10,15 +10,18 @@ from typing import Any
 import jax
 
 # Another value gives other random numbers, so another split of the images,
-# other types, an error where types meet, or one at a NaN, which are expected
-# here: what is not measured is one, and a lane may diverge.
+# other types, an error where types meet or data move, or one at a NaN, which
+# are expected here (what is not measured is one, and a lane may diverge), or
+# runs step by step in Python.
 _FIXED = {
   "jax_debug_infs": False,
   "jax_debug_nans": False,
+  "jax_disable_jit": False,
   "jax_enable_x64": False,
   "jax_numpy_dtype_promotion": "standard",
   "jax_random_seed_offset": 0,
   "jax_threefry_partitionable": True,
+  "jax_transfer_guard": None,
 }
 # These may change last bits; recorded where they are not the values of
 # JAX 0.10.
@@ -27,7 +30,6 @@ _FREE = {
   "jax_allow_f16_reductions": True,
   "jax_compiler_enable_remat_pass": True,
   "jax_cpu_collectives_implementation": "gloo",
-  "jax_disable_jit": False,
   "jax_disable_most_optimizations": False,
   "jax_enable_pgle": False,
   "jax_exec_time_optimization_effort": 0.0,

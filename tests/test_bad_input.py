@@ -402,7 +402,7 @@ def test_a_damaged_file_of_the_workdir_is_named(
   assert_one_line(call(f"--workdir={folder}", *_TINY), name, "Remove it")
 
 
-_RUN_FILES = ".lock", "env.json"
+_RUN_FILES = ".lock", "env.json", "env.json.tmp", "report/.index.html.part"
 _REPORT_FILES = (
   "config.json",
   "report/.lock",
@@ -423,7 +423,7 @@ def test_what_is_no_file_ends_a_run_or_is_made_anew(
 ):
   folder = tmp_path / "run"
   shutil.copytree(undisturbed, folder)
-  (folder / name).unlink()
+  (folder / name).unlink(missing_ok=True)
   make(folder / name)
   with within(60):
     if name in _REPORT_FILES:

@@ -396,6 +396,8 @@ def options():
     ("jax_numpy_dtype_promotion", "strict", True),
     ("jax_debug_nans", True, True),
     ("jax_debug_infs", True, True),
+    ("jax_disable_jit", True, True),
+    ("jax_transfer_guard", "disallow", True),
     ("jax_default_prng_impl", "rbg", False),
     ("jax_enable_custom_prng", True, False),
     ("jax_default_matmul_precision", "bfloat16", False),

@@ -108,6 +108,7 @@ def _write_whole(path: epath.Path, content: bytes) -> None:
     path.write_bytes(content)
     return
   part = path.with_name(f".{path.name}.part")
+  part.unlink(missing_ok=True)  # opening a FIFO would wait for a reader
   part.write_bytes(content)
   part.replace(path)
 
