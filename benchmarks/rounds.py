@@ -103,6 +103,7 @@ def _measure(repeats):
       summary,
       num_images,
       settings.eval_every,
+      origin={},
     )
 
   with tempfile.TemporaryDirectory() as folder:

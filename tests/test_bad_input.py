@@ -26,7 +26,16 @@ from etils import epath
 from experiments import mnist_lenet, paper, results, sweep
 from experiments import report as report_command
 from lth_jax import command as command_lib
-from lth_jax import configs, errors, execution, flags, lockstep, report, workdir
+from lth_jax import (
+  configs,
+  errors,
+  execution,
+  files,
+  flags,
+  lockstep,
+  report,
+  workdir,
+)
 from lth_jax.report import records as report_records
 
 _ROOT = pathlib.Path(__file__).parents[1]
@@ -338,7 +347,7 @@ def test_a_copy_under_another_number_is_to_be_removed(undisturbed, tmp_path):
   folder = tmp_path / "run"
   shutil.copytree(undisturbed, folder)
   shutil.copytree(folder / "replicate_0", folder / "replicate_1")
-  with pytest.raises(errors.InputError, match=r"replicate_1.*remove this"):
+  with pytest.raises(errors.InputError, match=r"replicate_1.*remove it"):
     report.write(folder)
   (folder / "replicate_1/structure.json").unlink()
   with pytest.raises(errors.InputError, match="remove the copied folder"):
@@ -354,7 +363,7 @@ def test_a_folder_of_something_else_is_refused(tmp_path, name):
 
 def test_what_a_kill_left_before_there_was_a_config_is_no_hindrance(tmp_path):
   for name in (".shared.tmp", "config.json.tmp", "env.json", "run.flags.tmp"):
-    (tmp_path / name).write_text('{"environments": []}')
+    (tmp_path / name).write_text(json.dumps(files.seal({"environments": []})))
   (tmp_path / "replicate_0").mkdir()
   result = call(f"--workdir={tmp_path}", *_TINY)
   assert result.returncode == 0, result.stderr

@@ -137,7 +137,7 @@ def test_a_minimum_at_the_last_evaluation_is_not_reached():
 def test_a_training_loss_that_is_not_finite_is_divergence(lost):
   for finite, train_loss in ((False, 0.5), (True, lost)):
     at, ends = checkpoint(finite=finite), summary(train_loss=train_loss)
-    made = records.of_lane(TICKET, start(), at, ends, NUM, 10)
+    made = records.of_lane(TICKET, start(), at, ends, NUM, 10, {})
     assert made["diverged"] is True and made["early_stop"] is None
 
 
@@ -165,7 +165,7 @@ def test_a_test_loss_that_is_not_finite_is_ignored():
   progress, rows = checkpoint()
   rows = (*rows[:-1], rows[-1]._replace(test_loss=None))
   at = execution.Checkpoint(progress, rows)
-  made = records.of_lane(TICKET, start(), at, summary(NAN), NUM, 10)
+  made = records.of_lane(TICKET, start(), at, summary(NAN), NUM, 10, {})
   assert made["diverged"] is False and made["early_stop"]["step"] == 10
 
 

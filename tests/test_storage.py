@@ -218,7 +218,7 @@ def test_a_disk_that_fails_is_said_in_one_line_and_costs_no_store(
 ):
   monkeypatch.setattr(storage, "_checkpointer", lambda: Failing(error))
   name, other = folder.name, folder.parent / "other"
-  found = stores.Stores(folder.parent, "", print)
+  found = stores.Stores(folder.parent, "", "", print)
 
   def load(*_):
     return storage.load(folder, "me", ARRAYS)

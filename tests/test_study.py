@@ -229,15 +229,16 @@ def test_lanes_and_their_masks_are_those_of_the_algorithm(changes):
     "oneshot": lottery.one_shot_rounds,
     "continued": lottery.continued_rounds,
   }.get("".join(changes.values()), lottery.rounds)
-  saved = training.Start({"lane": None}, {}, 0, {"lane": None})
+  one = np.ones((1, 1))
+  saved = training.Start({"w": one}, {}, 0, {"w": one > 0})
   run, pruned = [], []
 
   def train(arm, index, start):
     run.append(Lane(0, index, arm))
-    return lottery.Trained({"lane": run[-1]}, {}, False)
+    return lottery.Trained({"w": one * (len(run) - 1)}, {}, False)
 
   def prune(trained, masks, *_):
-    pruned.append(trained["lane"])
+    pruned.append(run[int(trained["w"].item())])
     return masks
 
   list(function(saved, train, prune, 3))
