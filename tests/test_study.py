@@ -229,7 +229,7 @@ def test_lanes_and_their_masks_are_those_of_the_algorithm(changes):
     "oneshot": lottery.one_shot_rounds,
     "continued": lottery.continued_rounds,
   }.get("".join(changes.values()), lottery.rounds)
-  one = np.ones((1, 1))
+  one = np.ones((1, 1), np.float32)
   saved = training.Start({"w": one}, {}, 0, {"w": one > 0})
   run, pruned = [], []
 
