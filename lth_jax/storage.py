@@ -280,7 +280,8 @@ def write_text(path: epath.Path, text: str) -> None:
     path.write_text(text)
     return
   temporary = path.with_name(path.name + ".tmp")
-  temporary.unlink(missing_ok=True)  # opening a FIFO would wait for a reader
+  with contextlib.suppress(FileNotFoundError):
+    os.unlink(temporary)  # opening a FIFO would wait for a reader
   with open(temporary, "w", encoding="utf-8") as file:
     file.write(text)
     file.flush()

@@ -4,6 +4,7 @@ Nothing here needs jax or a device.
 """
 
 import contextlib
+import os
 from collections.abc import Iterator
 
 from etils import epath
@@ -108,7 +109,8 @@ def _write_whole(path: epath.Path, content: bytes) -> None:
     path.write_bytes(content)
     return
   part = path.with_name(f".{path.name}.part")
-  part.unlink(missing_ok=True)  # opening a FIFO would wait for a reader
+  with contextlib.suppress(FileNotFoundError):
+    os.unlink(part)  # opening a FIFO would wait for a reader
   part.write_bytes(content)
   part.replace(path)
 
