@@ -544,6 +544,13 @@ def wait_for(path, process):
     time.sleep(0.01)
 
 
+# TensorStore's threads may call back an event loop that Orbax has closed, even
+# after the command has ended.
+_late_callbacks = pytest.mark.filterwarnings(
+  "ignore::pytest.PytestUnraisableExceptionWarning"
+)
+
+
 @pytest.fixture
 def small_disk(tmp_path):
   """Mounts a file system of a given size; says where it cannot."""
@@ -565,6 +572,7 @@ def small_disk(tmp_path):
     subprocess.run(["umount", str(folder)], check=True)
 
 
+@_late_callbacks
 @pytest.mark.parametrize("inodes", [6, 16, 40, 60])
 def test_a_disk_without_inodes_loses_nothing(
   small_disk, undisturbed, monkeypatch, capfd, inodes
@@ -597,6 +605,7 @@ def test_a_workdir_removed_while_a_run_works_is_not_made_again(
   assert result.returncode == 2 and not folder.exists()
 
 
+@_late_callbacks
 @pytest.mark.parametrize("free", [0, 4, 40, 100])
 def test_a_full_disk_loses_nothing(small_disk, undisturbed, free, monkeypatch):
   monkeypatch.setattr(command_lib, "write_report", lambda _: None)
@@ -616,6 +625,7 @@ def test_a_full_disk_loses_nothing(small_disk, undisturbed, free, monkeypatch):
   assert records(workdir) == records(undisturbed)
 
 
+@_late_callbacks
 def test_a_disk_that_cannot_be_written_is_named(small_disk):
   folder = small_disk("size=1m")
   subprocess.run(["mount", "-o", "remount,ro", str(folder)], check=True)
