@@ -24,19 +24,10 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
 from benchmarks import tables
-from lth_jax import (
-  command,
-  errors,
-  execution,
-  lockstep,
-  masks,
-  meshes,
-  models,
-  optim,
-  schedules,
-  training,
-)
+from lth_jax import command, errors, execution, lockstep, masks, models, optim
 from lth_jax.data import augment, scaling
+from lth_jax.training import loop, schedules
+from lth_jax.training import sharding as sharding_lib
 
 _TRAIN, _VALID, _TEST = 1_281_167, 50_000, 50_000
 _CLASSES = 1000
@@ -116,8 +107,8 @@ class Problem(NamedTuple):
 
   step: Any
   lockstep: lockstep.Lockstep
-  progress: training.Progress
-  data: training.Data
+  progress: loop.Progress
+  data: loop.Data
   others: tuple[Any, Any, Any]
 
 
@@ -149,9 +140,9 @@ def main() -> None:
       f"--batch={options.batch}: must be a multiple of the {len(devices)} "
       "devices; change it or --devices."
     )
-  mesh = meshes.make(devices)
+  mesh = sharding_lib.make(devices)
   problem = _problem(options)
-  with meshes.use(mesh):
+  with sharding_lib.use(mesh):
     lowered = _lower(problem, mesh, options)
     rows = _known_rows(problem, _arguments(lowered, mesh), options)
     rows += _cost_rows(lowered, options)
@@ -197,7 +188,7 @@ def _problem(options) -> Problem:
     scaling.make("unit", np.zeros((1, *image_shape), np.uint8)),
     augment.make("crop_flip"),
   )
-  trainer = training.make(
+  trainer = loop.make(
     *parts, batch_size=options.batch, num_parts=options.devices
   )
   sharing = lockstep.Sharing(
@@ -207,19 +198,19 @@ def _problem(options) -> Problem:
 
   def begin():
     params, stats = model.init(jax.random.key(0))
-    start = training.Start(params, stats, jnp.int32(0), masks.full(params))
+    start = loop.Start(params, stats, jnp.int32(0), masks.full(params))
     indices = jnp.arange(_TRAIN, dtype=jnp.int32)
-    sample = training.Sample(indices[_VALID:], indices[:_VALID])
+    sample = loop.Sample(indices[_VALID:], indices[:_VALID])
     lane = sample, jax.random.key(1), schedules.make(0.1)
     sample, key, schedule = (together.stack([x] * options.lanes) for x in lane)
     start = together.stack([start] * options.lanes)
     return together.trainer.begin(start, sample), (sample, key, schedule)
 
   progress, others = jax.eval_shape(begin)
-  data = training.Data(
+  data = loop.Data(
     *_images(options.store, image_shape), *_images(options.store, image_shape)
   )
-  return Problem(training.make_step(*parts), together, progress, data, others)
+  return Problem(loop.make_step(*parts), together, progress, data, others)
 
 
 def _images(number, image_shape):
@@ -245,10 +236,10 @@ def _lower(problem, mesh, options):
     (*lead, options.batch, options.pixels, options.pixels, 3), jnp.uint8
   )
   labels = jax.ShapeDtypeStruct((*lead, options.batch), jnp.int32)
-  spec = PartitionSpec(*[None for _ in lead], meshes.BATCH)
+  spec = PartitionSpec(*[None for _ in lead], sharding_lib.BATCH)
   step, rate = problem.step, everywhere(jax.ShapeDtypeStruct((), jnp.float32))
   if lead:
-    axes: Any = training.TrainState(None, 0, 0, 0, 0)
+    axes: Any = loop.TrainState(None, 0, 0, 0, 0)
     step = jax.vmap(step, (axes, 0, 0, 0, None), (axes, 0))
   return jax.jit(step).lower(
     progress.state, *_placed(mesh, spec, (images, labels)), key, rate

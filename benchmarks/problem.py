@@ -6,17 +6,18 @@ import jax
 import numpy as np
 
 from benchmarks import networks
-from lth_jax import masks, optim, pruning, schedules, scores, training
+from lth_jax import masks, optim, pruning, scores
 from lth_jax.data import scaling
+from lth_jax.training import loop, schedules
 
 
 class Problem(NamedTuple):
   """What `execution.train` takes of a lane, and the images."""
 
-  trainer: training.Trainer
-  start: training.Start
-  data: training.Data
-  sample: training.Sample
+  trainer: loop.Trainer
+  start: loop.Start
+  data: loop.Data
+  sample: loop.Sample
   key: jax.Array
   schedule: schedules.Schedule
 
@@ -32,8 +33,8 @@ def make(
   model = networks.model(network)
   params, stats = jax.device_get(jax.jit(model.init)(jax.random.key(0)))
   kept = pruning.prune(scores.magnitude(params), masks.full(params), 0.5)
-  start = training.Start(masks.apply(params, kept), stats, np.int32(0), kept)
-  trainer = training.make(
+  start = loop.Start(masks.apply(params, kept), stats, np.int32(0), kept)
+  trainer = loop.make(
     model,
     optim.create(network.optimizer, weight_decay=network.weight_decay),
     scaling.make("unit", images),
@@ -44,10 +45,8 @@ def make(
   return Problem(
     trainer,
     jax.device_get(start),
-    training.Data(
-      images[:known], labels[:known], images[known:], labels[known:]
-    ),
-    training.Sample(index[:train], index[train:]),
+    loop.Data(images[:known], labels[:known], images[known:], labels[known:]),
+    loop.Sample(index[:train], index[train:]),
     jax.random.key(1),
     schedules.make(network.learning_rate),
   )

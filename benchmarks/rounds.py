@@ -17,7 +17,6 @@ from etils import epath
 from benchmarks import networks, problem, tables
 from lth_jax import (
   configs,
-  evaluation,
   execution,
   lanes,
   pruning,
@@ -25,6 +24,7 @@ from lth_jax import (
   scores,
   storage,
 )
+from lth_jax.training import evaluation
 
 _CONFIG = configs.Config()
 

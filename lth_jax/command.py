@@ -13,15 +13,7 @@ from absl import flags as absl_flags
 from absl import logging
 from etils import epath
 
-from lth_jax import (
-  errors,
-  flags,
-  objects,
-  processes,
-  progress,
-  report,
-  runner,
-)
+from lth_jax import errors, flags, objects, processes, progress, report, runner
 from lth_jax.configs import Config
 
 EXIT_BAD_INPUT = 2

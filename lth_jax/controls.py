@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from lth_jax import _ranking, _trees, lottery, rewinding, scores
 from lth_jax import masks as masks_lib
-from lth_jax.training import Start
+from lth_jax.training.loop import Start
 
 PyTree = Any
 

@@ -15,9 +15,10 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from lth_jax import evaluation, meshes, processes, schedules, training
 from lth_jax import lockstep as lockstep_lib
-from lth_jax.training import Sample, Start
+from lth_jax import processes
+from lth_jax.training import evaluation, loop, schedules, sharding
+from lth_jax.training.loop import Sample, Start
 from lth_jax.workers import Worker
 
 # Entries of a plan that one segment can hold; fixes the shape of the program.
@@ -28,10 +29,10 @@ SEGMENT_SECONDS = 1.5
 _NUMBER: Any = np.float32(0)
 _COUNT: Any = np.int32(0)
 _SCORE = evaluation.Score(_NUMBER, _COUNT)
-_SUMMARY = training.Summary(*2 * [evaluation.Metrics(*3 * [_SCORE])])
+_SUMMARY = loop.Summary(*2 * [evaluation.Metrics(*3 * [_SCORE])])
 _HISTORY = jax.tree.map(
   lambda number: np.zeros(SEGMENT_ENTRIES, number.dtype),
-  training.History(_NUMBER, _SCORE, _SCORE),
+  loop.History(_NUMBER, _SCORE, _SCORE),
 )
 
 
@@ -68,7 +69,7 @@ class Checkpoint(NamedTuple):
     rows: what was measured; the last one is of the step where it stands.
   """
 
-  progress: training.Progress
+  progress: loop.Progress
   rows: tuple[Row, ...]
 
 
@@ -102,7 +103,7 @@ class Stack(NamedTuple):
   """
 
   worker: Worker
-  progress: training.Progress
+  progress: loop.Progress
   sample: Sample
   key: jax.Array
   schedule: schedules.Schedule
@@ -137,7 +138,7 @@ evaluate=True, test=True)]
   ]
 
 
-def plan_of(piece: Sequence[Entry]) -> training.Plan:
+def plan_of(piece: Sequence[Entry]) -> loop.Plan:
   """Returns the plan of a segment that visits some entries.
 
   Args:
@@ -150,7 +151,7 @@ def plan_of(piece: Sequence[Entry]) -> training.Plan:
   np.int32(100)
   """
   steps, evaluate, test = zip(*piece)
-  return training.plan(steps, evaluate, test, SEGMENT_ENTRIES)
+  return loop.plan(steps, evaluate, test, SEGMENT_ENTRIES)
 
 
 def train(
@@ -160,7 +161,7 @@ def train(
   todo: Sequence[Entry],
   *,
   pause: Callable[[int, Callable[[], list[Checkpoint]]], None],
-) -> list[tuple[Checkpoint, training.Summary]]:
+) -> list[tuple[Checkpoint, loop.Summary]]:
   """Trains lanes at the same time, the first ones on the first worker.
 
   Every process of the workers calls this with the same lanes, trains those of
@@ -278,14 +279,14 @@ def begin(
       )
     )
   if isinstance(progress, Start):
-    with meshes.use(worker.mesh):
+    with sharding.use(worker.mesh):
       progress = lockstep.trainer.begin(progress, sample)
   return Stack(worker, progress, sample, key, schedule)
 
 
 def advance(
-  lockstep: lockstep_lib.Lockstep, stack: Stack, plan: training.Plan
-) -> tuple[Stack, training.History]:
+  lockstep: lockstep_lib.Lockstep, stack: Stack, plan: loop.Plan
+) -> tuple[Stack, loop.History]:
   """Trains lanes over one segment; what they were before is given up.
 
   Args:
@@ -297,7 +298,7 @@ def advance(
     The lanes at its end, and what was measured, stacked, on the worker.
   """
   worker, progress, sample, key, schedule = stack
-  with meshes.use(worker.mesh):
+  with sharding.use(worker.mesh):
     progress, history = lockstep.trainer.advance(
       progress, plan, worker.data, sample, key, schedule
     )
@@ -332,7 +333,7 @@ def _progress(lockstep, stack):
 
 def _summarize(lockstep, stack):
   worker = stack.worker
-  with meshes.use(worker.mesh):
+  with sharding.use(worker.mesh):
     summary = lockstep.trainer.summarize(
       stack.progress, worker.data, stack.sample
     )

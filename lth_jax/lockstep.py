@@ -14,8 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lth_jax import training
-from lth_jax.training import Progress, Start, TrainState
+from lth_jax.training import loop
+from lth_jax.training.loop import Progress, Start, TrainState
 
 # Axes of a stack; typed as they are because they stand in for arrays.
 _EACH: Any = 0
@@ -63,24 +63,24 @@ class Lockstep(NamedTuple):
   """
 
   width: int
-  trainer: training.Trainer
-  single: training.Trainer
+  trainer: loop.Trainer
+  single: loop.Trainer
   stack: Callable[[Sequence[Any]], Any]
   unstack: Callable[[Any], list[Any]]
 
 
 @functools.cache  # so that runs of one process share their programs
-def make(trainer: training.Trainer, sharing: Sharing) -> Lockstep:
+def make(trainer: loop.Trainer, sharing: Sharing) -> Lockstep:
   """Returns functions that train as many lanes together as are to share.
 
   A lane's bits depend on the axis and on the number, which are part of the
   program, but not on the other lanes.
 
   Args:
-    trainer: trains one lane; made by `training.make`.
+    trainer: trains one lane; made by `loop.make`.
     sharing: how lanes share a device.
 
-  >>> trainer = training.Trainer(len, len, len)
+  >>> trainer = loop.Trainer(len, len, len)
   >>> lanes = [Start([np.ones(3) * i], {}, np.int32(5), [None]) for i in (1, 2)]
   >>> lockstep = make(trainer, Sharing("vmap", 2))
   >>> stack = lockstep.stack(lanes)
@@ -107,7 +107,7 @@ def make(trainer: training.Trainer, sharing: Sharing) -> Lockstep:
   )
   summarize = jax.vmap(trainer.summarize, in_axes=(_PROGRESS, None, 0))
   stacked = map(jax.jit, (begin, advance, summarize))
-  return Lockstep(width, training.Trainer(*stacked), trainer, _stack, unstack)
+  return Lockstep(width, loop.Trainer(*stacked), trainer, _stack, unstack)
 
 
 def _only(items):

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from lth_jax import rewinding
-from lth_jax.training import Start
+from lth_jax.training.loop import Start
 
 PyTree = Any
 

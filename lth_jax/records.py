@@ -6,8 +6,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from lth_jax import evaluation, execution, lanes, storage, training
+from lth_jax import execution, lanes, storage
 from lth_jax import masks as masks_lib
+from lth_jax.training import evaluation, loop
 
 PyTree = Any
 FORMAT = 2
@@ -15,9 +16,9 @@ FORMAT = 2
 
 def of_lane(
   lane: lanes.Lane,
-  start: training.Start,
+  start: loop.Start,
   checkpoint: execution.Checkpoint,
-  summary: training.Summary,
+  summary: loop.Summary,
   num_images: evaluation.NumImages,
   eval_every: int,
   origin: Mapping[str, Any],
@@ -39,16 +40,16 @@ def of_lane(
     validation loss and for a lane that diverged.
 
   >>> masks, w = {"w": np.array([True, False])}, {"w": np.array([0.5, 0.0])}
-  >>> state = training.TrainState(10, w, {}, (), masks)
-  >>> progress = training.Progress(state, *5 * [None], finite=True)
+  >>> state = loop.TrainState(10, w, {}, (), masks)
+  >>> progress = loop.Progress(state, *5 * [None], finite=True)
   >>> row = execution.Row(10, False, True, None, None, -1, 0.3, 40)
   >>> score = evaluation.Score(0.3, 40)
   >>> metrics = evaluation.Metrics(score, score, score)
   >>> record = of_lane(
   ...   lanes.Lane(replicate=0, round=1, arm="ticket"),
-  ...   training.Start(w, {}, 0, masks),
+  ...   loop.Start(w, {}, 0, masks),
   ...   execution.Checkpoint(progress, (row,)),
-  ...   training.Summary(end=metrics, early_stop=metrics),
+  ...   loop.Summary(end=metrics, early_stop=metrics),
   ...   evaluation.NumImages(train=60, valid=0, test=50),
   ...   eval_every=10,
   ...   origin={"theta_0": "0a1b"},
@@ -99,7 +100,7 @@ def of_lane(
 
 
 def has_diverged(
-  checkpoint: execution.Checkpoint, summary: training.Summary
+  checkpoint: execution.Checkpoint, summary: loop.Summary
 ) -> bool:
   """Says whether a training loss of a lane was not finite.
 
@@ -111,11 +112,11 @@ def has_diverged(
       weights, which no training step has measured.
 
   >>> checkpoint = execution.Checkpoint(
-  ...   training.Progress(*6 * [None], finite=True), ()
+  ...   loop.Progress(*6 * [None], finite=True), ()
   ... )
   >>> good, bad = (evaluation.Score(x, 4) for x in (0.7, float("nan")))
   >>> [
-  ...   has_diverged(checkpoint, training.Summary(end=end, early_stop=None))
+  ...   has_diverged(checkpoint, loop.Summary(end=end, early_stop=None))
   ...   for end in (
   ...     evaluation.Metrics(train=good, valid=bad, test=bad),
   ...     evaluation.Metrics(train=bad, valid=good, test=good),

@@ -44,7 +44,7 @@ from lth_jax.configs import Config
 from lth_jax.lanes import Lane
 from lth_jax.stages import Session
 from lth_jax.stores import Stores
-from lth_jax.training import Start
+from lth_jax.training.loop import Start
 from lth_jax.workers import Worker
 
 # Flags that may differ between the processes of a run.

@@ -22,13 +22,13 @@ from lth_jax import (
   records,
   storage,
   study,
-  training,
 )
 from lth_jax import lockstep as lockstep_lib
 from lth_jax import stores as stores_lib
 from lth_jax.lanes import Lane
 from lth_jax.stores import Stores
-from lth_jax.training import Sample, Start
+from lth_jax.training import loop
+from lth_jax.training.loop import Sample, Start
 from lth_jax.workers import Worker
 
 PyTree = Any
@@ -274,7 +274,7 @@ def _check_stop(session: Session) -> None:
     raise errors.StoppedError
 
 
-def _check_pruned(lane: Lane, state: training.TrainState) -> None:
+def _check_pruned(lane: Lane, state: loop.TrainState) -> None:
   moved = jax.tree.map(
     lambda p, m: m is not None and bool(np.any(p[~m])),
     state.params,

@@ -11,7 +11,7 @@ import jax
 from etils import epath
 
 from lth_jax import errors, lanes, lottery, processes, storage, study
-from lth_jax.training import Start, TrainState
+from lth_jax.training.loop import Start, TrainState
 
 PyTree = Any
 # What a result may have been derived from that cannot be made again by itself.

@@ -11,22 +11,20 @@ from lth_jax import (
   checks,
   configs,
   errors,
-  evaluation,
   execution,
   keys,
   lockstep,
   models,
   optim,
   pruning,
-  schedules,
   scores,
-  training,
 )
 from lth_jax import lanes as lanes_lib
 from lth_jax import masks as masks_lib
 from lth_jax.configs import Config
 from lth_jax.data import Dataset, augment, order, scaling
 from lth_jax.lanes import Lane
+from lth_jax.training import evaluation, loop, schedules
 
 PyTree = Any
 
@@ -52,7 +50,7 @@ class Study(NamedTuple):
   config: Config
   run_id: str
   model: models.Model
-  trainer: training.Trainer
+  trainer: loop.Trainer
   schedule: schedules.Schedule
   masks: PyTree
   fractions: PyTree
@@ -116,7 +114,7 @@ def make(config: Config, dataset: Dataset) -> Study:
   )
 
 
-def images(study: Study, dataset: Dataset) -> training.Data:
+def images(study: Study, dataset: Dataset) -> loop.Data:
   """Returns the images that the run uses: the first ones of each part.
 
   Args:
@@ -132,7 +130,7 @@ def images(study: Study, dataset: Dataset) -> training.Data:
   (5600, 100)
   """
   num_known = study.num_images.train + study.num_images.valid
-  return training.Data(
+  return loop.Data(
     *(array[:num_known] for array in dataset.train),
     *(array[: study.num_images.test] for array in dataset.test),
   )
@@ -199,7 +197,7 @@ def order_key(config: Config, lane: Lane) -> jax.Array:
   return keys.order(seed, lane.replicate, lane.round if per_round else None)
 
 
-def split(study: Study, replicate: int) -> training.Sample:
+def split(study: Study, replicate: int) -> loop.Sample:
   """Returns indices of a replicate's training and validation images.
 
   Args:
@@ -217,7 +215,7 @@ def split(study: Study, replicate: int) -> training.Sample:
   ((5000,), False)
   """
   num_images = study.num_images
-  return training.Sample(
+  return loop.Sample(
     *order.split_indices(
       keys.split(study.config.randomness.seed, replicate),
       num_images.train + num_images.valid,
@@ -226,7 +224,7 @@ def split(study: Study, replicate: int) -> training.Sample:
   )
 
 
-def initial_start(study: Study, replicate: int) -> training.Start:
+def initial_start(study: Study, replicate: int) -> loop.Start:
   """Returns theta_0 under full masks, as NumPy arrays.
 
   Args:
@@ -244,7 +242,7 @@ def initial_start(study: Study, replicate: int) -> training.Start:
   """
   key = keys.initial(study.config.randomness.seed, replicate)
   params, stats = jax.device_get(study.model.init(key))
-  return training.Start(params, stats, np.array(0, np.int32), study.masks)
+  return loop.Start(params, stats, np.array(0, np.int32), study.masks)
 
 
 def prune(study: Study, trained: PyTree, masks: PyTree) -> PyTree:
@@ -378,8 +376,8 @@ def _trainer(
   augment,
   batch_size,
   num_parts,
-) -> training.Trainer:
-  return training.make(
+) -> loop.Trainer:
+  return loop.make(
     model,
     optim.create(optimizer, momentum=momentum, weight_decay=weight_decay),
     scale,

@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 
 import jax
 
-from lth_jax import meshes
-from lth_jax.training import Data
+from lth_jax.training import sharding
+from lth_jax.training.loop import Data
 
 
 class Worker(NamedTuple):
@@ -42,11 +42,11 @@ class Worker(NamedTuple):
     """Puts what all its devices need where they have it."""
     if self.mesh is None:
       return jax.device_put(tree, self.devices[0])
-    return meshes.copy_to_all(tree, self.mesh)
+    return sharding.copy_to_all(tree, self.mesh)
 
   def get(self, tree: Any) -> Any:
     """Returns arrays of its devices so that this process has all of each."""
-    return tree if self.mesh is None else meshes.gathered(tree, self.mesh)
+    return tree if self.mesh is None else sharding.gathered(tree, self.mesh)
 
 
 def make(
@@ -72,7 +72,7 @@ def make(
   workers = []
   for index in range(0, len(devices), together):
     group = tuple(devices[index : index + together])
-    worker = Worker(group, meshes.make(group), data)
+    worker = Worker(group, sharding.make(group), data)
     if worker.is_here:
       worker = worker._replace(data=worker.put(data))
     workers.append(worker)

@@ -11,7 +11,7 @@ import tiny
 
 from lth_jax import controls, keys
 from lth_jax import masks as masks_lib
-from lth_jax.training import Start
+from lth_jax.training.loop import Start
 
 KERNELS = ("Dense_0", "Dense_1")
 

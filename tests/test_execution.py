@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import tiny
 
-from lth_jax import data, errors, execution, training
+from lth_jax import data, errors, execution
 from lth_jax import devices as devices_lib
 from lth_jax import workers as workers_lib
 from lth_jax.execution import Entry
+from lth_jax.training import loop
 
 
 @pytest.fixture(scope="module")
@@ -232,7 +233,7 @@ def test_every_device_has_the_images():
 
 def test_host_devices_share_the_images_of_a_data_set():
   loaded = data.load("mnist_10k")
-  arrays = training.Data(*loaded.train, *loaded.test)
+  arrays = loop.Data(*loaded.train, *loaded.test)
   for worker in workers_lib.make(jax.local_devices()[:2], arrays):
     for array, placed in zip(arrays, worker.data):
       assert placed.unsafe_buffer_pointer() == array.ctypes.data

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import tiny
 
-from lth_jax import execution, lockstep, schedules
+from lth_jax import execution, lockstep
+from lth_jax.training import schedules
 
 DENSITIES = (1.0, 0.5, 0.2)
 

@@ -9,25 +9,12 @@ import numpy as np
 import pytest
 import tiny
 
-from lth_jax import (
-  checks,
-  configs,
-  errors,
-  execution,
-  lockstep,
-  models,
-  optim,
-  schedules,
-  training,
-)
-from lth_jax import (
-  devices as devices_lib,
-)
-from lth_jax import (
-  workers as workers_lib,
-)
+from lth_jax import checks, configs, errors, execution, lockstep, models, optim
+from lth_jax import devices as devices_lib
+from lth_jax import workers as workers_lib
 from lth_jax.data import augment, scaling
 from lth_jax.models import layers
+from lth_jax.training import loop, schedules
 
 # To float32 and another order of summation, over 60 steps.
 _TOLERANCE = 2e-5
@@ -50,7 +37,7 @@ def _trainer(num_parts, name="lenet"):
   model = tiny.model()
   if name == "normed":
     model = models.from_linen(_Normed(), tiny.IMAGE)
-  return model, training.make(
+  return model, loop.make(
     model,
     optim.create("momentum", weight_decay=1e-4),
     scaling.make("unit", images),
@@ -73,7 +60,7 @@ def _run(model, seed):
     params,
     is_leaf=lambda x: x is None,
   )
-  start = training.Start(params, stats, np.int32(0), masks)
+  start = loop.Start(params, stats, np.int32(0), masks)
   return execution.Run(
     start, tiny.sample(seed), tiny.key(seed), schedules.make(0.02)
   )

@@ -7,9 +7,10 @@ import pytest
 import tiny
 from flax import nnx
 
-from lth_jax import lottery, models, optim, pruning, scores, training
+from lth_jax import lottery, models, optim, pruning, scores
 from lth_jax import masks as masks_lib
 from lth_jax.data import scaling
+from lth_jax.training import loop
 
 MNIST = (28, 28, 1)
 
@@ -248,14 +249,14 @@ def test_a_whole_round_on_an_nnx_module():
   model = models.from_nnx(NnxNet)
   params, stats = jax.device_get(jax.jit(model.init)(tiny.key()))
   masks = jax.device_get(masks_lib.full(params))
-  saved = training.Start(params, stats, np.int32(0), masks)
-  trainer = training.make(
+  saved = loop.Start(params, stats, np.int32(0), masks)
+  trainer = loop.make(
     model,
     optim.create("adam"),
     scaling.make("unit", None),
     batch_size=tiny.BATCH,
   )
-  plan = training.plan([0, 48], [True, True], [True, True], 2)
+  plan = loop.plan([0, 48], [True, True], [True, True], 2)
   sample, data = tiny.sample(), tiny.data()
 
   def train(arm, index, start):

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import synthetic_runs
 
-from lth_jax import evaluation, execution, records, training
+from lth_jax import execution, records
 from lth_jax.lanes import Lane
 from lth_jax.report import records as report_records
+from lth_jax.training import evaluation, loop
 
 NUM = evaluation.NumImages(train=160, valid=40, test=50)
 TICKET = Lane(1, 2, "ticket")
@@ -28,7 +29,7 @@ def start(kept=((True, False), (True, True))):
     "a": {"bias": np.zeros(2, np.float32), "kernel": np.float32(kept)},
     "b": {"kernel": np.ones((2, 3), np.float32)},
   }
-  return training.Start(params, {}, np.int32(0), masks)
+  return loop.Start(params, {}, np.int32(0), masks)
 
 
 def checkpoint(*, valid=(3.0, None, 1.0, 2.0), finite=True, best=10):
@@ -47,10 +48,10 @@ def checkpoint(*, valid=(3.0, None, 1.0, 2.0), finite=True, best=10):
     for step, loss in zip(STEPS, valid)
   )
   at = start()
-  state = training.TrainState(np.int32(20), at.params, {}, (), at.masks)
-  progress = training.Progress(
+  state = loop.TrainState(np.int32(20), at.params, {}, (), at.masks)
+  progress = loop.Progress(
     state=state,
-    best=training.Best(np.float32(1), np.int32(best), at.params, {}),
+    best=loop.Best(np.float32(1), np.int32(best), at.params, {}),
     batches=np.zeros((16, 10), np.int32),
     epoch=np.int32(1),
     loss_sum=np.float32(0),
@@ -66,7 +67,7 @@ def summary(loss=0.5, train_loss=0.5):
     scores = map(evaluation.Score, np.float32(losses), np.int32(correct))
     return evaluation.Metrics(*scores)
 
-  return training.Summary(
+  return loop.Summary(
     end=metrics((144, 36, 40)), early_stop=metrics((80, 20, 25))
   )
 

@@ -11,9 +11,10 @@ import pytest
 import tiny
 
 from lth_jax import masks as masks_lib
-from lth_jax import models, optim, pruning, scores, training
+from lth_jax import models, optim, pruning, scores
 from lth_jax.data import scaling
 from lth_jax.models import layers
+from lth_jax.training import loop
 
 CIFAR = (32, 32, 3)
 MAKE = {"resnet20": models.resnet20, "vgg19": models.vgg19}
@@ -322,12 +323,10 @@ def test_a_ticket_learns_and_its_pruned_weights_stay_zero(kind):
   optimizer = optim.create("momentum", weight_decay=1e-4)
   images, labels = tiny.dataset(image).train
   params = masks_lib.apply(params, masks)
-  state = training.TrainState(
+  state = loop.TrainState(
     np.int32(0), params, stats, optimizer.init(params), masks
   )
-  step = jax.jit(
-    training.make_step(model, optimizer, scaling.make("unit", images))
-  )
+  step = jax.jit(loop.make_step(model, optimizer, scaling.make("unit", images)))
   losses = []
   for i in range(60):
     batch = slice(i % 5 * 40, i % 5 * 40 + 40)

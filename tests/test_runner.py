@@ -24,15 +24,14 @@ from lth_jax import (
   files,
   keys,
   runner,
-  schedules,
   stages,
   storage,
   study,
-  training,
 )
 from lth_jax import stores as stores_lib
 from lth_jax.lanes import Lane
 from lth_jax.report import records as report_records
+from lth_jax.training import loop, schedules
 
 FLAGS = {
   "dataset": "tiny",
@@ -488,7 +487,7 @@ def test_several_lanes_one_after_the_other_are_refused(tmp_path):
 def traces(monkeypatch):
   """A list with an item for each time that a training step is traced."""
   found = []
-  make_step = training.make_step
+  make_step = loop.make_step
 
   def counted(*args):
     step = make_step(*args)
@@ -500,7 +499,7 @@ def traces(monkeypatch):
     return traced
 
   study._trainer.cache_clear()
-  monkeypatch.setattr(training, "make_step", counted)
+  monkeypatch.setattr(loop, "make_step", counted)
   yield found
   study._trainer.cache_clear()
 

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from lth_jax import schedules
+from lth_jax.training import schedules
 
 
 def by_hand(step, peak, warmup, drops, factor):

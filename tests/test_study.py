@@ -8,18 +8,12 @@ import numpy as np
 import pytest
 import tiny
 
-from lth_jax import (
-  configs,
-  errors,
-  keys,
-  lottery,
-  study,
-  training,
-)
+from lth_jax import configs, errors, keys, lottery, study
 from lth_jax import lanes as lanes_lib
 from lth_jax import masks as masks_lib
 from lth_jax.data import order
 from lth_jax.lanes import Lane
+from lth_jax.training import loop
 
 # Percent of LeNet's weights left after each round, rounded from the formula of
 # paper-facts 1.4: sum of n (1 - rate)^k over layers. In bold there: printed in
@@ -230,7 +224,7 @@ def test_lanes_and_their_masks_are_those_of_the_algorithm(changes):
     "continued": lottery.continued_rounds,
   }.get("".join(changes.values()), lottery.rounds)
   one = np.ones((1, 1), np.float32)
-  saved = training.Start({"w": one}, {}, 0, {"w": one > 0})
+  saved = loop.Start({"w": one}, {}, 0, {"w": one > 0})
   run, pruned = [], []
 
   def train(arm, index, start):

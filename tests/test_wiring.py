@@ -11,18 +11,10 @@ import pytest
 import tiny
 from etils import epath
 
-from lth_jax import (
-  configs,
-  devices,
-  keys,
-  models,
-  runner,
-  schedules,
-  study,
-  training,
-)
+from lth_jax import configs, devices, keys, models, runner, study
 from lth_jax.data import order
 from lth_jax.lanes import Lane
+from lth_jax.training import loop, schedules
 
 STEPS, REPLICATE, RATE = 6, 1, 0.1
 BASE = {
@@ -74,7 +66,7 @@ def train(parts, data):
   sample = jax.device_get(study.split(parts, REPLICATE))
   progress, _ = parts.trainer.advance(
     parts.trainer.begin(start, sample),
-    training.plan([STEPS], [False], [False], length=1),
+    loop.plan([STEPS], [False], [False], length=1),
     study.images(parts, data),
     sample,
     study.order_key(parts.config, Lane(REPLICATE, 0, "ticket")),
@@ -279,7 +271,7 @@ def lowered(parts):
   progress = jax.eval_shape(
     parts.trainer.begin, study.initial_start(parts, 0), sample
   )
-  todo = training.plan([STEPS], [False], [False], length=1)
+  todo = loop.plan([STEPS], [False], [False], length=1)
   data = study.images(parts, dataset())
   key = study.order_key(parts.config, Lane(0, 0, "ticket"))
   return parts.trainer.advance.lower(

@@ -7,18 +7,10 @@ from unittest import mock
 import jax
 import numpy as np
 
-from lth_jax import (
-  evaluation,
-  execution,
-  lockstep,
-  models,
-  optim,
-  schedules,
-  training,
-  workers,
-)
+from lth_jax import execution, lockstep, models, optim, workers
 from lth_jax import masks as masks_lib
 from lth_jax.data import Dataset, Split, order, scaling
+from lth_jax.training import evaluation, loop, schedules
 
 IMAGE, CLASSES, HIDDEN, BATCH = (8, 8, 1), 3, 8, 10
 # 16 batches an epoch, 3 images are left over; 37 and 50 are no multiples of
@@ -45,7 +37,7 @@ def dataset(image=IMAGE):
 
 def data():
   """Its arrays."""
-  return training.Data(*dataset().train, *dataset().test)
+  return loop.Data(*dataset().train, *dataset().test)
 
 
 def key(seed=0):
@@ -55,7 +47,7 @@ def key(seed=0):
 @functools.cache
 def sample(seed=0):
   return jax.device_get(
-    training.Sample(
+    loop.Sample(
       *order.split_indices(key(seed), NUM.train + NUM.valid, NUM.valid)
     )
   )
@@ -70,7 +62,7 @@ def model():
 @functools.cache
 def trainer():
   """The compiled functions that most tests share."""
-  return training.make(
+  return loop.make(
     model(),
     optim.create("adam"),
     scaling.make("unit", dataset().train.images),
@@ -93,7 +85,7 @@ def start(seed=0, *, density=1.0, step=0):
     params,
   )
   params = jax.device_get(masks_lib.apply(params, masks))
-  return training.Start(params, stats, np.int32(step), masks)
+  return loop.Start(params, stats, np.int32(step), masks)
 
 
 def entries(start=0, stop=60, pause_every=7):

@@ -15,17 +15,16 @@ from benchmarks import networks, problem
 from benchmarks.accelerator import child
 from lth_jax import (
   controls,
-  evaluation,
   execution,
   lockstep,
   lottery,
   masks,
   models,
   pruning,
-  training,
   workers,
 )
 from lth_jax.data import order
+from lth_jax.training import evaluation, loop
 
 # Of ResNet's gradient the float32 of a CPU is this far off, too.
 _TOLERANCES = {"lenet": 2e-5, "conv2": 5e-5, "resnet20": 1e-3}
@@ -131,7 +130,7 @@ def _masks(cpu, device, size):
     left = pruning.density_schedule(full, 0.2, 2, scope=scope)[-1]
     wanted = round(left * sum(x.size for x in full.values()))
     yield _row(f"weights kept, {scope}, off by", abs(kept - wanted), 0)
-  saved = training.Start(scores, {}, np.int32(0), full)
+  saved = loop.Start(scores, {}, np.int32(0), full)
   once = jax.device_get(pruning.prune(scores, full, 0.2))
   ticket = jax.device_get(lottery.rewind(saved, once))
 

@@ -15,15 +15,7 @@ import jax
 import numpy as np
 
 from benchmarks.accelerator import child
-from lth_jax import (
-  data,
-  execution,
-  flags,
-  lanes,
-  lockstep,
-  study,
-  workers,
-)
+from lth_jax import data, execution, flags, lanes, lockstep, study, workers
 
 _FLAGS = pathlib.Path(__file__).parents[2] / "experiments" / "flags"
 _IMAGES = {"mnist": (28, 28, 1), "mnist_10k": (28, 28, 1)}

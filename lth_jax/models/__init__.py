@@ -9,8 +9,6 @@ from lth_jax.models.adapters import from_nnx as from_nnx
 from lth_jax.models.conv import conv as conv
 from lth_jax.models.lenet import lenet as lenet
 from lth_jax.models.named import make as make
-from lth_jax.models.named import (
-  with_normal_kernels as with_normal_kernels,
-)
+from lth_jax.models.named import with_normal_kernels as with_normal_kernels
 from lth_jax.models.resnet import resnet20 as resnet20
 from lth_jax.models.vgg import vgg19 as vgg19

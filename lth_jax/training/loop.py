@@ -16,9 +16,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from lth_jax import evaluation, meshes, models, schedules
+from lth_jax import models
 from lth_jax.data import order
-from lth_jax.evaluation import Metrics, Score
+from lth_jax.training import evaluation, schedules, sharding
+from lth_jax.training.evaluation import Metrics, Score
 
 PyTree = Any
 Array = jax.Array | np.ndarray
@@ -180,7 +181,7 @@ def make(
     batch_size: B, images a step.
     eval_batch_size: images evaluated at once; changes memory and speed only.
     num_parts: devices that each batch is split over, a divisor of B; more than
-      one need a mesh in use (`meshes.use`).
+      one need a mesh in use (`sharding.use`).
 
   Returns:
     Pure functions; `begin` and `advance` compile once for all rounds.
@@ -253,7 +254,7 @@ def make(
     carry = jnp.int32(0), progress, _no_history(len(plan.steps))
     carry = jax.lax.while_loop(lambda c: c[0] < plan.num, visit, carry)
     # As it came, or the next segment would be another program.
-    return meshes.whole(carry[1:], num_parts)
+    return sharding.whole(carry[1:], num_parts)
 
   def summarize(progress, data, sample):
     def metrics(weights):
@@ -377,7 +378,7 @@ def _train_towards(
 
   def body(_, carry):
     state, loss_sum, finite = carry
-    chosen = meshes.split(batches[state.step % num_batches], num_parts)
+    chosen = sharding.split(batches[state.step % num_batches], num_parts)
     learning_rate = schedules.rate(schedule, state.step)
     state, loss = step(
       state, data.images[chosen], data.labels[chosen], key, learning_rate

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from lth_jax import meshes
+from lth_jax.training import sharding
 
 
 class Score(NamedTuple):
@@ -65,7 +65,7 @@ num_correct=Array(2, dtype=int32))
     counts = (jnp.arange(rows * size) < num).reshape(rows, size)
 
     def add(total, row):
-      chosen, counts = (meshes.split(part, num_parts) for part in row)
+      chosen, counts = (sharding.split(part, num_parts) for part in row)
       logits, _ = model.apply(
         params,
         stats,
