@@ -18,14 +18,11 @@ from etils import epath
 
 from lth_jax import (
   configs,
-  controls,
   data,
   errors,
   files,
-  keys,
   lanes,
   lockstep,
-  lottery,
   partials,
   processes,
   progress,
@@ -42,6 +39,7 @@ from lth_jax import stores as stores_lib
 from lth_jax import workers as workers_lib
 from lth_jax.configs import Config
 from lth_jax.lanes import Lane
+from lth_jax.lottery import controls, keys, rounds
 from lth_jax.stages import Session
 from lth_jax.stores import Stores
 from lth_jax.training.loop import Start
@@ -336,7 +334,7 @@ def _train_replicate(
   ends: dict[Lane, str] = {}
   waiting = []
 
-  def train(arm: str, index: int, start: Start) -> lottery.Trained:
+  def train(arm: str, index: int, start: Start) -> rounds.Trained:
     lane = Lane(replicate, index, arm)
     masks = storage.digest(start.masks)
 
@@ -362,7 +360,7 @@ def _train_replicate(
     result()
 
 
-def _search(parts, saved, train) -> Iterator[lottery.Round]:
+def _search(parts, saved, train) -> Iterator[rounds.Round]:
   num_rounds = parts.config.study.rounds
 
   def prune(trained, masks):
@@ -372,15 +370,15 @@ def _search(parts, saved, train) -> Iterator[lottery.Round]:
     return study.prune_at_once(parts, trained, masks, index)
 
   if parts.config.pruning.pruning == "oneshot":
-    return lottery.one_shot_rounds(saved, train, prune_at_once, num_rounds)
+    return rounds.one_shot_rounds(saved, train, prune_at_once, num_rounds)
   if parts.config.pruning.reset == "continued":
-    return lottery.continued_rounds(saved, train, prune, num_rounds)
-  return lottery.rounds(saved, train, prune, num_rounds)
+    return rounds.continued_rounds(saved, train, prune, num_rounds)
+  return rounds.rounds(saved, train, prune, num_rounds)
 
 
 def _ticket(
   session: Session, line: waves.Line, job: stages.Job
-) -> Callable[[], lottery.Trained]:
+) -> Callable[[], rounds.Trained]:
   """Returns a function that waits for the result of a ticket or a search."""
   stored = stores_lib.read_trained(
     session.stores, job.lane.name, job.make_start(), job.origin

@@ -15,7 +15,6 @@ from lth_jax import (
   errors,
   execution,
   lanes,
-  lottery,
   partials,
   processes,
   progress,
@@ -26,6 +25,7 @@ from lth_jax import (
 from lth_jax import lockstep as lockstep_lib
 from lth_jax import stores as stores_lib
 from lth_jax.lanes import Lane
+from lth_jax.lottery import rounds
 from lth_jax.stores import Stores
 from lth_jax.training import loop
 from lth_jax.training.loop import Sample, Start
@@ -109,7 +109,7 @@ class Standing(NamedTuple):
 
 def train_wave(
   session: Session, team: Sequence[Worker], jobs: Sequence[Job]
-) -> list[lottery.Trained | None]:
+) -> list[rounds.Trained | None]:
   """Trains and stores lanes at the same time; a failure stops the session.
 
   Lanes that an earlier process left at different steps, or did not begin, are
@@ -158,7 +158,7 @@ def _find_standing(session: Session, job: Job, start: Start) -> Standing:
 
 def _train_together(
   session: Session, team: Sequence[Worker], standings: Sequence[Standing]
-) -> dict[Lane, lottery.Trained]:
+) -> dict[Lane, rounds.Trained]:
   """Trains lanes that stand at one step, and stores them."""
   begin = time.monotonic()
   for standing in standings:
@@ -203,7 +203,7 @@ def _describe(standings: Sequence[Standing]) -> dict[str, Any]:
   }
 
 
-def _store(session, standing, checkpoint, summary, timing) -> lottery.Trained:
+def _store(session, standing, checkpoint, summary, timing) -> rounds.Trained:
   """Stores what a lane has become and returns its weights."""
   lane, parts, state = standing.lane, session.study, checkpoint.progress.state
   _check_pruned(lane, state)
@@ -222,7 +222,7 @@ def _store(session, standing, checkpoint, summary, timing) -> lottery.Trained:
   if record["diverged"]:
     _note_divergence(session, lane)
   session.display.finish(f"{standing.label}: {_outcome(record)}")
-  return lottery.Trained(state.params, state.stats, record["diverged"])
+  return rounds.Trained(state.params, state.stats, record["diverged"])
 
 
 def _note_divergence(session: Session, lane: Lane) -> None:

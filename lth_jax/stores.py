@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import jax
 from etils import epath
 
-from lth_jax import errors, lanes, lottery, processes, storage, study
+from lth_jax import errors, lanes, processes, storage, study
+from lth_jax.lottery import rounds
 from lth_jax.training.loop import Start, TrainState
 
 PyTree = Any
@@ -79,7 +80,7 @@ def read(
 
 def read_trained(
   stores: Stores, name: str, like: Start, origin: Mapping[str, Any]
-) -> lottery.Trained | None:
+) -> rounds.Trained | None:
   """Returns a lane's stored weights; None if there are none.
 
   Args:
@@ -106,9 +107,7 @@ def read_trained(
   def load(folder, owner):
     arrays, record = storage.load(folder, owner, shapes)
     _check_origin(folder, record, origin)
-    return lottery.Trained(
-      arrays["params"], arrays["stats"], record["diverged"]
-    )
+    return rounds.Trained(arrays["params"], arrays["stats"], record["diverged"])
 
   return read(stores, name, load)
 

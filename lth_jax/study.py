@@ -12,7 +12,6 @@ from lth_jax import (
   configs,
   errors,
   execution,
-  keys,
   lockstep,
   models,
   optim,
@@ -24,6 +23,7 @@ from lth_jax import masks as masks_lib
 from lth_jax.configs import Config
 from lth_jax.data import Dataset, augment, order, scaling
 from lth_jax.lanes import Lane
+from lth_jax.lottery import keys
 from lth_jax.training import evaluation, loop, schedules
 
 PyTree = Any

@@ -9,8 +9,8 @@ import pytest
 import pytrees
 import tiny
 
-from lth_jax import controls, keys
 from lth_jax import masks as masks_lib
+from lth_jax.lottery import controls, keys
 from lth_jax.training.loop import Start
 
 KERNELS = ("Dense_0", "Dense_1")

@@ -18,10 +18,8 @@ from test_runner import FLAGS, StopAfter, contents, run
 
 from lth_jax import (
   configs,
-  controls,
   data,
   errors,
-  keys,
   lanes,
   partials,
   settings,
@@ -30,6 +28,7 @@ from lth_jax import (
   study,
 )
 from lth_jax import stores as stores_lib
+from lth_jax.lottery import controls, keys
 from lth_jax.report import looks
 from lth_jax.report import records as report_records
 

@@ -6,7 +6,7 @@ import itertools
 import jax
 import pytest
 
-from lth_jax import keys
+from lth_jax.lottery import keys
 
 # How many indices, besides the seed, a key is made from.
 TABLE = {

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lth_jax import lottery
+from lth_jax.lottery import rounds
 from lth_jax.training.loop import Start
 
 THETA_0 = np.array([[1.0, -2.0, 3.0, -4.0]])
@@ -26,7 +26,7 @@ def make_train(diverged=()):
       "w": start.params["w"] + 10 * start.masks["w"],
       "b": start.params["b"] + 1,
     }
-    return lottery.Trained(
+    return rounds.Trained(
       params, {"mean": start.stats["mean"] + 1}, (arm, index) in diverged
     )
 
@@ -69,7 +69,7 @@ def check_starts(found, origin):
 @pytest.mark.parametrize("step", [0, 500])
 def test_rounds_reset_the_survivors_every_time(step):
   (train, calls), origin = make_train(), saved(step)
-  found = list(lottery.rounds(origin, train, prune, 3))
+  found = list(rounds.rounds(origin, train, prune, 3))
   assert order(calls) == [("ticket", index) for index in range(4)]
   check_starts(found, origin)
 
@@ -84,7 +84,7 @@ def test_one_shot_prunes_the_dense_network_to_every_density(step):
     seen.append(index)
     return prune_at_once(trained, masks, index)
 
-  found = list(lottery.one_shot_rounds(origin, train, at_once, 3))
+  found = list(rounds.one_shot_rounds(origin, train, at_once, 3))
   assert order(calls) == [("ticket", index) for index in range(4)]
   assert seen == [1, 2, 3]
   check_starts(found, origin)
@@ -93,7 +93,7 @@ def test_one_shot_prunes_the_dense_network_to_every_density(step):
 @pytest.mark.parametrize("step", [0, 500])
 def test_continued_rounds_search_on_and_reset_to_evaluate(step):
   (train, calls), origin = make_train(), saved(step)
-  found = list(lottery.continued_rounds(origin, train, prune, 3))
+  found = list(rounds.continued_rounds(origin, train, prune, 3))
   assert order(calls) == [
     ("ticket", 0),
     ("ticket", 1),
@@ -114,9 +114,9 @@ def test_continued_rounds_search_on_and_reset_to_evaluate(step):
 
 
 ALL = (
-  (lottery.rounds, prune),
-  (lottery.one_shot_rounds, prune_at_once),
-  (lottery.continued_rounds, prune),
+  (rounds.rounds, prune),
+  (rounds.one_shot_rounds, prune_at_once),
+  (rounds.continued_rounds, prune),
 )
 
 
@@ -147,19 +147,19 @@ def test_a_dense_network_that_diverges_ends_every_series(function, fake):
 
 def test_a_ticket_that_diverges_is_shown_and_ends_its_series():
   train, _ = make_train(diverged=[("ticket", 2)])
-  found = list(lottery.rounds(saved(), train, prune, 3))
+  found = list(rounds.rounds(saved(), train, prune, 3))
   assert [one.trained.diverged for one in found] == [False, False, True]
 
 
 def test_one_shot_tickets_diverge_each_for_itself():
   train, _ = make_train(diverged=[("ticket", 1)])
-  found = list(lottery.one_shot_rounds(saved(), train, prune_at_once, 3))
+  found = list(rounds.one_shot_rounds(saved(), train, prune_at_once, 3))
   assert [one.trained.diverged for one in found] == [False, True, False, False]
 
 
 def test_continued_rounds_end_with_their_search():
   train, calls = make_train(diverged=[("ticket", 1), ("search", 2)])
-  found = list(lottery.continued_rounds(saved(), train, prune, 4))
+  found = list(rounds.continued_rounds(saved(), train, prune, 4))
   assert [one.index for one in found] == [0, 1, 2]
   assert order(calls)[-1] == ("search", 2)
 
@@ -167,4 +167,4 @@ def test_continued_rounds_end_with_their_search():
 def test_rewind_names_a_leaf_that_does_not_fit():
   masks = {"w": jnp.ones((1, 5), bool), "b": None}
   with pytest.raises(ValueError, match="'w'"):
-    lottery.rewind(saved(), masks)
+    rounds.rewind(saved(), masks)

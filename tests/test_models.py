@@ -7,9 +7,10 @@ import pytest
 import tiny
 from flax import nnx
 
-from lth_jax import lottery, models, optim, pruning, scores
 from lth_jax import masks as masks_lib
+from lth_jax import models, optim, pruning, scores
 from lth_jax.data import scaling
+from lth_jax.lottery import rounds
 from lth_jax.training import loop
 
 MNIST = (28, 28, 1)
@@ -266,7 +267,7 @@ def test_a_whole_round_on_an_nnx_module():
     )
     assert history.valid.loss[1] < history.valid.loss[0]
     state = jax.device_get(progress.state)
-    return lottery.Trained(state.params, state.stats, not progress.finite)
+    return rounds.Trained(state.params, state.stats, not progress.finite)
 
   fractions = pruning.fractions(masks, [("output", 0.25), ("hidden", 0.5)])
 
@@ -274,7 +275,7 @@ def test_a_whole_round_on_an_nnx_module():
     new = pruning.prune(scores.magnitude(trained), masks, fractions)
     return jax.device_get(new)
 
-  dense, ticket = jax.device_get(list(lottery.rounds(saved, train, prune, 1)))
+  dense, ticket = jax.device_get(list(rounds.rounds(saved, train, prune, 1)))
   kept = jax.tree.leaves(ticket.start.masks)
   assert sorted(int(mask.sum()) for mask in kept) == [18, 256]
   tiny.assert_equal_bits(ticket.start.stats, saved.stats)

@@ -18,11 +18,9 @@ from etils import epath
 
 from lth_jax import (
   configs,
-  controls,
   data,
   errors,
   files,
-  keys,
   runner,
   stages,
   storage,
@@ -30,6 +28,7 @@ from lth_jax import (
 )
 from lth_jax import stores as stores_lib
 from lth_jax.lanes import Lane
+from lth_jax.lottery import controls, keys
 from lth_jax.report import records as report_records
 from lth_jax.training import loop, schedules
 

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import tiny
 
-from lth_jax import configs, errors, keys, lottery, study
+from lth_jax import configs, errors, study
 from lth_jax import lanes as lanes_lib
 from lth_jax import masks as masks_lib
 from lth_jax.data import order
 from lth_jax.lanes import Lane
+from lth_jax.lottery import keys, rounds
 from lth_jax.training import loop
 
 # Percent of LeNet's weights left after each round, rounded from the formula of
@@ -220,16 +221,16 @@ def test_lanes_and_their_masks_are_those_of_the_algorithm(changes):
   """Against `lottery`, with training that tells which lanes prune what."""
   some = config(arms=["ticket"], **changes)
   function = {
-    "oneshot": lottery.one_shot_rounds,
-    "continued": lottery.continued_rounds,
-  }.get("".join(changes.values()), lottery.rounds)
+    "oneshot": rounds.one_shot_rounds,
+    "continued": rounds.continued_rounds,
+  }.get("".join(changes.values()), rounds.rounds)
   one = np.ones((1, 1), np.float32)
   saved = loop.Start({"w": one}, {}, 0, {"w": one > 0})
   run, pruned = [], []
 
   def train(arm, index, start):
     run.append(Lane(0, index, arm))
-    return lottery.Trained({"w": one * (len(run) - 1)}, {}, False)
+    return rounds.Trained({"w": one * (len(run) - 1)}, {}, False)
 
   def prune(trained, masks, *_):
     pruned.append(run[int(trained["w"].item())])

@@ -13,17 +13,9 @@ import numpy as np
 
 from benchmarks import networks, problem
 from benchmarks.accelerator import child
-from lth_jax import (
-  controls,
-  execution,
-  lockstep,
-  lottery,
-  masks,
-  models,
-  pruning,
-  workers,
-)
+from lth_jax import execution, lockstep, masks, models, pruning, workers
 from lth_jax.data import order
+from lth_jax.lottery import controls, rounds
 from lth_jax.training import evaluation, loop
 
 # Of ResNet's gradient the float32 of a CPU is this far off, too.
@@ -132,7 +124,7 @@ def _masks(cpu, device, size):
     yield _row(f"weights kept, {scope}, off by", abs(kept - wanted), 0)
   saved = loop.Start(scores, {}, np.int32(0), full)
   once = jax.device_get(pruning.prune(scores, full, 0.2))
-  ticket = jax.device_get(lottery.rewind(saved, once))
+  ticket = jax.device_get(rounds.rewind(saved, once))
 
   def random(key, saved, ticket):
     return controls.random_masks(key, saved, ticket).masks

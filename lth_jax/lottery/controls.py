@@ -9,8 +9,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from lth_jax import _ranking, _trees, lottery, rewinding, scores
+from lth_jax import _ranking, _trees, rewinding, scores
 from lth_jax import masks as masks_lib
+from lth_jax.lottery import rounds
 from lth_jax.training.loop import Start
 
 PyTree = Any
@@ -64,13 +65,11 @@ def random_masks(
 
   >>> full = {"w": jnp.ones((1, 3), bool)}
   >>> saved = Start({"w": jnp.ones((1, 3))}, {}, 0, full)
-  >>> ticket = lottery.rewind(saved, {"w": jnp.array([[True, False, True]])})
+  >>> ticket = rounds.rewind(saved, {"w": jnp.array([[True, False, True]])})
   >>> float(random_masks(jax.random.key(0), saved, ticket).params["w"].sum())
   2.0
   """
-  return lottery.rewind(
-    saved, masks_lib.permute(key, ticket.masks, scope=scope)
-  )
+  return rounds.rewind(saved, masks_lib.permute(key, ticket.masks, scope=scope))
 
 
 def redraw(key: jax.Array, ticket: Start) -> Start:
@@ -108,7 +107,7 @@ def magnitude_at_start(saved: Start, ticket: Start) -> Start:
 
   >>> full = {"w": jnp.ones((1, 3), bool)}
   >>> saved = Start({"w": jnp.array([[1.0, 3.0, -2.0]])}, {}, 0, full)
-  >>> ticket = lottery.rewind(saved, {"w": jnp.array([[True, False, True]])})
+  >>> ticket = rounds.rewind(saved, {"w": jnp.array([[True, False, True]])})
   >>> magnitude_at_start(saved, ticket).params["w"].tolist()
   [[0.0, 3.0, -2.0]]
   """
@@ -122,7 +121,7 @@ def magnitude_at_start(saved: Start, ticket: Start) -> Start:
   for score, full, mask in columns:
     count = masks_lib.num_kept(full) - masks_lib.num_kept(mask)
     leaves += _ranking.remove_lowest([score], [full], count)
-  return lottery.rewind(saved, _trees.replace_leaves(masks, leaves))
+  return rounds.rewind(saved, _trees.replace_leaves(masks, leaves))
 
 
 def noise(
@@ -150,7 +149,7 @@ def noise(
 
   >>> full = {"w": jnp.ones((1, 3), bool)}
   >>> saved = Start({"w": jnp.array([[1.0, 2.0, 3.0]])}, {}, 0, full)
-  >>> ticket = lottery.rewind(saved, {"w": jnp.array([[True, False, True]])})
+  >>> ticket = rounds.rewind(saved, {"w": jnp.array([[True, False, True]])})
   >>> start = noise(jax.random.key(0), saved, ticket, 0.5)
   >>> (start.params["w"] == ticket.params["w"]).tolist()
   [[False, True, False]]
