@@ -15,15 +15,9 @@ import jax
 from etils import epath
 
 from benchmarks import networks, problem, tables
-from lth_jax import (
-  configs,
-  execution,
-  lanes,
-  pruning,
-  records,
-  scores,
-  storage,
-)
+from lth_jax import execution, pruning, records, scores, storage
+from lth_jax.config import configs
+from lth_jax.config import plan as plan_lib
 from lth_jax.training import evaluation
 
 _CONFIG = configs.Config()
@@ -97,7 +91,7 @@ def _measure(repeats):
 
   def record():
     return records.of_lane(
-      lanes.Lane(0, 1, "ticket"),
+      plan_lib.Lane(0, 1, "ticket"),
       made.start,
       end,
       summary,

@@ -13,8 +13,9 @@ import pathlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from lth_jax import configs, errors, flags, lanes
-from lth_jax.configs import Config
+from lth_jax import errors
+from lth_jax.config import configs, flags, plan
+from lth_jax.config.configs import Config
 
 SCALES = ("paper", "cpu", "smoke")
 NETWORKS = "2"  # the figure that needs no training
@@ -349,8 +350,8 @@ def config(run: Run) -> Config:
 def num_trainings(config: Config) -> int:
   """Returns how many trainings a run is made of."""
   return sum(
-    len(lanes.of_round(config, replicate, index))
-    for replicate in lanes.replicates(config)
+    len(plan.of_round(config, replicate, index))
+    for replicate in plan.replicates(config)
     for index in range(config.study.rounds + 1)
   )
 

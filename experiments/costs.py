@@ -2,7 +2,7 @@
 
 import math
 
-from lth_jax.configs import Config
+from lth_jax.config.configs import Config
 
 # Milliseconds a step, by model and width: measured on 2 CPU cores, evaluation
 # included, at so many images a step.
@@ -22,7 +22,7 @@ def seconds(config: Config) -> float:
   Args:
     config: of its run; hidden layers count as those of the paper.
 
-  >>> from lth_jax import configs
+  >>> from lth_jax.config import configs
   >>> round(seconds(configs.from_flat({"model": "conv2", "steps": 1000})))
   70
   """

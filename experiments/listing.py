@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from etils import epath
 
 from experiments import catalog, costs
-from lth_jax import configs, lanes, progress, storage, workdir
-from lth_jax.configs import Config
+from lth_jax import progress, storage, workdir
+from lth_jax.config import configs, plan
+from lth_jax.config.configs import Config
 
 _HEAD = f"""\
 Time (h:mm:ss) is that of all trainings, about, on 2 CPU cores.
@@ -98,14 +99,14 @@ def num_done(config: Config, folder: epath.Path) -> tuple[int, int]:
     folder: its workdir; files are trusted, not checked.
   """
   done = planned = 0
-  for replicate in lanes.replicates(config):
+  for replicate in plan.replicates(config):
     for index in range(config.study.rounds + 1):
-      asked = lanes.of_round(config, replicate, index)
+      asked = plan.of_round(config, replicate, index)
       stored = [lane for lane in asked if storage.exists(folder / lane.name)]
       planned += len(asked)
       done += len(stored)
       if any(
-        lanes.supplies_masks(config, lane)
+        plan.supplies_masks(config, lane)
         and storage.read_json(folder / lane.name / "record.json")["diverged"]
         for lane in stored
       ):

@@ -11,7 +11,8 @@ The defaults are the paper's protocol (`paper.flags`).
 import sys
 from collections.abc import Sequence
 
-from lth_jax import command, configs
+from lth_jax import command
+from lth_jax.config import configs
 
 CONFIG = configs.Config()
 

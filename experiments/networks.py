@@ -7,8 +7,9 @@ import jax
 import numpy as np
 
 from experiments import catalog
-from lth_jax import configs, masks, models, pruning
-from lth_jax.configs import Config
+from lth_jax import masks, models, pruning
+from lth_jax.config import configs
+from lth_jax.config.configs import Config
 from lth_jax.report import tables
 
 PyTree = Any

@@ -19,17 +19,8 @@ from absl import flags as absl_flags
 from etils import epath
 
 from experiments import catalog, figures, listing, networks
-from lth_jax import (
-  command,
-  configs,
-  data,
-  errors,
-  flags,
-  objects,
-  processes,
-  progress,
-  runner,
-)
+from lth_jax import command, data, errors, objects, processes, progress, runner
+from lth_jax.config import configs, flags
 from lth_jax.data import cifar, idx
 from lth_jax.report import comparison
 

@@ -12,8 +12,9 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, get_origin
 
-from lth_jax import configs, errors, flags
-from lth_jax.configs import Config
+from lth_jax import errors
+from lth_jax.config import configs, flags
+from lth_jax.config.configs import Config
 
 _LONGEST = 120  # of an id; file systems take 255 bytes
 

@@ -14,7 +14,8 @@ from collections.abc import Iterable, Sequence
 from absl import flags as absl_flags
 from etils import epath
 
-from lth_jax import command, configs, errors, flags, objects, progress, report
+from lth_jax import command, errors, objects, progress, report
+from lth_jax.config import configs, flags
 from lth_jax.report import comparison, records
 
 

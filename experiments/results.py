@@ -16,7 +16,8 @@ from collections.abc import Sequence
 from absl import flags as absl_flags
 
 from experiments import catalog, collect, results_page
-from lth_jax import command, flags, objects, progress
+from lth_jax import command, objects, progress
+from lth_jax.config import flags
 
 _PAGE = "results.md"
 

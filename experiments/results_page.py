@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 from etils import epath
 
 from experiments import catalog, figures, networks
-from lth_jax import configs, errors, files, progress
+from lth_jax import errors, files, progress
+from lth_jax.config import configs
 from lth_jax.report import claims, digest, plan, protocols, records, tables
 
 # Where runs are collected, beside the page; a folder a scale.

@@ -17,7 +17,8 @@ from absl import flags as absl_flags
 
 from experiments import points
 from experiments.launchers import jobset, shell, skypilot, slurm, tpu_vm
-from lth_jax import command, errors, flags, progress
+from lth_jax import command, errors, progress
+from lth_jax.config import flags
 
 
 def main(argv: Sequence[str]) -> None:

@@ -13,8 +13,9 @@ from absl import flags as absl_flags
 from absl import logging
 from etils import epath
 
-from lth_jax import errors, flags, objects, processes, progress, report, runner
-from lth_jax.configs import Config
+from lth_jax import errors, objects, processes, progress, report, runner
+from lth_jax.config import flags
+from lth_jax.config.configs import Config
 
 EXIT_BAD_INPUT = 2
 # sysexits.h EX_TEMPFAIL: start the same command again to go on.

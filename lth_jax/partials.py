@@ -8,7 +8,7 @@ from typing import Any
 
 from lth_jax import execution, processes, storage
 from lth_jax import stores as stores_lib
-from lth_jax.lanes import Lane
+from lth_jax.config.plan import Lane
 from lth_jax.stores import Stores
 
 PyTree = Any

@@ -19,7 +19,8 @@ import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from lth_jax import configs, devices, errors, progress
+from lth_jax import devices, errors, progress
+from lth_jax.config import configs
 
 PyTree = Any
 # After so long without a sign of life of one process, JAX ends the others.

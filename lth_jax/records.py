@@ -6,8 +6,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from lth_jax import execution, lanes, storage
+from lth_jax import execution, storage
 from lth_jax import masks as masks_lib
+from lth_jax.config import plan
 from lth_jax.training import evaluation, loop
 
 PyTree = Any
@@ -15,7 +16,7 @@ FORMAT = 2
 
 
 def of_lane(
-  lane: lanes.Lane,
+  lane: plan.Lane,
   start: loop.Start,
   checkpoint: execution.Checkpoint,
   summary: loop.Summary,
@@ -46,7 +47,7 @@ def of_lane(
   >>> score = evaluation.Score(0.3, 40)
   >>> metrics = evaluation.Metrics(score, score, score)
   >>> record = of_lane(
-  ...   lanes.Lane(replicate=0, round=1, arm="ticket"),
+  ...   plan.Lane(replicate=0, round=1, arm="ticket"),
   ...   loop.Start(w, {}, 0, masks),
   ...   execution.Checkpoint(progress, (row,)),
   ...   loop.Summary(end=metrics, early_stop=metrics),

@@ -17,11 +17,9 @@ import jax
 from etils import epath
 
 from lth_jax import (
-  configs,
   data,
   errors,
   files,
-  lanes,
   lockstep,
   partials,
   processes,
@@ -37,8 +35,9 @@ from lth_jax import (
 from lth_jax import devices as devices_lib
 from lth_jax import stores as stores_lib
 from lth_jax import workers as workers_lib
-from lth_jax.configs import Config
-from lth_jax.lanes import Lane
+from lth_jax.config import configs, plan
+from lth_jax.config.configs import Config
+from lth_jax.config.plan import Lane
 from lth_jax.lottery import controls, keys, rounds
 from lth_jax.stages import Session
 from lth_jax.stores import Stores
@@ -77,7 +76,7 @@ def run(
   with processes.together():
     devices = devices_lib.find(
       config.execution.devices,
-      lanes.num_at_once(config),
+      plan.num_at_once(config),
       config.execution.batch_devices,
     )
   with processes.together():
@@ -134,7 +133,7 @@ def _settle(folder, config, experiment, digest, devices):
 
 
 def _settle_structure(parts: study.Study, stores: Stores) -> None:
-  for replicate in lanes.replicates(parts.config):
+  for replicate in plan.replicates(parts.config):
     structure.settle(parts, stores, replicate)
 
 
@@ -164,7 +163,7 @@ def missing(parts: study.Study, stores: Stores) -> list[Lane]:
 
   >>> import tempfile
   >>> import numpy as np
-  >>> from lth_jax import configs
+  >>> from lth_jax.config import configs
   >>> images = np.zeros((6000, 2, 2, 1), np.uint8)
   >>> part = data.Split(images, np.zeros(6000, np.int32))
   >>> dataset = data.Dataset("tiny", part, part, num_classes=2, source="made")
@@ -179,7 +178,7 @@ def missing(parts: study.Study, stores: Stores) -> list[Lane]:
   """
   config = parts.config
   found = []
-  for replicate in lanes.replicates(config):
+  for replicate in plan.replicates(config):
     name = stores_lib.rewind_name(replicate)
     begun = stores_lib.read_record(stores, name)
     if begun is None:
@@ -189,7 +188,7 @@ def missing(parts: study.Study, stores: Stores) -> list[Lane]:
     ends: dict[Lane, str] = {}
     for index in range(config.study.rounds + 1):
       masks, ended = None, False
-      for lane in lanes.of_round(config, replicate, index):
+      for lane in plan.of_round(config, replicate, index):
         origin = _origin(config, lane, shared, masks, ends)
         record = stores_lib.read_record(stores, lane.name, origin)
         if record is None:
@@ -199,7 +198,7 @@ def missing(parts: study.Study, stores: Stores) -> list[Lane]:
         ends[lane] = record["digests"]["params"]
         if lane.arm == "ticket":
           masks = record["digests"]["masks"]
-        ended |= record["diverged"] and lanes.supplies_masks(config, lane)
+        ended |= record["diverged"] and plan.supplies_masks(config, lane)
       if ended:
         break
     if begun is None:  # now that no stored lane has another
@@ -226,7 +225,7 @@ def _origin(
   origin = {name: shared[name] for name in ("theta_0", "split")}
   if masks is not None:
     origin["masks"] = masks
-  parent = lanes.parent(config, lane)
+  parent = plan.parent(config, lane)
   if parent in ends:
     origin["trained weights"] = ends[parent]
   if lane.arm == "noise" and lane.draw is not None:
@@ -285,7 +284,7 @@ def _announcement(config, todo, devices, lockstep) -> str:
 
 def _train_series(session: Session, workers: Sequence[Worker]) -> None:
   """Runs all replicates side by side; the first failure stops the others."""
-  replicates = lanes.replicates(session.study.config)
+  replicates = plan.replicates(session.study.config)
   # A worker takes lanes as it is free; processes must take them together.
   several = processes.several()
   teams = [workers] if several else [[worker] for worker in workers]
@@ -345,7 +344,7 @@ def _train_replicate(
 
     result = _ticket(session, line, job(lane, lambda: start))
     if arm == "ticket":
-      for control in lanes.controls(parts.config, replicate, index):
+      for control in plan.controls(parts.config, replicate, index):
         begin = functools.partial(
           _control_start, session, control, saved, start
         )

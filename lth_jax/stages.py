@@ -14,7 +14,6 @@ import numpy as np
 from lth_jax import (
   errors,
   execution,
-  lanes,
   partials,
   processes,
   progress,
@@ -24,7 +23,8 @@ from lth_jax import (
 )
 from lth_jax import lockstep as lockstep_lib
 from lth_jax import stores as stores_lib
-from lth_jax.lanes import Lane
+from lth_jax.config import plan
+from lth_jax.config.plan import Lane
 from lth_jax.lottery import rounds
 from lth_jax.stores import Stores
 from lth_jax.training import loop
@@ -228,7 +228,7 @@ def _store(session, standing, checkpoint, summary, timing) -> rounds.Trained:
 def _note_divergence(session: Session, lane: Lane) -> None:
   """Takes what would be pruned from a lane off what is still to do."""
   session.diverged.append(lane)
-  if lanes.supplies_masks(session.study.config, lane):
+  if plan.supplies_masks(session.study.config, lane):
     lost = [
       each
       for each in session.planned

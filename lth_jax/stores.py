@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import jax
 from etils import epath
 
-from lth_jax import errors, lanes, processes, storage, study
+from lth_jax import errors, processes, storage, study
+from lth_jax.config import plan
 from lth_jax.lottery import rounds
 from lth_jax.training.loop import Start, TrainState
 
@@ -71,7 +72,7 @@ def read(
   if not storage.exists(folder):
     return None
   try:
-    return load(folder, lanes.owner(stores.run_id, stores.data, name))
+    return load(folder, plan.owner(stores.run_id, stores.data, name))
   except storage.DamagedError as error:
     stores.say(f"warning: {error} It is discarded and made again.")
     discard(stores, name)
@@ -209,7 +210,7 @@ def save(
   {'step': 7}
   """
   if processes.is_first():
-    owner = lanes.owner(stores.run_id, stores.data, name)
+    owner = plan.owner(stores.run_id, stores.data, name)
     folder = stores.folder / name
     storage.save(folder, owner, arrays, record, timing, stores.check)
 
@@ -245,7 +246,9 @@ def begin(parts: study.Study, replicate: int) -> tuple[Start, dict[str, Any]]:
     Weights under full masks, as NumPy arrays; and digests of them, of their
     masks and of the split.
 
-  >>> from lth_jax import configs, data
+  >>> from lth_jax.config import configs
+
+  >>> from lth_jax import data
   >>> config = configs.from_flat({"hidden": [], "rates": ["kernel=0.2"]})
   >>> start, origin = begin(study.make(config, data.load("mnist_10k")), 0)
   >>> sorted(origin), origin["theta_0"] == storage.digest(start)
@@ -277,7 +280,8 @@ def saved_start(
 
   >>> import tempfile
   >>> import numpy as np
-  >>> from lth_jax import configs, data
+  >>> from lth_jax.config import configs
+  >>> from lth_jax import data
   >>> images = np.zeros((6000, 2, 2, 1), np.uint8)
   >>> part = data.Split(images, np.zeros(6000, np.int32))
   >>> dataset = data.Dataset("tiny", part, part, num_classes=2, source="made")

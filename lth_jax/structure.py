@@ -12,7 +12,7 @@ from etils import epath
 from lth_jax import files, storage, study
 from lth_jax import stores as stores_lib
 from lth_jax.analysis import summary
-from lth_jax.lanes import Lane
+from lth_jax.config.plan import Lane
 
 FORMAT = 2
 

@@ -7,22 +7,13 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from lth_jax import (
-  checks,
-  configs,
-  errors,
-  execution,
-  lockstep,
-  models,
-  optim,
-  pruning,
-  scores,
-)
-from lth_jax import lanes as lanes_lib
+from lth_jax import errors, execution, lockstep, models, optim, pruning, scores
 from lth_jax import masks as masks_lib
-from lth_jax.configs import Config
+from lth_jax.config import checks, configs
+from lth_jax.config import plan as plan_lib
+from lth_jax.config.configs import Config
+from lth_jax.config.plan import Lane
 from lth_jax.data import Dataset, augment, order, scaling
-from lth_jax.lanes import Lane
 from lth_jax.lottery import keys
 from lth_jax.training import evaluation, loop, schedules
 
@@ -175,7 +166,7 @@ def share_devices(
       )
     return lockstep.Sharing(axis, 1, together)
   num_workers = len(devices) // together
-  wanted = min(-(-lanes_lib.num_at_once(config) // num_workers), _MAX_LANES)
+  wanted = min(-(-plan_lib.num_at_once(config) // num_workers), _MAX_LANES)
   began = (each.lanes for each in before if each.axis == axis)
   return lockstep.Sharing(axis, lanes or next(began, wanted), together)
 

@@ -13,19 +13,17 @@ import jax
 from etils import epath
 
 from lth_jax import (
-  configs,
   devices,
   errors,
   files,
-  flags,
-  lanes,
   lockstep,
   objects,
   processes,
   settings,
   storage,
 )
-from lth_jax.configs import Config
+from lth_jax.config import configs, flags, plan
+from lth_jax.config.configs import Config
 
 FORMAT = 2
 # A file that one host has written is seen by the others after so long.
@@ -193,7 +191,7 @@ def _find_stored(folder, config: Config, data: str) -> bool:
     for path in sorted(folder.glob(f"{pattern}/commit.json")):
       name = path.parent.relative_to(folder).as_posix()
       with contextlib.suppress(storage.DamagedError):  # is discarded later
-        owner = lanes.owner(run_id, data, name)
+        owner = plan.owner(run_id, data, name)
         found = bool(storage.check_owner(path.parent, owner))
   return found
 

@@ -6,7 +6,8 @@ import pathlib
 
 import numpy as np
 
-from lth_jax import configs, files, lanes
+from lth_jax import files
+from lth_jax.config import configs, plan
 
 # All lanes are derived from the same.
 ORIGIN = dict.fromkeys(("theta_0", "split", "masks", "trained weights"), "0")
@@ -140,7 +141,7 @@ def write_lane(workdir, record):
   digest = hashlib.sha256((folder / "record.json").read_bytes()).hexdigest()
   settings = json.loads((workdir / "config.json").read_text())["config"]
   name = folder.relative_to(workdir).as_posix()
-  owner = lanes.owner(_run_id(settings), "0", name)
+  owner = plan.owner(_run_id(settings), "0", name)
   commit = {"format": 2, "owner": owner, "files": {"record.json": digest}}
   (folder / "commit.json").write_text(json.dumps(commit))
   return folder / "record.json"

@@ -13,7 +13,7 @@ import pytest
 
 from benchmarks.accelerator import __main__ as accelerator
 from benchmarks.accelerator import child, correctness, report, trials
-from lth_jax import configs
+from lth_jax.config import configs
 
 _ROOT = pathlib.Path(__file__).parents[1]
 

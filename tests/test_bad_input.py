@@ -26,16 +26,8 @@ from etils import epath
 from experiments import mnist_lenet, paper, results, sweep
 from experiments import report as report_command
 from lth_jax import command as command_lib
-from lth_jax import (
-  configs,
-  errors,
-  execution,
-  files,
-  flags,
-  lockstep,
-  report,
-  workdir,
-)
+from lth_jax import errors, execution, files, lockstep, report, workdir
+from lth_jax.config import configs, flags
 from lth_jax.report import records as report_records
 
 _ROOT = pathlib.Path(__file__).parents[1]

@@ -13,7 +13,8 @@ import pytest
 from etils import epath
 
 from experiments import catalog, costs, listing, networks
-from lth_jax import configs, errors, files, lanes, runner
+from lth_jax import errors, files, runner
+from lth_jax.config import configs, plan
 from lth_jax.report import protocols, records
 
 _ROOT = pathlib.Path(__file__).parents[1]
@@ -246,9 +247,9 @@ def test_the_list_of_a_figure_has_commands_to_copy(tmp_path):
 
 def commit(folder, config, *, until=99, diverged=()):
   """Makes the lanes of a run's first rounds count as stored."""
-  for replicate in lanes.replicates(config):
+  for replicate in plan.replicates(config):
     for index in range(min(until, config.study.rounds + 1)):
-      for lane in lanes.of_round(config, replicate, index):
+      for lane in plan.of_round(config, replicate, index):
         (folder / lane.name).mkdir(parents=True)
         record = {"diverged": lane.name in diverged}
         (folder / lane.name / "record.json").write_text(json.dumps(record))

@@ -9,9 +9,10 @@ import pytest
 from jax.tree import leaves as jax_leaves
 
 from experiments import catalog, claim_dates, networks, null_claims
-from lth_jax import configs, errors
-from lth_jax import lanes as lanes_lib
+from lth_jax import errors
 from lth_jax.analysis import summary
+from lth_jax.config import configs
+from lth_jax.config import plan as plan_lib
 from lth_jax.report import claims, digest, looks, records
 from lth_jax.report.claims import samples
 
@@ -555,8 +556,8 @@ def _made_up(name, config):
     good = _point(config.training.steps // 2, 98 - 20 * (density < 0.015))
     good = good._replace(valid_accuracy=0.97)
     end = good._replace(step=config.training.steps, valid_loss=0.2)
-    for replicate in lanes_lib.replicates(config):
-      for lane in lanes_lib.of_round(config, replicate, index):
+    for replicate in plan_lib.replicates(config):
+      for lane in plan_lib.of_round(config, replicate, index):
         arm, draw = records.name_arm(flat, lane.arm, lane.draw or 0)
         stop = good._replace(step=good.step + 100 * index + replicate)
         fits = density > {"ticket": 0.02, "reinit": 0.05}.get(arm, 0.1)

@@ -6,7 +6,8 @@ import re
 
 import pytest
 
-from lth_jax import checks, configs, errors, flags
+from lth_jax import errors
+from lth_jax.config import checks, configs, flags
 
 _ROOT = pathlib.Path(__file__).parents[1]
 _FLAGFILES = sorted((_ROOT / "experiments/flags/mnist_lenet").glob("*.flags"))

@@ -19,8 +19,9 @@ from etils import epath
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lth_jax import configs, errors, files, report, storage, workdir
+from lth_jax import errors, files, report, storage, workdir
 from lth_jax.analysis import summary
+from lth_jax.config import configs
 from lth_jax.report import claims, digest, example, looks, records
 
 _EXAMPLES = settings(

@@ -16,18 +16,9 @@ import tiny
 from etils import epath
 from test_runner import FLAGS, StopAfter, contents, run
 
-from lth_jax import (
-  configs,
-  data,
-  errors,
-  lanes,
-  partials,
-  settings,
-  stages,
-  storage,
-  study,
-)
+from lth_jax import data, errors, partials, settings, stages, storage, study
 from lth_jax import stores as stores_lib
+from lth_jax.config import configs, plan
 from lth_jax.lottery import controls, keys
 from lth_jax.report import looks
 from lth_jax.report import records as report_records
@@ -90,8 +81,8 @@ def assert_derived(folder, **flags):
   parts = study.make(config, tiny.dataset())
   saved = study.initial_start(parts, 0)
   for index in range(1, config.study.rounds + 1):
-    ticket = lanes.Lane(0, index, "ticket")
-    above = arrays(folder, lanes.parent(config, ticket), parts)
+    ticket = plan.Lane(0, index, "ticket")
+    above = arrays(folder, plan.parent(config, ticket), parts)
     if config.pruning.pruning == "oneshot":
       masks = study.prune_at_once(parts, above["params"], saved.masks, index)
     else:
@@ -99,7 +90,7 @@ def assert_derived(folder, **flags):
     start = saved._replace(masks=masks)
     key = keys.random_masks(0, 0, index)
     random = controls.random_masks(key, saved, start).masks
-    for lane in lanes.of_round(config, 0, index):
+    for lane in plan.of_round(config, 0, index):
       expected = random if lane.arm == "random" else masks
       tiny.assert_equal_bits(arrays(folder, lane, parts)["masks"], expected)
   assert told(folder)

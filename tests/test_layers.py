@@ -29,10 +29,7 @@ ORDER = (
   "training",
   "lottery",
   "analysis",
-  "configs",
-  "checks",
-  "lanes",
-  "flags",
+  "config",
   "lockstep",
   "devices",
   "progress",
@@ -60,7 +57,12 @@ ONLY_IN = {
   "flax": ("lth_jax.models",),
   "tensorflow_datasets": ("lth_jax.data.tfds", "lth_jax.data.prepare"),
   "orbax": ("lth_jax.storage",),
-  "absl": ("lth_jax.flags", "lth_jax.runner", "lth_jax.command", "experiments"),
+  "absl": (
+    "lth_jax.config.flags",
+    "lth_jax.runner",
+    "lth_jax.command",
+    "experiments",
+  ),
   "matplotlib": ("lth_jax.report",),
 }
 

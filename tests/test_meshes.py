@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import tiny
 
-from lth_jax import checks, configs, errors, execution, lockstep, models, optim
 from lth_jax import devices as devices_lib
+from lth_jax import errors, execution, lockstep, models, optim
 from lth_jax import workers as workers_lib
+from lth_jax.config import checks, configs
 from lth_jax.data import augment, scaling
 from lth_jax.models import layers
 from lth_jax.training import loop, schedules

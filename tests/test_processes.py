@@ -14,7 +14,8 @@ import time
 import numpy as np
 import pytest
 
-from lth_jax import configs, errors, processes
+from lth_jax import errors, processes
+from lth_jax.config import configs
 
 _ROOT = pathlib.Path(__file__).parents[1]
 _FLAGS = (

@@ -9,7 +9,7 @@ import pytest
 import synthetic_runs
 
 from lth_jax import execution, records
-from lth_jax.lanes import Lane
+from lth_jax.config.plan import Lane
 from lth_jax.report import records as report_records
 from lth_jax.training import evaluation, loop
 

@@ -14,9 +14,10 @@ import synthetic_runs
 from matplotlib import figure
 from scipy import stats
 
-from lth_jax import configs, errors, files, flags, report
-from lth_jax import lanes as lanes_lib
+from lth_jax import errors, files, report
 from lth_jax.analysis import summary
+from lth_jax.config import configs, flags
+from lth_jax.config import plan as plan_lib
 from lth_jax.report import (
   claims,
   comparison,
@@ -785,8 +786,8 @@ def test_unfinished_run_is_reported_as_far_as_it_went(tmp_path):
 
 def _keys(config):
   lanes = tuple(
-    lanes_lib.of_round(config, replicate, index)
-    for replicate in lanes_lib.replicates(config)
+    plan_lib.of_round(config, replicate, index)
+    for replicate in plan_lib.replicates(config)
     for index in range(config.study.rounds + 1)
   )
   return sorted(

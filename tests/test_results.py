@@ -14,7 +14,8 @@ from matplotlib import colors, figure
 from PIL import Image
 
 from experiments import catalog, collect, figures, results_page
-from lth_jax import configs, errors
+from lth_jax import errors
+from lth_jax.config import configs
 from lth_jax.report import claims, panels
 from lth_jax.report import figures as report_figures
 

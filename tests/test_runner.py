@@ -16,18 +16,10 @@ import pytest
 import tiny
 from etils import epath
 
-from lth_jax import (
-  configs,
-  data,
-  errors,
-  files,
-  runner,
-  stages,
-  storage,
-  study,
-)
+from lth_jax import data, errors, files, runner, stages, storage, study
 from lth_jax import stores as stores_lib
-from lth_jax.lanes import Lane
+from lth_jax.config import configs
+from lth_jax.config.plan import Lane
 from lth_jax.lottery import controls, keys
 from lth_jax.report import records as report_records
 from lth_jax.training import loop, schedules

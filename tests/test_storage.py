@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from etils import epath
 
-from lth_jax import errors, lanes, storage, stores
+from lth_jax import errors, storage, stores
+from lth_jax.config import plan
 
 ARRAYS = {"w": np.arange(6, dtype=np.float32).reshape(2, 3), "none": None}
 
@@ -164,9 +165,9 @@ def test_a_kill_while_a_store_is_removed_leaves_no_half_of_one(
 
 
 def test_lane_names():
-  lane = lanes.Lane(3, 7, "reinit", 1)
+  lane = plan.Lane(3, 7, "reinit", 1)
   assert lane.name == "replicate_3/round_007/reinit_1"
-  assert lanes.Lane(0, 0, "ticket").name == "replicate_0/round_000/ticket"
+  assert plan.Lane(0, 0, "ticket").name == "replicate_0/round_000/ticket"
 
 
 class Failing:

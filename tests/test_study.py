@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import tiny
 
-from lth_jax import configs, errors, study
-from lth_jax import lanes as lanes_lib
+from lth_jax import errors, study
 from lth_jax import masks as masks_lib
+from lth_jax.config import configs
+from lth_jax.config import plan as plan_lib
+from lth_jax.config.plan import Lane
 from lth_jax.data import order
-from lth_jax.lanes import Lane
 from lth_jax.lottery import keys, rounds
 from lth_jax.training import loop
 
@@ -177,8 +178,8 @@ def names(lanes):
 
 def test_lanes_of_a_round():
   some = config(arms=ARMS, reinits=2)
-  assert names(lanes_lib.of_round(some, 4, 0)) == ["0/ticket"]
-  assert names(lanes_lib.of_round(some, 4, 2)) == [
+  assert names(plan_lib.of_round(some, 4, 0)) == ["0/ticket"]
+  assert names(plan_lib.of_round(some, 4, 2)) == [
     "2/ticket",
     "2/random",
     "2/random_global",
@@ -189,22 +190,20 @@ def test_lanes_of_a_round():
 
 def test_lanes_do_not_depend_on_the_order_of_the_arms():
   for index in range(4):
-    one = lanes_lib.of_round(config(arms=ARMS), 0, index)
-    assert one == lanes_lib.of_round(config(arms=ARMS[::-1]), 0, index)
+    one = plan_lib.of_round(config(arms=ARMS), 0, index)
+    assert one == plan_lib.of_round(config(arms=ARMS[::-1]), 0, index)
 
 
 def test_controls_may_skip_rounds():
   some = config(arms=["ticket", "random"], control_rounds=[1, 3])
-  found = [names(lanes_lib.controls(some, 4, index)) for index in range(4)]
+  found = [names(plan_lib.controls(some, 4, index)) for index in range(4)]
   assert found == [[], ["1/random"], [], ["3/random"]]
-  assert all(
-    lanes_lib.of_round(some, 4, i)[0].arm == "ticket" for i in range(4)
-  )
+  assert all(plan_lib.of_round(some, 4, i)[0].arm == "ticket" for i in range(4))
 
 
 def test_continued_training_adds_its_search_but_not_after_the_last_round():
   some = config(reset="continued", arms=["ticket"])
-  found = [names(lanes_lib.of_round(some, 4, index)) for index in range(4)]
+  found = [names(plan_lib.of_round(some, 4, index)) for index in range(4)]
   assert found == [
     ["0/ticket"],
     ["1/ticket", "1/search"],
@@ -237,13 +236,13 @@ def test_lanes_and_their_masks_are_those_of_the_algorithm(changes):
     return masks
 
   list(function(saved, train, prune, 3))
-  expected = [lane for i in range(4) for lane in lanes_lib.of_round(some, 0, i)]
+  expected = [lane for i in range(4) for lane in plan_lib.of_round(some, 0, i)]
   assert run == expected
   # The last round would supply a round that the run does not have.
   supplying = [
     lane
     for lane in run
-    if lanes_lib.supplies_masks(some, lane) and lane != run[-1]
+    if plan_lib.supplies_masks(some, lane) and lane != run[-1]
   ]
   assert supplying == list(dict.fromkeys(pruned))
 
@@ -251,21 +250,21 @@ def test_lanes_and_their_masks_are_those_of_the_algorithm(changes):
 def test_controls_supply_no_masks():
   for changes in ({}, {"pruning": "oneshot"}, {"reset": "continued"}):
     some = config(arms=ARMS, **changes)
-    for lane in lanes_lib.controls(some, 0, 2):
-      assert not lanes_lib.supplies_masks(some, lane)
+    for lane in plan_lib.controls(some, 0, 2):
+      assert not plan_lib.supplies_masks(some, lane)
 
 
 def test_lanes_at_once_are_those_of_the_widest_round():
-  assert lanes_lib.num_at_once(config(arms=["ticket"], replicates=3)) == 3
+  assert plan_lib.num_at_once(config(arms=["ticket"], replicates=3)) == 3
   some = config(arms=ARMS, reinits=3, replicates=2, control_rounds=[2])
-  assert lanes_lib.num_at_once(some) == 2 * 6
-  assert lanes_lib.num_at_once(config(rounds=0, replicates=2)) == 2
+  assert plan_lib.num_at_once(some) == 2 * 6
+  assert plan_lib.num_at_once(config(rounds=0, replicates=2)) == 2
 
 
 def test_replicates_are_counted_from_the_first():
-  assert list(lanes_lib.replicates(config(replicates=2))) == [0, 1]
+  assert list(plan_lib.replicates(config(replicates=2))) == [0, 1]
   alone = config(replicates=1, first_replicate=3)
-  assert list(lanes_lib.replicates(alone)) == [3]
+  assert list(plan_lib.replicates(alone)) == [3]
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,9 @@ import jax
 import numpy as np
 
 from benchmarks.accelerator import child
-from lth_jax import data, execution, flags, lanes, lockstep, study, workers
+from lth_jax import data, execution, lockstep, study, workers
+from lth_jax.config import flags
+from lth_jax.config import plan as plan_lib
 
 _FLAGS = pathlib.Path(__file__).parents[2] / "experiments" / "flags"
 _IMAGES = {"mnist": (28, 28, 1), "mnist_10k": (28, 28, 1)}
@@ -189,7 +191,7 @@ def first_run(parts: study.Study) -> execution.Run:
   return execution.Run(
     study.initial_start(parts, 0),
     jax.device_get(study.split(parts, 0)),
-    study.order_key(parts.config, lanes.Lane(0, 0, "ticket")),
+    study.order_key(parts.config, plan_lib.Lane(0, 0, "ticket")),
     parts.schedule,
   )
 
@@ -202,7 +204,7 @@ def _protocol_seconds(config, num_images, width, step_s, evaluate_s) -> float:
   images = valid * num_images.valid + test * num_images.test
   seconds = config.training.steps * step_s + images * image_s
   rounds = range(config.study.rounds + 1)
-  each = sum(len(lanes.of_round(config, 0, index)) for index in rounds)
+  each = sum(len(plan_lib.of_round(config, 0, index)) for index in rounds)
   num_batches = -(-each * config.study.replicates // width)
   return max(len(rounds), num_batches) * seconds
 

@@ -20,7 +20,7 @@ import jax
 from etils import epath
 
 from benchmarks.accelerator import child, programs
-from lth_jax import configs, flags, lanes
+from lth_jax.config import configs, flags, plan
 from lth_jax.data import cifar, idx
 from lth_jax.report import digest, looks, records
 
@@ -156,8 +156,8 @@ def _num_lanes(config) -> dict[int, int]:
   """How many trainings each round has."""
   return {
     index: sum(
-      len(lanes.of_round(config, replicate, index))
-      for replicate in lanes.replicates(config)
+      len(plan.of_round(config, replicate, index))
+      for replicate in plan.replicates(config)
     )
     for index in range(config.study.rounds + 1)
   }

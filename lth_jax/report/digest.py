@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from lth_jax import checks, configs, errors, files
+from lth_jax import errors, files
+from lth_jax.config import checks, configs
 from lth_jax.report import protocols, records
 
 FORMAT = 1

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lth_jax import configs
+from lth_jax.config import configs
 from lth_jax.report import records
 
 _NONE = np.empty(0)

@@ -75,7 +75,7 @@ class Content(NamedTuple):
 def page(content: Content) -> str:
   """Returns the page; all text that comes from the run is escaped.
 
-  >>> from lth_jax import configs
+  >>> from lth_jax.config import configs
   >>> run = records.Run("a < b", configs.to_flat(configs.Config()), ())
   >>> "a &lt; b" in page(Content(run, "", winning=(), claims=(), drawn=()))
   True

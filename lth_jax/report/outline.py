@@ -39,7 +39,7 @@ class Figure(NamedTuple):
 def of(run: records.Run) -> tuple[Figure, ...]:
   """Returns the figures that a run has data for; the first is the main one.
 
-  >>> from lth_jax import configs
+  >>> from lth_jax.config import configs
   >>> end = records.Point(500, True, 0.98, 1.0)
   >>> none, config = np.empty(0), configs.to_flat(configs.Config())
   >>> dense = records.Lane(

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lth_jax import configs, lanes
+from lth_jax.config import configs, plan
 from lth_jax.report import records, statistics
 
 
@@ -23,7 +23,7 @@ def expected(run: records.Run) -> tuple[Key, ...]:
   Where masks would come from a lane that diverged, the replicate's series has
   ended, and with it this list.
 
-  >>> from lth_jax import configs
+  >>> from lth_jax.config import configs
   >>> config = configs.to_flat(configs.Config())
   >>> config |= {"rounds": 1, "replicates": 1, "arms": ["ticket", "reinit"]}
   >>> [key[1:] for key in expected(records.Run("example", config, ()))]
@@ -37,16 +37,16 @@ def expected(run: records.Run) -> tuple[Key, ...]:
       index,
       *records.name_arm(run.config, lane.arm, lane.draw or 0),
     )
-    for replicate in lanes.replicates(config)
+    for replicate in plan.replicates(config)
     for index in range(ends.get(replicate, config.study.rounds) + 1)
-    for lane in lanes.of_round(config, replicate, index)
+    for lane in plan.of_round(config, replicate, index)
   )
 
 
 def missing(run: records.Run) -> tuple[Key, ...]:
   """Lists the lanes that are still to be trained.
 
-  >>> from lth_jax import configs
+  >>> from lth_jax.config import configs
   >>> config = configs.to_flat(configs.Config())
   >>> config |= {"rounds": 1, "replicates": 1, "arms": ["ticket"]}
   >>> end = records.Point(500, True, 0.98, 1.0)
@@ -69,8 +69,8 @@ def ended(run: records.Run) -> dict[int, int]:
   """
   config, ends = configs.from_flat(run.config), dict[int, int]()
   for lane in run.lanes:
-    named = lanes.Lane(lane.replicate, lane.round, lane.arm)
-    if lane.diverged and lanes.supplies_masks(config, named):
+    named = plan.Lane(lane.replicate, lane.round, lane.arm)
+    if lane.diverged and plan.supplies_masks(config, named):
       found = ends.get(lane.replicate, lane.round)
       ends[lane.replicate] = min(found, lane.round)
   return ends
@@ -89,7 +89,7 @@ def last_round(flat: dict[str, Any], arm: str) -> int:
     (
       index
       for index in range(config.study.rounds + 1)
-      for lane in lanes.of_round(config, 0, index)
+      for lane in plan.of_round(config, 0, index)
       if records.name_arm(flat, lane.arm, lane.draw or 0)[0] == arm
     ),
     default=0,
@@ -110,7 +110,7 @@ def short(
     Those that end before the last planned density and get no further, bool
     `[R]` (a lane diverged), and those with lanes still to be trained, `[R]`.
 
-  >>> from lth_jax import configs
+  >>> from lth_jax.config import configs
   >>> config = configs.to_flat(configs.Config()) | {"rounds": 2}
   >>> end = records.Point(500, True, 0.98, 1.0)
   >>> dense = records.Lane(0, 0, "ticket", 0, 1.0, [], [], end, end, False, ())

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from etils import epath
 
-from lth_jax import checks, configs, errors, files, lanes
+from lth_jax import errors, files
+from lth_jax.config import checks, configs, plan
 
 FORMAT = 2
 # Of steps, rounds and all else that is counted.
@@ -158,7 +159,7 @@ class Run(NamedTuple):
 
   experiment: str
   config: dict[str, Any]
-  lanes: tuple[Lane, ...]
+  plan: tuple[Lane, ...]
   looks: tuple[Look, ...] = ()
 
 
@@ -214,7 +215,7 @@ def read(workdir: epath.PathLike) -> Run:
     remedy = "start the run again, which trains this lane anew"
     owner, digest = _load(path, _commit, remedy)
     name = path.parent.relative_to(root).as_posix()
-    if owner != lanes.owner(run_id, data, name):
+    if owner != plan.owner(run_id, data, name):
       raise errors.InputError(
         f"{path.parent} belongs to {owner!r}: it was copied here from "
         "elsewhere; remove it."
@@ -379,13 +380,13 @@ def _facts(config: configs.Config, content) -> Iterator[tuple[tuple, str]]:
   """What a record says that others of the run say too, each with its value."""
   origin, digests = content["origin"], content["digests"]
   replicate, index = int(content["replicate"]), int(content["round"])
-  lane = lanes.Lane(replicate, index, str(content["arm"]))
+  lane = plan.Lane(replicate, index, str(content["arm"]))
   yield (replicate, "theta_0"), origin["theta_0"]
   yield (replicate, "split"), origin["split"]
   yield (replicate, "masks", index), origin["masks"]
-  if parent := lanes.parent(config, lane):
+  if parent := plan.parent(config, lane):
     yield (replicate, "trained weights", parent), origin["trained weights"]
-  if lanes.supplies_masks(config, lane):
+  if plan.supplies_masks(config, lane):
     yield (replicate, "trained weights", lane), digests["params"]
   if lane.arm == "ticket":
     yield (replicate, "masks", index), digests["masks"]
@@ -394,7 +395,7 @@ def _facts(config: configs.Config, content) -> Iterator[tuple[tuple, str]]:
 def _described_facts(content) -> list[tuple[tuple, str]]:
   """Likewise of a description of a replicate's tickets."""
   replicate = int(content["replicate"])
-  dense = lanes.Lane(replicate, 0, "ticket")
+  dense = plan.Lane(replicate, 0, "ticket")
   return [
     ((replicate, "theta_0"), content["theta_0"]),
     ((replicate, "trained weights", dense), content["trained"]),
@@ -437,11 +438,9 @@ def _config(content) -> tuple[str, str, str, dict[str, Any]]:
 
 
 def _lane(content, name: str) -> Lane:
-  own = [content[field] for field in lanes.Lane._fields]
-  if lanes.Lane(*own).name != name:
-    raise ValueError(
-      f"its {', '.join(lanes.Lane._fields)} are not its folder's"
-    )
+  own = [content[field] for field in plan.Lane._fields]
+  if plan.Lane(*own).name != name:
+    raise ValueError(f"its {', '.join(plan.Lane._fields)} are not its folder's")
   steps, curve = _curve(content, "tests", "accuracy")
   valid_steps, valid_curve = _curve(content, "evaluations", "valid_loss")
   lane = Lane(

@@ -8,8 +8,9 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from absl import flags
 from etils import epath
 
-from lth_jax import checks, configs, errors
-from lth_jax.configs import Config
+from lth_jax import errors
+from lth_jax.config import checks, configs
+from lth_jax.config.configs import Config
 
 # Control characters, half characters (of bytes that are no UTF-8), and the mark
 # that some editors put in front of a file.

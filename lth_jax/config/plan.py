@@ -5,7 +5,7 @@ A lane is one training run of one replicate and arm in one round.
 
 from typing import NamedTuple
 
-from lth_jax.configs import Config
+from lth_jax.config.configs import Config
 
 
 class Lane(NamedTuple):
@@ -52,7 +52,7 @@ def replicates(config: Config) -> range:
   Args:
     config: the run.
 
-  >>> from lth_jax import configs
+  >>> from lth_jax.config import configs
   >>> config = configs.from_flat({"first_replicate": 3, "replicates": 2})
   >>> replicates(config)
   range(3, 5)
@@ -69,7 +69,7 @@ def of_round(config: Config, replicate: int, round_index: int) -> list[Lane]:
     replicate: index of the replicate.
     round_index: index of the round, 0 for the dense network.
 
-  >>> from lth_jax import configs
+  >>> from lth_jax.config import configs
   >>> config = {"arms": ["ticket", "reinit"], "reinits": 2}
   >>> found = of_round(configs.from_flat(config), replicate=0, round_index=7)
   >>> [lane.name for lane in found]
@@ -94,7 +94,7 @@ def controls(config: Config, replicate: int, round_index: int) -> list[Lane]:
     replicate: index of the replicate.
     round_index: index of the round.
 
-  >>> from lth_jax import configs
+  >>> from lth_jax.config import configs
   >>> config = configs.from_flat({"arms": ["ticket", "random"]})
   >>> [len(controls(config, 0, index)) for index in range(3)]
   [0, 1, 1]
@@ -117,7 +117,7 @@ def parent(config: Config, lane: Lane) -> Lane | None:
     config: the run.
     lane: one of its lanes; the dense network has no parent.
 
-  >>> from lth_jax import configs
+  >>> from lth_jax.config import configs
   >>> config = configs.from_flat({"reset": "continued"})
   >>> parent(config, Lane(0, 2, "reinit", 1)).name
   'replicate_0/round_001/search'
@@ -137,7 +137,7 @@ def supplies_masks(config: Config, lane: Lane) -> bool:
     config: the run.
     lane: one of its lanes.
 
-  >>> from lth_jax import configs
+  >>> from lth_jax.config import configs
   >>> config = configs.from_flat({"pruning": "oneshot"})
   >>> [supplies_masks(config, Lane(0, index, "ticket")) for index in range(3)]
   [True, False, False]
@@ -152,7 +152,7 @@ def num_at_once(config: Config) -> int:
   Args:
     config: the run.
 
-  >>> from lth_jax import configs
+  >>> from lth_jax.config import configs
   >>> arms = ["ticket", "reinit"]
   >>> config = {"arms": arms, "reinits": 3, "replicates": 5}
   >>> num_at_once(configs.from_flat(config))

@@ -4,8 +4,9 @@ import math
 from collections.abc import Iterator
 from typing import Literal, get_args, get_origin
 
-from lth_jax import configs, errors
-from lth_jax.configs import Config
+from lth_jax import errors
+from lth_jax.config import configs
+from lth_jax.config.configs import Config
 
 
 def check(config: Config) -> None:
