@@ -15,9 +15,10 @@ import jax
 from etils import epath
 
 from benchmarks import networks, problem, tables
-from lth_jax import execution, pruning, records, scores, storage
+from lth_jax import execution, pruning, records, scores
 from lth_jax.config import configs
 from lth_jax.config import plan as plan_lib
+from lth_jax.storage import store
 from lth_jax.training import evaluation
 
 _CONFIG = configs.Config()
@@ -108,7 +109,7 @@ def _measure(repeats):
       "last measures": summarize,
       "pruning": prune,
       "record": record,
-      "storing": lambda: storage.save(
+      "storing": lambda: store.save(
         epath.Path(folder) / "lane", "benchmark", arrays, record(), {}
       ),
     }

@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from etils import epath
 
 from experiments import catalog, costs
-from lth_jax import progress, storage, workdir
+from lth_jax import progress, workdir
 from lth_jax.config import configs, plan
 from lth_jax.config.configs import Config
+from lth_jax.storage import store
 
 _HEAD = f"""\
 Time (h:mm:ss) is that of all trainings, about, on 2 CPU cores.
@@ -102,12 +103,12 @@ def num_done(config: Config, folder: epath.Path) -> tuple[int, int]:
   for replicate in plan.replicates(config):
     for index in range(config.study.rounds + 1):
       asked = plan.of_round(config, replicate, index)
-      stored = [lane for lane in asked if storage.exists(folder / lane.name)]
+      stored = [lane for lane in asked if store.exists(folder / lane.name)]
       planned += len(asked)
       done += len(stored)
       if any(
         plan.supplies_masks(config, lane)
-        and storage.read_json(folder / lane.name / "record.json")["diverged"]
+        and store.read_json(folder / lane.name / "record.json")["diverged"]
         for lane in stored
       ):
         break

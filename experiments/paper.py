@@ -19,10 +19,11 @@ from absl import flags as absl_flags
 from etils import epath
 
 from experiments import catalog, figures, listing, networks
-from lth_jax import command, data, errors, objects, processes, progress, runner
+from lth_jax import command, data, errors, processes, progress, runner
 from lth_jax.config import configs, flags
 from lth_jax.data import cifar, idx
 from lth_jax.report import comparison
+from lth_jax.storage import buckets
 
 
 def main(argv: Sequence[str]) -> None:
@@ -33,7 +34,7 @@ def main(argv: Sequence[str]) -> None:
     command.check_no_arguments(command.parse(asked, argv))
     rows = _rows(asked.figure, asked.row, asked.list)
     if asked.list:
-      folder = objects.connect(flags.workdir(asked)) if asked.workdir else None
+      folder = buckets.connect(flags.workdir(asked)) if asked.workdir else None
       command.show(listing.text(rows, asked.scale, folder) + "\n")
     elif asked.figure == catalog.NETWORKS:
       command.show(networks.markdown())
@@ -83,7 +84,7 @@ def _train(
   asked: absl_flags.FlagValues,
   read_config: Callable[[], configs.Config],
 ) -> None:
-  folder = objects.connect(flags.workdir(asked))
+  folder = buckets.connect(flags.workdir(asked))
   folder.mkdir(parents=True, exist_ok=True)
   given = {
     name: value

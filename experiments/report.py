@@ -14,9 +14,10 @@ from collections.abc import Iterable, Sequence
 from absl import flags as absl_flags
 from etils import epath
 
-from lth_jax import command, errors, objects, progress, report
+from lth_jax import command, errors, progress, report
 from lth_jax.config import configs, flags
 from lth_jax.report import comparison, records
+from lth_jax.storage import buckets
 
 
 def main(argv: Sequence[str]) -> None:
@@ -40,7 +41,7 @@ def main(argv: Sequence[str]) -> None:
     for folder in folders:
       progress.say(f"Report: {report.write(folder)}")
     if named:
-      _compare(named, objects.connect(flags.folder(asked.out)))
+      _compare(named, buckets.connect(flags.folder(asked.out)))
 
   command.call(write)
 
@@ -65,11 +66,11 @@ def _find(patterns: Iterable[str]) -> list[epath.Path]:
   found = []
   for pattern in patterns:
     if not glob.has_magic(pattern):
-      found.append(objects.connect(flags.folder(pattern)))
+      found.append(buckets.connect(flags.folder(pattern)))
       continue
     above, slash, _ = re.split(r"[*?[]", pattern)[0].rpartition("/")
     below = pattern.removeprefix(above + slash)
-    top = objects.connect(flags.folder(above + slash or "."))
+    top = buckets.connect(flags.folder(above + slash or "."))
     matches = sorted(top.glob(f"{below}/config.json"))
     if not matches:
       raise errors.InputError(f"{pattern}: no run has such a folder.")

@@ -16,8 +16,9 @@ from collections.abc import Sequence
 from absl import flags as absl_flags
 
 from experiments import catalog, collect, results_page
-from lth_jax import command, objects, progress
+from lth_jax import command, progress
 from lth_jax.config import flags
+from lth_jax.storage import buckets
 
 _PAGE = "results.md"
 
@@ -32,7 +33,7 @@ def main(argv: Sequence[str]) -> None:
     results = folder / results_page.FOLDER
     if asked.workdir:
       collect.into_folder(
-        objects.connect(flags.workdir(asked)),
+        buckets.connect(flags.workdir(asked)),
         asked.scale,
         results / asked.scale,
       )

@@ -13,9 +13,10 @@ from absl import flags as absl_flags
 from absl import logging
 from etils import epath
 
-from lth_jax import errors, objects, processes, progress, report, runner
+from lth_jax import errors, processes, progress, report, runner
 from lth_jax.config import flags
 from lth_jax.config.configs import Config
+from lth_jax.storage import buckets
 
 EXIT_BAD_INPUT = 2
 # sysexits.h EX_TEMPFAIL: start the same command again to go on.
@@ -40,7 +41,7 @@ def run_experiment(
     values = absl_flags.FlagValues()
     read_config = flags.define(values, default)
     check_no_arguments(parse(values, argv))
-    config, workdir = read_config(), objects.connect(flags.workdir(values))
+    config, workdir = read_config(), buckets.connect(flags.workdir(values))
     processes.join(flags.processes(values))
     with stop_signals() as stop:
       runner.run(config, workdir, experiment, stop)
@@ -223,7 +224,7 @@ def _explain(error: Exception) -> tuple[str | None, bool]:
 
   None if it is a fault of ours.
   """
-  if failure := objects.explain(error):
+  if failure := buckets.explain(error):
     return _go_on(f"the object store: {failure.reason}", failure.passes)
   match error:
     case errors.InputError():

@@ -6,9 +6,10 @@ A lane has two slots, so that a kill while one is written leaves the other.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lth_jax import execution, processes, storage
+from lth_jax import execution, processes
 from lth_jax import stores as stores_lib
 from lth_jax.config.plan import Lane
+from lth_jax.storage import store
 from lth_jax.stores import Stores
 
 PyTree = Any
@@ -93,16 +94,16 @@ def load(
 
 def _newest(stores: Stores, lane: Lane, like: PyTree, origin):
   def read(folder, owner):
-    arrays, record = storage.load(folder, owner, like)
+    arrays, record = store.load(folder, owner, like)
     if record.get("origin") != origin:
-      raise storage.DamagedError(
+      raise store.DamagedError(
         f"{folder} was made from other weights or masks than this lane is."
       )
     try:
       rows = tuple(execution.Row(*row) for row in record["rows"])
       return rows[-1].step, execution.Checkpoint(arrays, rows)
     except (LookupError, TypeError) as error:
-      raise storage.DamagedError(f"{folder} has no rows.") from error
+      raise store.DamagedError(f"{folder} has no rows.") from error
 
   newest, newest_slot, newest_step = None, 1, -1
   for slot in range(2):

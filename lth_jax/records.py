@@ -6,9 +6,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from lth_jax import execution, storage
+from lth_jax import execution
 from lth_jax import masks as masks_lib
 from lth_jax.config import plan
+from lth_jax.storage import store
 from lth_jax.training import evaluation, loop
 
 PyTree = Any
@@ -84,8 +85,8 @@ def of_lane(
     "warnings": _warnings(density_by_name),
     "origin": dict(origin),
     "digests": {
-      "masks": storage.digest(start.masks),
-      "params": storage.digest(progress.state.params),
+      "masks": store.digest(start.masks),
+      "params": store.digest(progress.state.params),
     },
   }
   measured = [row.step for row in rows if row.valid_loss is not None]

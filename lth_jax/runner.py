@@ -19,14 +19,12 @@ from etils import epath
 from lth_jax import (
   data,
   errors,
-  files,
   lockstep,
   partials,
   processes,
   progress,
   settings,
   stages,
-  storage,
   structure,
   study,
   waves,
@@ -40,6 +38,7 @@ from lth_jax.config.configs import Config
 from lth_jax.config.plan import Lane
 from lth_jax.lottery import controls, keys, rounds
 from lth_jax.stages import Session
+from lth_jax.storage import files, store
 from lth_jax.stores import Stores
 from lth_jax.training.loop import Start
 from lth_jax.workers import Worker
@@ -122,7 +121,7 @@ def _lock(
     return lambda: None
   files.check_links(folder)
   folder.mkdir(parents=True, exist_ok=True)
-  return until_the_end.enter_context(storage.lock(folder, progress.say, stop))
+  return until_the_end.enter_context(store.lock(folder, progress.say, stop))
 
 
 def _settle(folder, config, experiment, digest, devices):
@@ -335,7 +334,7 @@ def _train_replicate(
 
   def train(arm: str, index: int, start: Start) -> rounds.Trained:
     lane = Lane(replicate, index, arm)
-    masks = storage.digest(start.masks)
+    masks = store.digest(start.masks)
 
     def job(lane: Lane, make_start: Callable[[], Start]) -> stages.Job:
       origin = _origin(parts.config, lane, shared, masks, ends)
@@ -350,7 +349,7 @@ def _train_replicate(
         )
         waiting.append(_control(session, line, job(control, begin)))
     trained = result()
-    ends[lane] = storage.digest(trained.params)
+    ends[lane] = store.digest(trained.params)
     return trained
 
   for _ in _search(parts, saved, train):

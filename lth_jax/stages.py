@@ -18,7 +18,6 @@ from lth_jax import (
   processes,
   progress,
   records,
-  storage,
   study,
 )
 from lth_jax import lockstep as lockstep_lib
@@ -26,6 +25,7 @@ from lth_jax import stores as stores_lib
 from lth_jax.config import plan
 from lth_jax.config.plan import Lane
 from lth_jax.lottery import rounds
+from lth_jax.storage import store
 from lth_jax.stores import Stores
 from lth_jax.training import loop
 from lth_jax.training.loop import Sample, Start
@@ -149,7 +149,7 @@ def train_wave(
 
 def _find_standing(session: Session, job: Job, start: Start) -> Standing:
   like = jax.eval_shape(session.study.trainer.begin, start, job.sample)
-  origin = {**job.origin, "start": storage.digest(start)}
+  origin = {**job.origin, "start": store.digest(start)}
   resume, slot = partials.load(session.stores, job.lane, like, origin)
   key = study.order_key(session.study.config, job.lane)
   run = execution.Run(start, job.sample, key, session.study.schedule, resume)
@@ -197,9 +197,9 @@ def _describe(standings: Sequence[Standing]) -> dict[str, Any]:
     "the list of lanes": [x.lane for x in standings],
     "the step that a lane was saved at": [x.group for x in standings],
     "what a lane begins with": [
-      (x.origin, storage.digest(x.run.sample)) for x in standings
+      (x.origin, store.digest(x.run.sample)) for x in standings
     ],
-    "what a lane saved": [storage.digest(x) for x in saved],
+    "what a lane saved": [store.digest(x) for x in saved],
   }
 
 

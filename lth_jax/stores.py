@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 import jax
 from etils import epath
 
-from lth_jax import errors, processes, storage, study
+from lth_jax import errors, processes, study
 from lth_jax.config import plan
 from lth_jax.lottery import rounds
+from lth_jax.storage import store
 from lth_jax.training.loop import Start, TrainState
 
 PyTree = Any
@@ -55,25 +56,25 @@ def read(
     stores: where results lie.
     name: the store, below the workdir; discarded, and said, if it is damaged.
     load: called with its folder and the owner that it must have; raises
-      `storage.DamagedError`.
+      `store.DamagedError`.
 
   >>> import tempfile
   >>> def load(folder, owner):
-  ...   raise storage.DamagedError(f"{folder.name} is no store.")
+  ...   raise store.DamagedError(f"{folder.name} is no store.")
   >>> with tempfile.TemporaryDirectory() as folder:
   ...   stores = Stores(epath.Path(folder), "0123456789abcdef", "4567", print)
   ...   (stores.folder / "ticket").mkdir()
-  ...   storage.write_json(stores.folder / "ticket" / "commit.json", {})
+  ...   store.write_json(stores.folder / "ticket" / "commit.json", {})
   ...   read(stores, "ticket", load) is None
   warning: ticket is no store. It is discarded and made again.
   True
   """
   folder = stores.folder / name
-  if not storage.exists(folder):
+  if not store.exists(folder):
     return None
   try:
     return load(folder, plan.owner(stores.run_id, stores.data, name))
-  except storage.DamagedError as error:
+  except store.DamagedError as error:
     stores.say(f"warning: {error} It is discarded and made again.")
     discard(stores, name)
     return None
@@ -106,7 +107,7 @@ def read_trained(
   shapes = arrays_of(like)
 
   def load(folder, owner):
-    arrays, record = storage.load(folder, owner, shapes)
+    arrays, record = store.load(folder, owner, shapes)
     _check_origin(folder, record, origin)
     return rounds.Trained(arrays["params"], arrays["stats"], record["diverged"])
 
@@ -137,7 +138,7 @@ def read_arrays(
   return read(
     stores,
     name,
-    lambda folder, owner: storage.load(folder, owner, shapes)[0],
+    lambda folder, owner: store.load(folder, owner, shapes)[0],
   )
 
 
@@ -159,14 +160,14 @@ def read_record(
   >>> with tempfile.TemporaryDirectory() as folder:
   ...   stores = Stores(epath.Path(folder), "0123456789abcdef", "4567", print)
   ...   (stores.folder / "ticket").mkdir()
-  ...   storage.write_json(stores.folder / "ticket" / "commit.json", {})
+  ...   store.write_json(stores.folder / "ticket" / "commit.json", {})
   ...   read_record(stores, "ticket") is None
   warning: .../ticket/commit.json is altered. It is discarded and made again.
   True
   """
 
   def load(folder, owner):
-    record = storage.load_record(folder, owner)
+    record = store.load_record(folder, owner)
     _check_origin(folder, record, origin or {})
     return record
 
@@ -182,7 +183,7 @@ def _check_origin(folder, record, origin: Mapping[str, Any]) -> None:
       raise errors.InputError(
         f"{folder} was made from another {name}: {_LOST[name]}."
       )
-    raise storage.DamagedError(f"{folder} was made from other {name}.")
+    raise store.DamagedError(f"{folder} was made from other {name}.")
 
 
 def save(
@@ -212,7 +213,7 @@ def save(
   if processes.is_first():
     owner = plan.owner(stores.run_id, stores.data, name)
     folder = stores.folder / name
-    storage.save(folder, owner, arrays, record, timing, stores.check)
+    store.save(folder, owner, arrays, record, timing, stores.check)
 
 
 def discard(stores: Stores, name: str) -> None:
@@ -232,7 +233,7 @@ def discard(stores: Stores, name: str) -> None:
   []
   """
   if processes.is_first():
-    storage.discard(stores.folder / name, stores.check)
+    store.discard(stores.folder / name, stores.check)
 
 
 def begin(parts: study.Study, replicate: int) -> tuple[Start, dict[str, Any]]:
@@ -251,14 +252,14 @@ def begin(parts: study.Study, replicate: int) -> tuple[Start, dict[str, Any]]:
   >>> from lth_jax import data
   >>> config = configs.from_flat({"hidden": [], "rates": ["kernel=0.2"]})
   >>> start, origin = begin(study.make(config, data.load("mnist_10k")), 0)
-  >>> sorted(origin), origin["theta_0"] == storage.digest(start)
+  >>> sorted(origin), origin["theta_0"] == store.digest(start)
   (['masks', 'split', 'theta_0'], True)
   """
   start = study.initial_start(parts, replicate)
   return start, {
-    "theta_0": storage.digest(start),
-    "masks": storage.digest(start.masks),
-    "split": storage.digest(jax.device_get(study.split(parts, replicate))),
+    "theta_0": store.digest(start),
+    "masks": store.digest(start.masks),
+    "split": store.digest(jax.device_get(study.split(parts, replicate))),
   }
 
 
@@ -299,12 +300,12 @@ def saved_start(
   stored = read_trained(stores, name, start, fixed)
   if stored is not None:
     start = start._replace(params=stored.params, stats=stored.stats)
-    return start, origin | {"theta_0": storage.digest(start)}
+    return start, origin | {"theta_0": store.digest(start)}
   record = {
     "diverged": False,
     "step": int(start.step),
     "origin": origin,
-    "digests": {"params": storage.digest(start.params)},
+    "digests": {"params": store.digest(start.params)},
   }
   save(stores, name, arrays_of(start), record, {})
   return start, origin

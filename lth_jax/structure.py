@@ -9,10 +9,11 @@ from typing import Any
 
 from etils import epath
 
-from lth_jax import files, storage, study
 from lth_jax import stores as stores_lib
+from lth_jax import study
 from lth_jax.analysis import summary
 from lth_jax.config.plan import Lane
+from lth_jax.storage import files, store
 
 FORMAT = 2
 
@@ -59,7 +60,7 @@ def settle(
   def arrays(name: str) -> dict[str, Any]:
     stored = stores_lib.read_arrays(stores, name, start)
     if stored is None:
-      raise storage.DamagedError(
+      raise store.DamagedError(
         f"{stores.folder / name} was damaged meanwhile; start the same command "
         "to make it again."
       )
@@ -75,13 +76,13 @@ def settle(
   }
   stores.check()
   content = files.seal(header | {"rounds": rounds})
-  storage.write_text(path, json.dumps(content, allow_nan=False) + "\n")
+  store.write_text(path, json.dumps(content, allow_nan=False) + "\n")
 
 
 def _read_header(path: epath.Path) -> dict[str, Any] | None:
   """All but the description; None if it is not there or damaged."""
   try:
-    content = files.unseal(storage.read_json(path))
+    content = files.unseal(store.read_json(path))
   except ValueError:
     return None
   content.pop("rounds", None)

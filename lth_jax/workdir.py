@@ -12,18 +12,10 @@ from typing import Any
 import jax
 from etils import epath
 
-from lth_jax import (
-  devices,
-  errors,
-  files,
-  lockstep,
-  objects,
-  processes,
-  settings,
-  storage,
-)
+from lth_jax import devices, errors, lockstep, processes, settings
 from lth_jax.config import configs, flags, plan
 from lth_jax.config.configs import Config
+from lth_jax.storage import buckets, files, store
 
 FORMAT = 2
 # A file that one host has written is seen by the others after so long.
@@ -87,7 +79,7 @@ def settle(
       )
   elif foreign := [
     item.name
-    for item in objects.children(folder)
+    for item in buckets.children(folder)
     if not _OWN_NAME.fullmatch(item.name)
   ]:
     raise errors.InputError(
@@ -96,7 +88,7 @@ def settle(
     )
   resumed = path.exists() or _find_stored(folder, config, data)
   _settle_environment(folder / "env.json", sharing, resumed, say)
-  storage.write_text(folder / "run.flags", flags.to_flagfile(config))
+  store.write_text(folder / "run.flags", flags.to_flagfile(config))
   stored = {
     "format": FORMAT,
     "experiment": experiment,
@@ -104,7 +96,7 @@ def settle(
     "data": data,
     "config": configs.to_flat(config),
   }
-  storage.write_json(path, files.seal(stored))
+  store.write_json(path, files.seal(stored))
 
 
 def check_shared(folder: epath.Path) -> None:
@@ -124,7 +116,7 @@ def check_shared(folder: epath.Path) -> None:
 
   def write() -> str:
     token = uuid.uuid4().hex
-    storage.write_text(path, token)
+    store.write_text(path, token)
     return token
 
   token = processes.lead(write)
@@ -161,8 +153,8 @@ def _read(folder) -> tuple[Config, str]:
   """Returns the config, and the digest of the images and labels."""
   path = folder / "config.json"
   try:
-    stored = storage.read_json(path)
-  except storage.DamagedError as error:
+    stored = store.read_json(path)
+  except store.DamagedError as error:
     raise _damaged(path, "it is cut short or altered") from error
   if not isinstance(stored.get("config"), dict):
     raise _damaged(path, "it holds no config")
@@ -190,9 +182,9 @@ def _find_stored(folder, config: Config, data: str) -> bool:
   for pattern in ("replicate_*/rewind", "replicate_*/round_*/*"):
     for path in sorted(folder.glob(f"{pattern}/commit.json")):
       name = path.parent.relative_to(folder).as_posix()
-      with contextlib.suppress(storage.DamagedError):  # is discarded later
+      with contextlib.suppress(store.DamagedError):  # is discarded later
         owner = plan.owner(run_id, data, name)
-        found = bool(storage.check_owner(path.parent, owner))
+        found = bool(store.check_owner(path.parent, owner))
   return found
 
 
@@ -263,7 +255,7 @@ def _settle_environment(path, sharing, resumed, say):
     say(f"note: this run began elsewhere: {'; '.join(changed)}. {_PROMISE}")
   if not seen or seen[-1] != now:
     seen = [*seen, now]
-  storage.write_json(path, files.seal({"environments": seen}))
+  store.write_json(path, files.seal({"environments": seen}))
 
 
 def sharings(folder: epath.Path) -> list[lockstep.Sharing]:
@@ -303,8 +295,8 @@ def sharings(folder: epath.Path) -> list[lockstep.Sharing]:
 def _read_key(path, key: str, kind: type) -> Any:
   """Reads one entry of a file that only this module writes."""
   try:
-    content = storage.read_json(path)
-  except storage.DamagedError as error:
+    content = store.read_json(path)
+  except store.DamagedError as error:
     raise errors.InputError(f"{error} Remove it; it is made again.") from error
   value = content.get(key)
   items = value if isinstance(value, list) else []

@@ -6,8 +6,8 @@ import pathlib
 
 import numpy as np
 
-from lth_jax import files
 from lth_jax.config import configs, plan
+from lth_jax.storage import files
 
 # All lanes are derived from the same.
 ORIGIN = dict.fromkeys(("theta_0", "split", "masks", "trained weights"), "0")

@@ -26,9 +26,10 @@ from etils import epath
 from experiments import mnist_lenet, paper, results, sweep
 from experiments import report as report_command
 from lth_jax import command as command_lib
-from lth_jax import errors, execution, files, lockstep, report, workdir
+from lth_jax import errors, execution, lockstep, report, workdir
 from lth_jax.config import configs, flags
 from lth_jax.report import records as report_records
+from lth_jax.storage import files
 
 _ROOT = pathlib.Path(__file__).parents[1]
 _TINY = (

@@ -13,9 +13,10 @@ import pytest
 from etils import epath
 
 from experiments import catalog, costs, listing, networks
-from lth_jax import errors, files, runner
+from lth_jax import errors, runner
 from lth_jax.config import configs, plan
 from lth_jax.report import protocols, records
+from lth_jax.storage import files
 
 _ROOT = pathlib.Path(__file__).parents[1]
 _ROWS = [(row, scale) for row in catalog.ROWS for scale in catalog.SCALES]

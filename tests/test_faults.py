@@ -36,19 +36,12 @@ from test_bad_input import (
 )
 
 from lth_jax import command as command_lib
-from lth_jax import (
-  data,
-  errors,
-  execution,
-  files,
-  partials,
-  report,
-  storage,
-  study,
-)
+from lth_jax import data, errors, execution, partials, report, study
 from lth_jax.data import idx
 from lth_jax.report import looks
 from lth_jax.report import records as report_records
+from lth_jax.storage import files
+from lth_jax.storage import store as store_lib
 
 _FLAGS = (
   "--dataset=mnist_10k",
@@ -121,7 +114,7 @@ def write_sealed(path, content):
 
 def commit_anew(store):
   """Makes the digests of a store those of its files."""
-  found = storage._digests(epath.Path(store))
+  found = store_lib._digests(epath.Path(store))
   change_json(store / "commit.json", files=found)
 
 
@@ -190,14 +183,14 @@ def test_a_run_under_nohup_outlives_its_terminal():
 def test_a_scheduler_may_announce_the_end_by_a_user_signal(
   tmp_path, undisturbed, monkeypatch
 ):
-  save = storage.save
+  save = store_lib.save
 
   def signal_and_save(*args):
     os.kill(os.getpid(), signal.SIGUSR1)
     save(*args)
 
   with monkeypatch.context() as patch:
-    patch.setattr(storage, "save", signal_and_save)
+    patch.setattr(store_lib, "save", signal_and_save)
     result = run(tmp_path)
   assert result.returncode == 75 and "SIGUSR1: saving" in result.stderr
   assert_goes_on(tmp_path, undisturbed)
@@ -767,7 +760,7 @@ _ARRAYS = {"params": {"w": np.ones((2, 3), np.float32)}, "masks": {"w": None}}
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
   folder = tmp_path_factory.mktemp("store") / "ticket"
-  storage.save(epath.Path(folder), "me", _ARRAYS, {"a": 1}, {})
+  store_lib.save(epath.Path(folder), "me", _ARRAYS, {"a": 1}, {})
   return folder
 
 
@@ -790,7 +783,7 @@ def test_arrays_with_digests_that_fit_are_read_or_refused(store, choice):
     path.write_bytes(content)
     commit_anew(folder)
     try:
-      arrays, _ = storage.load(epath.Path(folder), "me", _ARRAYS)
+      arrays, _ = store_lib.load(epath.Path(folder), "me", _ARRAYS)
     except errors.InputError as error:
       assert "\n" not in str(error)
     else:

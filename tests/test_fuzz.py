@@ -19,10 +19,11 @@ from etils import epath
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lth_jax import errors, files, report, storage, workdir
+from lth_jax import errors, report, workdir
 from lth_jax.analysis import summary
 from lth_jax.config import configs
 from lth_jax.report import claims, digest, example, looks, records
+from lth_jax.storage import files, store
 
 _EXAMPLES = settings(
   max_examples=60,
@@ -244,5 +245,5 @@ def test_a_commit_with_any_value_is_damage(data):
   changed = data.draw(_changed(commit))
   (folder / "commit.json").write_text(json.dumps(changed))
   with _an_answer_or_one_line():
-    assert storage.load_record(folder, "me") == {}
+    assert store.load_record(folder, "me") == {}
     assert changed["files"].items() >= written.items()

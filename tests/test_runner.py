@@ -16,12 +16,13 @@ import pytest
 import tiny
 from etils import epath
 
-from lth_jax import data, errors, files, runner, stages, storage, study
+from lth_jax import data, errors, runner, stages, study
 from lth_jax import stores as stores_lib
 from lth_jax.config import configs
 from lth_jax.config.plan import Lane
 from lth_jax.lottery import controls, keys
 from lth_jax.report import records as report_records
+from lth_jax.storage import files, store
 from lth_jax.training import loop, schedules
 
 FLAGS = {
@@ -101,10 +102,10 @@ def test_masks_are_nested_and_start_from_theta_0(undisturbed):
   masks = []
   for index in range(3):
     name = f"replicate_0/round_{index:03d}/ticket"
-    owner = storage.read_json(epath.Path(undisturbed) / name / "commit.json")[
+    owner = store.read_json(epath.Path(undisturbed) / name / "commit.json")[
       "owner"
     ]
-    arrays, _ = storage.load(epath.Path(undisturbed) / name, owner, like)
+    arrays, _ = store.load(epath.Path(undisturbed) / name, owner, like)
     masks.append(jax.tree.leaves(arrays["masks"]))
   for larger, smaller in itertools.pairwise(masks):
     assert all((b <= a).all() for a, b in zip(larger, smaller))

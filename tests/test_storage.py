@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from etils import epath
 
-from lth_jax import errors, storage, stores
+from lth_jax import errors, stores
 from lth_jax.config import plan
+from lth_jax.storage import store
 
 ARRAYS = {"w": np.arange(6, dtype=np.float32).reshape(2, 3), "none": None}
 
@@ -17,12 +18,12 @@ ARRAYS = {"w": np.arange(6, dtype=np.float32).reshape(2, 3), "none": None}
 @pytest.fixture
 def folder(tmp_path):
   folder = epath.Path(tmp_path) / "replicate_0/round_000/ticket"
-  storage.save(folder, "me", ARRAYS, {"a": 1}, {"seconds": 2.0})
+  store.save(folder, "me", ARRAYS, {"a": 1}, {"seconds": 2.0})
   return folder
 
 
 def test_what_is_saved_is_loaded(folder):
-  arrays, record = storage.load(folder, "me", ARRAYS)
+  arrays, record = store.load(folder, "me", ARRAYS)
   assert record == {"a": 1}
   assert arrays["none"] is None
   assert arrays["w"].dtype == np.float32
@@ -31,27 +32,27 @@ def test_what_is_saved_is_loaded(folder):
 
 def test_without_a_commit_there_is_no_store(folder):
   (folder / "commit.json").unlink()
-  assert not storage.exists(folder)
+  assert not store.exists(folder)
 
 
 def test_saving_again_replaces(folder):
-  storage.save(folder, "me", {"w": np.zeros(1)}, {"a": 2}, {})
-  arrays, record = storage.load(folder, "me", {"w": np.ones(1)})
+  store.save(folder, "me", {"w": np.zeros(1)}, {"a": 2}, {})
+  arrays, record = store.load(folder, "me", {"w": np.ones(1)})
   assert record == {"a": 2} and arrays["w"] == [0.0]
 
 
 def test_timing_is_outside_the_digests(folder):
   (folder / "timing.json").write_text("{}")
-  assert storage.load_record(folder, "me") == {"a": 1}
+  assert store.load_record(folder, "me") == {"a": 1}
 
 
 def test_another_owner_and_another_format_are_refused(folder):
   with pytest.raises(errors.InputError, match="belongs to 'me'"):
-    storage.load_record(folder, "you")
+    store.load_record(folder, "you")
   commit = json.loads((folder / "commit.json").read_text())
   (folder / "commit.json").write_text(json.dumps(commit | {"format": 99}))
   with pytest.raises(errors.InputError, match="format 99"):
-    storage.load_record(folder, "me")
+    store.load_record(folder, "me")
 
 
 @pytest.mark.parametrize(
@@ -65,28 +66,28 @@ def test_another_owner_and_another_format_are_refused(folder):
 )
 def test_a_damaged_commit_is_damage(folder, text):
   (folder / "commit.json").write_text(text)
-  with pytest.raises(storage.DamagedError):
-    storage.load_record(folder, "me")
+  with pytest.raises(store.DamagedError):
+    store.load_record(folder, "me")
 
 
 def test_a_link_is_discarded_and_what_it_shows_is_kept(folder, tmp_path):
   link = tmp_path / "link"
   link.symlink_to(folder)
-  assert storage.exists(epath.Path(link))
-  storage.discard(epath.Path(link))
-  assert not link.is_symlink() and storage.exists(folder)
+  assert store.exists(epath.Path(link))
+  store.discard(epath.Path(link))
+  assert not link.is_symlink() and store.exists(folder)
 
 
 def test_arrays_that_do_not_fit_are_damage(folder):
   for like in ({"w": np.zeros((3, 3), np.float32)}, {"v": np.zeros(1)}):
-    with pytest.raises(storage.DamagedError, match="does not fit"):
-      storage.load(folder, "me", like)
+    with pytest.raises(store.DamagedError, match="does not fit"):
+      store.load(folder, "me", like)
 
 
 def test_a_missing_file_is_damage(folder):
   (folder / "record.json").unlink()
-  with pytest.raises(storage.DamagedError, match="is missing"):
-    storage.load_record(folder, "me")
+  with pytest.raises(store.DamagedError, match="is missing"):
+    store.load_record(folder, "me")
 
 
 def test_two_threads_may_save_at_once(tmp_path):
@@ -96,8 +97,8 @@ def test_two_threads_may_save_at_once(tmp_path):
     try:
       for index in range(6):
         folder = epath.Path(tmp_path) / name / str(index)
-        storage.save(folder, name, ARRAYS, {}, {})
-        storage.load(folder, name, ARRAYS)
+        store.save(folder, name, ARRAYS, {}, {})
+        store.load(folder, name, ARRAYS)
     except Exception as error:
       failures.append(error)
 
@@ -117,24 +118,24 @@ def test_digest_tells_names_types_shapes_and_bits_apart():
     {"w": base["w"].reshape(3, 2)},
     {"w": -base["w"]},
   ]
-  digests = {storage.digest(tree) for tree in [base, *others]}
+  digests = {store.digest(tree) for tree in [base, *others]}
   assert len(digests) == 5
-  assert storage.digest({"w": base["w"].copy()}) == storage.digest(base)
+  assert store.digest({"w": base["w"].copy()}) == store.digest(base)
 
 
 def test_json_is_whole_or_as_before(tmp_path, monkeypatch):
   path = epath.Path(tmp_path) / "x.json"
-  storage.write_json(path, {"a": 1})
+  store.write_json(path, {"a": 1})
   with pytest.raises(ValueError, match="JSON"):
-    storage.write_json(path, {"a": float("nan")})
+    store.write_json(path, {"a": float("nan")})
 
   def fail(_):
     raise OSError(28, "No space left on device")
 
-  monkeypatch.setattr(storage.os, "fsync", fail)
+  monkeypatch.setattr(store.os, "fsync", fail)
   with pytest.raises(OSError, match="No space"):
-    storage.write_json(path, {"a": 2})
-  assert storage.read_json(path) == {"a": 1}
+    store.write_json(path, {"a": 2})
+  assert store.read_json(path) == {"a": 1}
 
 
 def test_a_workdir_has_one_writer(tmp_path):
@@ -142,7 +143,7 @@ def test_a_workdir_has_one_writer(tmp_path):
   refused = pytest.raises(errors.InputError, match="in use")
 
   def lock():
-    return storage.lock(folder, print, threading.Event())
+    return store.lock(folder, print, threading.Event())
 
   with lock(), refused, lock():
     pass
@@ -157,11 +158,11 @@ def test_a_kill_while_a_store_is_removed_leaves_no_half_of_one(
     raise KeyboardInterrupt
 
   folder = epath.Path(tmp_path) / "ticket"
-  storage.save(folder, "me", {"w": np.ones(2)}, {}, {})
+  store.save(folder, "me", {"w": np.ones(2)}, {}, {})
   monkeypatch.setattr(type(folder), "rmtree", killed)
   with pytest.raises(KeyboardInterrupt):
-    storage.discard(folder)
-  assert folder.exists() and not storage.exists(folder)
+    store.discard(folder)
+  assert folder.exists() and not store.exists(folder)
 
 
 def test_lane_names():
@@ -217,15 +218,15 @@ def tensorstore(status, cause, number=None, place="/x"):
 def test_a_disk_that_fails_is_said_in_one_line_and_costs_no_store(
   folder, monkeypatch, error, cause, passes
 ):
-  monkeypatch.setattr(storage, "_checkpointer", lambda: Failing(error))
+  monkeypatch.setattr(store, "_checkpointer", lambda: Failing(error))
   name, other = folder.name, folder.parent / "other"
   found = stores.Stores(folder.parent, "", "", print)
 
   def load(*_):
-    return storage.load(folder, "me", ARRAYS)
+    return store.load(folder, "me", ARRAYS)
 
   for action in (
-    lambda: storage.save(other, "me", ARRAYS, {}, {}),
+    lambda: store.save(other, "me", ARRAYS, {}, {}),
     lambda: stores.read(found, name, load),
   ):
     with pytest.raises(errors.StorageError) as raised:
@@ -233,7 +234,7 @@ def test_a_disk_that_fails_is_said_in_one_line_and_costs_no_store(
     said = str(raised.value)
     assert said.startswith(str(folder.parent)) and said.endswith(cause)
     assert "\n" not in said and raised.value.passes == passes
-  assert storage.exists(folder) and not storage.exists(other)
+  assert store.exists(folder) and not store.exists(other)
 
 
 @pytest.mark.parametrize(
@@ -248,9 +249,9 @@ def test_a_disk_that_fails_is_said_in_one_line_and_costs_no_store(
   ids=str,
 )
 def test_what_orbax_says_of_content_is_damage(folder, monkeypatch, error):
-  monkeypatch.setattr(storage, "_checkpointer", lambda: Failing(error))
-  with pytest.raises(storage.DamagedError, match="does not fit") as raised:
-    storage.load(folder, "me", ARRAYS)
+  monkeypatch.setattr(store, "_checkpointer", lambda: Failing(error))
+  with pytest.raises(store.DamagedError, match="does not fit") as raised:
+    store.load(folder, "me", ARRAYS)
   assert "tensorstore_spec" not in str(raised.value)
 
 
@@ -263,25 +264,25 @@ def test_limits_of_the_system_are_no_damage(folder, monkeypatch, limit):
   for number in range(1, 200, 11):
     resource.setrlimit(limit, (number, before[1]))
     try:
-      storage.save(folder.parent / "other", "me", ARRAYS, {}, {})
-      storage.load(folder, "me", ARRAYS)
+      store.save(folder.parent / "other", "me", ARRAYS, {}, {})
+      store.load(folder, "me", ARRAYS)
     except (errors.StorageError, OSError):
       failures += 1
     finally:
       resource.setrlimit(limit, before)
-  assert failures and storage.load(folder, "me", ARRAYS)
+  assert failures and store.load(folder, "me", ARRAYS)
 
 
 @pytest.mark.parametrize("again", [False, True])
 def test_a_folder_that_is_removed_is_not_made_again(tmp_path, again):
   workdir, stop = epath.Path(tmp_path) / "run", threading.Event()
   workdir.mkdir()
-  with storage.lock(workdir, print, stop) as check:
-    storage.save(workdir / "a", "me", ARRAYS, {}, {}, check)
+  with store.lock(workdir, print, stop) as check:
+    store.save(workdir / "a", "me", ARRAYS, {}, {}, check)
     workdir.rmtree()
     if again:  # by another run
       workdir.mkdir()
       (workdir / ".lock").write_text("")
     with pytest.raises(errors.StorageError, match="was removed"):
-      storage.save(workdir / "b", "me", ARRAYS, {}, {}, check)
+      store.save(workdir / "b", "me", ARRAYS, {}, {}, check)
     assert not (workdir / "b").exists() and workdir.exists() == again

@@ -9,7 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from etils import epath
 
-from lth_jax import errors, files
+from lth_jax import errors
+from lth_jax.storage import files
 
 # More than the largest file of MNIST, 47 MB unpacked, or of CIFAR-10, 31 MB.
 MOST_BYTES = 2**26

@@ -14,8 +14,9 @@ import types
 
 import numpy as np
 
-from lth_jax import errors, files
+from lth_jax import errors
 from lth_jax.data import dataset
+from lth_jax.storage import files
 
 # From a clone: lth_jax is in no package index.
 INSTALL = "pip install -e '.[tfds]'"

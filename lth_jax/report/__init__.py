@@ -9,8 +9,6 @@ from collections.abc import Iterator
 
 from etils import epath
 
-from lth_jax import files as files_lib
-from lth_jax import objects
 from lth_jax.report import (
   claims,
   figures,
@@ -23,6 +21,8 @@ from lth_jax.report import (
   structure,
   tables,
 )
+from lth_jax.storage import buckets
+from lth_jax.storage import files as files_lib
 
 _PAGE = "index.html"
 _FIGURES = tuple(
@@ -94,7 +94,7 @@ def draw(workdir: epath.PathLike) -> dict[str, figures.Drawn]:
 @contextlib.contextmanager
 def _one_at_a_time(folder: epath.Path) -> Iterator[None]:
   """Waits for another process that writes a report there."""
-  if objects.is_remote(folder):  # of several that write an object, one wins
+  if buckets.is_remote(folder):  # of several that write an object, one wins
     yield
     return
   import fcntl  # not on every platform
@@ -105,7 +105,7 @@ def _one_at_a_time(folder: epath.Path) -> Iterator[None]:
 
 
 def _write_whole(path: epath.Path, content: bytes) -> None:
-  if objects.is_remote(path):  # an object always does
+  if buckets.is_remote(path):  # an object always does
     path.write_bytes(content)
     return
   part = path.with_name(f".{path.name}.part")

@@ -15,9 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from lth_jax import errors, files
+from lth_jax import errors
 from lth_jax.config import checks, configs
 from lth_jax.report import protocols, records
+from lth_jax.storage import files
 
 FORMAT = 1
 # About so many steps of a test curve are kept, closer at the beginning.

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from etils import epath
 
-from lth_jax import errors, files
+from lth_jax import errors
 from lth_jax.analysis import histograms
 from lth_jax.report import records
+from lth_jax.storage import files
 
 # {round: {leaf: what `analysis.summary.describe` counts}}
 Rounds = dict[str, dict[str, dict[str, Any]]]

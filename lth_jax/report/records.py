@@ -9,8 +9,9 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from etils import epath
 
-from lth_jax import errors, files
+from lth_jax import errors
 from lth_jax.config import checks, configs, plan
+from lth_jax.storage import files
 
 FORMAT = 2
 # Of steps, rounds and all else that is counted.

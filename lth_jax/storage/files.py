@@ -13,7 +13,8 @@ from typing import IO, Any
 
 from etils import epath
 
-from lth_jax import errors, objects
+from lth_jax import errors
+from lth_jax.storage import buckets
 
 _SEAL = "sha256"
 # Far more than what is written as JSON.
@@ -107,7 +108,7 @@ def check(path: epath.PathLike) -> None:
     ...
   ValueError: it is a device, not a file
   """
-  if objects.is_remote(path) or not os.path.exists(path):
+  if buckets.is_remote(path) or not os.path.exists(path):
     return
   mode = os.stat(path).st_mode
   if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
@@ -181,7 +182,7 @@ def check_links(folder: epath.Path) -> None:
     ...
   lth_jax.errors.InputError: .../report is a link that leads out of ...
   """
-  if objects.is_remote(folder):  # object stores have no links
+  if buckets.is_remote(folder):  # object stores have no links
     return
   top = os.path.realpath(folder)
   for parent, folders, names in os.walk(top):

@@ -25,7 +25,9 @@ import jax
 import numpy as np
 from etils import epath
 
-from lth_jax import errors, files, leases, objects
+from lth_jax import errors
+from lth_jax.storage import buckets, files
+from lth_jax.storage import lock as lock_lib
 
 PyTree = Any
 FORMAT = 2
@@ -158,7 +160,7 @@ def load_record(folder: epath.Path, owner: str) -> dict[str, Any]:
   ...   load_record(folder, "me")
   Traceback (most recent call last):
     ...
-  lth_jax.storage.DamagedError: .../record.json is altered.
+  lth_jax.storage.store.DamagedError: .../record.json is altered.
   """
   commit, found = check_owner(folder, owner), _digests(folder)
   for name, digest in commit["files"].items():
@@ -199,7 +201,7 @@ def load(
     with _ORBAX, _checkpointer() as checkpointer:
       arrays = checkpointer.restore(folder / _ARRAYS, target)
   except _FAILURES as error:
-    if not isinstance(error, _MALFORMED) or objects.explain(error):
+    if not isinstance(error, _MALFORMED) or buckets.explain(error):
       raise _failed(folder, error) from error
     cause = errors.first_line(error).partition(" [tensorstore_spec=")[0]
     raise DamagedError(
@@ -226,7 +228,7 @@ def discard(
   ...   folder.exists()
   False
   """
-  if not objects.is_remote(folder) and os.path.islink(folder):
+  if not buckets.is_remote(folder) and os.path.islink(folder):
     os.unlink(folder)
     return
   if folder.exists():
@@ -276,7 +278,7 @@ def write_text(path: epath.Path, text: str) -> None:
   ...   path.read_text(), [each.name for each in path.parent.iterdir()]
   ('--rounds=3', ['run.flags'])
   """
-  if objects.is_remote(path):  # an object appears whole
+  if buckets.is_remote(path):  # an object appears whole
     path.write_text(text)
     return
   temporary = path.with_name(path.name + ".tmp")
@@ -327,7 +329,7 @@ def lock(
 
   Yields:
     A function to call before each commit or removal, which raises
-    `leases.LostError` if another process has taken over, or `StorageError` if a
+    `lock_lib.LostError` if another process has taken over, or `StorageError` if a
     local folder is gone.
 
   Raises:
@@ -344,8 +346,8 @@ def lock(
     ...
   lth_jax.errors.InputError: ... is in use by another process; ...
   """
-  if objects.is_remote(workdir):
-    with leases.hold(workdir, say, leases.SECONDS, stop) as check:
+  if buckets.is_remote(workdir):
+    with lock_lib.hold(workdir, say, lock_lib.SECONDS, stop) as check:
       yield check
     return
   import fcntl  # not on every platform
@@ -388,7 +390,7 @@ def _checkpointer():
 
 def _failed(folder: epath.Path, error: Exception) -> errors.StorageError:
   """Says where Orbax failed, and why."""
-  if failure := objects.explain(error):
+  if failure := buckets.explain(error):
     return errors.StorageError(f"{folder}: {failure.reason}", failure.passes)
   cause = getattr(error, "strerror", None) or errors.first_line(error)
   return errors.StorageError(f"{folder}: {cause}")
@@ -400,7 +402,7 @@ def _digests(folder: epath.Path) -> dict[str, str]:
   pending = [(folder, "")]
   while pending:
     parent, prefix = pending.pop()
-    for path in objects.children(parent):
+    for path in buckets.children(parent):
       name = prefix + path.name
       if path.is_dir():
         pending.append((path, name + "/"))

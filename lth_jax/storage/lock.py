@@ -37,7 +37,8 @@ from typing import NamedTuple
 
 from etils import epath
 
-from lth_jax import errors, files, objects
+from lth_jax import errors
+from lth_jax.storage import buckets, files
 
 # How long a term lasts without renewal; a holder renews thrice in that time.
 SECONDS = 60.0
@@ -96,11 +97,11 @@ def hold(
   ...   workdir = epath.Path(name)
   ...   with hold(workdir, print, 60, threading.Event()) as check:
   ...     check()
-  ...     _ = objects.create(workdir / ".lease" / "00000002.json", "another's")
+  ...     _ = buckets.create(workdir / ".lease" / "00000002.json", "another's")
   ...     check()
   Traceback (most recent call last):
     ...
-  lth_jax.leases.LostError: ...: another process has taken the lease of ...
+  lth_jax.storage.lock.LostError: ...: another process has taken the lease of ...
   """
   host, owner = socket.gethostname(), uuid.uuid4().hex
 
@@ -172,7 +173,7 @@ def _take(
       )
     # Whoever does not renew for a whole term has ended, whatever clocks say.
     if last is None or left <= 0 or time.monotonic() >= deadline:
-      if not objects.create(_path(workdir, number + 1), _to_text(term())):
+      if not buckets.create(_path(workdir, number + 1), _to_text(term())):
         continue
       # Meanwhile others may have had that number, and be terms ahead.
       if max(_numbers(workdir)) == number + 1:
@@ -213,7 +214,7 @@ def _forget(workdir: epath.Path, number: int) -> None:
 
 
 def _numbers(workdir: epath.Path) -> list[int]:
-  found = [path.name for path in objects.children(workdir / _FOLDER)]
+  found = [path.name for path in buckets.children(workdir / _FOLDER)]
   return [int(x[:-5]) for x in found if re.fullmatch(r"\d+\.json", x)]
 
 
