@@ -24,8 +24,9 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
 from benchmarks import tables
-from lth_jax import command, errors, execution, lockstep, masks, models, optim
+from lth_jax import command, errors, masks, models, optim
 from lth_jax.data import augment, scaling
+from lth_jax.parallel import segments, vmapped
 from lth_jax.training import loop, schedules
 from lth_jax.training import sharding as sharding_lib
 
@@ -106,7 +107,7 @@ class Problem(NamedTuple):
   """
 
   step: Any
-  lockstep: lockstep.Lockstep
+  vmapped: vmapped.Lockstep
   progress: loop.Progress
   data: loop.Data
   others: tuple[Any, Any, Any]
@@ -191,10 +192,10 @@ def _problem(options) -> Problem:
   trainer = loop.make(
     *parts, batch_size=options.batch, num_parts=options.devices
   )
-  sharing = lockstep.Sharing(
+  sharing = vmapped.Sharing(
     "vmap" if options.lanes > 1 else "loop", options.lanes, options.devices
   )
-  together = lockstep.make(trainer, sharing)
+  together = vmapped.make(trainer, sharing)
 
   def begin():
     params, stats = model.init(jax.random.key(0))
@@ -227,7 +228,7 @@ def _lower(problem, mesh, options):
     (problem.progress, problem.others)
   )
   if options.program == "segment":
-    plan = execution.plan_of([execution.Entry(10_000, True, True)])
+    plan = segments.plan_of([segments.Entry(10_000, True, True)])
     return problem.lockstep.trainer.advance.lower(
       progress, plan, everywhere(problem.data), sample, key, schedule
     )

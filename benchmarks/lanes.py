@@ -8,9 +8,9 @@ lanes; busy is the throughput against the best of the table.
 """
 
 from benchmarks import networks, problem, tables
-from lth_jax import devices as devices_lib
-from lth_jax import execution, lockstep, waves
-from lth_jax import workers as workers_lib
+from lth_jax.parallel import devices as devices_lib
+from lth_jax.parallel import scheduler, segments, vmapped
+from lth_jax.parallel import workers as workers_lib
 
 
 def main() -> None:
@@ -20,7 +20,7 @@ def main() -> None:
     "--model", choices=list(networks.NETWORKS), default="lenet"
   )
   parser.add_argument("--lanes", type=int, nargs="+", default=[1, 2, 4, 8, 16])
-  parser.add_argument("--axes", nargs="+", default=list(lockstep.AXES))
+  parser.add_argument("--axes", nargs="+", default=list(vmapped.AXES))
   parser.add_argument("--steps", type=int, default=2000)
   parser.add_argument("--repeats", type=int, default=3)
   options = parser.parse_args()
@@ -32,7 +32,7 @@ def main() -> None:
   for axis in options.axes:
     for num in options.lanes:
       width = 1 if axis == "loop" else -(-num // len(devices))
-      together = lockstep.make(made.trainer, lockstep.Sharing(axis, width))
+      together = vmapped.make(made.trainer, vmapped.Sharing(axis, width))
       # Every device compiles before any time is taken.
       _train(made, workers, together, width * len(devices), num_steps=2)
       sides[axis, num] = lambda together=together, num=num: _train(
@@ -59,11 +59,11 @@ def main() -> None:
 
 
 def _train(made, workers, together, num_lanes, num_steps):
-  todo = execution.entries(0, num_steps, num_steps, num_steps)
-  run = execution.Run(made.start, made.sample, made.key, made.schedule)
+  todo = segments.entries(0, num_steps, num_steps, num_steps)
+  run = segments.Run(made.start, made.sample, made.key, made.schedule)
 
   def train(worker, runs):
-    return execution.train(
+    return segments.train(
       together,
       [worker],
       runs,
@@ -71,7 +71,9 @@ def _train(made, workers, together, num_lanes, num_steps):
       pause=lambda step, checkpoints: None,
     )
 
-  with waves.serve(workers, train, width=together.width, num_series=1) as line:
+  with scheduler.serve(
+    workers, train, width=together.width, num_series=1
+  ) as line:
     lanes = [line.submit(run) for _ in range(num_lanes)]
     for finished in lanes:
       finished()

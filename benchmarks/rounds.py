@@ -15,9 +15,10 @@ import jax
 from etils import epath
 
 from benchmarks import networks, problem, tables
-from lth_jax import execution, pruning, records, scores
+from lth_jax import pruning, records, scores
 from lth_jax.config import configs
 from lth_jax.config import plan as plan_lib
+from lth_jax.parallel import segments
 from lth_jax.storage import store
 from lth_jax.training import evaluation
 
@@ -56,7 +57,7 @@ def _measure(repeats):
   def advance(num_steps, evaluate, test):
     nonlocal progress
     step = int(progress.state.step) + num_steps
-    plan = execution.plan_of([execution.Entry(step, evaluate, test)])
+    plan = segments.plan_of([segments.Entry(step, evaluate, test)])
     progress, history = jax.block_until_ready(
       made.trainer.advance(
         progress, plan, data, sample, made.key, made.schedule
@@ -72,13 +73,13 @@ def _measure(repeats):
   summarize()
   compiling = time.perf_counter() - begin
 
-  entries = execution.entries(
+  entries = segments.entries(
     0, settings.steps, settings.eval_every, settings.test_every
   )
   rows = tuple(
-    execution.Row(*entry, 0.1, 0.1, 4900, 0.1, 9800) for entry in entries
+    segments.Row(*entry, 0.1, 0.1, 4900, 0.1, 9800) for entry in entries
   )
-  end = execution.Checkpoint(jax.device_get(progress), rows)
+  end = segments.Checkpoint(jax.device_get(progress), rows)
   arrays = {
     "params": end.progress.state.params,
     "masks": end.progress.state.masks,

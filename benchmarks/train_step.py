@@ -120,8 +120,8 @@ def _time_ours(name, barrier, results):
   import jax
 
   from benchmarks import problem
-  from lth_jax import devices as devices_lib
-  from lth_jax import execution
+  from lth_jax.parallel import devices as devices_lib
+  from lth_jax.parallel import segments
 
   del barrier  # this side is one process
   devices = devices_lib.find(0, _CORES)
@@ -135,7 +135,7 @@ def _time_ours(name, barrier, results):
     def run(num_steps):
       nonlocal progress
       step = int(progress.state.step) + num_steps
-      plan = execution.plan_of([execution.Entry(step, False, False)])
+      plan = segments.plan_of([segments.Entry(step, False, False)])
       progress, _ = jax.block_until_ready(
         made.trainer.advance(progress, plan, data, sample, key, schedule)
       )

@@ -15,7 +15,8 @@ from collections.abc import Iterable, Sequence
 
 from absl import flags as absl_flags
 
-from lth_jax import command, errors, progress
+from lth_jax import command, errors
+from lth_jax.parallel import progress
 from lth_jax.report import claims
 
 TABLE = pathlib.Path("lth_jax/report/claims/table.csv")

@@ -12,8 +12,9 @@ from etils import epath
 from PIL import Image
 
 from experiments import catalog, figures, results_page
-from lth_jax import errors, progress, report
+from lth_jax import errors, report
 from lth_jax.config import configs
+from lth_jax.parallel import progress
 from lth_jax.report import claims, comparison, digest, looks, records, tables
 from lth_jax.report.figures import Drawn
 from lth_jax.storage import files

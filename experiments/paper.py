@@ -19,9 +19,10 @@ from absl import flags as absl_flags
 from etils import epath
 
 from experiments import catalog, figures, listing, networks
-from lth_jax import command, data, errors, processes, progress, runner
+from lth_jax import command, data, errors, runner
 from lth_jax.config import configs, flags
 from lth_jax.data import cifar, idx
+from lth_jax.parallel import processes, progress
 from lth_jax.report import comparison
 from lth_jax.storage import buckets
 

@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 from etils import epath
 
 from experiments import catalog, figures, networks
-from lth_jax import errors, progress
+from lth_jax import errors
 from lth_jax.config import configs
+from lth_jax.parallel import progress
 from lth_jax.report import claims, digest, plan, protocols, records, tables
 from lth_jax.storage import files
 

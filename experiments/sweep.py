@@ -17,8 +17,9 @@ from absl import flags as absl_flags
 
 from experiments import points
 from experiments.launchers import jobset, shell, skypilot, slurm, tpu_vm
-from lth_jax import command, errors, progress
+from lth_jax import command, errors
 from lth_jax.config import flags
+from lth_jax.parallel import progress
 
 
 def main(argv: Sequence[str]) -> None:

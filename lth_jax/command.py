@@ -13,9 +13,10 @@ from absl import flags as absl_flags
 from absl import logging
 from etils import epath
 
-from lth_jax import errors, processes, progress, report, runner
+from lth_jax import errors, report, runner
 from lth_jax.config import flags
 from lth_jax.config.configs import Config
+from lth_jax.parallel import processes, progress
 from lth_jax.storage import buckets
 
 EXIT_BAD_INPUT = 2

@@ -6,9 +6,9 @@ A lane has two slots, so that a kill while one is written leaves the other.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lth_jax import execution, processes
 from lth_jax import stores as stores_lib
 from lth_jax.config.plan import Lane
+from lth_jax.parallel import processes, segments
 from lth_jax.storage import store
 from lth_jax.stores import Stores
 
@@ -19,7 +19,7 @@ def save(
   stores: Stores,
   lane: Lane,
   slot: int,
-  checkpoint: execution.Checkpoint,
+  checkpoint: segments.Checkpoint,
   origin: Mapping[str, Any],
 ) -> None:
   """Saves a lane between two segments.
@@ -35,7 +35,7 @@ def save(
   >>> from etils import epath
   >>> import numpy as np
   >>> lane = Lane(0, 1, "ticket")
-  >>> checkpoint = execution.Checkpoint({"w": np.ones(2)}, ())
+  >>> checkpoint = segments.Checkpoint({"w": np.ones(2)}, ())
   >>> with tempfile.TemporaryDirectory() as folder:
   ...   stores = Stores(epath.Path(folder), "0123456789abcdef", "4567", print)
   ...   save(stores, lane, 1, checkpoint, {"masks": "0a1b"})
@@ -49,7 +49,7 @@ def save(
 
 def load(
   stores: Stores, lane: Lane, like: PyTree, origin: Mapping[str, Any]
-) -> tuple[execution.Checkpoint | None, int]:
+) -> tuple[segments.Checkpoint | None, int]:
   """Returns the newer of a lane's two saves and its slot; None without any.
 
   One that was derived from something else, such as other masks, is discarded:
@@ -67,10 +67,10 @@ def load(
   >>> from etils import epath
   >>> import numpy as np
   >>> lane, like = Lane(0, 1, "ticket"), {"w": np.zeros(2)}
-  >>> row = execution.Row(100, False, False, None, None, 0, None, 0)
+  >>> row = segments.Row(100, False, False, None, None, 0, None, 0)
   >>> with tempfile.TemporaryDirectory() as folder:
   ...   stores = Stores(epath.Path(folder), "0123456789abcdef", "4567", print)
-  ...   saved = execution.Checkpoint({"w": np.ones(2)}, (row,))
+  ...   saved = segments.Checkpoint({"w": np.ones(2)}, (row,))
   ...   save(stores, lane, 0, saved, {"masks": "0a1b"})
   ...   checkpoint, slot = load(stores, lane, like, {"masks": "0a1b"})
   >>> checkpoint.progress, checkpoint.rows[-1].step, slot
@@ -88,8 +88,8 @@ def load(
   if not rows:
     return None, slot
   (found,) = processes.merge([kept], like)
-  rows = tuple(execution.Row(*row) for row in rows)
-  return execution.Checkpoint(found, rows), slot
+  rows = tuple(segments.Row(*row) for row in rows)
+  return segments.Checkpoint(found, rows), slot
 
 
 def _newest(stores: Stores, lane: Lane, like: PyTree, origin):
@@ -100,8 +100,8 @@ def _newest(stores: Stores, lane: Lane, like: PyTree, origin):
         f"{folder} was made from other weights or masks than this lane is."
       )
     try:
-      rows = tuple(execution.Row(*row) for row in record["rows"])
-      return rows[-1].step, execution.Checkpoint(arrays, rows)
+      rows = tuple(segments.Row(*row) for row in record["rows"])
+      return rows[-1].step, segments.Checkpoint(arrays, rows)
     except (LookupError, TypeError) as error:
       raise store.DamagedError(f"{folder} has no rows.") from error
 

@@ -6,9 +6,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from lth_jax import execution
 from lth_jax import masks as masks_lib
 from lth_jax.config import plan
+from lth_jax.parallel import segments
 from lth_jax.storage import store
 from lth_jax.training import evaluation, loop
 
@@ -19,7 +19,7 @@ FORMAT = 2
 def of_lane(
   lane: plan.Lane,
   start: loop.Start,
-  checkpoint: execution.Checkpoint,
+  checkpoint: segments.Checkpoint,
   summary: loop.Summary,
   num_images: evaluation.NumImages,
   eval_every: int,
@@ -44,13 +44,13 @@ def of_lane(
   >>> masks, w = {"w": np.array([True, False])}, {"w": np.array([0.5, 0.0])}
   >>> state = loop.TrainState(10, w, {}, (), masks)
   >>> progress = loop.Progress(state, *5 * [None], finite=True)
-  >>> row = execution.Row(10, False, True, None, None, -1, 0.3, 40)
+  >>> row = segments.Row(10, False, True, None, None, -1, 0.3, 40)
   >>> score = evaluation.Score(0.3, 40)
   >>> metrics = evaluation.Metrics(score, score, score)
   >>> record = of_lane(
   ...   plan.Lane(replicate=0, round=1, arm="ticket"),
   ...   loop.Start(w, {}, 0, masks),
-  ...   execution.Checkpoint(progress, (row,)),
+  ...   segments.Checkpoint(progress, (row,)),
   ...   loop.Summary(end=metrics, early_stop=metrics),
   ...   evaluation.NumImages(train=60, valid=0, test=50),
   ...   eval_every=10,
@@ -102,7 +102,7 @@ def of_lane(
 
 
 def has_diverged(
-  checkpoint: execution.Checkpoint, summary: loop.Summary
+  checkpoint: segments.Checkpoint, summary: loop.Summary
 ) -> bool:
   """Says whether a training loss of a lane was not finite.
 
@@ -113,7 +113,7 @@ def has_diverged(
     summary: its metrics. The loss at the end is that of the last step's
       weights, which no training step has measured.
 
-  >>> checkpoint = execution.Checkpoint(
+  >>> checkpoint = segments.Checkpoint(
   ...   loop.Progress(*6 * [None], finite=True), ()
   ... )
   >>> good, bad = (evaluation.Score(x, 4) for x in (0.7, float("nan")))
@@ -130,7 +130,7 @@ def has_diverged(
   return not (at_end and bool(checkpoint.progress.finite))
 
 
-def _evaluations(rows: Sequence[execution.Row], num_valid: int):
+def _evaluations(rows: Sequence[segments.Row], num_valid: int):
   rows = [row for row in rows if row.evaluate]
   return {
     "step": [row.step for row in rows],
@@ -142,7 +142,7 @@ def _evaluations(rows: Sequence[execution.Row], num_valid: int):
   }
 
 
-def _tests(rows: Sequence[execution.Row], num_test: int):
+def _tests(rows: Sequence[segments.Row], num_test: int):
   rows = [row for row in rows if row.test]
   return {
     "step": [row.step for row in rows],

@@ -19,29 +19,26 @@ from etils import epath
 from lth_jax import (
   data,
   errors,
-  lockstep,
   partials,
-  processes,
-  progress,
   settings,
   stages,
   structure,
   study,
-  waves,
   workdir,
 )
-from lth_jax import devices as devices_lib
 from lth_jax import stores as stores_lib
-from lth_jax import workers as workers_lib
 from lth_jax.config import configs, plan
 from lth_jax.config.configs import Config
 from lth_jax.config.plan import Lane
 from lth_jax.lottery import controls, keys, rounds
+from lth_jax.parallel import devices as devices_lib
+from lth_jax.parallel import processes, progress, scheduler, vmapped
+from lth_jax.parallel import workers as workers_lib
+from lth_jax.parallel.workers import Worker
 from lth_jax.stages import Session
 from lth_jax.storage import files, store
 from lth_jax.stores import Stores
 from lth_jax.training.loop import Start
-from lth_jax.workers import Worker
 
 # Flags that may differ between the processes of a run.
 _OWN = {"data_dir", "source", "progress"}
@@ -102,7 +99,7 @@ def run(
         stores,
         [Lane(*lane) for lane in todo],
         devices,
-        lockstep.make(parts.trainer, lockstep.Sharing(*sharing)),
+        vmapped.make(parts.trainer, vmapped.Sharing(*sharing)),
         dataset,
         stop,
       )
@@ -238,7 +235,7 @@ def _train_all(parts, stores, todo, devices, lockstep, dataset, stop) -> None:
   workers = workers_lib.make(
     devices, study.images(parts, dataset), config.execution.batch_devices
   )
-  processes.say(_announcement(config, todo, devices, lockstep))
+  processes.say(_announcement(config, todo, devices, vmapped))
   begin = time.monotonic()
   num_steps = len(todo) * config.training.steps
   kind = config.execution.progress if processes.is_first() else "none"
@@ -246,7 +243,7 @@ def _train_all(parts, stores, todo, devices, lockstep, dataset, stop) -> None:
     session = Session(
       stores._replace(say=display.say),
       parts,
-      lockstep,
+      vmapped,
       study.entries(config),
       display,
       stop,
@@ -273,7 +270,7 @@ def _loss(diverged: Sequence[Lane]) -> str:
 
 
 def _announcement(config, todo, devices, lockstep) -> str:
-  together = f", {lockstep.width} at once on each" * (lockstep.width > 1)
+  together = f", {vmapped.width} at once on each" * (vmapped.width > 1)
   return (
     f"{len(todo)} training run{'s' * (len(todo) > 1)} of "
     f"{config.training.steps:,} steps on "
@@ -298,7 +295,7 @@ def _train_series(session: Session, workers: Sequence[Worker]) -> None:
       line.leave()
 
   with (
-    waves.serve(
+    scheduler.serve(
       teams,
       functools.partial(stages.train_wave, session),
       width=len(teams[0]) * session.lockstep.width,
@@ -323,7 +320,7 @@ def _rank(job: stages.Job) -> tuple[bool, int, str]:
 
 
 def _train_replicate(
-  session: Session, line: waves.Line, replicate: int
+  session: Session, line: scheduler.Line, replicate: int
 ) -> None:
   """Trains one replicate's tickets round by round, with their controls."""
   parts = session.study
@@ -375,7 +372,7 @@ def _search(parts, saved, train) -> Iterator[rounds.Round]:
 
 
 def _ticket(
-  session: Session, line: waves.Line, job: stages.Job
+  session: Session, line: scheduler.Line, job: stages.Job
 ) -> Callable[[], rounds.Trained]:
   """Returns a function that waits for the result of a ticket or a search."""
   stored = stores_lib.read_trained(
@@ -387,7 +384,7 @@ def _ticket(
 
 
 def _control(
-  session: Session, line: waves.Line, job: stages.Job
+  session: Session, line: scheduler.Line, job: stages.Job
 ) -> Callable[[], Any]:
   """Returns a function that waits until a control is stored."""
   stored = stores_lib.read_record(session.stores, job.lane.name, job.origin)

@@ -11,25 +11,18 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from lth_jax import (
-  errors,
-  execution,
-  partials,
-  processes,
-  progress,
-  records,
-  study,
-)
-from lth_jax import lockstep as lockstep_lib
+from lth_jax import errors, partials, records, study
 from lth_jax import stores as stores_lib
 from lth_jax.config import plan
 from lth_jax.config.plan import Lane
 from lth_jax.lottery import rounds
+from lth_jax.parallel import processes, progress, segments
+from lth_jax.parallel import vmapped as vmapped_lib
+from lth_jax.parallel.workers import Worker
 from lth_jax.storage import store
 from lth_jax.stores import Stores
 from lth_jax.training import loop
 from lth_jax.training.loop import Sample, Start
-from lth_jax.workers import Worker
 
 PyTree = Any
 
@@ -51,8 +44,8 @@ class Session(NamedTuple):
 
   stores: Stores
   study: study.Study
-  lockstep: lockstep_lib.Lockstep
-  entries: Sequence[execution.Entry]
+  lockstep: vmapped_lib.Lockstep
+  entries: Sequence[segments.Entry]
   display: progress.Display
   stop: threading.Event
   failures: list[Exception]
@@ -91,7 +84,7 @@ class Standing(NamedTuple):
 
   lane: Lane
   label: str
-  run: execution.Run
+  run: segments.Run
   slot: int
   origin: Mapping[str, Any]
 
@@ -152,7 +145,7 @@ def _find_standing(session: Session, job: Job, start: Start) -> Standing:
   origin = {**job.origin, "start": store.digest(start)}
   resume, slot = partials.load(session.stores, job.lane, like, origin)
   key = study.order_key(session.study.config, job.lane)
-  run = execution.Run(start, job.sample, key, session.study.schedule, resume)
+  run = segments.Run(start, job.sample, key, session.study.schedule, resume)
   return Standing(job.lane, _label(job.lane, start), run, slot, origin)
 
 
@@ -166,7 +159,7 @@ def _train_together(
     if standing.lane not in session.planned:  # found damaged meanwhile
       session.display.add(session.entries[-1].step - begun)
     session.display.skip(standing.step - begun)
-  finished = execution.train(
+  finished = segments.train(
     session.lockstep,
     team,
     [standing.run for standing in standings],
@@ -244,7 +237,7 @@ def _make_pause(session, standings):
   minutes = session.study.config.execution.checkpoint_minutes
 
   def pause(
-    step: int, checkpoints: Callable[[], list[execution.Checkpoint]]
+    step: int, checkpoints: Callable[[], list[segments.Checkpoint]]
   ) -> None:
     nonlocal saved_at, before, slots
     for standing in standings:

@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 import jax
 from etils import epath
 
-from lth_jax import errors, processes, study
+from lth_jax import errors, study
 from lth_jax.config import plan
 from lth_jax.lottery import rounds
+from lth_jax.parallel import processes
 from lth_jax.storage import store
 from lth_jax.training.loop import Start, TrainState
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from lth_jax import errors, execution, lockstep, models, optim, pruning, scores
+from lth_jax import errors, models, optim, pruning, scores
 from lth_jax import masks as masks_lib
 from lth_jax.config import checks, configs
 from lth_jax.config import plan as plan_lib
@@ -15,6 +15,7 @@ from lth_jax.config.configs import Config
 from lth_jax.config.plan import Lane
 from lth_jax.data import Dataset, augment, order, scaling
 from lth_jax.lottery import keys
+from lth_jax.parallel import segments, vmapped
 from lth_jax.training import evaluation, loop, schedules
 
 PyTree = Any
@@ -130,8 +131,8 @@ def images(study: Study, dataset: Dataset) -> loop.Data:
 def share_devices(
   config: Config,
   devices: Sequence[jax.Device],
-  before: Sequence[lockstep.Sharing],
-) -> lockstep.Sharing:
+  before: Sequence[vmapped.Sharing],
+) -> vmapped.Sharing:
   """Decides how lanes share a device.
 
   Args:
@@ -164,11 +165,11 @@ def share_devices(
         f"--lanes_per_device={lanes}: on {devices[0].platform} one lane is "
         "trained after the other; ask for --lane_axis=vmap to have several."
       )
-    return lockstep.Sharing(axis, 1, together)
+    return vmapped.Sharing(axis, 1, together)
   num_workers = len(devices) // together
   wanted = min(-(-plan_lib.num_at_once(config) // num_workers), _MAX_LANES)
   began = (each.lanes for each in before if each.axis == axis)
-  return lockstep.Sharing(axis, lanes or next(began, wanted), together)
+  return vmapped.Sharing(axis, lanes or next(began, wanted), together)
 
 
 def order_key(config: Config, lane: Lane) -> jax.Array:
@@ -296,7 +297,7 @@ def prune_at_once(
   return prune(study._replace(fractions=at_once), trained, masks)
 
 
-def entries(config: Config) -> list[execution.Entry]:
+def entries(config: Config) -> list[segments.Entry]:
   """Lists the steps at which every lane of a run is measured.
 
   Args:
@@ -307,7 +308,7 @@ def entries(config: Config) -> list[execution.Entry]:
   [0, 100, 200, 250]
   """
   asked = config.training
-  return execution.entries(0, asked.steps, asked.eval_every, asked.test_every)
+  return segments.entries(0, asked.steps, asked.eval_every, asked.test_every)
 
 
 def _count_images(config: Config, dataset: Dataset) -> evaluation.NumImages:

@@ -12,9 +12,10 @@ from typing import Any
 import jax
 from etils import epath
 
-from lth_jax import devices, errors, lockstep, processes, settings
+from lth_jax import errors, settings
 from lth_jax.config import configs, flags, plan
 from lth_jax.config.configs import Config
+from lth_jax.parallel import devices, processes, vmapped
 from lth_jax.storage import buckets, files, store
 
 FORMAT = 2
@@ -38,7 +39,7 @@ def settle(
   config: Config,
   experiment: str,
   data: str,
-  sharing: lockstep.Sharing,
+  sharing: vmapped.Sharing,
   say: Callable[[str], None],
 ) -> None:
   """Makes the folder this run's, or checks that it is and extends it.
@@ -59,7 +60,7 @@ def settle(
 
   >>> import tempfile
   >>> config = Config()
-  >>> sharing = lockstep.Sharing("loop", 1)
+  >>> sharing = vmapped.Sharing("loop", 1)
   >>> with tempfile.TemporaryDirectory() as name:
   ...   folder = epath.Path(name)
   ...   settle(folder, config, "mnist_lenet", "0a1b", sharing, say=print)
@@ -140,7 +141,7 @@ def read_config(folder: epath.Path) -> Config:
 
   >>> import tempfile
   >>> config = Config(study=configs.Study(rounds=3))
-  >>> sharing = lockstep.Sharing("loop", 1)
+  >>> sharing = vmapped.Sharing("loop", 1)
   >>> with tempfile.TemporaryDirectory() as name:
   ...   settle(epath.Path(name), config, "lenet", "0a1b", sharing, say=print)
   ...   read_config(epath.Path(name)).study.rounds
@@ -258,7 +259,7 @@ def _settle_environment(path, sharing, resumed, say):
   store.write_json(path, files.seal({"environments": seen}))
 
 
-def sharings(folder: epath.Path) -> list[lockstep.Sharing]:
+def sharings(folder: epath.Path) -> list[vmapped.Sharing]:
   """Returns how lanes shared a device in a run so far, the first way first.
 
   Args:
@@ -269,7 +270,7 @@ def sharings(folder: epath.Path) -> list[lockstep.Sharing]:
 
   >>> import tempfile
   >>> with tempfile.TemporaryDirectory() as name:
-  ...   folder, sharing = epath.Path(name), lockstep.Sharing("vmap", 4)
+  ...   folder, sharing = epath.Path(name), vmapped.Sharing("vmap", 4)
   ...   settle(folder, Config(), "lenet", "0a1b", sharing, say=print)
   ...   sharings(folder)
   [Sharing(axis='vmap', lanes=4, devices=1)]
@@ -278,13 +279,13 @@ def sharings(folder: epath.Path) -> list[lockstep.Sharing]:
   seen = _read_key(path, "environments", list) if path.exists() else []
   found = []
   for each in seen:
-    sharing = lockstep.Sharing(
+    sharing = vmapped.Sharing(
       each.get("lane_axis", "loop"),
       each.get("lanes_per_device", 1),
       each.get("batch_devices", 1),
     )
     numbers = sharing[1:]
-    if sharing.axis not in lockstep.AXES or not all(
+    if sharing.axis not in vmapped.AXES or not all(
       type(number) is int and number > 0 for number in numbers
     ):
       raise _altered(path, "lanes_per_device")

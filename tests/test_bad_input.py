@@ -26,8 +26,9 @@ from etils import epath
 from experiments import mnist_lenet, paper, results, sweep
 from experiments import report as report_command
 from lth_jax import command as command_lib
-from lth_jax import errors, execution, lockstep, report, workdir
+from lth_jax import errors, report, workdir
 from lth_jax.config import configs, flags
+from lth_jax.parallel import segments, vmapped
 from lth_jax.report import records as report_records
 from lth_jax.storage import files
 
@@ -317,7 +318,7 @@ def test_a_file_as_workdir_is_refused(tmp_path):
 )
 def test_what_a_new_folder_may_hold_is_no_hindrance(tmp_path, name):
   (tmp_path / name).touch()
-  config, sharing = configs.Config(), lockstep.Sharing("loop", 1)
+  config, sharing = configs.Config(), vmapped.Sharing("loop", 1)
   workdir.settle(epath.Path(tmp_path), config, "a", {}, sharing, say=print)
   assert (tmp_path / "config.json").exists()
 
@@ -586,13 +587,13 @@ def test_a_disk_without_inodes_loses_nothing(
 def test_a_workdir_removed_while_a_run_works_is_not_made_again(
   tmp_path, monkeypatch
 ):
-  advance, folder = execution.advance, tmp_path / "run"
+  advance, folder = segments.advance, tmp_path / "run"
 
   def remove(*args):
     shutil.rmtree(folder, ignore_errors=True)
     return advance(*args)
 
-  monkeypatch.setattr(execution, "advance", remove)
+  monkeypatch.setattr(segments, "advance", remove)
   result = call(f"--workdir={folder}", *_TINY)
   assert_one_line(result, str(folder), "removed")
   assert result.returncode == 2 and not folder.exists()

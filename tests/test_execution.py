@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import tiny
 
-from lth_jax import data, errors, execution
-from lth_jax import devices as devices_lib
-from lth_jax import workers as workers_lib
-from lth_jax.execution import Entry
+from lth_jax import data, errors
+from lth_jax.parallel import devices as devices_lib
+from lth_jax.parallel import segments
+from lth_jax.parallel import workers as workers_lib
+from lth_jax.parallel.segments import Entry
 from lth_jax.training import loop
 
 
@@ -42,7 +43,7 @@ def assert_same_run(one, other):
 
 
 def test_entries_are_evaluations_and_tests():
-  found = execution.entries(0, 25, 10, 20)
+  found = segments.entries(0, 25, 10, 20)
   assert found == [
     Entry(0, True, True),
     Entry(10, True, False),
@@ -52,14 +53,14 @@ def test_entries_are_evaluations_and_tests():
 
 
 def test_entries_of_a_late_start_are_on_the_grid_of_the_whole_run():
-  whole = execution.entries(0, 40, 10, 20)
-  late = execution.entries(13, 40, 10, 20)
+  whole = segments.entries(0, 40, 10, 20)
+  late = segments.entries(13, 40, 10, 20)
   assert late[0] == Entry(13, True, True)
   assert late[1:] == [entry for entry in whole if entry.step > 13]
 
 
 def test_evaluations_rarer_than_the_run_is_long_are_at_its_ends():
-  assert execution.entries(0, 5, 10, 10) == [
+  assert segments.entries(0, 5, 10, 10) == [
     Entry(0, True, True),
     Entry(5, True, True),
   ]
@@ -104,8 +105,8 @@ def steps_of_segments(todo, seconds, of_step, of_evaluation=0.0):
   took, step, ends = [], 0, []
   with tiny.segments(seconds):
     while todo:
-      piece = execution.next_segment(todo, step, took)
-      assert len(piece) <= execution.SEGMENT_ENTRIES
+      piece = segments.next_segment(todo, step, took)
+      assert len(piece) <= segments.SEGMENT_ENTRIES
       assert [x for x in piece if x in todo] == todo[: len(piece)] or (
         len(piece) == 1 and step < piece[0].step < todo[0].step
       )
@@ -123,7 +124,7 @@ def steps_of_segments(todo, seconds, of_step, of_evaluation=0.0):
 def test_segments_are_about_as_long_as_they_are_meant_to_be(
   eval_every, of_step, of_evaluation
 ):
-  todo = execution.entries(0, 1000, eval_every, 1000)
+  todo = segments.entries(0, 1000, eval_every, 1000)
   ends = steps_of_segments(todo, 1.5, of_step, of_evaluation)
   assert ends[0] <= 1 and ends[-1] == 1000
   steps = np.diff(ends)
@@ -132,16 +133,16 @@ def test_segments_are_about_as_long_as_they_are_meant_to_be(
   # A step and its evaluation cannot be cut; 32 entries are all that fits.
   assert max(seconds) <= 3 * 1.5 + of_step + of_evaluation
   most = max(3, 1.5 * sum(seconds))
-  full = len(todo) / execution.SEGMENT_ENTRIES
+  full = len(todo) / segments.SEGMENT_ENTRIES
   assert len(ends) <= min(len(todo) + most, most + full + 3)
 
 
 def test_what_compiles_does_not_count():
-  todo = execution.entries(0, 1000, 1000, 1000)[1:]
+  todo = segments.entries(0, 1000, 1000, 1000)[1:]
   slow_first = [(0, 500.0), (100, 1.0)]
-  assert execution.next_segment(todo, 100, slow_first)[0].step == 250
-  assert execution.next_segment(todo, 0, [])[0].step == 1
-  assert execution.next_segment(todo, 0, [(0, 0.0), (0, 0.0)])[0].step == 1
+  assert segments.next_segment(todo, 100, slow_first)[0].step == 250
+  assert segments.next_segment(todo, 0, [])[0].step == 1
+  assert segments.next_segment(todo, 0, [(0, 0.0), (0, 0.0)])[0].step == 1
 
 
 def test_a_segment_holds_at_most_what_its_program_does():
@@ -271,12 +272,12 @@ def test_memory_of_a_program_grows_with_lanes_not_with_images(lanes):
     """Bytes that the program takes beside what goes in and comes out."""
     images = jax.tree.map(lambda x: np.concatenate([x] * copies), tiny.data())
     sample = jax.tree.map(lambda x: np.concatenate([x] * copies), tiny.sample())
-    run = execution.Run(tiny.start(), sample, tiny.key(), tiny.SCHEDULE)
+    run = segments.Run(tiny.start(), sample, tiny.key(), tiny.SCHEDULE)
     start, sample, key, schedule = (
       lockstep.stack([x] * width) for x in run[:4]
     )
     progress = lockstep.trainer.begin(start, sample)
-    plan = execution.plan_of(tiny.entries()[:2])
+    plan = segments.plan_of(tiny.entries()[:2])
     lowered = lockstep.trainer.advance.lower(
       progress, plan, images, sample, key, schedule
     )

@@ -36,8 +36,9 @@ from test_bad_input import (
 )
 
 from lth_jax import command as command_lib
-from lth_jax import data, errors, execution, partials, report, study
+from lth_jax import data, errors, partials, report, study
 from lth_jax.data import idx
+from lth_jax.parallel import segments
 from lth_jax.report import looks
 from lth_jax.report import records as report_records
 from lth_jax.storage import files
@@ -234,7 +235,7 @@ def test_too_little_memory_is_one_line(tmp_path):
 def test_memory_that_ends_in_a_round_loses_no_round(
   undisturbed, tmp_path, monkeypatch
 ):
-  advance, folder = execution.advance, tmp_path / "run"
+  advance, folder = segments.advance, tmp_path / "run"
   dense = folder / "replicate_0/round_000/ticket/commit.json"
 
   def exhausted(*args):
@@ -243,7 +244,7 @@ def test_memory_that_ends_in_a_round_loses_no_round(
     return advance(*args)
 
   with monkeypatch.context() as patch:
-    patch.setattr(execution, "advance", exhausted)
+    patch.setattr(segments, "advance", exhausted)
     result = run(folder)
   assert_one_line(result, "out of memory", "stored", "--batch_devices")
   assert result.returncode == 2
@@ -309,7 +310,7 @@ def test_saves_of_a_lane_take_turns(tmp_path, monkeypatch):
       raise errors.StoppedError
 
   monkeypatch.setattr(partials, "save", note)
-  monkeypatch.setattr(execution, "SEGMENT_SECONDS", 0.0)
+  monkeypatch.setattr(segments, "SEGMENT_SECONDS", 0.0)
   flags = ["--checkpoint_minutes=0", "--rounds=0", "--replicates=1"]
   assert run(tmp_path, *flags).returncode == 75
   assert run(tmp_path, *flags).returncode == 0

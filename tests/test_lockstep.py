@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tiny
 
-from lth_jax import execution, lockstep
+from lth_jax.parallel import segments, vmapped
 from lth_jax.training import schedules
 
 DENSITIES = (1.0, 0.5, 0.2)
@@ -14,7 +14,7 @@ DENSITIES = (1.0, 0.5, 0.2)
 def runs():
   """Lanes that differ in weights, masks, images, order and rates."""
   return [
-    execution.Run(
+    segments.Run(
       tiny.start(seed, density=density),
       tiny.sample(seed),
       tiny.key(seed),
@@ -27,7 +27,7 @@ def runs():
 def train(some, *, width=4, seconds=1e9, pause=lambda *_: None):
   workers = [tiny.worker()]
   with tiny.segments(seconds):
-    return execution.train(
+    return segments.train(
       tiny.stacked(width), workers, some, tiny.entries(), pause=pause
     )
 
@@ -46,7 +46,7 @@ def assert_same(one, other):
 
 def test_each_lane_is_the_one_trained_alone(together):
   for run, (checkpoint, summary) in zip(runs(), together, strict=True):
-    ((alone, alone_summary),) = execution.train(
+    ((alone, alone_summary),) = segments.train(
       tiny.alone(),
       [tiny.worker()],
       [run],
@@ -89,7 +89,7 @@ def test_going_on_from_any_pause_changes_no_bit(together):
 def test_a_stack_comes_apart_into_what_it_was_made_of(together):
   progresses = [checkpoint.progress for checkpoint, _ in together]
   starts = [run.start for run in runs()]
-  lanes = lockstep.make(tiny.trainer(), lockstep.Sharing("vmap", 3))
+  lanes = vmapped.make(tiny.trainer(), vmapped.Sharing("vmap", 3))
   for items in (progresses, starts, [run.sample for run in runs()]):
     found = lanes.unstack(lanes.stack(items))
     tiny.assert_equal_bits(found, items)
@@ -112,7 +112,7 @@ def test_what_lanes_share_stays_a_branch():
     stacks = [lanes.stack([x] * width) for x in run[:4]]
     start, sample, key, schedule = stacks
     progress = jax.eval_shape(lanes.trainer.begin, start, sample)
-    plan = execution.plan_of(tiny.entries()[:2])
+    plan = segments.plan_of(tiny.entries()[:2])
     return str(
       jax.make_jaxpr(lanes.trainer.advance)(
         progress, plan, tiny.data(), sample, key, schedule

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 import tiny
 
-from lth_jax import devices as devices_lib
-from lth_jax import errors, execution, lockstep, models, optim
-from lth_jax import workers as workers_lib
+from lth_jax import errors, models, optim
 from lth_jax.config import checks, configs
 from lth_jax.data import augment, scaling
 from lth_jax.models import layers
+from lth_jax.parallel import devices as devices_lib
+from lth_jax.parallel import segments, vmapped
+from lth_jax.parallel import workers as workers_lib
 from lth_jax.training import loop, schedules
 
 # To float32 and another order of summation, over 60 steps.
@@ -62,7 +63,7 @@ def _run(model, seed):
     is_leaf=lambda x: x is None,
   )
   start = loop.Start(params, stats, np.int32(0), masks)
-  return execution.Run(
+  return segments.Run(
     start, tiny.sample(seed), tiny.key(seed), schedules.make(0.02)
   )
 
@@ -72,10 +73,8 @@ def _train(num_parts, name="lenet", axis="loop", seeds=(0,), todo=_TODO):
   [worker] = workers_lib.make(
     jax.local_devices()[:num_parts], tiny.data(), num_parts
   )
-  together = lockstep.make(
-    trainer, lockstep.Sharing(axis, len(seeds), num_parts)
-  )
-  return execution.train(
+  together = vmapped.make(trainer, vmapped.Sharing(axis, len(seeds), num_parts))
+  return segments.train(
     together,
     [worker],
     [_run(model, seed) for seed in seeds],
@@ -142,13 +141,13 @@ def test_pruned_weights_stay_zero_on_every_device():
 def test_all_segments_of_a_split_lane_are_one_program(axis, seeds):
   model, _ = _trainer(2)
   make = _trainer.__wrapped__  # compiled by no other test
-  together = lockstep.make(
-    make(2)[1], lockstep.Sharing(axis, len(seeds), devices=2)
+  together = vmapped.make(
+    make(2)[1], vmapped.Sharing(axis, len(seeds), devices=2)
   )
   [worker] = workers_lib.make(jax.local_devices()[:2], tiny.data(), 2)
   pauses = []
   with tiny.segments(0):
-    execution.train(
+    segments.train(
       together,
       [worker],
       [_run(model, seed) for seed in seeds],
@@ -171,7 +170,7 @@ def test_each_device_does_its_part_of_the_batch():
     text = (
       trainer.advance.lower(
         progress,
-        execution.plan_of(_TODO[:1]),
+        segments.plan_of(_TODO[:1]),
         worker.data,
         sample,
         key,

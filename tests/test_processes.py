@@ -14,8 +14,9 @@ import time
 import numpy as np
 import pytest
 
-from lth_jax import errors, processes
+from lth_jax import errors
 from lth_jax.config import configs
+from lth_jax.parallel import processes
 
 _ROOT = pathlib.Path(__file__).parents[1]
 _FLAGS = (

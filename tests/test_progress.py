@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from lth_jax import progress
+from lth_jax.parallel import progress
 
 
 def told(monkeypatch, kind, *calls):

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import synthetic_runs
 
-from lth_jax import execution, records
+from lth_jax import records
 from lth_jax.config.plan import Lane
+from lth_jax.parallel import segments
 from lth_jax.report import records as report_records
 from lth_jax.training import evaluation, loop
 
@@ -35,7 +36,7 @@ def start(kept=((True, False), (True, True))):
 def checkpoint(*, valid=(3.0, None, 1.0, 2.0), finite=True, best=10):
   """Evaluated at 0, 10 and 20, tested at 0 and 20, paused at 5."""
   rows = tuple(
-    execution.Row(
+    segments.Row(
       step=step,
       evaluate=step != 5,
       test=step in (0, 20),
@@ -58,7 +59,7 @@ def checkpoint(*, valid=(3.0, None, 1.0, 2.0), finite=True, best=10):
     loss_steps=np.int32(0),
     finite=np.bool_(finite),
   )
-  return execution.Checkpoint(progress, rows)
+  return segments.Checkpoint(progress, rows)
 
 
 def summary(loss=0.5, train_loss=0.5):
@@ -165,7 +166,7 @@ def test_a_validation_loss_that_is_not_finite_is_ignored(valid, best, stop):
 def test_a_test_loss_that_is_not_finite_is_ignored():
   progress, rows = checkpoint()
   rows = (*rows[:-1], rows[-1]._replace(test_loss=None))
-  at = execution.Checkpoint(progress, rows)
+  at = segments.Checkpoint(progress, rows)
   made = records.of_lane(TICKET, start(), at, summary(NAN), NUM, 10, {})
   assert made["diverged"] is False and made["early_stop"]["step"] == 10
 

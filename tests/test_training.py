@@ -7,8 +7,9 @@ import optax
 import pytest
 import tiny
 
-from lth_jax import errors, execution, models, optim
+from lth_jax import errors, models, optim
 from lth_jax.data import order, scaling
+from lth_jax.parallel import segments
 from lth_jax.training import evaluation, loop, schedules
 
 NUM_STEPS = 80  # five epochs of `tiny`
@@ -303,7 +304,7 @@ def test_lanes_under_vmap_train_as_they_do_alone():
     jax.vmap(trainer.advance, in_axes=(0, None, None, None, 0, None))
   )(progress, plan, data, sample, jnp.stack(keys), tiny.SCHEDULE)
   assert together.finite.tolist() == [True, True, False]
-  entries = [execution.Entry(s, True, s == 20) for s in steps]
+  entries = [segments.Entry(s, True, s == 20) for s in steps]
   tolerance = {"rtol": 1e-4, "atol": 1e-6}
   for lane in range(2):
     checkpoint, _ = tiny.train(starts[lane], entries, seed=lane)
@@ -377,7 +378,7 @@ def scripted():
     }
     clock = {"clock": np.float32(begin)}
     start = loop.Start(clock, stats, np.int32(begin), {"clock": np.True_})
-    plan = loop.plan(*zip(*entries), execution.SEGMENT_ENTRIES)
+    plan = loop.plan(*zip(*entries), segments.SEGMENT_ENTRIES)
     progress = trainer.begin(start, sample)
     progress, history = trainer.advance(
       progress, plan, data, sample, tiny.key(), tiny.SCHEDULE
@@ -389,7 +390,7 @@ def scripted():
 
 
 def every(num, *, begin=0, stop=NUM_STEPS):
-  return [execution.Entry(s, True, False) for s in range(begin, stop + 1, num)]
+  return [segments.Entry(s, True, False) for s in range(begin, stop + 1, num)]
 
 
 def test_an_epoch_sees_each_training_image_at_most_once(scripted):
@@ -524,7 +525,7 @@ def test_training_loss_is_the_mean_since_the_last_evaluation(scripted):
   steps = [0, 5, 12, 16, 17, 40, 41, 80]
   evaluate = [True, False, True, False, True, True, False, True]
   test = [False, True, False, False, False, False, True, True]
-  entries = [execution.Entry(*entry) for entry in zip(steps, evaluate, test)]
+  entries = [segments.Entry(*entry) for entry in zip(steps, evaluate, test)]
   _, history = scripted(z, 0, entries)
   losses = np.logaddexp(0, z)
   for begin, end, row in ((0, 12, 2), (12, 17, 4), (17, 40, 5), (40, 80, 7)):

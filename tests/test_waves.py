@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from lth_jax import waves
+from lth_jax.parallel import scheduler
 
 
 def train_series(series, *, width, workers=("only",), train=None, rank=None):
@@ -22,7 +22,7 @@ def train_series(series, *, width, workers=("only",), train=None, rank=None):
     finally:
       line.leave()
 
-  with waves.serve(
+  with scheduler.serve(
     workers, note, width=width, num_series=len(series), rank=rank
   ) as line:
     threads = [threading.Thread(target=call, args=(s, line)) for s in series]
@@ -141,7 +141,7 @@ def test_a_result_may_be_asked_for_twice_and_by_two():
 def test_what_fails_while_lanes_are_handed_in_is_raised():
   with (
     pytest.raises(ZeroDivisionError),
-    waves.serve(["only"], lambda _, x: x, width=3, num_series=1) as line,
+    scheduler.serve(["only"], lambda _, x: x, width=3, num_series=1) as line,
   ):
     line.submit("never waited for")
     raise ZeroDivisionError

@@ -11,11 +11,12 @@ import pytest
 import tiny
 from etils import epath
 
-from lth_jax import devices, models, runner, study
+from lth_jax import models, runner, study
 from lth_jax.config import configs
 from lth_jax.config.plan import Lane
 from lth_jax.data import order
 from lth_jax.lottery import keys
+from lth_jax.parallel import devices
 from lth_jax.training import loop, schedules
 
 STEPS, REPLICATE, RATE = 6, 1, 0.1

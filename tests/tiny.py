@@ -7,9 +7,11 @@ from unittest import mock
 import jax
 import numpy as np
 
-from lth_jax import execution, lockstep, models, optim, workers
 from lth_jax import masks as masks_lib
+from lth_jax import models, optim
 from lth_jax.data import Dataset, Split, order, scaling
+from lth_jax.parallel import segments as segments_lib
+from lth_jax.parallel import vmapped, workers
 from lth_jax.training import evaluation, loop, schedules
 
 IMAGE, CLASSES, HIDDEN, BATCH = (8, 8, 1), 3, 8, 10
@@ -90,16 +92,16 @@ def start(seed=0, *, density=1.0, step=0):
 
 def entries(start=0, stop=60, pause_every=7):
   """Evaluations and tests, and pauses between them."""
-  found = {x.step: x for x in execution.entries(start, stop, 10, 20)}
+  found = {x.step: x for x in segments_lib.entries(start, stop, 10, 20)}
   for step in range(0, stop, pause_every):
     if step > start:
-      found.setdefault(step, execution.Entry(step, False, False))
+      found.setdefault(step, segments_lib.Entry(step, False, False))
   return [found[step] for step in sorted(found)]
 
 
 def segments(seconds):
   """Makes segments as long as fits into some seconds: 0 is a step each."""
-  return mock.patch.object(execution, "SEGMENT_SECONDS", seconds)
+  return mock.patch.object(segments_lib, "SEGMENT_SECONDS", seconds)
 
 
 def worker(device=0):
@@ -107,12 +109,12 @@ def worker(device=0):
 
 
 def alone():
-  return lockstep.make(trainer(), lockstep.Sharing("loop", 1))
+  return vmapped.make(trainer(), vmapped.Sharing("loop", 1))
 
 
 @functools.cache
 def stacked(width):
-  return lockstep.make(trainer(), lockstep.Sharing("vmap", width))
+  return vmapped.make(trainer(), vmapped.Sharing("vmap", width))
 
 
 def train(
@@ -125,10 +127,10 @@ def train(
   resume=None,
   pause=lambda checkpoint: None,
 ):
-  """`execution.train` of one lane with the shared trainer."""
-  run = execution.Run(lane_start, sample(), key(seed), SCHEDULE, resume)
+  """`segments_lib.train` of one lane with the shared trainer."""
+  run = segments_lib.Run(lane_start, sample(), key(seed), SCHEDULE, resume)
   with segments(seconds):
-    (finished,) = execution.train(
+    (finished,) = segments_lib.train(
       alone(),
       [worker(device)],
       [run],

@@ -13,9 +13,10 @@ import numpy as np
 
 from benchmarks import networks, problem
 from benchmarks.accelerator import child
-from lth_jax import execution, lockstep, masks, models, pruning, workers
+from lth_jax import masks, models, pruning
 from lth_jax.data import order
 from lth_jax.lottery import controls, rounds
+from lth_jax.parallel import segments, vmapped, workers
 from lth_jax.training import evaluation, loop
 
 # Of ResNet's gradient the float32 of a CPU is this far off, too.
@@ -165,20 +166,20 @@ def _training(cpu, device):
   made = problem.make(
     networks.NETWORKS["lenet"], train=6000, valid=2000, test=2000
   )
-  run = execution.Run(made.start, made.sample, made.key, made.schedule)
-  plan = execution.plan_of(
-    [execution.Entry(0, True, True), execution.Entry(100, True, True)]
+  run = segments.Run(made.start, made.sample, made.key, made.schedule)
+  plan = segments.plan_of(
+    [segments.Entry(0, True, True), segments.Entry(100, True, True)]
   )
   found = {}
   for what, where, sharing in (
-    ("cpu", cpu, lockstep.Sharing("loop", 1)),
-    ("loop", device, lockstep.Sharing("loop", 1)),
-    ("vmap", device, lockstep.Sharing("vmap", 4)),
+    ("cpu", cpu, vmapped.Sharing("loop", 1)),
+    ("loop", device, vmapped.Sharing("loop", 1)),
+    ("vmap", device, vmapped.Sharing("vmap", 4)),
   ):
     (worker,) = workers.make([where], made.data)
-    together = lockstep.make(made.trainer, sharing)
-    stack = execution.begin(together, worker, [run])
-    stack, history = execution.advance(together, stack, plan)
+    together = vmapped.make(made.trainer, sharing)
+    stack = segments.begin(together, worker, [run])
+    stack, history = segments.advance(together, stack, plan)
     found[what] = together.unstack(history)[0]
     if what == "vmap":
       each = together.unstack(stack.progress)

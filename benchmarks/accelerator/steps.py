@@ -15,9 +15,10 @@ import jax
 import numpy as np
 
 from benchmarks.accelerator import child
-from lth_jax import data, execution, lockstep, study, workers
+from lth_jax import data, study
 from lth_jax.config import flags
 from lth_jax.config import plan as plan_lib
+from lth_jax.parallel import segments, vmapped, workers
 
 _FLAGS = pathlib.Path(__file__).parents[2] / "experiments" / "flags"
 _IMAGES = {"mnist": (28, 28, 1), "mnist_10k": (28, 28, 1)}
@@ -128,11 +129,11 @@ def _measure(side, smoke):
   device = jax.devices()[0]
   sharing = chosen = study.share_devices(config, [device], ())
   if side.axis != "auto":
-    sharing = lockstep.Sharing(side.axis, side.width)
+    sharing = vmapped.Sharing(side.axis, side.width)
   (worker,) = workers.make([device], study.images(parts, dataset))
-  together, run = lockstep.make(parts.trainer, sharing), first_run(parts)
-  stack = execution.begin(together, worker, [run])
-  arguments = _arguments(stack, execution.plan_of([_entry(1, False)]))
+  together, run = vmapped.make(parts.trainer, sharing), first_run(parts)
+  stack = segments.begin(together, worker, [run])
+  arguments = _arguments(stack, segments.plan_of([_entry(1, False)]))
   begin = time.perf_counter()
   lowered = together.trainer.advance.lower(*arguments)
   lower_s = time.perf_counter() - begin
@@ -186,9 +187,9 @@ def random_images(name: str, smoke: bool) -> data.Dataset:
   return data.Dataset(name, train, test, num_classes=10, source="random")
 
 
-def first_run(parts: study.Study) -> execution.Run:
+def first_run(parts: study.Study) -> segments.Run:
   """Returns the training of the dense network of replicate 0."""
-  return execution.Run(
+  return segments.Run(
     study.initial_start(parts, 0),
     jax.device_get(study.split(parts, 0)),
     study.order_key(parts.config, plan_lib.Lane(0, 0, "ticket")),
@@ -217,7 +218,7 @@ def _time(advance, stack, smoke):
     nonlocal progress
     step = int(progress.state.step) + num_steps
     entries = [_entry(step, True)] * num_evaluations or [_entry(step, False)]
-    arguments = _arguments(stack, execution.plan_of(entries))[1:]
+    arguments = _arguments(stack, segments.plan_of(entries))[1:]
     begin = time.perf_counter()
     progress, history = jax.block_until_ready(advance(progress, *arguments))
     return time.perf_counter() - begin, history
@@ -232,7 +233,7 @@ def _time(advance, stack, smoke):
   times = [timed(num_steps, 0) / num_steps for _ in range(_REPEATS)]
   step = statistics.median(times)
   rough = timed(0, 1)
-  num = max(1, min(execution.SEGMENT_ENTRIES, int(wanted / rough)))
+  num = max(1, min(segments.SEGMENT_ENTRIES, int(wanted / rough)))
   spread = (max(times) - min(times)) / step
   loss = float(np.ravel(history.valid.loss)[0])
   return step, spread, timed(0, num) / num, loss
@@ -244,7 +245,7 @@ def _arguments(stack, plan):
 
 
 def _entry(step, measure):
-  return execution.Entry(step, measure, measure)
+  return segments.Entry(step, measure, measure)
 
 
 def _mib(memory):

@@ -19,8 +19,9 @@ import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from lth_jax import devices, errors, progress
+from lth_jax import errors
 from lth_jax.config import configs
+from lth_jax.parallel import devices, progress
 
 PyTree = Any
 # After so long without a sign of life of one process, JAX ends the others.

@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from lth_jax import lockstep as lockstep_lib
-from lth_jax import processes
+from lth_jax.parallel import processes
+from lth_jax.parallel import vmapped as vmapped_lib
+from lth_jax.parallel.workers import Worker
 from lth_jax.training import evaluation, loop, schedules, sharding
 from lth_jax.training.loop import Sample, Start
-from lth_jax.workers import Worker
 
 # Entries of a plan that one segment can hold; fixes the shape of the program.
 SEGMENT_ENTRIES = 32
@@ -155,7 +155,7 @@ def plan_of(piece: Sequence[Entry]) -> loop.Plan:
 
 
 def train(
-  lockstep: lockstep_lib.Lockstep,
+  lockstep: vmapped_lib.Lockstep,
   workers: Sequence[Worker],
   runs: Sequence[Run],
   todo: Sequence[Entry],
@@ -257,7 +257,7 @@ def next_segment(
 
 
 def begin(
-  lockstep: lockstep_lib.Lockstep, worker: Worker, runs: Sequence[Run]
+  lockstep: vmapped_lib.Lockstep, worker: Worker, runs: Sequence[Run]
 ) -> Stack:
   """Puts lanes where they are to be trained.
 
@@ -285,7 +285,7 @@ def begin(
 
 
 def advance(
-  lockstep: lockstep_lib.Lockstep, stack: Stack, plan: loop.Plan
+  lockstep: vmapped_lib.Lockstep, stack: Stack, plan: loop.Plan
 ) -> tuple[Stack, loop.History]:
   """Trains lanes over one segment; what they were before is given up.
 
