@@ -24,9 +24,10 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
 from benchmarks import tables
-from lth_jax import command, errors, masks, models, optim
+from lth_jax import errors, masks, models, optim
 from lth_jax.data import augment, scaling
 from lth_jax.parallel import segments, vmapped
+from lth_jax.runner import command
 from lth_jax.training import loop, schedules
 from lth_jax.training import sharding as sharding_lib
 

@@ -15,10 +15,11 @@ import jax
 from etils import epath
 
 from benchmarks import networks, problem, tables
-from lth_jax import pruning, records, scores
+from lth_jax import pruning, scores
 from lth_jax.config import configs
 from lth_jax.config import plan as plan_lib
 from lth_jax.parallel import segments
+from lth_jax.runner import records
 from lth_jax.storage import store
 from lth_jax.training import evaluation
 

@@ -15,9 +15,10 @@ from collections.abc import Iterable, Sequence
 
 from absl import flags as absl_flags
 
-from lth_jax import command, errors
+from lth_jax import errors
 from lth_jax.parallel import progress
 from lth_jax.report import claims
+from lth_jax.runner import command
 
 TABLE = pathlib.Path("lth_jax/report/claims/table.csv")
 Row = dict[str, str]

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from etils import epath
 
 from experiments import catalog, costs
-from lth_jax import workdir
 from lth_jax.config import configs, plan
 from lth_jax.config.configs import Config
 from lth_jax.parallel import progress
+from lth_jax.runner import workdir
 from lth_jax.storage import store
 
 _HEAD = f"""\

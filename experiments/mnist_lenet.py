@@ -11,8 +11,8 @@ The defaults are the paper's protocol (`paper.flags`).
 import sys
 from collections.abc import Sequence
 
-from lth_jax import command
 from lth_jax.config import configs
+from lth_jax.runner import command
 
 CONFIG = configs.Config()
 

@@ -16,9 +16,9 @@ import numpy as np
 from absl import flags as absl_flags
 
 from experiments import catalog
-from lth_jax import command
 from lth_jax.config import configs
 from lth_jax.report import claims, records
+from lth_jax.runner import command
 
 _ROUNDS, _STEPS, _EVERY = 20, 15_000, 100
 

@@ -19,11 +19,12 @@ from absl import flags as absl_flags
 from etils import epath
 
 from experiments import catalog, figures, listing, networks
-from lth_jax import command, data, errors, runner
+from lth_jax import data, errors
 from lth_jax.config import configs, flags
 from lth_jax.data import cifar, idx
 from lth_jax.parallel import processes, progress
 from lth_jax.report import comparison
+from lth_jax.runner import command, experiment
 from lth_jax.storage import buckets
 
 
@@ -103,7 +104,7 @@ def _train(
   with command.stop_signals() as stop:
     for row, run, config in todo:
       processes.say(f"{run.name}: {row.what}, {asked.scale} scale")
-      runner.run(config, folder / run.name, row.name, stop)
+      experiment.run(config, folder / run.name, row.name, stop)
       command.write_report(folder / run.name)
   trained = {run.name for _, run, _ in todo}
   number = asked.figure or rows[0].figures[0]

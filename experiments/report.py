@@ -14,10 +14,11 @@ from collections.abc import Iterable, Sequence
 from absl import flags as absl_flags
 from etils import epath
 
-from lth_jax import command, errors, report
+from lth_jax import errors, report
 from lth_jax.config import configs, flags
 from lth_jax.parallel import progress
 from lth_jax.report import comparison, records
+from lth_jax.runner import command
 from lth_jax.storage import buckets
 
 

@@ -17,9 +17,10 @@ from absl import flags as absl_flags
 
 from experiments import points
 from experiments.launchers import jobset, shell, skypilot, slurm, tpu_vm
-from lth_jax import command, errors
+from lth_jax import errors
 from lth_jax.config import flags
 from lth_jax.parallel import progress
+from lth_jax.runner import command
 
 
 def main(argv: Sequence[str]) -> None:

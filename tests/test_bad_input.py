@@ -25,11 +25,12 @@ from etils import epath
 
 from experiments import mnist_lenet, paper, results, sweep
 from experiments import report as report_command
-from lth_jax import command as command_lib
-from lth_jax import errors, report, workdir
+from lth_jax import errors, report
 from lth_jax.config import configs, flags
 from lth_jax.parallel import segments, vmapped
 from lth_jax.report import records as report_records
+from lth_jax.runner import command as command_lib
+from lth_jax.runner import workdir
 from lth_jax.storage import files
 
 _ROOT = pathlib.Path(__file__).parents[1]

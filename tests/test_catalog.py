@@ -13,9 +13,10 @@ import pytest
 from etils import epath
 
 from experiments import catalog, costs, listing, networks
-from lth_jax import errors, runner
+from lth_jax import errors
 from lth_jax.config import configs, plan
 from lth_jax.report import protocols, records
+from lth_jax.runner import experiment
 from lth_jax.storage import files
 
 _ROOT = pathlib.Path(__file__).parents[1]
@@ -392,7 +393,7 @@ def test_a_row_of_each_kind_of_network_is_run(name, tmp_path):
   [run] = catalog.runs(row_named(name), "smoke")
   config = catalog.config(run)
   folder = epath.Path(tmp_path / run.name)
-  runner.run(config, folder, name, threading.Event())
+  experiment.run(config, folder, name, threading.Event())
   assert listing.num_done(config, folder)[0] == catalog.num_trainings(config)
   found = records.read(folder)
   assert {lane.round for lane in found.lanes} == {0, 1}

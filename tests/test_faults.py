@@ -35,12 +35,13 @@ from test_bad_input import (
   wait_for,
 )
 
-from lth_jax import command as command_lib
-from lth_jax import data, errors, partials, report, study
+from lth_jax import data, errors, report
 from lth_jax.data import idx
 from lth_jax.parallel import segments
 from lth_jax.report import looks
 from lth_jax.report import records as report_records
+from lth_jax.runner import build, partials
+from lth_jax.runner import command as command_lib
 from lth_jax.storage import files
 from lth_jax.storage import store as store_lib
 
@@ -267,8 +268,8 @@ def prune_otherwise(patch):
   def prune(parts, trained, masks):
     return real(parts, jax.tree.map(lambda w: 1 / (w + 1e-9), trained), masks)
 
-  real = study.prune
-  patch.setattr(study, "prune", prune)
+  real = build.prune
+  patch.setattr(build, "prune", prune)
 
 
 def test_a_save_of_other_masks_is_not_gone_on_from(tmp_path, monkeypatch):

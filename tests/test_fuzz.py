@@ -19,10 +19,11 @@ from etils import epath
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lth_jax import errors, report, workdir
+from lth_jax import errors, report
 from lth_jax.analysis import summary
 from lth_jax.config import configs
 from lth_jax.report import claims, digest, example, looks, records
+from lth_jax.runner import workdir
 from lth_jax.storage import files, store
 
 _EXAMPLES = settings(

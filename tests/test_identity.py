@@ -16,12 +16,13 @@ import tiny
 from etils import epath
 from test_runner import FLAGS, StopAfter, contents, run
 
-from lth_jax import data, errors, partials, settings, stages, study
-from lth_jax import stores as stores_lib
+from lth_jax import data, errors
 from lth_jax.config import configs, plan
 from lth_jax.lottery import controls, keys
 from lth_jax.report import looks
 from lth_jax.report import records as report_records
+from lth_jax.runner import build, partials, settings, trials
+from lth_jax.runner import checkpoints as checkpoints_lib
 from lth_jax.storage import store as store_lib
 
 SMALL = {"replicates": 1, "steps": 20}
@@ -37,7 +38,7 @@ def tiny_data(monkeypatch):
 
 def elsewhere(patch):
   """Stands in for a machine whose sums, and so whose weights, differ."""
-  patch.setattr(study, "order_key", lambda *_: tiny.key(99))
+  patch.setattr(build, "order_key", lambda *_: tiny.key(99))
 
 
 @pytest.fixture(scope="module")
@@ -71,23 +72,25 @@ def told(folder):
 
 def arrays(folder, lane, parts):
   digest = store_lib.read_json(epath.Path(folder) / "config.json")["data"]
-  stores = stores_lib.Stores(epath.Path(folder), parts.run_id, digest, print)
-  like = study.initial_start(parts, 0)
-  return stores_lib.read_arrays(stores, lane.name, like)
+  stores = checkpoints_lib.Stores(
+    epath.Path(folder), parts.run_id, digest, print
+  )
+  like = build.initial_start(parts, 0)
+  return checkpoints_lib.read_arrays(stores, lane.name, like)
 
 
 def assert_derived(folder, **flags):
   """Masks follow from what is stored of the rounds before, and is reported."""
   config = configs.from_flat(FLAGS | SMALL | flags)
-  parts = study.make(config, tiny.dataset())
-  saved = study.initial_start(parts, 0)
+  parts = build.make(config, tiny.dataset())
+  saved = build.initial_start(parts, 0)
   for index in range(1, config.study.rounds + 1):
     ticket = plan.Lane(0, index, "ticket")
     above = arrays(folder, plan.parent(config, ticket), parts)
     if config.pruning.pruning == "oneshot":
-      masks = study.prune_at_once(parts, above["params"], saved.masks, index)
+      masks = build.prune_at_once(parts, above["params"], saved.masks, index)
     else:
-      masks = study.prune(parts, above["params"], above["masks"])
+      masks = build.prune(parts, above["params"], above["masks"])
     start = saved._replace(masks=masks)
     key = keys.random_masks(0, 0, index)
     random = controls.random_masks(key, saved, start).masks
@@ -123,14 +126,14 @@ def test_what_follows_from_a_result_made_anew_is_made_anew(
   (folder / name / "record.json").write_text("{}")
   elsewhere(monkeypatch)
   if killed:
-    store = stages._store
+    store = trials._store
 
     def store_and_stop(session, standing, *rest):
       store(session, standing, *rest)
       raise errors.StoppedError
 
     with monkeypatch.context() as patch:
-      patch.setattr(stages, "_store", store_and_stop)
+      patch.setattr(trials, "_store", store_and_stop)
       with pytest.raises(errors.StoppedError):
         run(folder, **SMALL, **flags)
     assert told(folder) is None
@@ -225,7 +228,7 @@ def test_a_whole_result_from_elsewhere_is_followed_or_made_again(
 
 @pytest.mark.parametrize("harm", HARMS)
 def test_no_file_of_a_save_leads_to_other_numbers(tmp_path, monkeypatch, harm):
-  monkeypatch.setattr(stages.execution, "SEGMENT_SECONDS", 0.0)
+  monkeypatch.setattr(trials.execution, "SEGMENT_SECONDS", 0.0)
   flags = SMALL | {"arms": ["ticket"], "rounds": 0}
   run(tmp_path / "whole", **flags)
   save, older = partials.save, tmp_path / "older"
@@ -266,18 +269,18 @@ def other_images(patch):
 
 
 def other_theta_0(patch):
-  initial_start = study.initial_start
+  initial_start = build.initial_start
 
   def larger(parts, replicate):
     start = initial_start(parts, replicate)
     return start._replace(params=jax.tree.map(lambda x: 2 * x, start.params))
 
-  patch.setattr(study, "initial_start", larger)
+  patch.setattr(build, "initial_start", larger)
 
 
 def other_split(patch):
-  split = study.split
-  patch.setattr(study, "split", lambda parts, _: split(parts, 7))
+  split = build.split
+  patch.setattr(build, "split", lambda parts, _: split(parts, 7))
 
 
 CHANGES = {
@@ -303,7 +306,7 @@ def noisy(tmp_path_factory):
   here, stopped = map(tmp_path_factory.mktemp, ["noisy", "stopped"])
   with pytest.MonkeyPatch.context() as patch:
     patch.setattr(data, "load", lambda *_, **__: tiny.dataset())
-    patch.setattr(stages.execution, "SEGMENT_SECONDS", 0.0)
+    patch.setattr(trials.execution, "SEGMENT_SECONDS", 0.0)
     run(here, **NOISY)
     with pytest.raises(errors.StoppedError):
       run(stopped, StopAfter(1), **NOISY)

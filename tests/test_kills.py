@@ -21,7 +21,8 @@ import time
 import pytest
 from etils import epath
 
-from lth_jax import data, study, workdir
+from lth_jax import data
+from lth_jax.runner import build, workdir
 from lth_jax.storage import store as store_lib
 
 _ROOT = pathlib.Path(__file__).parents[1]
@@ -216,7 +217,7 @@ def _content(folder):
 def _like(folder):
   config = workdir.read_config(epath.Path(folder))
   dataset = data.load(config.data.dataset, source="bundled", data_dir=None)
-  start = study.initial_start(study.make(config, dataset), 0)
+  start = build.initial_start(build.make(config, dataset), 0)
   return {"params": start.params, "stats": start.stats, "masks": start.masks}
 
 

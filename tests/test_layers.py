@@ -29,16 +29,7 @@ ORDER = (
   "config",
   "parallel",
   "report",
-  "settings",
-  "records",
-  "workdir",
-  "study",
-  "stores",
-  "partials",
-  "stages",
-  "structure",
   "runner",
-  "command",
   "experiments",
 )
 JAX_ONLY = ("_trees", "masks", "scores", "_ranking", "pruning", "rewinding")
@@ -51,7 +42,7 @@ ONLY_IN = {
   "absl": (
     "lth_jax.config.flags",
     "lth_jax.runner",
-    "lth_jax.command",
+    "lth_jax.runner.command",
     "experiments",
   ),
   "matplotlib": ("lth_jax.report",),

@@ -25,7 +25,8 @@ import test_kills
 import test_processes
 from etils import epath
 
-from lth_jax import command, errors, stores
+from lth_jax import errors
+from lth_jax.runner import checkpoints, command
 from lth_jax.storage import buckets, lock
 from lth_jax.storage import store as store_lib
 
@@ -447,12 +448,14 @@ def test_a_lost_lease_forbids_to_remove_what_the_other_has_stored(
 ):
   with hold(workdir, print, 60) as check:
     _leave_term(workdir, 0.0, number=2)
-    found = stores.Stores(workdir, "0123456789abcdef", "4567", print, check)
+    found = checkpoints.Stores(
+      workdir, "0123456789abcdef", "4567", print, check
+    )
     name = saved.relative_to(workdir)
     for remove in (
       lambda: store_lib.save(saved, "me", _ARRAYS, {}, {}, check),
-      lambda: stores.save(found, str(name), _ARRAYS, {}, {}),
-      lambda: stores.discard(found, str(name)),
+      lambda: checkpoints.save(found, str(name), _ARRAYS, {}, {}),
+      lambda: checkpoints.discard(found, str(name)),
     ):
       with pytest.raises(lock.LostError):
         remove()
@@ -741,10 +744,12 @@ def _writes(server, workdir):
 
 def _half(times):
   """Lanes that have arrays and no commit."""
-  stores = {name.split("/arrays/")[0] for name in times if "/arrays/" in name}
+  checkpoints = {
+    name.split("/arrays/")[0] for name in times if "/arrays/" in name
+  }
   return {
     store
-    for store in stores
+    for store in checkpoints
     if f"{store}/commit.json" not in times and "/.timing" not in store
   }
 

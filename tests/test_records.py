@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import synthetic_runs
 
-from lth_jax import records
 from lth_jax.config.plan import Lane
 from lth_jax.parallel import segments
 from lth_jax.report import records as report_records
+from lth_jax.runner import records
 from lth_jax.training import evaluation, loop
 
 NUM = evaluation.NumImages(train=160, valid=40, test=50)

@@ -16,12 +16,13 @@ import pytest
 import tiny
 from etils import epath
 
-from lth_jax import data, errors, runner, stages, study
-from lth_jax import stores as stores_lib
+from lth_jax import data, errors
 from lth_jax.config import configs
 from lth_jax.config.plan import Lane
 from lth_jax.lottery import controls, keys
 from lth_jax.report import records as report_records
+from lth_jax.runner import build, experiment, trials
+from lth_jax.runner import checkpoints as checkpoints_lib
 from lth_jax.storage import files, store
 from lth_jax.training import loop, schedules
 
@@ -63,7 +64,7 @@ def undisturbed(tmp_path_factory):
 def run(folder, stop=None, **changed):
   config = configs.from_flat(FLAGS | changed)
   stop = stop or threading.Event()
-  runner.run(config, epath.Path(folder), "test", stop)
+  experiment.run(config, epath.Path(folder), "test", stop)
 
 
 def contents(folder):
@@ -96,8 +97,8 @@ def test_a_run_holds_all_its_lanes_and_the_report_reads_them(undisturbed):
 
 
 def test_masks_are_nested_and_start_from_theta_0(undisturbed):
-  parts = study.make(configs.from_flat(FLAGS), tiny.dataset())
-  start = study.initial_start(parts, 0)
+  parts = build.make(configs.from_flat(FLAGS), tiny.dataset())
+  start = build.initial_start(parts, 0)
   like = {"params": start.params, "stats": start.stats, "masks": start.masks}
   masks = []
   for index in range(3):
@@ -177,7 +178,7 @@ class StopAfter:
 def test_a_run_stopped_again_and_again_ends_the_same(
   undisturbed, tmp_path, monkeypatch, minutes
 ):
-  monkeypatch.setattr(stages.execution, "SEGMENT_SECONDS", 0.0)
+  monkeypatch.setattr(trials.execution, "SEGMENT_SECONDS", 0.0)
   stops = 0
   for _ in range(60):
     try:
@@ -192,7 +193,7 @@ def test_a_run_stopped_again_and_again_ends_the_same(
 
 def test_a_complete_run_trains_nothing(undisturbed, capsys, monkeypatch):
   before = contents(undisturbed)
-  monkeypatch.setattr(stages, "train_wave", lambda *_: 1 / 0)
+  monkeypatch.setattr(trials, "train_wave", lambda *_: 1 / 0)
   run(undisturbed)
   assert "is complete" in capsys.readouterr().err
   assert contents(undisturbed) == before
@@ -276,7 +277,7 @@ def test_global_scope_and_its_random_masks(tmp_path):
 def test_a_layer_that_loses_all_in_global_scope_is_a_recorded_warning(
   tmp_path, monkeypatch
 ):
-  real = study.initial_start
+  real = build.initial_start
 
   def small_output(parts, replicate):
     start = real(parts, replicate)
@@ -284,7 +285,7 @@ def test_a_layer_that_loses_all_in_global_scope_is_a_recorded_warning(
     params["Dense_1"] = jax.tree.map(lambda x: x * 0, params["Dense_1"])
     return start._replace(params=params)
 
-  monkeypatch.setattr(study, "initial_start", small_output)
+  monkeypatch.setattr(build, "initial_start", small_output)
   run(
     tmp_path,
     scope="global",
@@ -314,8 +315,8 @@ def percents(told):
 def test_what_is_found_damaged_later_is_still_to_do(
   tmp_path, monkeypatch, capsys
 ):
-  missing = runner.missing
-  monkeypatch.setattr(runner, "missing", lambda *args: missing(*args)[:1])
+  missing = experiment.missing
+  monkeypatch.setattr(experiment, "missing", lambda *args: missing(*args)[:1])
   run(tmp_path, progress="log")
   found = percents(capsys.readouterr().err)
   assert len(found) == 14 and max(found) == found[-1] == 100
@@ -324,7 +325,7 @@ def test_what_is_found_damaged_later_is_still_to_do(
 def test_divergence_ends_a_series_and_harms_no_other(
   undisturbed, tmp_path, monkeypatch, capsys
 ):
-  real = study.initial_start
+  real = build.initial_start
 
   def explosive(parts, replicate):
     start = real(parts, replicate)
@@ -333,7 +334,7 @@ def test_divergence_ends_a_series_and_harms_no_other(
       start = start._replace(params=huge)
     return start
 
-  monkeypatch.setattr(study, "initial_start", explosive)
+  monkeypatch.setattr(build, "initial_start", explosive)
   run(tmp_path, progress="log")
   told = capsys.readouterr().err
   assert percents(told)[-1] == max(percents(told)) == 100
@@ -356,14 +357,14 @@ def test_divergence_ends_a_series_and_harms_no_other(
 def test_a_failure_in_a_lane_ends_the_run_with_that_failure(
   tmp_path, monkeypatch
 ):
-  real = stages._store
+  real = trials._store
 
   def fail(session, standing, *rest):
     if standing.lane.name == "replicate_1/round_001/random":
       raise OSError(28, "No space left on device", "here")
     return real(session, standing, *rest)
 
-  monkeypatch.setattr(stages, "_store", fail)
+  monkeypatch.setattr(trials, "_store", fail)
   with pytest.raises(OSError, match="No space left"):
     run(tmp_path)
 
@@ -408,7 +409,7 @@ def test_lanes_side_by_side_are_the_lanes_one_by_one(side_by_side, undisturbed):
 def test_side_by_side_a_run_stopped_again_and_again_ends_the_same(
   side_by_side, tmp_path, monkeypatch, minutes
 ):
-  monkeypatch.setattr(stages.execution, "SEGMENT_SECONDS", 0.0)
+  monkeypatch.setattr(trials.execution, "SEGMENT_SECONDS", 0.0)
   stops = 0
   for _ in range(60):
     try:
@@ -424,7 +425,7 @@ def test_side_by_side_a_run_stopped_again_and_again_ends_the_same(
 def test_a_lane_saved_at_its_start_and_a_fresh_one_share_a_wave(
   side_by_side, tmp_path, monkeypatch
 ):
-  monkeypatch.setattr(stages.execution, "SEGMENT_SECONDS", 0.0)
+  monkeypatch.setattr(trials.execution, "SEGMENT_SECONDS", 0.0)
   with pytest.raises(errors.StoppedError):
     run(tmp_path, StopAfter(1), **VMAP, replicates=1)
   assert list(tmp_path.rglob("ticket.partial_*"))
@@ -434,14 +435,14 @@ def test_a_lane_saved_at_its_start_and_a_fresh_one_share_a_wave(
 
 def test_what_nobody_asks_for_is_not_held_in_memory(tmp_path, monkeypatch):
   """Else memory would grow with the number of controls."""
-  real, kept = stages.train_wave, {}
+  real, kept = trials.train_wave, {}
 
   def noted(session, worker, jobs):
     results = real(session, worker, jobs)
     kept.update((job.lane, x is not None) for job, x in zip(jobs, results))
     return results
 
-  monkeypatch.setattr(stages, "train_wave", noted)
+  monkeypatch.setattr(trials, "train_wave", noted)
   run(tmp_path, replicates=1)
   assert len(kept) == 7
   assert {lane.arm for lane, held in kept.items() if held} == {"ticket"}
@@ -490,15 +491,15 @@ def traces(monkeypatch):
 
     return traced
 
-  study._trainer.cache_clear()
+  build._trainer.cache_clear()
   monkeypatch.setattr(loop, "make_step", counted)
   yield found
-  study._trainer.cache_clear()
+  build._trainer.cache_clear()
 
 
 def test_all_lanes_and_a_resume_share_one_trace(tmp_path, traces):
   def count(folder, **changed):
-    study._trainer.cache_clear()
+    build._trainer.cache_clear()
     traces.clear()
     run(folder, **changed)
     return len(traces)
@@ -533,7 +534,7 @@ def began():
 @pytest.fixture(scope="module")
 def with_every_arm(tmp_path_factory, began):
   folder = tmp_path_factory.mktemp("every_arm")
-  find_standing = stages._find_standing
+  find_standing = trials._find_standing
 
   def noted(session, job, start):
     standing = find_standing(session, job, start)
@@ -542,7 +543,7 @@ def with_every_arm(tmp_path_factory, began):
 
   with pytest.MonkeyPatch.context() as patch:
     patch.setattr(data, "load", lambda *_, **__: tiny.dataset())
-    patch.setattr(stages, "_find_standing", noted)
+    patch.setattr(trials, "_find_standing", noted)
     run(folder, **EVERY_ARM)
   return folder
 
@@ -550,10 +551,14 @@ def with_every_arm(tmp_path_factory, began):
 def stored_params(folder, name):
   """Final params and masks of a lane."""
   config = configs.from_flat(FLAGS | EVERY_ARM)
-  parts = study.make(config, tiny.dataset())
+  parts = build.make(config, tiny.dataset())
   digest = files.digest(data.digests(tiny.dataset()))
-  stores = stores_lib.Stores(epath.Path(folder), parts.run_id, digest, print)
-  return stores_lib.read_arrays(stores, name, study.initial_start(parts, 0))
+  stores = checkpoints_lib.Stores(
+    epath.Path(folder), parts.run_id, digest, print
+  )
+  return checkpoints_lib.read_arrays(
+    stores, name, build.initial_start(parts, 0)
+  )
 
 
 def test_every_arm_is_a_training_of_its_own(with_every_arm):
@@ -585,7 +590,7 @@ SOME = [Lane(r, i, "ticket") for r in (0, 1) for i in (1, 2)]
 
 
 def every_arm():
-  return study.make(configs.from_flat(FLAGS | EVERY_ARM), tiny.dataset())
+  return build.make(configs.from_flat(FLAGS | EVERY_ARM), tiny.dataset())
 
 
 @pytest.mark.parametrize("lane", SOME, ids=lambda lane: lane.name)
@@ -593,7 +598,7 @@ def test_an_arm_begins_as_its_control_with_the_key_of_its_place(
   with_every_arm, began, lane
 ):
   parts, ticket = every_arm(), began[lane].start
-  saved = study.initial_start(parts, lane.replicate)
+  saved = build.initial_start(parts, lane.replicate)
   where = 5, lane.replicate, lane.round
   expected = {
     ("redraw", None): controls.redraw(keys.redraw(*where), ticket),
@@ -624,7 +629,7 @@ def test_an_arm_begins_as_its_control_with_the_key_of_its_place(
 @pytest.mark.parametrize("lane", SOME, ids=lambda lane: lane.name)
 def test_noise_has_the_levels_of_the_config(with_every_arm, began, lane):
   ticket = began[lane].start
-  theta = study.initial_start(every_arm(), lane.replicate).params
+  theta = build.initial_start(every_arm(), lane.replicate).params
   for draw, level in enumerate((0.5, 2.0)):
     noisy = began[lane._replace(arm="noise", draw=draw)].start
     for layer, tolerance in (("Dense_0", 0.15), ("Dense_1", 0.6)):
@@ -685,7 +690,7 @@ def test_lanes_have_the_order_and_the_rates_of_the_config(
   for lane, run in began.items():
     assert run.key == keys.order(8, lane.replicate)
     tiny.assert_equal_bits(run.schedule, schedule)
-    tiny.assert_equal_bits(run.sample, study.split(every_arm(), lane.replicate))
+    tiny.assert_equal_bits(run.sample, build.split(every_arm(), lane.replicate))
 
 
 def test_structure_is_that_of_the_stored_lanes(with_every_arm):

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from etils import epath
 
-from lth_jax import errors, stores
+from lth_jax import errors
 from lth_jax.config import plan
+from lth_jax.runner import checkpoints
 from lth_jax.storage import store
 
 ARRAYS = {"w": np.arange(6, dtype=np.float32).reshape(2, 3), "none": None}
@@ -220,14 +221,14 @@ def test_a_disk_that_fails_is_said_in_one_line_and_costs_no_store(
 ):
   monkeypatch.setattr(store, "_checkpointer", lambda: Failing(error))
   name, other = folder.name, folder.parent / "other"
-  found = stores.Stores(folder.parent, "", "", print)
+  found = checkpoints.Stores(folder.parent, "", "", print)
 
   def load(*_):
     return store.load(folder, "me", ARRAYS)
 
   for action in (
     lambda: store.save(other, "me", ARRAYS, {}, {}),
-    lambda: stores.read(found, name, load),
+    lambda: checkpoints.read(found, name, load),
   ):
     with pytest.raises(errors.StorageError) as raised:
       action()

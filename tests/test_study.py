@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 import tiny
 
-from lth_jax import errors, study
+from lth_jax import errors
 from lth_jax import masks as masks_lib
 from lth_jax.config import configs
 from lth_jax.config import plan as plan_lib
 from lth_jax.config.plan import Lane
 from lth_jax.data import order
 from lth_jax.lottery import keys, rounds
+from lth_jax.runner import build
 from lth_jax.training import loop
 
 # Percent of LeNet's weights left after each round, rounded from the formula of
@@ -47,7 +48,7 @@ def lenet(**changes):
     "rates": ["Dense_2=0.1", "kernel=0.2"],
   } | changes
   data = tiny.dataset((28, 28, 1))._replace(num_classes=10)
-  return study.make(config(**changes), data)
+  return build.make(config(**changes), data)
 
 
 def kept(masks):
@@ -67,7 +68,7 @@ def trained():
 
 
 def test_the_parts_of_a_run():
-  parts = study.make(config(), tiny.dataset())
+  parts = build.make(config(), tiny.dataset())
   assert parts.num_images == tiny.NUM
   assert parts.run_id == configs.run_id(config())
   assert kept(parts.masks) == [64 * 8, 8 * 3]
@@ -77,7 +78,7 @@ def test_the_parts_of_a_run():
 
 
 def test_the_ladder_of_lenet(trained):
-  """Iterated through `study.prune` on random weights, all 20 rounds."""
+  """Iterated through `build.prune` on random weights, all 20 rounds."""
   parts = lenet(rounds=20)
   masks, trained = parts.masks, jax.tree.map(np.float32, trained)
   for k in range(21):
@@ -88,7 +89,7 @@ def test_the_ladder_of_lenet(trained):
     assert abs(percent - formula) < 0.005
     if k in PAPER_LADDER:
       assert abs(percent - PAPER_LADDER[k]) < 0.051
-    before, masks = masks, study.prune(parts, trained, masks)
+    before, masks = masks, build.prune(parts, trained, masks)
     for old, new in zip(jax.tree.leaves(before), jax.tree.leaves(masks)):
       assert not (new & ~old).any()
   assert isinstance(jax.tree.leaves(masks)[0], np.ndarray)
@@ -98,7 +99,7 @@ def test_the_ladder_keeps_the_largest_of_each_layer(trained):
   parts = lenet(rounds=7)
   masks = parts.masks
   for _ in range(7):
-    masks = study.prune(parts, jax.tree.map(np.float32, trained), masks)
+    masks = build.prune(parts, jax.tree.map(np.float32, trained), masks)
   pairs = zip(jax.tree.leaves(masks), jax.tree.leaves(trained))
   for mask, weights in pairs:
     assert np.abs(weights[mask]).min() > np.abs(weights[~mask]).max()
@@ -108,7 +109,7 @@ def test_one_shot_reaches_the_same_densities(trained):
   parts = lenet(rounds=20, pruning="oneshot")
   trained = jax.tree.map(np.float32, trained)
   for k in (1, 9, 20):
-    masks = study.prune_at_once(parts, trained, parts.masks, k)
+    masks = build.prune_at_once(parts, trained, parts.masks, k)
     removed = np.rint(SIZES * (1 - (1 - RATES) ** k))
     assert kept(masks) == (SIZES - removed).astype(int).tolist()
 
@@ -117,7 +118,7 @@ def test_global_scope_removes_from_all_layers_together(trained):
   parts = lenet(scope="global", rates=["Dense_2=0", "kernel=0.2"])
   scaled = jax.tree.map(np.float32, trained)
   scaled["Dense_1"]["kernel"] *= 10
-  masks = study.prune(parts, scaled, parts.masks)
+  masks = build.prune(parts, scaled, parts.masks)
   counts = kept(masks)
   assert counts[2] == 1_000 and sum(counts[:2]) == 265_200 - 53_040
   assert counts[1] / SIZES[1] > 0.97 > counts[0] / SIZES[0]
@@ -269,25 +270,25 @@ def test_replicates_are_counted_from_the_first():
 
 @pytest.fixture(scope="module")
 def many():
-  return study.make(config(seed=9, replicates=5), tiny.dataset())
+  return build.make(config(seed=9, replicates=5), tiny.dataset())
 
 
 def test_a_replicate_is_the_same_alone(many):
   alone = config(seed=9, replicates=1, first_replicate=3)
-  alone = study.make(alone, tiny.dataset())
-  for make in (study.initial_start, study.split):
+  alone = build.make(alone, tiny.dataset())
+  for make in (build.initial_start, build.split):
     tiny.assert_equal_bits(make(many, 3), make(alone, 3))
 
 
 def test_splits_are_of_the_seed_and_replicate(many):
-  found = study.split(many, 2)
+  found = build.split(many, 2)
   train, valid = order.split_indices(keys.split(9, 2), 200, tiny.NUM.valid)
   np.testing.assert_array_equal(found.train, train)
   np.testing.assert_array_equal(found.valid, valid)
 
 
 def test_initial_weights_are_of_the_seed_and_replicate(many):
-  start = study.initial_start(many, 2)
+  start = build.initial_start(many, 2)
   params, _ = tiny.model().init(keys.initial(9, 2))
   tiny.assert_equal_bits(start.params, params)
   assert start.step == 0 and start.masks is many.masks
@@ -295,7 +296,7 @@ def test_initial_weights_are_of_the_seed_and_replicate(many):
 
 def order_bits(round_index, arm="ticket", **changes):
   lane = Lane(2, round_index, arm)
-  key = study.order_key(config(**changes), lane)
+  key = build.order_key(config(**changes), lane)
   return jax.random.key_data(key).tolist()
 
 
@@ -361,13 +362,13 @@ def test_the_order_has_the_runs_seed_unless_it_has_one():
 )
 def test_what_cannot_be_run_is_an_error_in_one_line(changes, message):
   with pytest.raises(errors.InputError, match=message) as error:
-    study.make(config(**changes), tiny.dataset())
+    build.make(config(**changes), tiny.dataset())
   assert "\n" not in str(error.value)
 
 
 def test_the_last_round_that_the_error_names_can_be_run():
   rates = ["Dense_1=0.9", "kernel=0.2"]
-  parts = study.make(config(rates=rates, rounds=1), tiny.dataset())
+  parts = build.make(config(rates=rates, rounds=1), tiny.dataset())
   assert kept(parts.masks) == [512, 24]
 
 
@@ -375,7 +376,7 @@ def test_execution_changes_no_identity():
   changed = dataclasses.replace(
     config(), execution=configs.Execution(devices=7, progress="none")
   )
-  one, other = (study.make(c, tiny.dataset()) for c in (config(), changed))
+  one, other = (build.make(c, tiny.dataset()) for c in (config(), changed))
   assert one.run_id == other.run_id
 
 
@@ -404,23 +405,23 @@ def test_execution_changes_no_identity():
 )
 def test_what_does_not_fit_is_one_line(changes, message):
   with pytest.raises(errors.InputError) as caught:
-    study.make(config(**changes), tiny.dataset())
+    build.make(config(**changes), tiny.dataset())
   assert message in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_a_subset_is_the_first_images():
-  parts = study.make(config(num_train=60, num_test=20), tiny.dataset())
-  images = study.images(parts, tiny.dataset())
+  parts = build.make(config(num_train=60, num_test=20), tiny.dataset())
+  images = build.images(parts, tiny.dataset())
   known = 60 + parts.num_images.valid
   tiny.assert_equal_bits(images.labels, tiny.dataset().train.labels[:known])
   tiny.assert_equal_bits(images.test_images, tiny.dataset().test.images[:20])
-  sample = study.split(parts, 0)
+  sample = build.split(parts, 0)
   assert sorted(np.concatenate(sample).tolist()) == [*range(known)]
 
 
 def test_normal_kernels_have_the_standard_deviation_that_was_asked_for():
-  parts = study.make(config(init_std=0.3, hidden=[300]), tiny.dataset())
-  params = study.initial_start(parts, 0).params
+  parts = build.make(config(init_std=0.3, hidden=[300]), tiny.dataset())
+  params = build.initial_start(parts, 0).params
   kernels = np.concatenate([params[x]["kernel"].ravel() for x in params])
   assert abs(kernels.std() - 0.3) < 0.01 and abs(kernels.mean()) < 0.01
   assert not any(params[x]["bias"].any() for x in params)
@@ -444,4 +445,4 @@ def test_how_lanes_share_a_device_follows_device_and_network(
   """On GPU stacked convolutions have gradients of no use."""
   device = mock.Mock(platform=platform)
   config = configs.from_flat({"model": model})
-  assert study.share_devices(config, [device], ()).axis == axis
+  assert build.share_devices(config, [device], ()).axis == axis

@@ -11,12 +11,13 @@ import pytest
 import tiny
 from etils import epath
 
-from lth_jax import models, runner, study
+from lth_jax import models
 from lth_jax.config import configs
 from lth_jax.config.plan import Lane
 from lth_jax.data import order
 from lth_jax.lottery import keys
 from lth_jax.parallel import devices
+from lth_jax.runner import build, experiment
 from lth_jax.training import loop, schedules
 
 STEPS, REPLICATE, RATE = 6, 1, 0.1
@@ -60,19 +61,19 @@ def dataset():
 
 
 def make(changes, data=None):
-  return study.make(configs.from_flat(BASE | changes), data or dataset())
+  return build.make(configs.from_flat(BASE | changes), data or dataset())
 
 
 def train(parts, data):
   """Weights after all steps of what `study` gives."""
-  start = study.initial_start(parts, REPLICATE)
-  sample = jax.device_get(study.split(parts, REPLICATE))
+  start = build.initial_start(parts, REPLICATE)
+  sample = jax.device_get(build.split(parts, REPLICATE))
   progress, _ = parts.trainer.advance(
     parts.trainer.begin(start, sample),
     loop.plan([STEPS], [False], [False], length=1),
-    study.images(parts, data),
+    build.images(parts, data),
     sample,
-    study.order_key(parts.config, Lane(REPLICATE, 0, "ticket")),
+    build.order_key(parts.config, Lane(REPLICATE, 0, "ticket")),
     parts.schedule,
   )
   assert int(progress.state.step) == STEPS
@@ -201,7 +202,7 @@ def test_training_images_are_moved_where_that_is_asked_for():
   images[:, 4, 4] = 255
   data = data._replace(train=data.train._replace(images=images))
   parts = make({"hidden": [], "augment": "crop_flip"}, data)
-  before = study.initial_start(parts, REPLICATE).params["Dense_0"]["kernel"]
+  before = build.initial_start(parts, REPLICATE).params["Dense_0"]["kernel"]
   after = train(parts, data)["Dense_0"]["kernel"]
   assert (after != before).any(1).sum() > 20
 
@@ -259,7 +260,9 @@ def test_products_of_a_step_have_the_precision_of_the_config(
   parts = make(changes)
   try:
     with pytest.raises(FoundDevicesError):
-      runner.run(parts.config, epath.Path(tmp_path), "test", threading.Event())
+      experiment.run(
+        parts.config, epath.Path(tmp_path), "test", threading.Event()
+      )
     text = lowered(parts)
   finally:
     jax.config.update("jax_default_matmul_precision", before)
@@ -270,13 +273,13 @@ def test_products_of_a_step_have_the_precision_of_the_config(
 
 
 def lowered(parts):
-  sample = jax.device_get(study.split(parts, 0))
+  sample = jax.device_get(build.split(parts, 0))
   progress = jax.eval_shape(
-    parts.trainer.begin, study.initial_start(parts, 0), sample
+    parts.trainer.begin, build.initial_start(parts, 0), sample
   )
   todo = loop.plan([STEPS], [False], [False], length=1)
-  data = study.images(parts, dataset())
-  key = study.order_key(parts.config, Lane(0, 0, "ticket"))
+  data = build.images(parts, dataset())
+  key = build.order_key(parts.config, Lane(0, 0, "ticket"))
   return parts.trainer.advance.lower(
     progress, todo, data, sample, key, parts.schedule
   ).as_text()

@@ -15,10 +15,11 @@ import jax
 import numpy as np
 
 from benchmarks.accelerator import child
-from lth_jax import data, study
+from lth_jax import data
 from lth_jax.config import flags
 from lth_jax.config import plan as plan_lib
 from lth_jax.parallel import segments, vmapped, workers
+from lth_jax.runner import build
 
 _FLAGS = pathlib.Path(__file__).parents[2] / "experiments" / "flags"
 _IMAGES = {"mnist": (28, 28, 1), "mnist_10k": (28, 28, 1)}
@@ -125,12 +126,12 @@ def _measure(side, smoke):
   )
   config = flags.parse([f"--flagfile={flagfile(side.row, smoke)}"])
   dataset = random_images(config.data.dataset, smoke)
-  parts = study.make(config, dataset)
+  parts = build.make(config, dataset)
   device = jax.devices()[0]
-  sharing = chosen = study.share_devices(config, [device], ())
+  sharing = chosen = build.share_devices(config, [device], ())
   if side.axis != "auto":
     sharing = vmapped.Sharing(side.axis, side.width)
-  (worker,) = workers.make([device], study.images(parts, dataset))
+  (worker,) = workers.make([device], build.images(parts, dataset))
   together, run = vmapped.make(parts.trainer, sharing), first_run(parts)
   stack = segments.begin(together, worker, [run])
   arguments = _arguments(stack, segments.plan_of([_entry(1, False)]))
@@ -187,19 +188,19 @@ def random_images(name: str, smoke: bool) -> data.Dataset:
   return data.Dataset(name, train, test, num_classes=10, source="random")
 
 
-def first_run(parts: study.Study) -> segments.Run:
+def first_run(parts: build.Study) -> segments.Run:
   """Returns the training of the dense network of replicate 0."""
   return segments.Run(
-    study.initial_start(parts, 0),
-    jax.device_get(study.split(parts, 0)),
-    study.order_key(parts.config, plan_lib.Lane(0, 0, "ticket")),
+    build.initial_start(parts, 0),
+    jax.device_get(build.split(parts, 0)),
+    build.order_key(parts.config, plan_lib.Lane(0, 0, "ticket")),
     parts.schedule,
   )
 
 
 def _protocol_seconds(config, num_images, width, step_s, evaluate_s) -> float:
   """A whole run: its trainings in batches, a replicate's rounds in turn."""
-  entries = study.entries(config)
+  entries = build.entries(config)
   image_s = evaluate_s / (num_images.valid + num_images.test)
   valid, test = (sum(x.evaluate for x in entries), sum(x.test for x in entries))
   images = valid * num_images.valid + test * num_images.test

@@ -9,7 +9,8 @@ from typing import Any
 import yaml
 
 from experiments import points
-from lth_jax import command, errors
+from lth_jax import errors
+from lth_jax.runner import command
 
 _CODE = "/lth_jax"  # where the image has the code
 _PACKAGES = "lth_jax", "experiments"  # of the code

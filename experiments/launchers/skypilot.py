@@ -7,7 +7,7 @@ import yaml
 
 from experiments import points
 from experiments.launchers import shell
-from lth_jax import command
+from lth_jax.runner import command
 
 # A file with several tasks would be a pipeline, whose tasks wait for each
 # other; so the documented way to launch many jobs is one file and a variable.

@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 import jax
 from etils import epath
 
-from lth_jax import errors, study
+from lth_jax import errors
 from lth_jax.config import plan
 from lth_jax.lottery import rounds
 from lth_jax.parallel import processes
+from lth_jax.runner import build
 from lth_jax.storage import store
 from lth_jax.training.loop import Start, TrainState
 
@@ -237,7 +238,7 @@ def discard(stores: Stores, name: str) -> None:
     store.discard(stores.folder / name, stores.check)
 
 
-def begin(parts: study.Study, replicate: int) -> tuple[Start, dict[str, Any]]:
+def begin(parts: build.Study, replicate: int) -> tuple[Start, dict[str, Any]]:
   """Returns theta_0 as this machine makes it, and the origin of its store.
 
   Args:
@@ -252,20 +253,20 @@ def begin(parts: study.Study, replicate: int) -> tuple[Start, dict[str, Any]]:
 
   >>> from lth_jax import data
   >>> config = configs.from_flat({"hidden": [], "rates": ["kernel=0.2"]})
-  >>> start, origin = begin(study.make(config, data.load("mnist_10k")), 0)
+  >>> start, origin = begin(build.make(config, data.load("mnist_10k")), 0)
   >>> sorted(origin), origin["theta_0"] == store.digest(start)
   (['masks', 'split', 'theta_0'], True)
   """
-  start = study.initial_start(parts, replicate)
+  start = build.initial_start(parts, replicate)
   return start, {
     "theta_0": store.digest(start),
     "masks": store.digest(start.masks),
-    "split": store.digest(jax.device_get(study.split(parts, replicate))),
+    "split": store.digest(jax.device_get(build.split(parts, replicate))),
   }
 
 
 def saved_start(
-  stores: Stores, parts: study.Study, replicate: int
+  stores: Stores, parts: build.Study, replicate: int
 ) -> tuple[Start, dict[str, Any]]:
   """Returns theta_0 from the run's folder, where it is put the first time.
 
@@ -288,7 +289,7 @@ def saved_start(
   >>> part = data.Split(images, np.zeros(6000, np.int32))
   >>> dataset = data.Dataset("tiny", part, part, num_classes=2, source="made")
   >>> config = configs.from_flat({"hidden": [], "rates": ["kernel=0.2"]})
-  >>> parts = study.make(config, dataset)
+  >>> parts = build.make(config, dataset)
   >>> with tempfile.TemporaryDirectory() as folder:
   ...   stores = Stores(epath.Path(folder), parts.run_id, "4567", print)
   ...   start, origin = saved_start(stores, parts, replicate=0)

@@ -6,11 +6,11 @@ A lane has two slots, so that a kill while one is written leaves the other.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lth_jax import stores as stores_lib
 from lth_jax.config.plan import Lane
 from lth_jax.parallel import processes, segments
+from lth_jax.runner import checkpoints as checkpoints_lib
+from lth_jax.runner.checkpoints import Stores
 from lth_jax.storage import store
-from lth_jax.stores import Stores
 
 PyTree = Any
 
@@ -39,12 +39,14 @@ def save(
   >>> with tempfile.TemporaryDirectory() as folder:
   ...   stores = Stores(epath.Path(folder), "0123456789abcdef", "4567", print)
   ...   save(stores, lane, 1, checkpoint, {"masks": "0a1b"})
-  ...   stores_lib.read_record(stores, f"{lane.name}.partial_1")
+  ...   checkpoints_lib.read_record(stores, f"{lane.name}.partial_1")
   {'origin': {'masks': '0a1b'}, 'rows': []}
   """
   rows = [list(row) for row in checkpoint.rows]
   record = {"origin": dict(origin), "rows": rows}
-  stores_lib.save(stores, _name(lane, slot), checkpoint.progress, record, {})
+  checkpoints_lib.save(
+    stores, _name(lane, slot), checkpoint.progress, record, {}
+  )
 
 
 def load(
@@ -107,7 +109,7 @@ def _newest(stores: Stores, lane: Lane, like: PyTree, origin):
 
   newest, newest_slot, newest_step = None, 1, -1
   for slot in range(2):
-    found = stores_lib.read(stores, _name(lane, slot), read)
+    found = checkpoints_lib.read(stores, _name(lane, slot), read)
     if found is not None and found[0] > newest_step:
       newest_step, newest = found
       newest_slot = slot
@@ -133,7 +135,7 @@ def discard(stores: Stores, lane: Lane) -> None:
   False
   """
   for slot in range(2):
-    stores_lib.discard(stores, _name(lane, slot))
+    checkpoints_lib.discard(stores, _name(lane, slot))
 
 
 def _name(lane: Lane, slot: int) -> str:

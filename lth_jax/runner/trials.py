@@ -11,16 +11,17 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from lth_jax import errors, partials, records, study
-from lth_jax import stores as stores_lib
+from lth_jax import errors
 from lth_jax.config import plan
 from lth_jax.config.plan import Lane
 from lth_jax.lottery import rounds
 from lth_jax.parallel import processes, progress, segments
 from lth_jax.parallel import vmapped as vmapped_lib
 from lth_jax.parallel.workers import Worker
+from lth_jax.runner import build, partials, records
+from lth_jax.runner import checkpoints as checkpoints_lib
+from lth_jax.runner.checkpoints import Stores
 from lth_jax.storage import store
-from lth_jax.stores import Stores
 from lth_jax.training import loop
 from lth_jax.training.loop import Sample, Start
 
@@ -43,7 +44,7 @@ class Session(NamedTuple):
   """
 
   stores: Stores
-  study: study.Study
+  build: build.Study
   lockstep: vmapped_lib.Lockstep
   entries: Sequence[segments.Entry]
   display: progress.Display
@@ -144,7 +145,7 @@ def _find_standing(session: Session, job: Job, start: Start) -> Standing:
   like = jax.eval_shape(session.study.trainer.begin, start, job.sample)
   origin = {**job.origin, "start": store.digest(start)}
   resume, slot = partials.load(session.stores, job.lane, like, origin)
-  key = study.order_key(session.study.config, job.lane)
+  key = build.order_key(session.study.config, job.lane)
   run = segments.Run(start, job.sample, key, session.study.schedule, resume)
   return Standing(job.lane, _label(job.lane, start), run, slot, origin)
 
@@ -209,8 +210,8 @@ def _store(session, standing, checkpoint, summary, timing) -> rounds.Trained:
     parts.config.training.eval_every,
     standing.origin,
   )
-  arrays = stores_lib.arrays_of(state)
-  stores_lib.save(session.stores, lane.name, arrays, record, timing)
+  arrays = checkpoints_lib.arrays_of(state)
+  checkpoints_lib.save(session.stores, lane.name, arrays, record, timing)
   partials.discard(session.stores, lane)
   if record["diverged"]:
     _note_divergence(session, lane)

@@ -9,17 +9,17 @@ from typing import Any
 
 from etils import epath
 
-from lth_jax import stores as stores_lib
-from lth_jax import study
 from lth_jax.analysis import summary
 from lth_jax.config.plan import Lane
+from lth_jax.runner import build
+from lth_jax.runner import checkpoints as checkpoints_lib
 from lth_jax.storage import files, store
 
 FORMAT = 2
 
 
 def settle(
-  parts: study.Study, stores: stores_lib.Stores, replicate: int
+  parts: build.Study, stores: checkpoints_lib.Stores, replicate: int
 ) -> None:
   """Writes `replicate_<r>/structure.json` unless it is there and up to date.
 
@@ -39,7 +39,7 @@ def settle(
   found = {
     ticket: record
     for ticket in tickets
-    if (record := stores_lib.read_record(stores, ticket.name)) is not None
+    if (record := checkpoints_lib.read_record(stores, ticket.name)) is not None
     and not (ticket.round == 0 and record["diverged"])
   }
   if tickets[0] not in found:
@@ -55,10 +55,10 @@ def settle(
   path = stores.folder / f"replicate_{replicate}" / "structure.json"
   if _read_header(path) == header:
     return
-  start = study.initial_start(parts, replicate)
+  start = build.initial_start(parts, replicate)
 
   def arrays(name: str) -> dict[str, Any]:
-    stored = stores_lib.read_arrays(stores, name, start)
+    stored = checkpoints_lib.read_arrays(stores, name, start)
     if stored is None:
       raise store.DamagedError(
         f"{stores.folder / name} was damaged meanwhile; start the same command "
@@ -66,7 +66,7 @@ def settle(
       )
     return stored
 
-  initial = arrays(stores_lib.rewind_name(replicate))["params"]
+  initial = arrays(checkpoints_lib.rewind_name(replicate))["params"]
   trained = arrays(tickets[0].name)["params"]
   rounds = {
     str(ticket.round): summary.describe(

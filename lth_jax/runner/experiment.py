@@ -16,17 +16,7 @@ from typing import Any
 import jax
 from etils import epath
 
-from lth_jax import (
-  data,
-  errors,
-  partials,
-  settings,
-  stages,
-  structure,
-  study,
-  workdir,
-)
-from lth_jax import stores as stores_lib
+from lth_jax import data, errors
 from lth_jax.config import configs, plan
 from lth_jax.config.configs import Config
 from lth_jax.config.plan import Lane
@@ -35,9 +25,11 @@ from lth_jax.parallel import devices as devices_lib
 from lth_jax.parallel import processes, progress, scheduler, vmapped
 from lth_jax.parallel import workers as workers_lib
 from lth_jax.parallel.workers import Worker
-from lth_jax.stages import Session
+from lth_jax.runner import build, partials, settings, tickets, trials, workdir
+from lth_jax.runner import checkpoints as checkpoints_lib
+from lth_jax.runner.checkpoints import Stores
+from lth_jax.runner.trials import Session
 from lth_jax.storage import files, store
-from lth_jax.stores import Stores
 from lth_jax.training.loop import Start
 
 # Flags that may differ between the processes of a run.
@@ -81,7 +73,7 @@ def run(
       source=config.execution.source,
       data_dir=config.execution.data_dir,
     )
-    parts = study.make(config, dataset)
+    parts = build.make(config, dataset)
   digest = files.digest(data.digests(dataset))
   processes.agree(lambda: _common(config, folder, digest))
   with contextlib.ExitStack() as until_the_end:
@@ -123,14 +115,14 @@ def _lock(
 
 def _settle(folder, config, experiment, digest, devices):
   """Makes the folder this run's, and decides how lanes share."""
-  sharing = study.share_devices(config, devices, workdir.sharings(folder))
+  sharing = build.share_devices(config, devices, workdir.sharings(folder))
   workdir.settle(folder, config, experiment, digest, sharing, progress.say)
   return sharing
 
 
-def _settle_structure(parts: study.Study, stores: Stores) -> None:
+def _settle_structure(parts: build.Study, stores: Stores) -> None:
   for replicate in plan.replicates(parts.config):
-    structure.settle(parts, stores, replicate)
+    tickets.settle(parts, stores, replicate)
 
 
 def _common(config, folder, digest) -> dict[str, Any]:
@@ -145,7 +137,7 @@ def _common(config, folder, digest) -> dict[str, Any]:
   }
 
 
-def missing(parts: study.Study, stores: Stores) -> list[Lane]:
+def missing(parts: build.Study, stores: Stores) -> list[Lane]:
   """Lists the lanes of a run that are not stored, or not as they were written.
 
   Checks every file of the run, and that each result was derived from what the
@@ -165,7 +157,7 @@ def missing(parts: study.Study, stores: Stores) -> list[Lane]:
   >>> dataset = data.Dataset("tiny", part, part, num_classes=2, source="made")
   >>> config = {"hidden": [], "rates": ["kernel=0.2"]}
   >>> config |= {"arms": ["ticket", "random"], "rounds": 1, "replicates": 1}
-  >>> parts = study.make(configs.from_flat(config), dataset)
+  >>> parts = build.make(configs.from_flat(config), dataset)
   >>> with tempfile.TemporaryDirectory() as folder:
   ...   stores = Stores(epath.Path(folder), parts.run_id, "4567", print)
   ...   [lane.name for lane in missing(parts, stores)]
@@ -175,10 +167,10 @@ def missing(parts: study.Study, stores: Stores) -> list[Lane]:
   config = parts.config
   found = []
   for replicate in plan.replicates(config):
-    name = stores_lib.rewind_name(replicate)
-    begun = stores_lib.read_record(stores, name)
+    name = checkpoints_lib.rewind_name(replicate)
+    begun = checkpoints_lib.read_record(stores, name)
     if begun is None:
-      _, shared = stores_lib.begin(parts, replicate)
+      _, shared = checkpoints_lib.begin(parts, replicate)
     else:
       shared = begun["origin"]
     ends: dict[Lane, str] = {}
@@ -186,7 +178,7 @@ def missing(parts: study.Study, stores: Stores) -> list[Lane]:
       masks, ended = None, False
       for lane in plan.of_round(config, replicate, index):
         origin = _origin(config, lane, shared, masks, ends)
-        record = stores_lib.read_record(stores, lane.name, origin)
+        record = checkpoints_lib.read_record(stores, lane.name, origin)
         if record is None:
           found.append(lane)
           continue
@@ -198,7 +190,7 @@ def missing(parts: study.Study, stores: Stores) -> list[Lane]:
       if ended:
         break
     if begun is None:  # now that no stored lane has another
-      stores_lib.saved_start(stores, parts, replicate)
+      checkpoints_lib.saved_start(stores, parts, replicate)
   return found
 
 
@@ -233,7 +225,7 @@ def _train_all(parts, stores, todo, devices, lockstep, dataset, stop) -> None:
   """Trains every lane that is not stored yet."""
   config = parts.config
   workers = workers_lib.make(
-    devices, study.images(parts, dataset), config.execution.batch_devices
+    devices, build.images(parts, dataset), config.execution.batch_devices
   )
   processes.say(_announcement(config, todo, devices, vmapped))
   begin = time.monotonic()
@@ -244,7 +236,7 @@ def _train_all(parts, stores, todo, devices, lockstep, dataset, stop) -> None:
       stores._replace(say=display.say),
       parts,
       vmapped,
-      study.entries(config),
+      build.entries(config),
       display,
       stop,
       failures=[],
@@ -297,7 +289,7 @@ def _train_series(session: Session, workers: Sequence[Worker]) -> None:
   with (
     scheduler.serve(
       teams,
-      functools.partial(stages.train_wave, session),
+      functools.partial(trials.train_wave, session),
       width=len(teams[0]) * session.lockstep.width,
       num_series=len(replicates),
       rank=_rank if several else None,
@@ -313,7 +305,7 @@ def _train_series(session: Session, workers: Sequence[Worker]) -> None:
     raise failures[0]
 
 
-def _rank(job: stages.Job) -> tuple[bool, int, str]:
+def _rank(job: trials.Job) -> tuple[bool, int, str]:
   """Lanes that others wait for come first, then the earlier rounds."""
   lane = job.lane
   return lane.arm not in ("ticket", "search"), lane.round, lane.name
@@ -324,8 +316,8 @@ def _train_replicate(
 ) -> None:
   """Trains one replicate's tickets round by round, with their controls."""
   parts = session.study
-  sample = jax.device_get(study.split(parts, replicate))
-  saved, shared = stores_lib.saved_start(session.stores, parts, replicate)
+  sample = jax.device_get(build.split(parts, replicate))
+  saved, shared = checkpoints_lib.saved_start(session.stores, parts, replicate)
   ends: dict[Lane, str] = {}
   waiting = []
 
@@ -333,10 +325,10 @@ def _train_replicate(
     lane = Lane(replicate, index, arm)
     masks = store.digest(start.masks)
 
-    def job(lane: Lane, make_start: Callable[[], Start]) -> stages.Job:
+    def job(lane: Lane, make_start: Callable[[], Start]) -> trials.Job:
       origin = _origin(parts.config, lane, shared, masks, ends)
       keep = lane.arm == arm  # others need the weights of no control
-      return stages.Job(lane, make_start, origin, sample, keep)
+      return trials.Job(lane, make_start, origin, sample, keep)
 
     result = _ticket(session, line, job(lane, lambda: start))
     if arm == "ticket":
@@ -359,10 +351,10 @@ def _search(parts, saved, train) -> Iterator[rounds.Round]:
   num_rounds = parts.config.study.rounds
 
   def prune(trained, masks):
-    return study.prune(parts, trained, masks)
+    return build.prune(parts, trained, masks)
 
   def prune_at_once(trained, masks, index):
-    return study.prune_at_once(parts, trained, masks, index)
+    return build.prune_at_once(parts, trained, masks, index)
 
   if parts.config.pruning.pruning == "oneshot":
     return rounds.one_shot_rounds(saved, train, prune_at_once, num_rounds)
@@ -372,10 +364,10 @@ def _search(parts, saved, train) -> Iterator[rounds.Round]:
 
 
 def _ticket(
-  session: Session, line: scheduler.Line, job: stages.Job
+  session: Session, line: scheduler.Line, job: trials.Job
 ) -> Callable[[], rounds.Trained]:
   """Returns a function that waits for the result of a ticket or a search."""
-  stored = stores_lib.read_trained(
+  stored = checkpoints_lib.read_trained(
     session.stores, job.lane.name, job.make_start(), job.origin
   )
   if stored is not None:
@@ -384,10 +376,12 @@ def _ticket(
 
 
 def _control(
-  session: Session, line: scheduler.Line, job: stages.Job
+  session: Session, line: scheduler.Line, job: trials.Job
 ) -> Callable[[], Any]:
   """Returns a function that waits until a control is stored."""
-  stored = stores_lib.read_record(session.stores, job.lane.name, job.origin)
+  stored = checkpoints_lib.read_record(
+    session.stores, job.lane.name, job.origin
+  )
   if stored is not None:
     return lambda: None
   return line.submit(job)

@@ -12,10 +12,11 @@ from typing import Any
 import jax
 from etils import epath
 
-from lth_jax import errors, settings
+from lth_jax import errors
 from lth_jax.config import configs, flags, plan
 from lth_jax.config.configs import Config
 from lth_jax.parallel import devices, processes, vmapped
+from lth_jax.runner import settings
 from lth_jax.storage import buckets, files, store
 
 FORMAT = 2

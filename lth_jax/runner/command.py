@@ -13,10 +13,11 @@ from absl import flags as absl_flags
 from absl import logging
 from etils import epath
 
-from lth_jax import errors, report, runner
+from lth_jax import errors, report
 from lth_jax.config import flags
 from lth_jax.config.configs import Config
 from lth_jax.parallel import processes, progress
+from lth_jax.runner import experiment as experiment_lib
 from lth_jax.storage import buckets
 
 EXIT_BAD_INPUT = 2
@@ -45,7 +46,7 @@ def run_experiment(
     config, workdir = read_config(), buckets.connect(flags.workdir(values))
     processes.join(flags.processes(values))
     with stop_signals() as stop:
-      runner.run(config, workdir, experiment, stop)
+      experiment_lib.run(config, workdir, experiment, stop)
       write_report(workdir)
 
   call(run)
