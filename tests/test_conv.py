@@ -8,7 +8,7 @@ import pytest
 import tiny
 
 from lth_jax import models
-from lth_jax.models import convolution, pooling, strided
+from lth_jax.models.cpu import convolution, pooling, strided
 
 SHAPES = [
   ((6, 8, 6, 3), (3, 3, 3, 5)),

@@ -2,7 +2,8 @@
 
 import flax.linen as nn
 
-from lth_jax.models import adapters, layers, pooling
+from lth_jax.models import adapters, layers
+from lth_jax.models.cpu import pooling
 
 # Output channels of the convolutions, two before each pooling (figure 2).
 _CHANNELS = {2: (64,), 4: (64, 128), 6: (64, 128, 256)}

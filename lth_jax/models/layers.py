@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import flax.linen as nn
 
-from lth_jax.models import convolution as convolution_lib
-from lth_jax.models import strided
+from lth_jax.models.cpu import convolution as convolution_lib
+from lth_jax.models.cpu import strided
 
 
 def dense(width: int) -> nn.Dense:

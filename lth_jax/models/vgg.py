@@ -2,7 +2,8 @@
 
 import flax.linen as nn
 
-from lth_jax.models import adapters, layers, pooling
+from lth_jax.models import adapters, layers
+from lth_jax.models.cpu import pooling
 
 # (output channels, number of convolutions) of each group (figure 2).
 _GROUPS = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4))

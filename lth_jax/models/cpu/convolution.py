@@ -6,7 +6,7 @@ import math
 import jax
 import jax.numpy as jnp
 
-from lth_jax.models import winograd
+from lth_jax.models.cpu import winograd
 
 # Bytes of shifted images held at once for the kernel's gradient: they should
 # stay in the cache. Best of the sizes tried on a core with 1 MiB of L2.
