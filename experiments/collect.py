@@ -16,7 +16,7 @@ from lth_jax import errors, report
 from lth_jax.config import configs
 from lth_jax.parallel import progress
 from lth_jax.report import claims, comparison, digest, looks, records, tables
-from lth_jax.report.figures import Drawn
+from lth_jax.report.figures.canvas import Drawn
 from lth_jax.storage import files
 
 

@@ -8,15 +8,9 @@ import synthetic_runs
 from matplotlib import colors, figure
 
 from lth_jax import report
-from lth_jax.report import (
-  comparison,
-  curves,
-  figures,
-  outline,
-  panels,
-  records,
-  statistics,
-)
+from lth_jax.report import comparison, records, statistics
+from lth_jax.report.figures import canvas as canvas_lib
+from lth_jax.report.figures import curves, layout, panels
 
 _SMALL = {"rounds": 2, "replicates": 2, "arms": ["ticket", "reinit"]}
 _RESNET = {
@@ -126,10 +120,10 @@ def test_validation_losses_that_are_not_finite_are_left_out(tmp_path, lost):
 def test_a_network_has_the_figures_that_the_paper_has_of_it(
   tmp_path, changes, expected
 ):
-  found = outline.of(_read(tmp_path, **changes))
+  found = layout.of(_read(tmp_path, **changes))
   assert {each.name: each.title for each in found} == expected
   assert [each.name for each in found] == list(expected)
-  assert set(expected) <= set(outline.NAMES)
+  assert set(expected) <= set(layout.NAMES)
   assert not any("{" in each.title + each.caption for each in found)
 
 
@@ -146,11 +140,11 @@ def test_a_network_has_the_figures_that_the_paper_has_of_it(
   ],
 )
 def test_the_main_figure_comes_first(tmp_path, changes, main):
-  assert outline.of(_read(tmp_path, rounds=1, **changes))[0].name == main
+  assert layout.of(_read(tmp_path, rounds=1, **changes))[0].name == main
 
 
 def test_one_shot_pruning_is_drawn_on_a_linear_axis_too(tmp_path):
-  last = outline.of(_read(tmp_path, pruning="oneshot"))[-1]
+  last = layout.of(_read(tmp_path, pruning="oneshot"))[-1]
   assert last.name == "figure_4c"
   assert _drawn(last.panels[0]).get_xscale() == "linear"
 
@@ -166,7 +160,7 @@ def test_one_shot_pruning_is_drawn_on_a_linear_axis_too(tmp_path):
   ],
 )
 def test_number_of_panels(tmp_path, changes, count):
-  found = outline.of(_read(tmp_path, **changes))
+  found = layout.of(_read(tmp_path, **changes))
   assert [len(each.panels) for each in found] == count
 
 
@@ -190,14 +184,14 @@ def test_number_of_panels(tmp_path, changes, count):
 )
 def test_deep_networks_are_shown_on_the_way(tmp_path, changes, where):
   run = _read(tmp_path, rounds=1, **changes)
-  parts = outline.of(run)[0].panels
+  parts = layout.of(run)[0].panels
   titles = [_drawn(panel).get_title() for panel in parts]
   assert titles == [f"Test accuracy at {each}" for each in where]
 
 
 def test_accuracy_on_the_way_is_that_of_the_curve(tmp_path):
   run = _read(tmp_path, arms=["ticket"], **_RESNET)
-  [bars] = _lines(_drawn(outline.of(run)[0].panels[0])).values()
+  [bars] = _lines(_drawn(layout.of(run)[0].panels[0])).values()
   curve = [
     [100 * lane.test_curve[lane.test_steps == 10000][0] for lane in lanes]
     for _, lanes in itertools.groupby(
@@ -215,7 +209,7 @@ def test_curves_of_lenet_show_the_beginning_those_of_others_everything(
 ):
   for model, last in (("lenet", 15000), ("conv2", 20000)):
     run = _read(tmp_path / model, model=model, steps=20000)
-    for figure_ in outline.of(run)[1:3]:
+    for figure_ in layout.of(run)[1:3]:
       for panel in figure_.panels:
         assert _drawn(panel).get_xlim() == (0, last)
 
@@ -265,7 +259,7 @@ def test_labels_of_densities_are_few_and_equally_far_apart(rounds):
 def test_panels_stand_three_in_a_row():
   sizes = []
   for count in (3, 4):
-    svg = figures.draw_parts("x", "", count * [lambda axes: None], "").svg
+    svg = canvas_lib.draw_parts("x", "", count * [lambda axes: None], "").svg
     box = svg.decode().split('viewBox="0 0 ')[1].split('"')[0]
     sizes.append([float(size) for size in box.split()])
   (wide, low), (as_wide, high) = sizes
@@ -282,7 +276,7 @@ def _laid_out(title, labels, count=1):
     for label in labels:
       axes.plot([0, 1], label=label)
 
-  figures.draw_parts("x", title, count * [part], "")
+  canvas_lib.draw_parts("x", title, count * [part], "")
   canvas = found[0].axes.figure
   canvas.draw_without_rendering()  # at the scale that it is asked about
   return canvas.texts[0], canvas.legends[0], found[0]
@@ -353,9 +347,9 @@ def shown(monkeypatch):
   def draw_parts(name, title, parts, note):
     axes = [_drawn(part) for part in parts]
     kept.update(axes=axes, title=title, note=note)
-    return figures.Drawn(name, title, b"", b"", ())
+    return canvas_lib.Drawn(name, title, b"", b"", ())
 
-  monkeypatch.setattr(figures, "draw_parts", draw_parts)
+  monkeypatch.setattr(canvas_lib, "draw_parts", draw_parts)
   return kept
 
 
@@ -432,7 +426,7 @@ def test_lines_of_a_comparison_stand_beside_each_other(tmp_path, shown):
 def test_markers_are_inside_of_their_panel(tmp_path, rounds):
   arms = ["ticket", "reinit", "random"]
   run = _read(tmp_path, rounds=rounds, arms=arms)
-  axes = _drawn(outline.of(run)[0].panels[0])
+  axes = _drawn(layout.of(run)[0].panels[0])
   left, right = np.log(axes.get_xlim())
   for bars in axes.containers:
     x = np.log(bars[0].get_xdata())

@@ -21,17 +21,15 @@ from lth_jax.config import plan as plan_lib
 from lth_jax.report import (
   claims,
   comparison,
-  figures,
   html,
-  panels,
   plan,
   protocols,
   records,
   statistics,
-  structure,
   tables,
 )
 from lth_jax.report.claims import samples
+from lth_jax.report.figures import canvas, distributions, panels
 from lth_jax.storage import files
 
 _SMALL = {
@@ -1137,15 +1135,15 @@ def _described(folder, replicate, kept):
 def test_structure_is_pooled_over_replicates(tmp_path):
   _described(tmp_path, 0, [[1, 0], [1, 0], [0, 0]])
   _described(tmp_path, 1, [[1, 1], [0, 0], [0, 0]])
-  dense, sparse = structure.read(tmp_path)
+  dense, sparse = distributions.read(tmp_path)
   assert dense.percent == 100 and abs(sparse.percent - 100 / 3) < 1e-9
   leaf = sparse.leaves["w"]
   assert leaf["num_incoming"].tolist() == [2, 0, 1, 1]
   assert leaf["num_outgoing"].tolist() == [1, 1, 0, 2, 0, 0]
   assert leaf["moved"]["kept"].sum() == 4
   assert leaf["moved"]["pruned"].sum() == 8
-  drawn = structure.draw((dense, sparse), "note")
-  assert tuple(each.name for each in drawn) == structure.NAMES
+  drawn = distributions.draw((dense, sparse), "note")
+  assert tuple(each.name for each in drawn) == distributions.NAMES
   assert all(len(each.panels) == 1 for each in drawn)
 
 
@@ -1157,9 +1155,9 @@ def shown(monkeypatch):
   def draw_parts(name, title, parts, note):
     kept[name] = figure.Figure().subplots()
     parts[0](kept[name])
-    return figures.Drawn(name, title, b"", b"", ())
+    return canvas.Drawn(name, title, b"", b"", ())
 
-  monkeypatch.setattr(figures, "draw_parts", draw_parts)
+  monkeypatch.setattr(canvas, "draw_parts", draw_parts)
   return kept
 
 
@@ -1167,7 +1165,7 @@ def shown(monkeypatch):
 def test_bins_of_units_hold_equally_many_fractions(tmp_path, shown, shape):
   kept = np.arange(math.prod(shape)).reshape(shape) % 3 == 0
   _described(tmp_path, 0, kept)
-  structure.draw(structure.read(tmp_path), "")
+  distributions.draw(distributions.read(tmp_path), "")
   for name, fan in zip(("incoming", "outgoing"), shape):
     [stairs] = shown[name].patches
     counts, edges, _ = stairs.get_data()
@@ -1181,10 +1179,10 @@ def test_bins_of_units_hold_equally_many_fractions(tmp_path, shown, shape):
 
 def test_structure_is_shown_where_claims_about_it_are_judged(tmp_path, shown):
   _described(tmp_path, 0, [[1, 0], [1, 0], [0, 0]])
-  dense, _ = structure.read(tmp_path)
+  dense, _ = distributions.read(tmp_path)
   rounds = tuple(dense._replace(percent=100 * 0.8**k) for k in range(21))
   for count in (8, 13, 21):
-    drawn = structure.draw(rounds[:count], "")
+    drawn = distributions.draw(rounds[:count], "")
     titles = {each.name: each.title for each in drawn}
     assert titles["moved"].endswith("ticket at 21.0%")
     assert titles["grown"].endswith("ticket at 21.0%")
@@ -1206,7 +1204,7 @@ def test_a_damaged_description_is_an_error_that_names_it(tmp_path, harm):
   path = _described(tmp_path, 0, [[1, 0], [1, 0], [0, 0]])
   path.write_text(harm(path.read_text()))
   with pytest.raises(errors.InputError, match=r"structure.json: damaged"):
-    structure.read(tmp_path)
+    distributions.read(tmp_path)
 
 
 def test_runs_are_compared_in_one_table_and_figure(tmp_path):

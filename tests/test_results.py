@@ -16,8 +16,9 @@ from PIL import Image
 from experiments import catalog, collect, figures, results_page
 from lth_jax import errors
 from lth_jax.config import configs
-from lth_jax.report import claims, panels
-from lth_jax.report import figures as report_figures
+from lth_jax.report import claims
+from lth_jax.report.figures import canvas as report_figures
+from lth_jax.report.figures import panels
 
 _ROOT = pathlib.Path(__file__).parents[1]
 

@@ -11,23 +11,21 @@ from etils import epath
 
 from lth_jax.report import (
   claims,
-  figures,
   html,
   looks,
-  outline,
   protocols,
   records,
   statistics,
-  structure,
   tables,
 )
+from lth_jax.report.figures import canvas, distributions, layout
 from lth_jax.storage import buckets
 from lth_jax.storage import files as files_lib
 
 _PAGE = "index.html"
 _FIGURES = tuple(
   f"{name}.{kind}"
-  for name in outline.NAMES + structure.NAMES
+  for name in layout.NAMES + distributions.NAMES
   for kind in ("svg", "png")
 )
 
@@ -70,7 +68,7 @@ def write(workdir: epath.PathLike) -> epath.Path:
   return folder / _PAGE
 
 
-def draw(workdir: epath.PathLike) -> dict[str, figures.Drawn]:
+def draw(workdir: epath.PathLike) -> dict[str, canvas.Drawn]:
   """Returns the figures of a report, by their names.
 
   Args:
@@ -87,7 +85,7 @@ def draw(workdir: epath.PathLike) -> dict[str, figures.Drawn]:
   lth_jax.errors.InputError: ...: no config.json here; --workdir must name
   the folder of a run.
   """
-  drawn = _draw(records.read(workdir), structure.read(workdir))
+  drawn = _draw(records.read(workdir), distributions.read(workdir))
   return {each.name: each for each in drawn}
 
 
@@ -116,10 +114,10 @@ def _write_whole(path: epath.Path, content: bytes) -> None:
 
 
 def _draw(
-  run: records.Run, rounds: tuple[structure.Round, ...]
-) -> tuple[figures.Drawn, ...]:
+  run: records.Run, rounds: tuple[distributions.Round, ...]
+) -> tuple[canvas.Drawn, ...]:
   protocol = protocols.differences(run.config)
-  return figures.draw(run, protocol) + structure.draw(rounds, protocol)
+  return canvas.draw(run, protocol) + distributions.draw(rounds, protocol)
 
 
 def _render(workdir: epath.PathLike) -> dict[str, bytes]:
@@ -133,7 +131,7 @@ def _render(workdir: epath.PathLike) -> dict[str, bytes]:
     protocol,
     statistics.winning(run),
     claims.evaluate(run),
-    _draw(run, structure.pool(described)),
+    _draw(run, distributions.pool(described)),
   )
   files = {}
   for drawn in content.drawn:

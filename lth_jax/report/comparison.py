@@ -10,16 +10,8 @@ from etils import epath
 from matplotlib import axes as mpl_axes
 from matplotlib import colormaps
 
-from lth_jax.report import (
-  figures,
-  outline,
-  panels,
-  plan,
-  protocols,
-  records,
-  statistics,
-  tables,
-)
+from lth_jax.report import plan, protocols, records, statistics, tables
+from lth_jax.report.figures import canvas, layout, panels
 
 _MARKERS = "os^Dv<>P"
 # Of arms, in their order.
@@ -112,7 +104,7 @@ def draw(
   quantities: Sequence[statistics.Quantity] = (),
   by_weights: bool = False,
   whole: bool = False,
-) -> figures.Drawn:
+) -> canvas.Drawn:
   """Draws several runs in one figure.
 
   A colour is a run, a dash an arm; of a single run, which the title then names,
@@ -141,7 +133,7 @@ def draw(
   ]
   if len(runs) == 1:
     title = f"{title} ({next(iter(runs))})"
-  return figures.draw_parts("comparison", title, parts, _note(runs))
+  return canvas.draw_parts("comparison", title, parts, _note(runs))
 
 
 def _note(runs: Mapping[str, records.Run]) -> str:
@@ -164,7 +156,7 @@ def _quantities(
   runs: Sequence[records.Run],
 ) -> Sequence[statistics.Quantity]:
   alike = {(run.config["model"], run.config["steps"]) for run in runs}
-  if len(alike) == 1 and (found := outline.milestones(runs[0])):
+  if len(alike) == 1 and (found := layout.milestones(runs[0])):
     return found
   if all(map(_has_early_stop, runs)):
     return statistics.EARLY_STEP, statistics.EARLY_TEST, statistics.END_TEST

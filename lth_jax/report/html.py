@@ -7,15 +7,8 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from lth_jax.report import (
-  claims,
-  figures,
-  plan,
-  records,
-  statistics,
-  structure,
-  tables,
-)
+from lth_jax.report import claims, plan, records, statistics, tables
+from lth_jax.report.figures import canvas, distributions
 
 _STYLE = """
 :root { color-scheme: light; --line: #dcdcdc; --soft: #5c5c5c; }
@@ -69,7 +62,7 @@ class Content(NamedTuple):
   protocol: str
   winning: Sequence[statistics.Winning]
   claims: Sequence[claims.Result]
-  drawn: Sequence[figures.Drawn]
+  drawn: Sequence[canvas.Drawn]
 
 
 def page(content: Content) -> str:
@@ -84,7 +77,7 @@ def page(content: Content) -> str:
   drawn = [
     _figure(each, protocol)
     for each in content.drawn
-    if each.name not in structure.NAMES
+    if each.name not in distributions.NAMES
   ]
   sections = (
     *_notes(run, protocol),
@@ -191,7 +184,7 @@ _RESULTS = (
 
 def _structure(content: Content) -> tuple[str, ...]:
   """The section on what tickets look like, if it is described."""
-  drawn = [each for each in content.drawn if each.name in structure.NAMES]
+  drawn = [each for each in content.drawn if each.name in distributions.NAMES]
   if not drawn:
     return ()
   return (
@@ -304,12 +297,12 @@ def _ended(run: records.Run) -> str:
   return f"Series ended by divergence: {', '.join(each)}." if ends else ""
 
 
-def _figure(figure: figures.Drawn, protocol: str) -> str:
+def _figure(figure: canvas.Drawn, protocol: str) -> str:
   caption = f"{figure.caption} {_sentence(protocol)}".strip()
   return f"<h2>{html.escape(figure.title)}</h2>\n{_panels(figure, caption)}"
 
 
-def _panels(figure: figures.Drawn, caption: str) -> str:
+def _panels(figure: canvas.Drawn, caption: str) -> str:
   """The panels of a figure beside or above each other, and a caption."""
   label = html.escape(figure.title, quote=True)
   panels = "\n".join(

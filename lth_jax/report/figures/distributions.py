@@ -13,7 +13,8 @@ from etils import epath
 from matplotlib import axes as mpl_axes
 
 from lth_jax.analysis import histograms
-from lth_jax.report import figures, looks
+from lth_jax.report import looks
+from lth_jax.report.figures import canvas
 
 # Stems of the figures, in the order of the page.
 NAMES = ("initial_weights", "moved", "grown", "incoming", "outgoing")
@@ -80,7 +81,7 @@ def pool(replicates: Mapping[int, looks.Rounds]) -> tuple[Round, ...]:
   )
 
 
-def draw(rounds: tuple[Round, ...], note: str) -> tuple[figures.Drawn, ...]:
+def draw(rounds: tuple[Round, ...], note: str) -> tuple[canvas.Drawn, ...]:
   """Draws initial weights, movement and connectivity, a panel a layer.
 
   Args:
@@ -112,7 +113,7 @@ def draw(rounds: tuple[Round, ...], note: str) -> tuple[figures.Drawn, ...]:
     ("outgoing", "Connections kept out of each unit", _outgoing, chosen),
   )
   return tuple(
-    figures.draw_parts(
+    canvas.draw_parts(
       name,
       title,
       [functools.partial(panel, what, leaf) for leaf in rounds[0].leaves],

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lth_jax.report import curves, panels, protocols, records, statistics
+from lth_jax.report import protocols, records, statistics
+from lth_jax.report.figures import curves, panels
 
 _NETWORKS = {
   "lenet": "LeNet",

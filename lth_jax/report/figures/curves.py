@@ -7,7 +7,8 @@ import numpy as np
 from matplotlib import axes as mpl_axes
 from matplotlib import ticker
 
-from lth_jax.report import panels, records, statistics, tables
+from lth_jax.report import records, statistics, tables
+from lth_jax.report.figures import panels
 
 # Shades of an arm's colour for its densities (%), dense to sparse, mixed with
 # white (positive) or black (negative).

@@ -14,7 +14,8 @@ from typing import NamedTuple
 from matplotlib import figure as mpl_figure
 from matplotlib import style
 
-from lth_jax.report import outline, panels, records
+from lth_jax.report import records
+from lth_jax.report.figures import layout, panels
 
 _STYLE = {
   "axes.axisbelow": True,  # no grid across a histogram
@@ -87,7 +88,7 @@ def draw(run: records.Run, protocol: str) -> tuple[Drawn, ...]:
     draw_parts(each.name, each.title, each.panels, protocol)._replace(
       caption=each.caption
     )
-    for each in outline.of(run)
+    for each in layout.of(run)
   )
 
 
