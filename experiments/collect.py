@@ -15,7 +15,14 @@ from experiments import catalog, figures, results_page
 from lth_jax import errors, report
 from lth_jax.config import configs
 from lth_jax.parallel import progress
-from lth_jax.report import claims, comparison, digest, looks, records, tables
+from lth_jax.report import (
+  claims,
+  comparison,
+  digest,
+  records,
+  structure,
+  tables,
+)
 from lth_jax.report.figures.canvas import Drawn
 from lth_jax.storage import files
 
@@ -73,7 +80,7 @@ def compare(scale: str, folder: pathlib.Path) -> None:
 
 
 def _read(workdir: epath.Path, asked: configs.Config) -> records.Run:
-  run = records.read(workdir)._replace(looks=looks.read(workdir))
+  run = records.read(workdir)._replace(looks=structure.read(workdir))
   stored = configs.from_flat(run.config)
   if configs.run_id(stored) != configs.run_id(asked):
     ours, theirs = configs.identity(asked), configs.identity(stored)

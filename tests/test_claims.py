@@ -13,7 +13,7 @@ from lth_jax import errors
 from lth_jax.analysis import summary
 from lth_jax.config import configs
 from lth_jax.config import plan as plan_lib
-from lth_jax.report import claims, digest, looks, records
+from lth_jax.report import claims, digest, records, structure
 from lth_jax.report.claims import samples
 
 
@@ -160,7 +160,7 @@ def test_looks_see_what_was_done_to_a_layer():
     str(index): summary.describe(initial, trained, each)
     for index, each in enumerate((full, masks))
   }
-  dense, sparse = looks.of_replicate(2, rounds)
+  dense, sparse = structure.of_replicate(2, rounds)
   assert (sparse.replicate, sparse.round, sparse.leaf) == (2, 1, "w")
   assert dense.valley > 1.3 and sparse.valley < 0.1
   assert abs(dense.positive - 50) < 2 and abs(sparse.positive - 50) < 3
@@ -182,7 +182,7 @@ def test_two_kinds_of_pixels_have_two_peaks():
     masks = {"w": rng.random((784, 300)) < part.reshape(784, 1)}
     weights = {"w": rng.normal(size=(784, 300))}
     described = summary.describe(weights, weights, masks)
-    found.append(looks.of_replicate(0, {"1": described})[0].trough)
+    found.append(structure.of_replicate(0, {"1": described})[0].trough)
   assert found[0] < 0.5 < 0.8 < found[1]
 
 
@@ -192,7 +192,7 @@ def test_unevenness_of_random_masks_is_that_of_chance():
   described = summary.describe(
     weights, weights, {"w": rng.random((300, 100)) < 0.2}
   )
-  [look] = looks.of_replicate(0, {"1": described})
+  [look] = structure.of_replicate(0, {"1": described})
   assert abs(look.uneven_in - 1) < 0.2 and abs(look.uneven_out - 1) < 0.2
 
 
@@ -448,7 +448,7 @@ def test_fractions_that_units_keep_are_spread_as_described():
   weights = {"Dense_1/kernel": rng.normal(size=(300, 100))}
   described = summary.describe(weights, weights, masks)
   run = _run(ticket=[[(9, 98), (9, 98)]])
-  found = looks.of_replicate(0, {"1": described})
+  found = structure.of_replicate(0, {"1": described})
   others = [found[0]._replace(leaf=f"Dense_{i}/kernel") for i in (0, 2)]
   run = run._replace(looks=(*found, *others))
   for way, axis in (("in", 0), ("out", 1)):

@@ -38,8 +38,8 @@ from test_bad_input import (
 from lth_jax import data, errors, report
 from lth_jax.data import idx
 from lth_jax.parallel import segments
-from lth_jax.report import looks
 from lth_jax.report import records as report_records
+from lth_jax.report import structure
 from lth_jax.runner import build, partials
 from lth_jax.runner import command as command_lib
 from lth_jax.storage import files
@@ -461,7 +461,7 @@ def test_a_description_of_another_replicate_is_refused(copied, undisturbed):
   parts = [copied / f"replicate_{index}/structure.json" for index in range(2)]
   shutil.copy(*parts)
   with pytest.raises(errors.InputError, match="it is of replicate 0"):
-    looks.read(copied)
+    structure.read(copied)
   assert_goes_on(copied, undisturbed)
 
 
@@ -566,7 +566,7 @@ def test_no_report_shows_numbers_with_a_bit_flipped(copied, name):
   for harmed in _harms(content, num_flips=60):
     (copied / name).write_bytes(harmed)
     with pytest.raises(errors.InputError, match=pathlib.Path(name).name):
-      report_records.read(copied), looks.read(copied)
+      report_records.read(copied), structure.read(copied)
 
 
 # Files, folders and links in the way.
@@ -729,7 +729,7 @@ def test_what_is_nested_deeply_or_is_no_text_is_damage(copied, text):
     before = (copied / name).read_bytes()
     (copied / name).write_text(text)
     with pytest.raises(errors.InputError, match=f"{name}: damaged"):
-      looks.read(copied), report_records.read(copied)
+      structure.read(copied), report_records.read(copied)
     (copied / name).write_bytes(before)
 
 

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from lth_jax import errors, report
 from lth_jax.analysis import summary
 from lth_jax.config import configs
-from lth_jax.report import claims, digest, example, looks, records
+from lth_jax.report import claims, digest, example, records, structure
 from lth_jax.runner import workdir
 from lth_jax.storage import files, store
 
@@ -204,7 +204,7 @@ def test_descriptions_with_any_value_are_read_or_refused(data):
   (folder / "replicate_0").mkdir()
   (folder / "replicate_0" / "structure.json").write_text(_sealed(value))
   with _an_answer_or_one_line():
-    looks.read(folder)
+    structure.read(folder)
 
 
 @pytest.mark.parametrize(

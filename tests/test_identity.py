@@ -19,8 +19,8 @@ from test_runner import FLAGS, StopAfter, contents, run
 from lth_jax import data, errors
 from lth_jax.config import configs, plan
 from lth_jax.lottery import controls, keys
-from lth_jax.report import looks
 from lth_jax.report import records as report_records
+from lth_jax.report import structure
 from lth_jax.runner import build, partials, settings, trials
 from lth_jax.runner import checkpoints as checkpoints_lib
 from lth_jax.storage import store as store_lib
@@ -63,7 +63,7 @@ def copied(finished, tmp_path):
 def told(folder):
   """What a report is made of; None where it is refused."""
   try:
-    shown = *report_records.read(folder).lanes, *looks.read(folder)
+    shown = *report_records.read(folder).lanes, *structure.read(folder)
     return set(map(repr, shown))
   except errors.InputError as error:
     assert "\n" not in str(error)

@@ -12,10 +12,10 @@ from etils import epath
 from lth_jax.report import (
   claims,
   html,
-  looks,
   protocols,
   records,
   statistics,
+  structure,
   tables,
 )
 from lth_jax.report.figures import canvas, distributions, layout
@@ -123,8 +123,8 @@ def _draw(
 def _render(workdir: epath.PathLike) -> dict[str, bytes]:
   """Returns the content of every file, the page last."""
   run = records.read(workdir)
-  described = looks.load(workdir)
-  run = run._replace(looks=looks.of(described))
+  described = structure.load(workdir)
+  run = run._replace(looks=structure.of(described))
   protocol = protocols.differences(run.config)
   content = html.Content(
     run,

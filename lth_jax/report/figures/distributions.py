@@ -13,7 +13,7 @@ from etils import epath
 from matplotlib import axes as mpl_axes
 
 from lth_jax.analysis import histograms
-from lth_jax.report import looks
+from lth_jax.report import structure
 from lth_jax.report.figures import canvas
 
 # Stems of the figures, in the order of the page.
@@ -56,14 +56,14 @@ def read(workdir: epath.PathLike) -> tuple[Round, ...]:
   ...   read(folder)
   ()
   """
-  return pool(looks.load(workdir))
+  return pool(structure.load(workdir))
 
 
-def pool(replicates: Mapping[int, looks.Rounds]) -> tuple[Round, ...]:
+def pool(replicates: Mapping[int, structure.Rounds]) -> tuple[Round, ...]:
   """Puts replicates together, dense first.
 
   Args:
-    replicates: as from `looks.load`.
+    replicates: as from `structure.load`.
 
   Returns:
     The rounds that every replicate has.
