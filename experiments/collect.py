@@ -18,9 +18,9 @@ from lth_jax.parallel import progress
 from lth_jax.report import (
   claims,
   comparison,
-  digest,
   records,
   structure,
+  summary_file,
   tables,
 )
 from lth_jax.report.figures.canvas import Drawn
@@ -53,7 +53,7 @@ def into_folder(workdir: epath.Path, scale: str, folder: pathlib.Path) -> None:
   found = {name: _read(workdir / name, asked[name]) for name in asked}
   folder.mkdir(parents=True, exist_ok=True)
   for name, run in found.items():
-    text = digest.pack(run, _about(workdir / name))
+    text = summary_file.pack(run, _about(workdir / name))
     (folder / f"{name}.json").write_text(text, encoding="utf-8")
     caption = f"{name}, {results_page.protocol(name, run)}"
     summary = tables.markdown(tables.summary(run), caption)

@@ -13,7 +13,14 @@ from experiments import catalog, figures, networks
 from lth_jax import errors
 from lth_jax.config import configs
 from lth_jax.parallel import progress
-from lth_jax.report import claims, digest, plan, protocols, records, tables
+from lth_jax.report import (
+  claims,
+  plan,
+  protocols,
+  records,
+  summary_file,
+  tables,
+)
 from lth_jax.storage import files
 
 # Where runs are collected, beside the page; a folder a scale.
@@ -77,7 +84,7 @@ def read(folder: pathlib.Path) -> dict[str, Collected]:
   for path in sorted(folder.glob("*.json")):
     try:
       found[path.stem] = Collected(
-        *digest.unpack(files.read(epath.Path(path)).decode())
+        *summary_file.unpack(files.read(epath.Path(path)).decode())
       )
     except (ValueError, OSError) as error:
       raise errors.InputError(f"{path}: {error}") from error

@@ -13,7 +13,7 @@ from lth_jax import errors
 from lth_jax.analysis import summary
 from lth_jax.config import configs
 from lth_jax.config import plan as plan_lib
-from lth_jax.report import claims, digest, records, structure
+from lth_jax.report import claims, records, structure, summary_file
 from lth_jax.report.claims import samples
 
 
@@ -644,8 +644,8 @@ def test_a_digest_keeps_what_claims_and_tables_need():
     ),
     looks=(look,),
   )
-  text = digest.pack(run, {"seconds": 7})
-  again, about = digest.unpack(text)
+  text = summary_file.pack(run, {"seconds": 7})
+  again, about = summary_file.unpack(text)
   assert about == {"seconds": 7}
   assert "/home/me" not in text
   assert again.config == here | {"data_dir": None, "devices": 0}
@@ -657,7 +657,7 @@ def test_a_digest_keeps_what_claims_and_tables_need():
     assert {250, 330, 500, 670, 1000} <= set(theirs.test_steps.tolist())
     assert len(theirs.test_steps) < 32
   assert again.looks[0].uneven_out == 0.4 and math.isnan(again.looks[0].border)
-  assert digest.pack(again, {"seconds": 7}) == text
+  assert summary_file.pack(again, {"seconds": 7}) == text
   asked = "falls", "test", "ticket", ""
   found = _sample(*asked, run).values.tolist()
   assert _sample(*asked, again).values.tolist() == found
@@ -676,7 +676,7 @@ def test_a_digest_keeps_what_claims_and_tables_need():
   ],
 )
 def test_a_damaged_digest_is_one_line(harm):
-  text = digest.pack(_BETTER, {"seconds": 7})
+  text = summary_file.pack(_BETTER, {"seconds": 7})
   with pytest.raises(errors.InputError, match="damaged") as caught:
-    digest.unpack(harm(text))
+    summary_file.unpack(harm(text))
   assert "\n" not in str(caught.value)

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from lth_jax import errors, report
 from lth_jax.analysis import summary
 from lth_jax.config import configs
-from lth_jax.report import claims, digest, example, records, structure
+from lth_jax.report import claims, example, records, structure, summary_file
 from lth_jax.runner import workdir
 from lth_jax.storage import files, store
 
@@ -173,11 +173,11 @@ def test_digests_with_any_value_are_read_or_refused(data):
   value = json.loads(_DIGEST)
   text = json.dumps(data.draw(_changed(value)))
   with _an_answer_or_one_line():
-    run, _ = digest.unpack(text)
+    run, _ = summary_file.unpack(text)
     claims.evaluate(run)
 
 
-_DIGEST = digest.pack(
+_DIGEST = summary_file.pack(
   example.run(
     ticket=[(500, 98.0), (400, 98.5)], reinit=[None, (600, 97.0)]
   )._replace(looks=(records.Look(0, 1, "w", *[0.5] * 8),)),

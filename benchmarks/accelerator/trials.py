@@ -22,7 +22,7 @@ from etils import epath
 from benchmarks.accelerator import child, programs
 from lth_jax.config import configs, flags, plan
 from lth_jax.data import cifar, idx
-from lth_jax.report import digest, records, structure
+from lth_jax.report import records, structure, summary_file
 
 _SECONDS_TO_STOP = 30.0
 _SECONDS_BETWEEN_ROWS = 15.0
@@ -202,4 +202,4 @@ def write_digest(workdir: pathlib.Path, target: pathlib.Path) -> None:
   run = records.read(folder)._replace(looks=structure.read(folder))
   environment = json.loads((workdir / "env.json").read_text())
   about = {"environment": environment["environments"][-1]}
-  target.write_text(digest.pack(run, about), encoding="utf-8")
+  target.write_text(summary_file.pack(run, about), encoding="utf-8")
