@@ -18,7 +18,7 @@ from typing import Any
 from absl import flags as absl_flags
 from etils import epath
 
-from experiments import catalog, figures, listing, networks
+from experiments._paper import catalog, figures, listing, networks
 from lth_jax import data, errors
 from lth_jax.config import configs, flags
 from lth_jax.data import cifar, idx

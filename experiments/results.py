@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 from absl import flags as absl_flags
 
-from experiments import catalog, collect, results_page
+from experiments._paper import catalog, collect, results_page
 from lth_jax.config import flags
 from lth_jax.parallel import progress
 from lth_jax.runner import command

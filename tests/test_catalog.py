@@ -12,7 +12,8 @@ import threading
 import pytest
 from etils import epath
 
-from experiments import catalog, costs, listing, networks
+from experiments import costs
+from experiments._paper import catalog, listing, networks
 from lth_jax import errors
 from lth_jax.config import configs, plan
 from lth_jax.report import protocols, records

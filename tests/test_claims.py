@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from jax.tree import leaves as jax_leaves
 
-from experiments import catalog, claim_dates, networks, null_claims
+from experiments._paper import catalog, claim_dates, networks, null_claims
 from lth_jax import errors
 from lth_jax.analysis import summary
 from lth_jax.config import configs

@@ -13,7 +13,7 @@ import synthetic_runs
 from matplotlib import colors, figure
 from PIL import Image
 
-from experiments import catalog, collect, figures, results_page
+from experiments._paper import catalog, collect, figures, results_page
 from lth_jax import errors
 from lth_jax.config import configs
 from lth_jax.report import claims

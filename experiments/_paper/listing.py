@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 from etils import epath
 
-from experiments import catalog, costs
+from experiments import costs
+from experiments._paper import catalog
 from lth_jax.config import configs, plan
 from lth_jax.config.configs import Config
 from lth_jax.parallel import progress

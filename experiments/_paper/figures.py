@@ -7,7 +7,7 @@ beside each other.
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from experiments import catalog
+from experiments._paper import catalog
 from lth_jax.report import statistics
 
 

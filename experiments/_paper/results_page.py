@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from etils import epath
 
-from experiments import catalog, figures, networks
+from experiments._paper import catalog, figures, networks
 from lth_jax import errors
 from lth_jax.config import configs
 from lth_jax.parallel import progress

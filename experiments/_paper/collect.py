@@ -11,7 +11,7 @@ from typing import Any
 from etils import epath
 from PIL import Image
 
-from experiments import catalog, figures, results_page
+from experiments._paper import catalog, figures, results_page
 from lth_jax import errors, report
 from lth_jax.config import configs
 from lth_jax.parallel import progress

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from absl import flags as absl_flags
 
-from experiments import catalog
+from experiments._paper import catalog
 from lth_jax.config import configs
 from lth_jax.report import claims, records
 from lth_jax.runner import command

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments import catalog
+from experiments._paper import catalog
 from lth_jax import masks, models, pruning
 from lth_jax.config import configs
 from lth_jax.config.configs import Config
