@@ -15,8 +15,8 @@ from collections.abc import Sequence
 
 from absl import flags as absl_flags
 
-from experiments import points
-from experiments.launchers import jobset, shell, skypilot, slurm, tpu_vm
+from experiments._sweep import points
+from experiments._sweep.launchers import jobset, shell, skypilot, slurm, tpu_vm
 from lth_jax import errors
 from lth_jax.config import flags
 from lth_jax.parallel import progress

@@ -19,8 +19,8 @@ import time
 import pytest
 import yaml
 
-from experiments import points
-from experiments.launchers import jobset, shell, skypilot, slurm, tpu_vm
+from experiments._sweep import points
+from experiments._sweep.launchers import jobset, shell, skypilot, slurm, tpu_vm
 from lth_jax import errors
 
 _ROOT = pathlib.Path(__file__).parents[1]

@@ -3,8 +3,8 @@
 import shlex
 from collections.abc import Sequence
 
-from experiments import points
-from experiments.launchers import shell
+from experiments._sweep import points
+from experiments._sweep.launchers import shell
 
 _SCRIPT = r"""#!/bin/bash
 # A sweep on one TPU VM; docs/tpu.md says how to run it. Start it again, from

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from experiments import points
+from experiments._sweep import points
 from lth_jax import errors
 from lth_jax.runner import command
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import yaml
 
-from experiments import points
-from experiments.launchers import shell
+from experiments._sweep import points
+from experiments._sweep.launchers import shell
 from lth_jax.runner import command
 
 # A file with several tasks would be a pipeline, whose tasks wait for each

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from experiments import points
-from experiments.launchers import shell
+from experiments._sweep import points
+from experiments._sweep.launchers import shell
 
 # Slurm passes USR1 on before the time is up, and TERM itself to all processes
 # of a job that is cancelled, which must not come back, or that is preempted,

@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Mapping, Sequence
 
-from experiments import points
+from experiments._sweep import points
 
 # Of the folder that the code has been copied to. The Ubuntu of TPU VMs has
 # Python 3.10; uv fetches a newer one where there is none.
