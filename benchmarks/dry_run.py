@@ -108,7 +108,7 @@ class Problem(NamedTuple):
   """
 
   step: Any
-  vmapped: vmapped.Lockstep
+  lockstep: vmapped.Lockstep
   progress: loop.Progress
   data: loop.Data
   others: tuple[Any, Any, Any]

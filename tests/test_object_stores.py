@@ -744,12 +744,10 @@ def _writes(server, workdir):
 
 def _half(times):
   """Lanes that have arrays and no commit."""
-  checkpoints = {
-    name.split("/arrays/")[0] for name in times if "/arrays/" in name
-  }
+  stores = {name.split("/arrays/")[0] for name in times if "/arrays/" in name}
   return {
     store
-    for store in checkpoints
+    for store in stores
     if f"{store}/commit.json" not in times and "/.timing" not in store
   }
 

@@ -1,1 +1,1 @@
-"""."""
+"""Many runs at once: the points of a sweep and the scripts that start them."""

@@ -1,1 +1,1 @@
-"""."""
+"""Where trainings run: devices, vmapped trials, scheduler, processes."""

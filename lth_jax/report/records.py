@@ -160,7 +160,7 @@ class Run(NamedTuple):
 
   experiment: str
   config: dict[str, Any]
-  plan: tuple[Lane, ...]
+  lanes: tuple[Lane, ...]
   looks: tuple[Look, ...] = ()
 
 

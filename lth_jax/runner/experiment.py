@@ -227,7 +227,7 @@ def _train_all(parts, stores, todo, devices, lockstep, dataset, stop) -> None:
   workers = workers_lib.make(
     devices, build.images(parts, dataset), config.execution.batch_devices
   )
-  processes.say(_announcement(config, todo, devices, vmapped))
+  processes.say(_announcement(config, todo, devices, lockstep))
   begin = time.monotonic()
   num_steps = len(todo) * config.training.steps
   kind = config.execution.progress if processes.is_first() else "none"
@@ -235,7 +235,7 @@ def _train_all(parts, stores, todo, devices, lockstep, dataset, stop) -> None:
     session = Session(
       stores._replace(say=display.say),
       parts,
-      vmapped,
+      lockstep,
       build.entries(config),
       display,
       stop,
@@ -262,7 +262,7 @@ def _loss(diverged: Sequence[Lane]) -> str:
 
 
 def _announcement(config, todo, devices, lockstep) -> str:
-  together = f", {vmapped.width} at once on each" * (vmapped.width > 1)
+  together = f", {lockstep.width} at once on each" * (lockstep.width > 1)
   return (
     f"{len(todo)} training run{'s' * (len(todo) > 1)} of "
     f"{config.training.steps:,} steps on "

@@ -44,7 +44,7 @@ class Session(NamedTuple):
   """
 
   stores: Stores
-  build: build.Study
+  study: build.Study
   lockstep: vmapped_lib.Lockstep
   entries: Sequence[segments.Entry]
   display: progress.Display

@@ -329,8 +329,8 @@ def lock(
 
   Yields:
     A function to call before each commit or removal, which raises
-    `lock_lib.LostError` if another process has taken over, or `StorageError` if a
-    local folder is gone.
+    `lock.LostError` if another process has taken over, or `StorageError` if
+    a local folder is gone.
 
   Raises:
     InputError: another process holds it.
