@@ -1,0 +1,407 @@
+"""What is measured on tickets, against NumPy written another way."""
+
+import itertools
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from helpers import pytrees
+
+from lth_jax import masks as masks_lib
+from lth_jax.analysis import (
+  connectivity,
+  distances,
+  histograms,
+  overlap,
+  summary,
+  survivors,
+)
+
+on_table = pytest.mark.parametrize("name", pytrees.TABLE)
+in_turn = pytest.mark.parametrize(("name", "dtype"), pytrees.IN_TURN)
+SHAPES = ((3, 5), (3, 3, 4, 2), (6,), ())
+
+
+def random_masks(params, seed=0, density=0.5):
+  rng = np.random.default_rng(seed)
+  return jax.tree.map(
+    lambda mask: jnp.asarray(rng.random(mask.shape) < density),
+    masks_lib.full(params),
+  )
+
+
+def moved_from(params, seed=3):
+  """The same tree after a training that was a random walk."""
+  rng = np.random.default_rng(seed)
+  return jax.tree.map(
+    lambda x: (
+      x + jnp.asarray(rng.normal(size=x.shape), x.dtype)
+      if pytrees.is_float(x)
+      else x
+    ),
+    params,
+  )
+
+
+def kernels(params):
+  """Leaves that have masks, as float64."""
+  leaves = [x for x in jax.tree.leaves(params) if pytrees.is_float(x)]
+  return [np.asarray(x, np.float64) for x in leaves if x.ndim > 1]
+
+
+def connections(mask):
+  """(input unit, output unit) of each kept weight, one by one."""
+  mask = np.asarray(mask)
+  padded = mask.reshape((1,) * max(0, 2 - mask.ndim) + mask.shape)
+  return [index[-2:] for index in np.ndindex(padded.shape) if padded[index]]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_connections_are_counted_per_unit(shape):
+  mask = np.random.default_rng(0).random(shape) < 0.6
+  num_in, num_out = (1, 1, *shape)[-2:]
+  into, out_of = np.zeros(num_out, int), np.zeros(num_in, int)
+  for source, target in connections(mask):
+    out_of[source] += 1
+    into[target] += 1
+  np.testing.assert_array_equal(connectivity.num_incoming(mask), into)
+  np.testing.assert_array_equal(connectivity.num_outgoing(mask), out_of)
+  window = mask.size / (num_in * num_out)
+  np.testing.assert_allclose(
+    connectivity.incoming(mask), into / (window * num_in)
+  )
+  np.testing.assert_allclose(
+    connectivity.outgoing(mask), out_of / (window * num_out)
+  )
+
+
+@on_table
+def test_connections_of_any_tree_sum_to_what_is_kept(name):
+  params = pytrees.build(name, "float32")
+  masks = random_masks(params)
+  for function in (connectivity.num_incoming, connectivity.num_outgoing):
+    counts = function(masks)
+    assert jax.tree.structure(counts) == jax.tree.structure(masks)
+    for count, mask in zip(jax.tree.leaves(counts), jax.tree.leaves(masks)):
+      assert (count.dtype, count.sum()) == (np.int64, mask.sum())
+  full = masks_lib.full(params)
+  for function in (connectivity.incoming, connectivity.outgoing):
+    assert all((x == 1).all() for x in jax.tree.leaves(function(full)))
+
+
+def test_connections_of_leaves_that_keep_or_have_nothing():
+  empty = [np.zeros((3, 2), bool), np.zeros((0, 2), bool), None]
+  assert [x.tolist() for x in connectivity.incoming(empty)[:2]] == [
+    [0, 0],
+    [0, 0],
+  ]
+  assert [x.tolist() for x in connectivity.outgoing(empty)[:2]] == [
+    [0, 0, 0],
+    [],
+  ]
+
+
+@in_turn
+def test_split_gives_each_counted_weight_once_in_flat_order(name, dtype):
+  params = pytrees.build(name, dtype)
+  masks = random_masks(params)
+  kept, pruned = survivors.split(params, masks)
+  assert type(kept) is type(masks)
+  rows = zip(
+    kernels(params), *(jax.tree.leaves(x) for x in (masks, kept, pruned))
+  )
+  for leaf, mask, inside, outside in rows:
+    mask = np.asarray(mask).ravel().tolist()
+    pairs = list(zip(leaf.ravel().tolist(), mask))
+    assert inside.astype(float).tolist() == [x for x, m in pairs if m]
+    assert outside.astype(float).tolist() == [x for x, m in pairs if not m]
+    assert inside.dtype == dtype
+  pytrees.assert_same(survivors.values(params, masks), kept)
+
+
+def test_a_leaf_that_is_pruned_whole_has_no_values():
+  kept, pruned = survivors.split([np.ones((2, 3))], [np.zeros((2, 3), bool)])
+  assert (kept[0].shape, pruned[0].shape) == ((0,), (6,))
+
+
+@in_turn
+def test_distances_are_those_of_numpy(name, dtype):
+  initial = pytrees.build(name, dtype)
+  trained = moved_from(initial)
+  masks = random_masks(initial)
+  moved = distances.moved(initial, trained, masks)
+  grown = distances.grown(initial, trained, masks)
+  for i, (x, y, mask) in enumerate(
+    zip(kernels(initial), kernels(trained), jax.tree.leaves(masks))
+  ):
+    for split, expected in (
+      (moved, np.sqrt((y - x) ** 2)),
+      (grown, np.maximum(y, -y) - np.maximum(x, -x)),
+    ):
+      for found, select in zip(split, (mask, ~mask)):
+        leaf = jax.tree.leaves(found)[i]
+        assert leaf.dtype == np.float64
+        np.testing.assert_allclose(leaf, np.extract(select, expected))
+
+
+def test_distances_do_not_round_to_float32():
+  initial, trained = [np.float32([1])], [np.float32([1e-8])]
+  (found,) = distances.moved(initial, trained, [np.array([True])]).kept
+  assert found == [1 - float(np.float32(1e-8))] != [1.0]
+
+
+@on_table
+def test_l2_is_the_norm_over_survivors(name):
+  a = pytrees.build(name, "float32")
+  b = moved_from(a)
+  masks = random_masks(a)
+  rows = zip(kernels(a), kernels(b), jax.tree.leaves(masks))
+  all_kept = np.concatenate([(x - y)[np.asarray(m)] for x, y, m in rows])
+  found = distances.l2(a, b, masks)
+  assert found == pytest.approx(np.linalg.norm(all_kept))
+  assert distances.l2(b, a, masks) == found
+  assert distances.l2(a, a, masks) == 0
+
+
+def test_l2_does_not_look_at_pruned_weights():
+  a, b = [np.array([np.nan, 1.0])], [np.array([np.inf, 4.0])]
+  assert distances.l2(a, b, [np.array([False, True])]) == 3
+  assert distances.l2(a, b, [np.array([False, False])]) == 0
+
+
+def test_histogram_is_numpys_inside_and_open_at_both_ends():
+  rng = np.random.default_rng(0)
+  edges = np.sort(rng.normal(size=9))
+  values = np.concatenate([rng.normal(size=500), edges, [np.inf, -np.inf]])
+  counts = histograms.histogram(values, edges)
+  inside = values[(values >= edges[0]) & (values < edges[-1])]
+  expected = np.histogram(inside, edges)[0]
+  expected[0] += (values < edges[0]).sum()
+  expected[-1] += (values >= edges[-1]).sum()
+  np.testing.assert_array_equal(counts, expected)
+  assert counts.sum() == values.size
+
+
+def test_pooled_counts_are_those_of_all_values():
+  rng = np.random.default_rng(0)
+  groups = [rng.normal(size=(size, 2)) for size in (0, 1, 300)]
+  edges = histograms.edges((3, 5), -3, 3, 7)
+  pooled = sum(histograms.histogram(group, edges) for group in groups)
+  together = histograms.histogram(np.concatenate(groups), edges)
+  np.testing.assert_array_equal(pooled, together)
+
+
+def test_normalized_histograms_have_area_one():
+  edges = np.array([0.0, 1.0, 3.0, 3.5])
+  density = histograms.normalize([3, 4, 1], edges)
+  assert (density * np.diff(edges)).sum() == pytest.approx(1)
+  np.testing.assert_allclose(density, [3 / 8, 4 / 16, 2 / 8])
+  assert histograms.normalize([0, 0, 0], edges).tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize("shape", [(300, 100), (3, 3, 64, 128)])
+def test_edges_are_multiples_of_the_deviation_that_glorot_draws(shape):
+  draw = jax.nn.initializers.glorot_normal()(jax.random.key(0), shape)
+  edges = histograms.edges(shape, -3, 3, 6)
+  assert edges[4] == pytest.approx(float(jnp.std(draw)), rel=0.02)
+  np.testing.assert_allclose(np.diff(edges), edges[4])
+
+
+@pytest.mark.parametrize("num_bins", [2, 6, 60, 254])
+def test_edges_are_symmetric_and_the_middle_one_is_zero(num_bins):
+  edges = histograms.edges((28, 300), -3, 3, num_bins)
+  assert len(edges) == num_bins + 1
+  np.testing.assert_array_equal(edges, -edges[::-1])
+  assert edges[num_bins // 2] == 0
+
+
+@pytest.mark.parametrize("edges", [[0], [], [1, 0], [0, 0, 1], [[0, 1]]])
+def test_edges_that_do_not_ascend_are_an_error(edges):
+  with pytest.raises(ValueError, match="do not ascend"):
+    histograms.histogram([0.5], edges)
+
+
+def test_nan_has_no_bin():
+  with pytest.raises(ValueError, match="1 of 2 values are NaN"):
+    histograms.histogram([0.5, np.nan], [0, 1])
+
+
+@on_table
+def test_overlap_equals_that_of_sets(name):
+  params = pytrees.build(name, "float32")
+  a, b = random_masks(params, 1, 0.7), random_masks(params, 2, 0.4)
+  by_name, total = overlap.by_name(a, b), overlap.total(a, b)
+  assert list(by_name) == list(masks_lib.density_by_name(a))
+  pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b))
+  for found, (x, y) in zip(by_name.values(), pairs):
+    x, y = (set(np.flatnonzero(mask).tolist()) for mask in (x, y))
+    assert (found.num_both, found.num_either) == (len(x & y), len(x | y))
+    assert found.jaccard == len(x & y) / len(x | y)
+  assert total.num_both == sum(x.num_both for x in by_name.values())
+  assert total.num_either == sum(x.num_either for x in by_name.values())
+  assert total.jaccard == pytest.approx(float(masks_lib.overlap(a, b)))
+  chance = sum(x.chance_both for x in by_name.values())
+  assert total.chance_both == pytest.approx(chance)
+  variance = sum(x.chance_std**2 for x in by_name.values())
+  assert total.chance_std == pytest.approx(variance**0.5)
+
+
+@pytest.mark.parametrize(("num_a", "num_b"), [(2, 4), (0, 3), (6, 4), (1, 1)])
+def test_chance_is_that_of_all_pairs_of_masks(num_a, num_b):
+  a, b = ({*range(num)} for num in (num_a, num_b))
+  both = [
+    len(a & {*other}) for other in itertools.combinations(range(6), num_b)
+  ]
+  masks = [[np.isin(np.arange(6), [*kept])] for kept in (a, b)]
+  found = overlap.total(*masks)
+  assert found.chance_both == pytest.approx(np.mean(both))
+  assert found.chance_std == pytest.approx(np.std(both))
+
+
+def test_chance_is_what_layerwise_permutations_give():
+  shapes = [jnp.ones((12, 15)), jnp.ones((3, 3, 4, 5))]
+  a, b = random_masks(shapes, 1, 0.2), random_masks(shapes, 2, 0.5)
+  expected = overlap.total(a, b)
+  keys = jax.random.split(jax.random.key(0), 200)
+  found = [overlap.total(masks_lib.permute(key, a), b) for key in keys]
+  both = np.array([x.num_both for x in found])
+  error = expected.chance_std / np.sqrt(len(keys))
+  assert abs(both.mean() - expected.chance_both) < 4 * error
+  assert both.std() == pytest.approx(expected.chance_std, rel=0.2)
+  jaccard = np.mean([x.jaccard for x in found])
+  assert jaccard == pytest.approx(expected.chance_jaccard, rel=0.02)
+
+
+def test_masks_that_keep_nothing_are_equal():
+  empty = {"w": np.zeros((2, 3), bool), "v": np.zeros((0, 3), bool), "b": None}
+  nothing = overlap.Overlap(0, 0, 1.0, 0.0, 0.0, 1.0)
+  assert overlap.by_name(empty, empty) == {"v": nothing, "w": nothing}
+  assert overlap.total(empty, empty) == nothing
+
+
+def test_counts_of_large_leaves_do_not_overflow():
+  masks = [np.ones((2**13, 2**13), bool)]
+  found = overlap.total(masks, masks)
+  assert (found.num_both, found.chance_both) == (2**26, 2.0**26)
+  assert found.chance_std == 0
+
+
+def replicate(seed):
+  """(theta_0, theta_j, masks) of a small convolutional network."""
+  rng = np.random.default_rng(seed)
+  initial = {
+    "Conv_0": {"kernel": rng.normal(0, 0.4, (3, 3, 2, 4)), "bias": np.zeros(4)},
+    "Dense_0": {"kernel": rng.normal(0, 0.4, (16, 5)), "bias": np.zeros(5)},
+  }
+  initial = jax.tree.map(np.float32, initial)
+  trained = jax.tree.map(
+    lambda x: x + rng.normal(size=x.shape).astype(x.dtype), initial
+  )
+  return initial, trained, random_masks(initial, seed, 0.3)
+
+
+def test_describe_counts_every_weight_once():
+  initial, trained, masks = replicate(0)
+  found = summary.describe(initial, trained, masks, num_bins=30)
+  assert list(found) == ["Conv_0/kernel", "Dense_0/kernel"]
+  for name, leaf in found.items():
+    layer = name.split("/")[0]
+    x, y = (np.float64(p[layer]["kernel"]) for p in (initial, trained))
+    mask = np.asarray(masks[layer]["kernel"])
+    assert leaf["shape"] == list(x.shape)
+    assert leaf["num_kept"] == mask.sum()
+    assert leaf["num_incoming"] == mask.reshape(-1, x.shape[-1]).sum(0).tolist()
+    assert sum(leaf["num_outgoing"]) == leaf["num_kept"]
+    assert len(leaf["num_outgoing"]) == x.shape[-2]
+    for key, values, low, high in (
+      ("initial", x, -3, 3),
+      ("moved", abs(y - x), 0, 15),
+      ("grown", abs(y) - abs(x), -3, 15),
+    ):
+      edges = leaf[key]["edges"]
+      assert edges == histograms.edges(x.shape, low, high, 30).tolist()
+      for part, select in (("kept", mask), ("pruned", ~mask)):
+        clipped = np.clip(values[select], edges[0], edges[-1])
+        expected = np.histogram(clipped, edges)[0]
+        assert leaf[key][part] == expected.tolist()
+        assert sum(leaf[key][part]) == select.sum()
+
+
+@on_table
+def test_describe_takes_any_tree_and_gives_plain_json(name):
+  initial = pytrees.build(name, "float32")
+  masks = random_masks(initial)
+  found = summary.describe(initial, moved_from(initial), masks)
+  assert list(found) == list(masks_lib.density_by_name(masks))
+  assert json.loads(json.dumps(found, allow_nan=False)) == found
+  on_host = jax.tree.map(np.asarray, masks)
+  assert summary.describe(initial, moved_from(initial), on_host) == found
+
+
+def test_descriptions_of_replicates_are_pooled_by_adding():
+  replicates = [replicate(seed) for seed in range(3)]
+  found = [summary.describe(*each)["Conv_0/kernel"] for each in replicates]
+  drawn = [
+    np.asarray(initial["Conv_0"]["kernel"])[masks["Conv_0"]["kernel"]]
+    for initial, _, masks in replicates
+  ]
+  assert len({str(each["initial"]["edges"]) for each in found}) == 1
+  pooled = np.sum([each["initial"]["kept"] for each in found], axis=0)
+  together = histograms.histogram(
+    np.concatenate(drawn), found[0]["initial"]["edges"]
+  )
+  np.testing.assert_array_equal(pooled, together)
+
+
+def test_default_bins_tell_signs_apart():
+  initial, trained, masks = replicate(0)
+  leaf = summary.describe(initial, trained, masks)["Dense_0/kernel"]
+  mask = np.asarray(masks["Dense_0"]["kernel"])
+  x, y = (np.float64(p["Dense_0"]["kernel"])[mask] for p in (initial, trained))
+  for key, values in (("initial", x), ("grown", abs(y) - abs(x))):
+    zero = leaf[key]["edges"].index(0.0)
+    assert sum(leaf[key]["kept"][:zero]) == (values < 0).sum()
+
+
+@pytest.mark.parametrize("density", [0, 1])
+def test_describe_of_all_and_of_nothing(density):
+  initial, trained, masks = replicate(0)
+  masks = jax.tree.map(lambda m: np.full(m.shape, bool(density)), masks)
+  for leaf in summary.describe(initial, trained, masks).values():
+    size = np.prod(leaf["shape"])
+    assert leaf["num_kept"] == density * size
+    for key in ("initial", "moved", "grown"):
+      assert sum(leaf[key]["kept"]) == density * size
+      assert sum(leaf[key]["pruned"]) == size - density * size
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_weights_that_are_nan_are_an_error_naming_the_leaf(which):
+  trees = list(replicate(0))
+  trees[which]["Dense_0"]["kernel"][0, 0] = np.nan
+  what = ("initial", "trained")[which]
+  with pytest.raises(ValueError, match=f"{what}.*'Dense_0/kernel'.*NaN"):
+    summary.describe(*trees)
+
+
+W = np.ones((2, 3), np.float32)
+
+
+@pytest.mark.parametrize(
+  "function",
+  [
+    lambda masks: connectivity.incoming({"w": W}),
+    lambda masks: survivors.split({"w": W.T}, masks),
+    lambda masks: distances.moved({"w": W}, {"w": W.T}, masks),
+    lambda masks: distances.grown({"v": W}, {"w": W}, masks),
+    lambda masks: distances.l2({"w": W}, {"w": None}, masks),
+    lambda masks: overlap.total(masks, {"v": masks["w"]}),
+    lambda masks: overlap.by_name(masks | {"v": masks["w"]}, {"v": masks["w"]}),
+    lambda masks: summary.describe({"w": W}, {"w": W.T}, masks),
+  ],
+)
+def test_trees_that_do_not_fit_are_an_error_naming_the_leaf(function):
+  with pytest.raises(ValueError, match="'w'"):
+    function({"w": np.ones((2, 3), bool)})

@@ -1,0 +1,186 @@
+"""Configs, their identity, and the flags and flagfiles that make them."""
+
+import dataclasses
+import pathlib
+import re
+
+import pytest
+
+from lth_jax import errors
+from lth_jax.config import checks, configs, flags
+
+_ROOT = pathlib.Path(__file__).parents[2]
+_FLAGFILES = sorted((_ROOT / "experiments/flags/mnist_lenet").glob("*.flags"))
+
+
+def config_of(*arguments):
+  return flags.parse(arguments)
+
+
+def test_field_names_are_unique_over_sections():
+  sections = [
+    dataclasses.fields(section.type)
+    for section in dataclasses.fields(configs.Config)
+  ]
+  names = [field.name for fields in sections for field in fields]
+  assert len(names) == len(set(names)) == len(configs.fields(configs.Config()))
+
+
+def test_every_field_has_help():
+  for _, field, _ in configs.fields(configs.Config()).values():
+    assert len(field.metadata["help"]) > 5
+
+
+def test_flat_and_back():
+  config = configs.from_flat({"hidden": [7], "seed": 3, "arms": ["ticket"]})
+  assert config.model.hidden == (7,)
+  assert configs.from_flat(configs.to_flat(config)) == config
+
+
+def test_a_flagfile_keeps_commas_within_a_value(tmp_path):
+  rules = ["Dense_[0-9]{1,2}/kernel=0.2", 'a"b=0.1']
+  config = configs.from_flat({"rates": rules, "hidden": [3, 4]})
+  path = tmp_path / "run.flags"
+  path.write_text(flags.to_flagfile(config))
+  assert config_of(f"--flagfile={path}") == config
+
+
+def test_unknown_fields_are_refused_with_a_suggestion():
+  with pytest.raises(errors.InputError, match="did you mean 'seed'"):
+    configs.from_flat({"sede": 3})
+
+
+def test_identity_is_what_decides_results():
+  base = configs.Config()
+  for name, value in [("rounds", 30), ("replicates", 9), ("devices", 1)]:
+    assert configs.run_id(configs.from_flat({name: value})) == configs.run_id(
+      base
+    )
+  for name, value in [("steps", 10), ("seed", 1), ("rates", ["k=0.1"])]:
+    assert configs.run_id(configs.from_flat({name: value})) != configs.run_id(
+      base
+    )
+
+
+# The id of each before there was a rule `output`.
+@pytest.mark.parametrize(
+  ("changed", "old", "expected"),
+  [
+    ({}, "Dense_2/kernel=0.1 kernel=0.2", "44136fa355b3678a"),
+    ({}, "Dense_2/kernel=0.05 kernel=0.1", "ddef8a41b24dc4dd"),
+    (
+      {"model": "conv2"},
+      "Dense_2/kernel=0.1 Conv=0.1 Dense=0.2",
+      "d8c8cfe7fdcb509b",
+    ),
+    (
+      {"model": "conv6"},
+      "Conv=0 Dense_2/kernel=0.1 Dense=0.2",
+      "ab314299935bab9a",
+    ),
+    (
+      {"model": "resnet20"},
+      "shortcut=0 Dense=0 kernel=0.2",
+      "f11f46eec51cc38b",
+    ),
+    ({"model": "vgg19"}, "Dense=0 kernel=0.36", "4cafe3f502529750"),
+    (
+      {"hidden": [9, 8, 7]},
+      "Dense_2/kernel=0.1 kernel=0.2",
+      "deaaeb56cc308d31",
+    ),
+  ],
+)
+def test_a_rule_for_the_output_keeps_the_id_of_a_run(changed, old, expected):
+  run = configs.from_flat(changed | {"rates": old.split()})
+  assert configs.run_id(run) == expected
+  new = re.sub("Dense(_2/kernel)?=(0 kernel|0.1|0.05)", r"output=\2", old)
+  asked = configs.from_flat(changed | {"rates": new.split()})
+  same = len(run.model.hidden) == 2  # else that rule was another layer's
+  assert (asked == run, configs.run_id(asked) == expected) == (same, same)
+  assert configs.from_flat(configs.to_flat(run)) == run
+
+
+@pytest.mark.parametrize(
+  "changed",
+  [
+    {"steps": 0},
+    {"batch_size": 0},
+    {"learning_rate": 0.0},
+    {"learning_rate": float("nan")},
+    {"momentum": 1.0},
+    {"eval_every": 0},
+    {"seed": -1},
+    {"order_seed": 2**32},
+    {"rounds": -1},
+    {"replicates": 0},
+    {"reinits": 0},
+    {"arms": ["reinit"]},
+    {"arms": ["ticket", "ticket"]},
+    {"arms": ["ticket", "sandwich"]},
+    {"control_rounds": [0]},
+    {"devices": -1},
+    {"checkpoint_minutes": -1.0},
+    {"optimizer": "adamm"},
+    {"model": "lenett"},
+    {"scope": "all"},
+    {"rates": ["kernel"]},
+    {"rates": ["kernel=1"]},
+    {"rates": ["kernel=x"]},
+    {"rates": ["=0.2"]},
+    {"pruning": "oneshot", "reset": "continued"},
+    {"arms": ["ticket", "noise"], "noise": []},
+    {"lanes_per_device": -1},
+    {"lane_axis": "map"},
+    {"width": 0.0},
+    {"dropout": 1.0},
+    {"warmup": 10**6},
+    {"drops": [5, 5]},
+    {"augment": "flip"},
+  ],
+)
+def test_wrong_values_are_one_line_that_names_the_field(changed):
+  with pytest.raises(errors.InputError) as caught:
+    checks.check(configs.from_flat(changed))
+  assert "\n" not in str(caught.value)
+  assert any(name in str(caught.value) for name in changed)
+
+
+def test_a_rule_may_hold_an_equals_sign():
+  config = configs.from_flat({"rates": ["a=b=0.5"]})
+  assert configs.rules(config) == [("a=b", 0.5)]
+
+
+def test_flagfile_round_trip(tmp_path):
+  config = configs.from_flat(
+    {
+      "hidden": [30, 10],
+      "order_seed": 5,
+      "control_rounds": [1, 4],
+      "rates": ["Dense_2=0.1", "kernel=0.25"],
+      "learning_rate": 0.1 + 0.2,
+      "data_dir": "some where",
+    }
+  )
+  path = tmp_path / "run.flags"
+  path.write_text(flags.to_flagfile(config))
+  assert config_of(f"--flagfile={path}") == config
+
+
+@pytest.mark.parametrize("path", _FLAGFILES, ids=lambda path: path.stem)
+def test_flagfiles_parse(path):
+  config = config_of(f"--flagfile={path}")
+  checks.check(config)
+  if path.stem == "paper":
+    default = configs.Config()
+    identity = configs.identity(config)
+    assert identity["test_every"] == 100
+    identity["test_every"] = default.training.test_every
+    assert identity == configs.identity(default)
+    study = dataclasses.replace(config.study, first_replicate=0)
+    assert study == default.study
+
+
+def test_there_are_the_flagfiles_that_the_readme_lists():
+  names = {path.stem for path in _FLAGFILES}
+  assert names == {"smoke", "quickstart", "cpu", "paper", "google"}

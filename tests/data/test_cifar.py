@@ -1,0 +1,343 @@
+import hashlib
+import io
+import pathlib
+import pickle
+import struct
+import sys
+import tempfile
+
+import numpy as np
+import pytest
+
+from lth_jax import data, errors
+from lth_jax.data import cifar
+
+REAL = pathlib.Path(__file__).parents[3] / "shared" / "data" / "cifar10"
+TILES = 10  # along a side of a tiny sheet
+BATCH = TILES**2
+
+
+@pytest.fixture
+def examples(monkeypatch):
+  """Images and labels of a small CIFAR-10: batches of 100."""
+  monkeypatch.setattr(cifar, "_TILES", TILES)
+  rng = np.random.default_rng(0)
+  images = rng.integers(0, 256, [6 * BATCH, 32, 32, 3], np.uint8)
+  labels = np.concatenate(
+    [rng.permutation(np.arange(n) % 10) for n in (5 * BATCH, BATCH)]
+  )
+  return images, labels.astype(np.uint8)
+
+
+def _write_binary(folder, images, labels, batch):
+  folder.mkdir(parents=True, exist_ok=True)
+  for i, file in enumerate(cifar.BINARY_FILES):
+    contents = io.BytesIO()
+    for image, label in zip(
+      images[i * batch : (i + 1) * batch], labels[i * batch : (i + 1) * batch]
+    ):
+      contents.write(bytes([label]))
+      for channel in range(3):
+        contents.write(image[:, :, channel].tobytes())
+    (folder / file).write_bytes(contents.getvalue())
+
+
+@pytest.fixture
+def binary(examples, tmp_path):
+  _write_binary(tmp_path / "binary", *examples, BATCH)
+  return tmp_path / "binary"
+
+
+def _python_2(pixels, labels):
+  """A batch as Python 2 pickled it, protocol 2."""
+
+  def text(value):
+    return b"U" + bytes([len(value)]) + value
+
+  parts = [
+    b"\x80\x02}q\x01(" + text(b"batch_label") + text(b"training batch 1 of 5"),
+    text(b"labels") + b"]q\x05(" + b"".join(b"K%c" % x for x in labels) + b"e",
+    text(b"data") + b"cnumpy.core.multiarray\n_reconstruct\nq\x07",
+    b"cnumpy\nndarray\nq\x08K\x00\x85" + text(b"b") + b"\x87R(K\x01M",
+    struct.pack("<H", len(labels)) + b"M\x00\x0c\x86cnumpy\ndtype\n",
+    text(b"u1")
+    + b"K\x00K\x01\x87R(K\x03"
+    + text(b"|")
+    + b"NNNK\x00K\x00tb\x89",
+    b"T" + struct.pack("<I", pixels.nbytes) + pixels.tobytes() + b"tb",
+    text(b"filenames") + b"](" + text(b"leptodactylus.png") * len(labels),
+    b"eu.",
+  ]
+  return b"".join(parts)
+
+
+@pytest.fixture
+def pickles(examples, tmp_path, monkeypatch):
+  """A function that writes six batches to a folder, and makes them known."""
+  images, labels = examples
+  pixels = images.transpose(0, 3, 1, 2).reshape(len(images), -1)
+
+  def write(place=""):
+    folder = tmp_path / place
+    folder.mkdir(exist_ok=True)
+    for i, file in enumerate(cifar.PICKLE_FILES):
+      part = slice(i * BATCH, (i + 1) * BATCH)
+      contents = _python_2(pixels[part], labels[part])
+      (folder / file).write_bytes(contents)
+      digest = hashlib.md5(contents).hexdigest()
+      monkeypatch.setitem(cifar.PICKLES, file, digest)
+
+  return write
+
+
+@pytest.mark.parametrize("place", ["", "cifar-10-batches-py"])
+def test_pickles_are_read_in_their_order(pickles, tmp_path, examples, place):
+  pickles(place)
+  loaded = data.load("cifar10", data_dir=str(tmp_path))
+  assert loaded.source == "cifar"
+  _assert_holds(loaded, *examples)
+
+
+class _Trap:
+  def __reduce__(self):
+    return pytest.fail, ("unpickled",)
+
+
+@pytest.mark.parametrize("change", ["empty", "trap", "saved again", "cut"])
+def test_a_pickle_that_is_no_original_is_an_error(pickles, tmp_path, change):
+  pickles()
+  path = tmp_path / "data_batch_2"
+  pixels = np.zeros((BATCH, 3072), np.uint8)
+  again = {b"labels": [1] * BATCH, b"data": np.asfortranarray(pixels)}
+  path.write_bytes({
+    "empty": b"",
+    "trap": pickle.dumps(_Trap()),
+    "saved again": pickle.dumps(again, 2),
+    "cut": path.read_bytes()[:-100],
+  }[change])  # fmt: skip
+  message = _error(tmp_path)
+  assert str(path) in message and "download it again" in message
+
+
+@pytest.fixture
+def sheets(examples, tmp_path, monkeypatch):
+  image = pytest.importorskip("PIL.Image", reason="sheets need Pillow")
+  folder = tmp_path / "sheets"
+  folder.mkdir()
+  images, labels = examples
+  np.save(folder / "labels.npy", labels)
+  for i, file in enumerate(cifar.SHEET_FILES[:6]):
+    sheet = image.new("RGB", (32 * TILES, 32 * TILES))
+    for j in range(BATCH):
+      place = 32 * (j % TILES), 32 * (j // TILES)
+      sheet.paste(image.fromarray(images[i * BATCH + j]), place)
+    sheet.save(folder / file, lossless=True, quality=0)
+  for file in cifar.SHEET_FILES:
+    digest = hashlib.sha256((folder / file).read_bytes()).hexdigest()
+    monkeypatch.setitem(cifar.SHA256, file, digest)
+  return folder
+
+
+def _error(folder, source="auto", name="cifar10"):
+  with pytest.raises(errors.InputError) as info:
+    data.load(name, source=source, data_dir=folder and str(folder))
+  message = str(info.value)
+  assert "\n" not in message
+  return message
+
+
+def _assert_holds(loaded, images, labels):
+  assert loaded.name == "cifar10" and loaded.num_classes == 10
+  for split, part in (
+    (loaded.train, slice(0, 5 * BATCH)),
+    (loaded.test, slice(5 * BATCH, None)),
+  ):
+    assert split.images.dtype == np.uint8 and split.labels.dtype == np.int32
+    np.testing.assert_array_equal(split.images, images[part])
+    np.testing.assert_array_equal(split.labels, labels[part])
+
+
+def test_binary_files_are_read_in_their_order(binary, examples):
+  loaded = data.load("cifar10", data_dir=str(binary))
+  assert loaded.source == "cifar"
+  _assert_holds(loaded, *examples)
+  _assert_holds(cifar.load("cifar10", binary), *examples)
+
+
+def test_the_folder_of_the_archive_is_found(binary, tmp_path):
+  there = data.load("cifar10", data_dir=str(binary))
+  binary.rename(tmp_path / "cifar-10-batches-bin")
+  loaded = data.load("cifar10", data_dir=str(tmp_path))
+  assert data.digests(loaded) == data.digests(there)
+
+
+def test_sheets_are_read_in_their_order(sheets, examples):
+  loaded = data.load("cifar10", data_dir=str(sheets))
+  assert loaded.source == "cifar_sheets"
+  _assert_holds(loaded, *examples)
+  _assert_holds(cifar.load("cifar10", sheets), *examples)
+
+
+def test_sheets_and_binary_files_of_equal_images_have_the_same_digests(
+  sheets, binary
+):
+  one, other = (
+    data.digests(cifar.load("cifar10", folder)) for folder in (sheets, binary)
+  )
+  assert one == other
+
+
+def test_originals_come_before_sheets_even_if_incomplete(sheets, binary):
+  (binary / "test_batch.bin").rename(sheets / "test_batch.bin")
+  message = _error(sheets)
+  assert "No file data_batch_1.bin" in message and str(sheets) in message
+
+
+def test_a_missing_file_is_an_error_in_either_form(sheets, binary):
+  for folder, file in (
+    (binary, "data_batch_3.bin"),
+    (sheets, "test_batch.webp"),
+    (sheets, "labels.npy"),
+  ):
+    (folder / file).rename(folder / "elsewhere")
+    for source in ("auto", "cifar"):
+      message = _error(folder, source)
+      assert f"No file {file}" in message and str(folder) in message
+    (folder / "elsewhere").rename(folder / file)
+
+
+def test_no_files_is_an_error_with_the_ways_to_get_them(tmp_path, monkeypatch):
+  monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+  for folder, source in (
+    (None, "auto"),
+    (tmp_path, "auto"),
+    (tmp_path, "cifar"),
+  ):
+    message = _error(folder, source)
+    assert str(tmp_path) in message and ".bin" in message
+    assert "--data_dir" in message
+    assert "python -m lth_jax.data.prepare cifar10" in message
+  assert "TensorFlow" in _error(tmp_path)
+
+
+def test_other_names_and_no_folder_are_errors(tmp_path):
+  assert "cifar10" in _error(tmp_path, "cifar", "cifar100")
+  assert "--data_dir" in _error(None, "cifar")
+
+
+def test_a_record_has_3073_bytes_and_a_batch_10000_records(tmp_path):
+  for file in cifar.BINARY_FILES:
+    (tmp_path / file).write_bytes(b"")
+  assert "30,730,000" in _error(tmp_path)
+
+
+def test_binary_file_cut_short_or_too_long_is_an_error(binary):
+  path = binary / "data_batch_2.bin"
+  whole = path.read_bytes()
+  for contents in (b"", whole[:-1], whole[: len(whole) // 2], whole + b"\0"):
+    path.write_bytes(contents)
+    message = _error(binary)
+    assert str(path) in message and "cut short" in message
+    assert f"{len(contents):,}" in message
+
+
+def test_label_that_is_none_is_an_error(binary):
+  path = binary / "test_batch.bin"
+  contents = bytearray(path.read_bytes())
+  contents[7 * 3073] = 10
+  path.write_bytes(contents)
+  message = _error(binary)
+  assert str(path) in message and "label 10" in message
+
+
+def test_an_empty_stretch_or_a_file_twice_is_an_error(binary):
+  path = binary / "data_batch_4.bin"
+  whole = path.read_bytes()
+  middle = len(whole) // 2
+  hole = whole[:middle] + bytes(len(whole) - middle)
+  other = (binary / "data_batch_5.bin").read_bytes()
+  for contents in (hole, other):
+    path.write_bytes(contents)
+    message = _error(binary)
+    assert str(binary) in message and "should have 50" in message
+
+
+def test_a_sheet_cut_short_or_altered_is_an_error(sheets):
+  for file in cifar.SHEET_FILES:
+    path = sheets / file
+    whole = path.read_bytes()
+    altered = bytearray(whole)
+    altered[-5] ^= 1
+    for contents in (b"", whole[: len(whole) // 2], altered):
+      path.write_bytes(contents)
+      message = _error(sheets)
+      assert str(path) in message and "sha256" in message
+    path.write_bytes(whole)
+
+
+def test_a_pickle_is_not_opened(sheets, monkeypatch):
+  path = sheets / "labels.npy"
+  np.save(path, np.array([_Trap()], object))
+  digest = hashlib.sha256(path.read_bytes()).hexdigest()
+  monkeypatch.setitem(cifar.SHA256, "labels.npy", digest)
+  with pytest.raises(ValueError, match="allow_pickle=False"):
+    cifar.load("cifar10", sheets)
+
+
+def test_a_file_that_cannot_be_read_is_an_error(sheets, binary):
+  for folder, file in (
+    (binary, "data_batch_1.bin"),
+    (sheets, "data_batch_1.webp"),
+    (sheets, "labels.npy"),
+  ):
+    (folder / file).rename(folder / "elsewhere")
+    (folder / file).mkdir()
+    message = _error(folder)
+    assert str(folder / file) in message and "access" in message
+    (folder / file).rmdir()
+    (folder / "elsewhere").rename(folder / file)
+
+
+def test_only_sheets_need_pillow(sheets, binary, monkeypatch):
+  monkeypatch.setitem(sys.modules, "PIL", None)
+  data.load("cifar10", data_dir=str(binary))
+  message = _error(sheets)
+  assert "pip install pillow" in message and "PIL" in message
+
+
+def test_pillow_without_webp_is_an_error(sheets, monkeypatch):
+  import PIL.Image
+
+  def refuse(file):
+    raise PIL.UnidentifiedImageError("cannot identify image file")
+
+  monkeypatch.setattr(PIL.Image, "open", refuse)
+  message = _error(sheets)
+  assert "WebP" in message and "pip install --upgrade pillow" in message
+
+
+def test_the_real_sheets_and_binary_files_made_of_them():
+  pytest.importorskip("PIL.Image", reason="sheets need Pillow")
+  if not REAL.exists():
+    pytest.skip("the sheets of CIFAR-10 are not beside this checkout")
+  loaded = data.load("cifar10", data_dir=str(REAL))
+  train, test = loaded.train, loaded.test
+  assert train.images.shape == (50_000, 32, 32, 3)
+  assert test.images.shape == (10_000, 32, 32, 3)
+  assert train.labels[:10].tolist() == [6, 9, 9, 4, 1, 1, 2, 7, 8, 3]
+  assert test.labels[:10].tolist() == [3, 8, 8, 0, 6, 6, 1, 6, 3, 1]
+  # The constants that everyone standardises CIFAR-10 by.
+  pixels = train.images.reshape(-1, 3)
+  np.testing.assert_allclose(
+    pixels.mean(0) / 255, [0.4914, 0.4822, 0.4465], atol=6e-5
+  )
+  np.testing.assert_allclose(
+    pixels.std(0) / 255, [0.2470, 0.2435, 0.2616], atol=6e-5
+  )
+  images = np.concatenate([train.images, test.images])
+  labels = np.concatenate([train.labels, test.labels])
+  with tempfile.TemporaryDirectory() as folder:
+    _write_binary(pathlib.Path(folder), images, labels, 10_000)
+    again = data.load("cifar10", data_dir=folder)
+  assert again.source == "cifar"
+  assert data.digests(again) == data.digests(loaded)

@@ -1,0 +1,291 @@
+"""docs/results.md: made from what was collected, and up to date."""
+
+import json
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from helpers import synthetic_runs
+from matplotlib import colors, figure
+from PIL import Image
+
+from experiments._paper import catalog, collect, figures, results_page
+from lth_jax import errors
+from lth_jax.config import configs
+from lth_jax.report import claims
+from lth_jax.report.figures import canvas as report_figures
+from lth_jax.report.figures import panels
+
+_ROOT = pathlib.Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def in_a_clone(monkeypatch):
+  monkeypatch.chdir(_ROOT)
+
+
+def _write(workdir, name, **changes):
+  """A finished run of the catalog at cpu scale that was never trained."""
+  [row] = [row for row in catalog.ROWS if row.name == name]
+  [run] = catalog.runs(row, "cpu")
+  config = configs.to_flat(catalog.config(run)) | changes
+  synthetic_runs.write(workdir / name, **config)
+  environment = {"environments": [{"jax": "0.0", "cpus": 2}]}
+  (workdir / name / "env.json").write_text(json.dumps(environment))
+  for path in (workdir / name).rglob("record.json"):
+    (path.parent / "timing.json").write_text('{"seconds": 2.0}')
+  return workdir / name
+
+
+@pytest.fixture(scope="module")
+def collected(tmp_path_factory):
+  """A page's folder with two runs collected."""
+  folder = tmp_path_factory.mktemp("docs")
+  workdir = tmp_path_factory.mktemp("runs")
+  with pytest.MonkeyPatch.context() as patch:
+    patch.chdir(_ROOT)
+    _write(workdir, "mnist_lenet")
+    _write(workdir, "lenet_oneshot", arms=["ticket", "reinit"])
+    collect.into_folder(workdir, "cpu", folder / "results" / "cpu")
+    collect.compare("cpu", folder / "results" / "cpu")
+  return folder
+
+
+@pytest.mark.parametrize(
+  ("finished", "begun"),
+  [
+    ([90, 70], "1970-01-01T00:01:08Z"),  # of two seconds each
+    ([90, None], None),
+  ],
+)
+def test_a_run_is_collected_with_its_beginning(tmp_path, finished, begun):
+  path = _write(tmp_path, "lenet_sgd", rounds=1)
+  lanes = sorted(path.rglob("timing.json"))
+  for index, timing in enumerate(lanes):
+    end = finished[index % 2]
+    content = {"seconds": 2.0} | ({} if end is None else {"finished": end})
+    timing.write_text(json.dumps(content))
+  collect.into_folder(tmp_path, "cpu", tmp_path / "out")
+  found = json.loads((tmp_path / "out/lenet_sgd.json").read_text())
+  assert found["about"].get("begun") == begun
+
+
+def test_a_page_has_every_figure_of_the_paper(collected):
+  text = results_page.text(collected)
+  for number in figures.FIGURES:
+    assert f"\n## Figure {number}. " in text
+  assert text.count("Not run: `") > 20
+  assert "\n## Figure 4a. " in text.partition("Not run: `")[0]
+
+
+def test_a_page_has_claims_images_commands_and_time(collected):
+  text = results_page.text(collected)
+  section = text.partition("## Figure 4a.")[2].partition("## Figure")[0]
+  assert "--figure=4a --scale=cpu" in section
+  assert "never counts as the paper's" in section
+  table = text.partition("\n## Runs")[2]
+  assert "scaled down: steps 15,000 instead of 50,000" in table
+  assert re.search(r"Tickets learn fastest at \| holds \| 21%", section)
+  section = text.partition("## Figure 4c.")[2].partition("## Figure")[0]
+  assert "Iterative tickets more accurate than one-shot" in section
+  assert "mnist_lenet, lenet_oneshot" in section
+  for link in re.findall(r"\| \[\w+\]\((results[^)]*)\)", text):
+    assert (collected / link).read_text().startswith("mnist_lenet, scaled") or (
+      "oneshot" in link
+    )
+  images = re.findall(r"!\[[^\]]*\]\(([^)]*)\)", text)
+  assert "results/cpu/figure_4c.png" in images and len(images) > 5
+  for image in images:
+    assert (collected / image).read_bytes()[:4] == b"\x89PNG"
+
+
+def test_a_page_names_the_runs_that_a_figure_lacks(collected):
+  text = results_page.text(collected)
+  section = text.partition("## Figure 9.")[2].partition("## Figure")[0]
+  assert "Not run: lenet_continued." in section
+  assert "Accuracies are those on validation images" in section
+  section = text.partition("## Figure 4a.")[2].partition("## Figure")[0]
+  assert "Not run" not in section and "validation images" not in section
+
+
+def test_colours_of_arms_survive_in_small_files(collected):
+  path = collected / "results/cpu/mnist_lenet_figure_3.png"
+  picture = np.asarray(Image.open(path).convert("RGB"), int)
+  for arm in ("ticket", "reinit"):
+    wanted = [255 * part for part in colors.to_rgb(panels.look(arm)[0])]
+    near = np.abs(picture - wanted).max(axis=-1) <= 8
+    assert near.sum() > 500
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+  """{title: axes of its panels} of what is drawn."""
+  kept, draw_parts = {}, report_figures.draw_parts
+
+  def keep(name, title, parts, note):
+    kept[title] = [figure.Figure().subplots() for _ in parts]
+    for part, axes in zip(parts, kept[title]):
+      part(axes)
+    return draw_parts(name, title, parts[:1], note)
+
+  monkeypatch.setattr(report_figures, "draw_parts", keep)
+  return kept
+
+
+def test_each_control_has_a_drawing_of_its_own(tmp_path, drawn):
+  records = _ROOT / "docs/results/cpu/lenet_controls.json"
+  shutil.copy(records, tmp_path)
+  collect.compare("cpu", tmp_path)
+  names = {path.stem for path in tmp_path.glob("*.png")}
+  assert names == {"figure_17", "figure_18", "figure_25"}
+  arms = [axes[0].get_legend_handles_labels()[1] for axes in drawn.values()]
+  levels = ["noise 0.5", "noise 1", "noise 2", "noise 3"]
+  assert arms == [
+    ["ticket", "redraw", "reinit"],
+    ["ticket", "reinit", "magnitude_at_start"],
+    ["ticket", *levels, "reinit"],
+  ]
+  for panels_ in drawn.values():
+    titles = [axes.get_title() for axes in panels_]
+    assert titles == ["Early-stop step", "Test accuracy at early stop (%)"]
+
+
+def test_figures_of_random_masks_show_them_collapse(tmp_path, drawn):
+  shutil.copy(_ROOT / "docs/results/cpu/mnist_lenet.json", tmp_path)
+  collect.compare("cpu", tmp_path)
+  for title in (
+    "Figure 1. Tickets and random masks (LeNet)",
+    "Figure 14. Tickets, reinits and random masks at the end (LeNet)",
+  ):
+    axes = drawn[title][-1]
+    lowest = min(bars[0].get_ydata().min() for bars in axes.containers)
+    assert axes.get_ylim()[0] < lowest < 90
+
+
+@pytest.mark.parametrize("scale", catalog.SCALES)
+@pytest.mark.parametrize(
+  "number", [number for number, each in figures.FIGURES.items() if each.arms]
+)
+def test_a_comparison_names_each_run_for_a_reader(number, scale):
+  drawings = figures.beside(number, scale)
+  every = [run.name for row in catalog.find(number)
+           for run in catalog.runs(row, scale)]  # fmt: skip
+  named = {run: name for each in drawings for name, run in each.runs.items()}
+  assert sorted(named) == sorted(every)
+  assert not set(named.values()) & {row.name for row in catalog.ROWS}
+
+
+def _counts(table):
+  """The rows of an overview, and its last."""
+  rows = [
+    [int(cell or 0) for cell in map(str.strip, line.split("|")[3:-1])]
+    for line in table.splitlines()
+    if re.match(r"\| (\[|all)", line)
+  ]
+  return rows[:-1], rows[-1]
+
+
+def test_counts_of_verdicts_add_up(collected):
+  overview = results_page.text(collected).partition("## Figure")[0]
+  tables = overview.split("## Claims ")[1:]
+  for table in tables:
+    rows, total = _counts(table)
+    assert [sum(column) for column in zip(*rows)] == total
+  # Runs that do not say when they began are none that claims were before.
+  (_, registered), (_, after) = map(_counts, tables)
+  assert registered == [0] * 5 + [len(claims.CLAIMS)]
+  assert sum(after) > 30
+
+
+def test_claims_before_their_runs_are_counted_apart(collected, tmp_path):
+  folder = tmp_path / "results" / "cpu"
+  shutil.copytree(collected / "results" / "cpu", folder)
+  path = folder / "mnist_lenet.json"
+  begun = '"begun": "2036-01-01T00:00:00Z", "seconds"'
+  path.write_text(path.read_text().replace('"seconds"', begun))
+  page = results_page.text(tmp_path)
+  registered, after = page.partition("## Figure")[0].split("## Claims ")[1:]
+  _, [*verdicts, missing] = _counts(registered)
+  _, exploratory = _counts(after)
+  assert sum(verdicts) > 30 and sum(verdicts) + missing == len(claims.CLAIMS)
+  # Of a claim on two runs one is not enough.
+  assert sum(exploratory) > 3
+  assert re.search(r"Of the \d+ that were measured \d+ say", registered)
+  section = page.partition("## Figure 4c.")[2].partition("## Figure")[0]
+  both = [x for x in section.splitlines() if "mnist_lenet, lenet_oneshot" in x]
+  assert both and all(x.endswith("| after |") for x in both)
+
+
+def test_another_run_than_the_catalogs_is_refused(tmp_path):
+  _write(tmp_path, "mnist_lenet", learning_rate=0.5)
+  with pytest.raises(errors.InputError, match=r"learning_rate differ"):
+    collect.into_folder(tmp_path, "cpu", tmp_path / "out")
+  assert not list((tmp_path / "out").glob("*.json"))
+
+
+def test_a_damaged_file_is_named(collected, tmp_path):
+  path = tmp_path / "results" / "cpu" / "mnist_lenet.json"
+  path.parent.mkdir(parents=True)
+  whole = (collected / "results/cpu/mnist_lenet.json").read_text()
+  path.write_text(whole[: len(whole) // 2])
+  with pytest.raises(errors.InputError, match=r"mnist_lenet\.json: damaged"):
+    results_page.text(tmp_path)
+
+
+def _command(*arguments):
+  return subprocess.run(
+    [sys.executable, "-m", "experiments.results", *arguments],
+    cwd=_ROOT,
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+
+
+def test_bad_input_is_one_line(tmp_path):
+  found = _command(f"--workdir={tmp_path}", f"--folder={tmp_path}")
+  assert found.returncode == 2
+  assert "no run of the catalog is here" in found.stderr
+  assert found.stderr.count("\n") == 1
+
+
+def test_comparisons_are_drawn_anew_without_a_workdir(collected, tmp_path):
+  for scale in ("cpu", "smoke"):
+    folder = tmp_path / "results" / scale
+    folder.mkdir(parents=True)
+    for path in (collected / "results" / "cpu").glob("*.json"):
+      shutil.copy(path, folder)
+    (folder / "figure_4c.png").write_bytes(b"of other code")
+    (folder / "figure_7.png").write_bytes(b"of runs that are gone")
+  found = _command(f"--folder={tmp_path}")
+  assert found.returncode == 0, found.stderr
+  new = (collected / "results/cpu/figure_4c.png").read_bytes()
+  for scale in ("cpu", "smoke"):
+    folder = tmp_path / "results" / scale
+    assert (folder / "figure_4c.png").read_bytes() == new
+    assert (folder / "figure_7.png").read_bytes() == b"of runs that are gone"
+
+
+def test_a_name_of_a_device_is_shown_not_obeyed(collected, tmp_path):
+  folder = tmp_path / "results" / "cpu"
+  shutil.copytree(collected / "results" / "cpu", folder)
+  for path in folder.glob("*.json"):
+    content = json.loads(path.read_text())
+    content["about"]["environment"] = {"device_kind": "a|b <img> [c](http://d)"}
+    path.write_text(json.dumps(content))
+  lines = results_page.text(tmp_path).splitlines()
+  rows = [line for line in lines if "a\\|b" in line]
+  assert len(rows) == len([*folder.glob("*.json")])
+  for row in rows:
+    assert len(re.split(r"(?<!\\)\|", row)) == 8
+    assert "<img" not in row and "](http" not in row
+
+
+def test_the_committed_page_is_that_of_the_committed_records():
+  assert results_page.text(_ROOT / "docs") == (
+    _ROOT / "docs" / "results.md"
+  ).read_text(encoding="utf-8")

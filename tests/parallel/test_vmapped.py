@@ -1,0 +1,123 @@
+"""Lanes side by side: the same lanes, whoever is beside them."""
+
+import jax
+import numpy as np
+import pytest
+from helpers import tiny
+
+from lth_jax.parallel import segments, vmapped
+from lth_jax.training import schedules
+
+DENSITIES = (1.0, 0.5, 0.2)
+
+
+def runs():
+  """Lanes that differ in weights, masks, images, order and rates."""
+  return [
+    segments.Run(
+      tiny.start(seed, density=density),
+      tiny.sample(seed),
+      tiny.key(seed),
+      schedules.make(0.01 * (1 + seed), warmup=5 * seed, drops=(30,)),
+    )
+    for seed, density in enumerate(DENSITIES)
+  ]
+
+
+def train(some, *, width=4, seconds=1e9, pause=lambda *_: None):
+  workers = [tiny.worker()]
+  with tiny.segments(seconds):
+    return segments.train(
+      tiny.stacked(width), workers, some, tiny.entries(), pause=pause
+    )
+
+
+@pytest.fixture(scope="module")
+def together():
+  return train(runs())
+
+
+def assert_same(one, other):
+  tiny.assert_equal_bits(
+    (one[0].progress, one[1]), (other[0].progress, other[1])
+  )
+  assert one[0].rows == other[0].rows
+
+
+def test_each_lane_is_the_one_trained_alone(together):
+  for run, (checkpoint, summary) in zip(runs(), together, strict=True):
+    ((alone, alone_summary),) = segments.train(
+      tiny.alone(),
+      [tiny.worker()],
+      [run],
+      tiny.entries(),
+      pause=lambda *_: None,
+    )
+    one, other = (checkpoint, summary), (alone, alone_summary)
+    assert jax.tree.structure(one) == jax.tree.structure(other)
+    for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other)):
+      a, b = np.asarray(a), np.asarray(b)
+      assert (a.shape, a.dtype) == (b.shape, b.dtype)
+      np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
+    tiny.assert_equal_bits(checkpoint.progress.batches, alone.progress.batches)
+
+
+def test_a_lanes_bits_do_not_depend_on_the_others(together):
+  for order in ([2, 0, 1], [1], [0, 2], [1, 1, 1, 1]):
+    found = train([runs()[index] for index in order])
+    assert len(found) == len(order)
+    for index, lane in zip(order, found):
+      assert_same(lane, together[index])
+
+
+def test_going_on_from_any_pause_changes_no_bit(together):
+  saved = []
+  train(
+    runs(), seconds=0, pause=lambda _, checkpoints: saved.append(checkpoints())
+  )
+  assert len(saved) == 61
+  for checkpoints in saved[::7] + saved[-1:]:
+    assert len(checkpoints) == len(runs())
+    resumed = [
+      run._replace(resume=checkpoint)
+      for run, checkpoint in zip(runs(), checkpoints)
+    ]
+    for found, expected in zip(train(resumed), together):
+      assert_same(found, expected)
+
+
+def test_a_stack_comes_apart_into_what_it_was_made_of(together):
+  progresses = [checkpoint.progress for checkpoint, _ in together]
+  starts = [run.start for run in runs()]
+  lanes = vmapped.make(tiny.trainer(), vmapped.Sharing("vmap", 3))
+  for items in (progresses, starts, [run.sample for run in runs()]):
+    found = lanes.unstack(lanes.stack(items))
+    tiny.assert_equal_bits(found, items)
+
+
+def test_a_lane_that_diverges_harms_no_other(together):
+  broken = runs()[0]
+  params = jax.tree.map(lambda x: x * np.float32(1e30), broken.start.params)
+  broken = broken._replace(start=broken.start._replace(params=params))
+  lost, kept = train([broken, runs()[1]])
+  assert not lost[0].progress.finite
+  assert_same(kept, together[1])
+
+
+def test_what_lanes_share_stays_a_branch():
+  """Else both sides of each would be computed, evaluations at every pause."""
+
+  def count(lanes, width):
+    run = runs()[0]
+    stacks = [lanes.stack([x] * width) for x in run[:4]]
+    start, sample, key, schedule = stacks
+    progress = jax.eval_shape(lanes.trainer.begin, start, sample)
+    plan = segments.plan_of(tiny.entries()[:2])
+    return str(
+      jax.make_jaxpr(lanes.trainer.advance)(
+        progress, plan, tiny.data(), sample, key, schedule
+      )
+    ).count(" cond[")
+
+  # But for the best weights so far: each lane has its own.
+  assert count(tiny.stacked(2), 2) == count(tiny.alone(), 1) - 1 > 0

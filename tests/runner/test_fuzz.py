@@ -1,0 +1,250 @@
+"""Files that anybody may have made: an answer or one line, nothing else.
+
+Every reader is given files that are cut, have bytes changed, or are JSON with
+any other value at any place, with checksums that fit.
+"""
+
+import contextlib
+import copy
+import functools
+import hashlib
+import json
+import pathlib
+import tempfile
+
+import numpy as np
+import pytest
+from etils import epath
+from helpers import synthetic_runs
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from lth_jax import errors, report
+from lth_jax.analysis import summary
+from lth_jax.config import configs
+from lth_jax.report import claims, example, records, structure, summary_file
+from lth_jax.runner import workdir
+from lth_jax.storage import files, store
+
+_EXAMPLES = settings(
+  max_examples=60,
+  derandomize=True,
+  suppress_health_check=[
+    HealthCheck.function_scoped_fixture,
+    HealthCheck.too_slow,
+  ],
+)
+_JSON = st.recursive(
+  st.none()
+  | st.booleans()
+  | st.integers(-(2**70), 2**70)
+  | st.floats()
+  | st.sampled_from(["", "nan", "../../etc/x", "<script>", "a\nb", "\x00"]),
+  lambda inner: (
+    st.lists(inner, max_size=3)
+    | st.dictionaries(st.sampled_from(["step", "format", "x"]), inner)
+  ),
+  max_leaves=4,
+)
+
+
+def _places(value, path=()):
+  """The paths of all values in a JSON value."""
+  yield path
+  items = value.items() if isinstance(value, dict) else ()
+  if isinstance(value, list):
+    items = enumerate(value[:3])
+  for key, inner in items:
+    yield from _places(inner, (*path, key))
+
+
+@st.composite
+def _changed(draw, value):
+  """The same JSON with another value, or none, at one place."""
+  value = copy.deepcopy(value)
+  path = draw(st.sampled_from(sorted(_places(value), key=repr)))
+  if not path:
+    return draw(_JSON)
+  holder = functools.reduce(lambda inner, key: inner[key], path[:-1], value)
+  if isinstance(holder, dict) and draw(st.booleans()):
+    del holder[path[-1]]
+  else:
+    holder[path[-1]] = draw(_JSON)
+  return value
+
+
+@st.composite
+def _harmed(draw, content):
+  """The same bytes, cut or with some changed."""
+  content = bytearray(content[: draw(st.integers(0, len(content)))])
+  for _ in range(draw(st.integers(0, 3))):
+    if content:
+      content[draw(st.integers(0, len(content) - 1))] = draw(
+        st.integers(0, 255)
+      )
+  return bytes(content)
+
+
+@contextlib.contextmanager
+def _an_answer_or_one_line():
+  try:
+    yield
+  except errors.InputError as error:
+    message = str(error)
+    assert message and "\n" not in message and len(message) < 2000
+
+
+@pytest.fixture(scope="module")
+def small_run(tmp_path_factory):
+  folder = tmp_path_factory.mktemp("run")
+  changes = {"rounds": 1, "replicates": 1, "steps": 400, "arms": ["ticket"]}
+  return synthetic_runs.write(folder / "run", **changes)
+
+
+def _sealed(value):
+  """Its JSON, with a checksum that fits."""
+  if isinstance(value, dict):
+    rest = {name: each for name, each in value.items() if name != "sha256"}
+    value = files.seal(rest)
+  return json.dumps(value)
+
+
+def _copy(run, name, content):
+  """A copy of a run with one file replaced, and its checksum with it."""
+  folder = pathlib.Path(tempfile.mkdtemp()) / "run"
+  for path in run.rglob("*"):
+    target = folder / path.relative_to(run)
+    if path.is_file():
+      target.parent.mkdir(parents=True, exist_ok=True)
+      target.write_bytes(path.read_bytes())
+  (folder / name).write_bytes(content)
+  if name.endswith("record.json"):
+    path = (folder / name).with_name("commit.json")
+    commit = json.loads(path.read_text())
+    commit["files"]["record.json"] = hashlib.sha256(content).hexdigest()
+    path.write_text(json.dumps(commit))
+  return folder
+
+
+_RECORD = "replicate_0/round_001/ticket/record.json"
+
+
+@pytest.mark.parametrize("name", ["config.json", _RECORD])
+@_EXAMPLES
+@given(data=st.data())
+def test_records_with_any_value_are_read_or_refused(small_run, name, data):
+  value = data.draw(_changed(json.loads((small_run / name).read_text())))
+  text = _sealed(value) if name == "config.json" else json.dumps(value)
+  folder = _copy(small_run, name, text.encode())
+  with _an_answer_or_one_line():
+    claims.evaluate(records.read(folder))
+
+
+@pytest.mark.parametrize("name", ["config.json", _RECORD])
+@_EXAMPLES
+@given(data=st.data())
+def test_harmed_records_are_read_or_refused(small_run, name, data):
+  content = data.draw(_harmed((small_run / name).read_bytes()))
+  with _an_answer_or_one_line():
+    records.read(_copy(small_run, name, content))
+
+
+@pytest.mark.parametrize("name", ["../../x", "<script>alert(1)"])
+def test_a_report_stays_in_its_folder_and_escapes(small_run, name):
+  value = json.loads((small_run / _RECORD).read_text())
+  value["warnings"] = ["<img src=x onerror=alert(1)>"]
+  folder = _copy(small_run, _RECORD, json.dumps(value).encode())
+  config = json.loads((folder / "config.json").read_text())
+  config["experiment"] = name
+  del config["sha256"]
+  (folder / "config.json").write_text(json.dumps(files.seal(config)))
+  page = report.write(folder).read_text()
+  assert "<script>alert" not in page and "<img src=x" not in page
+  written = {p for p in folder.rglob("*") if p.is_file()}
+  assert {
+    p.relative_to(folder).parts[0] for p in written if "json" not in p.name
+  } == {"report"}
+  assert list(folder.parent.iterdir()) == [folder]
+
+
+@_EXAMPLES
+@given(data=st.data())
+def test_digests_with_any_value_are_read_or_refused(data):
+  value = json.loads(_DIGEST)
+  text = json.dumps(data.draw(_changed(value)))
+  with _an_answer_or_one_line():
+    run, _ = summary_file.unpack(text)
+    claims.evaluate(run)
+
+
+_DIGEST = summary_file.pack(
+  example.run(
+    ticket=[(500, 98.0), (400, 98.5)], reinit=[None, (600, 97.0)]
+  )._replace(looks=(records.Look(0, 1, "w", *[0.5] * 8),)),
+  {"seconds": 1, "environment": {}},
+)
+
+
+@functools.cache
+def _structure():
+  weights = {"w": np.linspace(-1, 1, 6).reshape(3, 2)}
+  masks = {"w": weights["w"] > 0}
+  return {
+    "format": 2,
+    "replicate": 0,
+    "rounds": {"0": summary.describe(weights, weights, masks)},
+  }
+
+
+@_EXAMPLES
+@given(data=st.data())
+def test_descriptions_with_any_value_are_read_or_refused(data):
+  value = data.draw(_changed(_structure()))
+  folder = pathlib.Path(tempfile.mkdtemp())
+  (folder / "replicate_0").mkdir()
+  (folder / "replicate_0" / "structure.json").write_text(_sealed(value))
+  with _an_answer_or_one_line():
+    structure.read(folder)
+
+
+@pytest.mark.parametrize(
+  ("name", "read"),
+  [("config.json", workdir.read_config), ("env.json", workdir.sharings)],
+)
+@_EXAMPLES
+@given(data=st.data())
+def test_the_top_of_a_workdir_is_read_or_refused(name, read, data):
+  config = configs.Config()
+  whole = {
+    "config.json": {
+      "format": 2,
+      "experiment": "x",
+      "run_id": configs.run_id(config),
+      "data": "0",
+      "config": configs.to_flat(config),
+    },
+    "env.json": {
+      "environments": [{"lane_axis": "vmap", "lanes_per_device": 2}]
+    },
+  }[name]
+  folder = epath.Path(tempfile.mkdtemp())
+  (folder / name).write_text(_sealed(data.draw(_changed(whole))))
+  with _an_answer_or_one_line():
+    read(folder)
+
+
+@_EXAMPLES
+@given(data=st.data())
+def test_a_commit_with_any_value_is_damage(data):
+  folder = epath.Path(tempfile.mkdtemp()) / "ticket"
+  folder.mkdir()
+  for part in ("record.json", "arrays"):
+    (folder / part).write_text("{}")
+  names = ("record.json", "arrays")
+  written = {x: hashlib.sha256(b"{}").hexdigest() for x in names}
+  commit = {"format": 2, "owner": "me", "files": written}
+  changed = data.draw(_changed(commit))
+  (folder / "commit.json").write_text(json.dumps(changed))
+  with _an_answer_or_one_line():
+    assert store.load_record(folder, "me") == {}
+    assert changed["files"].items() >= written.items()

@@ -1,0 +1,702 @@
+"""Whole runs: the same records however they are cut, ordered, grown, damaged.
+
+Records hold digests of masks and weights, so equal records are equal bits.
+"""
+
+import itertools
+import json
+import pathlib
+import re
+import shutil
+
+import jax
+import numpy as np
+import pytest
+from etils import epath
+from helpers import runs, tiny
+
+from lth_jax import data, errors
+from lth_jax.config import configs
+from lth_jax.config.plan import Lane
+from lth_jax.lottery import controls, keys
+from lth_jax.report import records as report_records
+from lth_jax.runner import build, experiment, trials
+from lth_jax.runner import checkpoints as checkpoints_lib
+from lth_jax.storage import files, store
+from lth_jax.training import loop, schedules
+
+VMAP = {"lane_axis": "vmap", "lanes_per_device": 3, "devices": 1}
+
+
+@pytest.fixture(autouse=True)
+def tiny_data(monkeypatch):
+  monkeypatch.setattr(data, "load", lambda *_, **__: tiny.dataset())
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+  folder = tmp_path_factory.mktemp("undisturbed")
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(data, "load", lambda *_, **__: tiny.dataset())
+    runs.run(folder)
+  return folder
+
+
+def record(folder, name):
+  return json.loads((pathlib.Path(folder) / name / "record.json").read_text())
+
+
+def test_a_run_holds_all_its_lanes_and_the_report_reads_them(undisturbed):
+  found = runs.contents(undisturbed)
+  per_replicate = ["rewind", "round_000/ticket"]
+  for index in (1, 2):
+    for arm in ("ticket", "reinit_0", "random"):
+      per_replicate.append(f"round_{index:03d}/{arm}")
+  assert sorted(found) == sorted(
+    f"replicate_{r}/{name}" for r in range(2) for name in per_replicate
+  )
+  lanes = report_records.read(undisturbed).lanes
+  assert len(lanes) == 2 * 7
+  assert {round(lane.density, 2) for lane in lanes} == {1.0, 0.8, 0.64}
+
+
+def test_masks_are_nested_and_start_from_theta_0(undisturbed):
+  parts = build.make(configs.from_flat(runs.FLAGS), tiny.dataset())
+  start = build.initial_start(parts, 0)
+  like = {"params": start.params, "stats": start.stats, "masks": start.masks}
+  masks = []
+  for index in range(3):
+    name = f"replicate_0/round_{index:03d}/ticket"
+    owner = store.read_json(epath.Path(undisturbed) / name / "commit.json")[
+      "owner"
+    ]
+    arrays, _ = store.load(epath.Path(undisturbed) / name, owner, like)
+    masks.append(jax.tree.leaves(arrays["masks"]))
+  for larger, smaller in itertools.pairwise(masks):
+    assert all((b <= a).all() for a, b in zip(larger, smaller))
+    assert any((b < a).any() for a, b in zip(larger, smaller))
+
+
+def test_one_device_gives_the_bits_of_two(undisturbed, tmp_path):
+  runs.run(tmp_path, devices=1)
+  assert runs.contents(tmp_path) == runs.contents(undisturbed)
+
+
+def test_the_order_of_arms_changes_nothing(undisturbed, tmp_path):
+  runs.run(tmp_path, arms=["random", "reinit", "ticket"])
+  assert runs.contents(tmp_path) == runs.contents(undisturbed)
+
+
+def test_replicate_3_alone_is_replicate_3_of_five(tmp_path):
+  runs.run(tmp_path / "five", replicates=5, rounds=1)
+  runs.run(tmp_path / "one", first_replicate=3, replicates=1, rounds=1)
+  five, one = runs.contents(tmp_path / "five"), runs.contents(tmp_path / "one")
+  assert len(one) == 5
+  assert one == {k: v for k, v in five.items() if k.startswith("replicate_3/")}
+
+
+@pytest.mark.parametrize(
+  "small",
+  [
+    {"rounds": 1},
+    {"replicates": 1},
+    {"first_replicate": 1, "replicates": 1},
+    {"arms": ["ticket"]},
+    {"control_rounds": [2]},
+  ],
+)
+def test_a_grown_run_equals_a_large_one(undisturbed, tmp_path, small):
+  runs.run(tmp_path, **small)
+  assert len(runs.contents(tmp_path)) < len(runs.contents(undisturbed))
+  runs.run(tmp_path)
+  assert runs.contents(tmp_path) == runs.contents(undisturbed)
+
+
+def test_more_reinits_leave_the_first_alone(undisturbed, tmp_path):
+  shutil.copytree(undisturbed, tmp_path, dirs_exist_ok=True)
+  runs.run(tmp_path, reinits=2)
+  new, old = runs.contents(tmp_path), runs.contents(undisturbed)
+  assert {k: new[k] for k in old} == old
+  assert set(new) - set(old) == {
+    f"replicate_{r}/round_{i:03d}/reinit_1" for r in (0, 1) for i in (1, 2)
+  }
+
+
+@pytest.mark.parametrize("minutes", [0, 5])
+def test_a_run_stopped_again_and_again_ends_the_same(
+  undisturbed, tmp_path, monkeypatch, minutes
+):
+  monkeypatch.setattr(trials.execution, "SEGMENT_SECONDS", 0.0)
+  stops = 0
+  for _ in range(60):
+    try:
+      runs.run(tmp_path, stop=runs.StopAfter(120), checkpoint_minutes=minutes)
+      break
+    except errors.StoppedError:
+      stops += 1
+  assert stops > 2
+  assert runs.contents(tmp_path) == runs.contents(undisturbed)
+  assert not list(tmp_path.rglob("*.partial_*"))
+
+
+def test_a_complete_run_trains_nothing(undisturbed, capsys, monkeypatch):
+  before = runs.contents(undisturbed)
+  monkeypatch.setattr(trials, "train_wave", lambda *_: 1 / 0)
+  runs.run(undisturbed)
+  assert "is complete" in capsys.readouterr().err
+  assert runs.contents(undisturbed) == before
+
+
+def _cut(path):
+  path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def test_a_missing_lane_is_made_again(undisturbed, tmp_path):
+  shutil.copytree(undisturbed, tmp_path, dirs_exist_ok=True)
+  shutil.rmtree(tmp_path / "replicate_0/round_001/ticket")
+  (tmp_path / "replicate_0/rewind/commit.json").unlink()
+  runs.run(tmp_path)
+  assert runs.contents(tmp_path) == runs.contents(undisturbed)
+
+
+def test_another_runs_lane_is_refused(undisturbed, tmp_path):
+  other = tmp_path / "other"
+  runs.run(other, seed=1, rounds=1)
+  mine = tmp_path / "mine"
+  shutil.copytree(undisturbed, mine)
+  shutil.rmtree(mine / "replicate_0/round_001/ticket")
+  shutil.copytree(
+    other / "replicate_0/round_001/ticket",
+    mine / "replicate_0/round_001/ticket",
+  )
+  with pytest.raises(errors.InputError, match=r"copied here .*remove it"):
+    runs.run(mine)
+
+
+def test_orders_of_their_own_change_later_rounds_only(undisturbed, tmp_path):
+  runs.run(tmp_path, order="per_round", rounds=1)
+  new, old = runs.contents(tmp_path), runs.contents(undisturbed)
+  assert new["replicate_0/rewind"] == old["replicate_0/rewind"]
+  ticket = "replicate_0/round_001/ticket"
+  assert new[ticket] != old[ticket]
+
+
+def test_one_shot_prunes_the_dense_network(undisturbed, tmp_path):
+  runs.run(tmp_path, pruning="oneshot", arms=["ticket"])
+  name = "replicate_0/round_{:03d}/ticket"
+  for index in (0, 1):  # where iterative and one-shot are the same
+    one_shot = record(tmp_path, name.format(index))
+    assert one_shot == record(undisturbed, name.format(index))
+  late = record(tmp_path, name.format(2))
+  iterative = record(undisturbed, name.format(2))
+  assert late["kept"] == iterative["kept"]
+  assert late["digests"] != iterative["digests"]
+
+
+def test_continued_training_searches_on_and_evaluates_by_resetting(
+  undisturbed, tmp_path
+):
+  runs.run(tmp_path, reset="continued", arms=["ticket"])
+  found = runs.contents(tmp_path)
+  assert "replicate_0/round_001/search" in found
+  assert "replicate_0/round_002/search" not in found  # nothing comes after it
+  first = "replicate_0/round_001/ticket"
+  assert found[first] == runs.contents(undisturbed)[first]
+  second = "replicate_0/round_002/ticket"
+  assert found[second] != runs.contents(undisturbed)[second]
+
+
+def test_global_scope_and_its_random_masks(tmp_path):
+  runs.run(
+    tmp_path,
+    scope="global",
+    arms=["ticket", "random", "random_global"],
+    rounds=1,
+  )
+  ticket, layer, all_together = (
+    record(tmp_path, f"replicate_0/round_001/{arm}")
+    for arm in ("ticket", "random", "random_global")
+  )
+  assert ticket["kept"] == layer["kept"] == all_together["kept"]
+  assert ticket["density_by_name"] == layer["density_by_name"]
+  assert ticket["density_by_name"] != all_together["density_by_name"]
+
+
+def test_a_layer_that_loses_all_in_global_scope_is_a_recorded_warning(
+  tmp_path, monkeypatch
+):
+  real = build.initial_start
+
+  def small_output(parts, replicate):
+    start = real(parts, replicate)
+    params = dict(start.params)
+    params["Dense_1"] = jax.tree.map(lambda x: x * 0, params["Dense_1"])
+    return start._replace(params=params)
+
+  monkeypatch.setattr(build, "initial_start", small_output)
+  runs.run(
+    tmp_path,
+    scope="global",
+    rates=["kernel=0.5"],
+    rounds=1,
+    replicates=1,
+    arms=["ticket"],
+    steps=10,
+    learning_rate=1e-12,
+  )
+  found = record(tmp_path, "replicate_0/round_001/ticket")
+  assert found["warnings"] == ["Dense_1/kernel has no weight left"]
+
+
+def test_without_validation_images_there_is_no_early_stop(tmp_path):
+  runs.run(tmp_path, num_valid=0, rounds=1, replicates=1, arms=["ticket"])
+  found = record(tmp_path, "replicate_0/round_001/ticket")
+  assert found["early_stop"] is None and not found["diverged"]
+  assert set(found["evaluations"]["valid_loss"]) == {None}
+  assert found["end"]["test_accuracy"] > 0
+
+
+def percents(told):
+  return [int(x) for x in re.findall(r"^ *(\d+)%", told, re.MULTILINE)]
+
+
+def test_what_is_found_damaged_later_is_still_to_do(
+  tmp_path, monkeypatch, capsys
+):
+  missing = experiment.missing
+  monkeypatch.setattr(experiment, "missing", lambda *args: missing(*args)[:1])
+  runs.run(tmp_path, progress="log")
+  found = percents(capsys.readouterr().err)
+  assert len(found) == 14 and max(found) == found[-1] == 100
+
+
+def test_divergence_ends_a_series_and_harms_no_other(
+  undisturbed, tmp_path, monkeypatch, capsys
+):
+  real = build.initial_start
+
+  def explosive(parts, replicate):
+    start = real(parts, replicate)
+    if replicate == 1:
+      huge = jax.tree.map(lambda x: x * 1e30, start.params)
+      start = start._replace(params=huge)
+    return start
+
+  monkeypatch.setattr(build, "initial_start", explosive)
+  runs.run(tmp_path, progress="log")
+  told = capsys.readouterr().err
+  assert percents(told)[-1] == max(percents(told)) == 100
+  last = told.splitlines()[-1]
+  assert "1 of them diverged" in last and "--learning_rate" in last
+  assert "replicate_1/round_000/ticket" in last
+  new, old = runs.contents(tmp_path), runs.contents(undisturbed)
+  dense = record(tmp_path, "replicate_1/round_000/ticket")
+  assert dense["diverged"] and dense["early_stop"] is None
+  assert "replicate_1/round_001/ticket" not in new
+  unharmed = {k: v for k, v in old.items() if k.startswith("replicate_0/")}
+  assert unharmed == {
+    k: v for k, v in new.items() if k.startswith("replicate_0/")
+  }
+  capsys.readouterr()
+  runs.run(tmp_path)
+  assert "is complete" in capsys.readouterr().err
+
+
+def test_a_failure_in_a_lane_ends_the_run_with_that_failure(
+  tmp_path, monkeypatch
+):
+  real = trials._store
+
+  def fail(session, standing, *rest):
+    if standing.lane.name == "replicate_1/round_001/random":
+      raise OSError(28, "No space left on device", "here")
+    return real(session, standing, *rest)
+
+  monkeypatch.setattr(trials, "_store", fail)
+  with pytest.raises(OSError, match="No space left"):
+    runs.run(tmp_path)
+
+
+def test_a_resume_on_another_processor_says_so(undisturbed, tmp_path, capsys):
+  shutil.copytree(undisturbed, tmp_path / "run")
+  path = tmp_path / "run" / "env.json"
+  content = files.unseal(json.loads(path.read_text()))
+  assert content["environments"][-1]["processor"]
+  content["environments"][-1]["processor"] = "abacus"
+  path.write_text(json.dumps(files.seal(content)))
+  runs.run(tmp_path / "run")
+  assert "processor was abacus" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def side_by_side(tmp_path_factory):
+  folder = tmp_path_factory.mktemp("side_by_side")
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(data, "load", lambda *_, **__: tiny.dataset())
+    runs.run(folder, **VMAP)
+  return folder
+
+
+def test_lanes_side_by_side_are_the_lanes_one_by_one(side_by_side, undisturbed):
+  """Up to the last bits, which here turn no weight's rank or class over."""
+  found, expected = runs.contents(side_by_side), runs.contents(undisturbed)
+  assert found.keys() == expected.keys()
+  for name in found:
+    one, other = json.loads(found[name]), json.loads(expected[name])
+    assert one.keys() == other.keys()
+    assert one["origin"]["masks"] == other["origin"]["masks"]
+    assert one["digests"].get("masks") == other["digests"].get("masks")
+    if "end" in one:
+      assert one["end"]["test_loss"] == pytest.approx(
+        other["end"]["test_loss"], rel=1e-3
+      )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("minutes", [0, 5])
+def test_side_by_side_a_run_stopped_again_and_again_ends_the_same(
+  side_by_side, tmp_path, monkeypatch, minutes
+):
+  monkeypatch.setattr(trials.execution, "SEGMENT_SECONDS", 0.0)
+  stops = 0
+  for _ in range(60):
+    try:
+      runs.run(tmp_path, runs.StopAfter(60), **VMAP, checkpoint_minutes=minutes)
+      break
+    except errors.StoppedError:
+      stops += 1
+  assert stops > 2
+  assert runs.contents(tmp_path) == runs.contents(side_by_side)
+  assert not list(tmp_path.rglob("*.partial_*"))
+
+
+def test_a_lane_saved_at_its_start_and_a_fresh_one_share_a_wave(
+  side_by_side, tmp_path, monkeypatch
+):
+  monkeypatch.setattr(trials.execution, "SEGMENT_SECONDS", 0.0)
+  with pytest.raises(errors.StoppedError):
+    runs.run(tmp_path, runs.StopAfter(1), **VMAP, replicates=1)
+  assert list(tmp_path.rglob("ticket.partial_*"))
+  runs.run(tmp_path, **VMAP)
+  assert runs.contents(tmp_path) == runs.contents(side_by_side)
+
+
+def test_what_nobody_asks_for_is_not_held_in_memory(tmp_path, monkeypatch):
+  """Else memory would grow with the number of controls."""
+  real, kept = trials.train_wave, {}
+
+  def noted(session, worker, jobs):
+    results = real(session, worker, jobs)
+    kept.update((job.lane, x is not None) for job, x in zip(jobs, results))
+    return results
+
+  monkeypatch.setattr(trials, "train_wave", noted)
+  runs.run(tmp_path, replicates=1)
+  assert len(kept) == 7
+  assert {lane.arm for lane, held in kept.items() if held} == {"ticket"}
+
+
+def test_side_by_side_a_replicate_is_itself_alone(side_by_side, tmp_path):
+  runs.run(tmp_path, **VMAP, first_replicate=1, replicates=1)
+  expected = runs.contents(side_by_side)
+  assert runs.contents(tmp_path) == {
+    name: record
+    for name, record in expected.items()
+    if name.startswith("replicate_1/")
+  }
+
+
+def test_a_run_that_grows_keeps_the_lanes_per_device(tmp_path, capsys):
+  open_ended = VMAP | {"lanes_per_device": 0}
+  runs.run(tmp_path, **open_ended, replicates=1)
+  assert "3 at once on each" in capsys.readouterr().err
+  runs.run(tmp_path, **open_ended, replicates=2)
+  told = capsys.readouterr().err
+  assert "3 at once on each" in told and "began elsewhere" not in told
+  runs.run(tmp_path, **VMAP | {"lanes_per_device": 2}, replicates=2)
+  assert "lanes_per_device was 3, is 2" in capsys.readouterr().err
+  runs.run(tmp_path, **open_ended, replicates=2, rounds=3)  # as it began
+  assert "3 at once on each" in capsys.readouterr().err
+
+
+def test_several_lanes_one_after_the_other_are_refused(tmp_path):
+  with pytest.raises(errors.InputError, match="--lanes_per_device=2: on cpu"):
+    runs.run(tmp_path, lanes_per_device=2)
+
+
+@pytest.fixture
+def traces(monkeypatch):
+  """A list with an item for each time that a training step is traced."""
+  found = []
+  make_step = loop.make_step
+
+  def counted(*args):
+    step = make_step(*args)
+
+    def traced(*inputs):
+      found.append(1)
+      return step(*inputs)
+
+    return traced
+
+  build._trainer.cache_clear()
+  monkeypatch.setattr(loop, "make_step", counted)
+  yield found
+  build._trainer.cache_clear()
+
+
+def test_all_lanes_and_a_resume_share_one_trace(tmp_path, traces):
+  def count(folder, **changed):
+    build._trainer.cache_clear()
+    traces.clear()
+    runs.run(folder, **changed)
+    return len(traces)
+
+  one_lane = count(tmp_path / "one", rounds=0, replicates=1)
+  assert one_lane > 0
+  assert count(tmp_path / "all") == one_lane  # rounds, arms, two devices
+  shutil.rmtree(tmp_path / "all" / "replicate_1" / "round_001" / "random")
+  assert count(tmp_path / "all", rounds=3) == one_lane
+  # Full waves, filled up ones, and a wave that goes on.
+  assert count(tmp_path / "waves", **VMAP) == one_lane
+  shutil.rmtree(tmp_path / "waves" / "replicate_1" / "round_001" / "random")
+  assert count(tmp_path / "waves", **VMAP, rounds=3) == one_lane
+
+
+EVERY_ARM = {
+  "arms": list(configs.ARMS),
+  "noise": [0.5, 2.0],
+  "reinits": 2,
+  "seed": 5,
+  "order_seed": 8,
+  "warmup": 3,
+}
+
+
+@pytest.fixture(scope="module")
+def began():
+  """{lane: how it began} of the run with every arm."""
+  return {}
+
+
+@pytest.fixture(scope="module")
+def with_every_arm(tmp_path_factory, began):
+  folder = tmp_path_factory.mktemp("every_arm")
+  find_standing = trials._find_standing
+
+  def noted(session, job, start):
+    standing = find_standing(session, job, start)
+    began[job.lane] = standing.run
+    return standing
+
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(data, "load", lambda *_, **__: tiny.dataset())
+    patch.setattr(trials, "_find_standing", noted)
+    runs.run(folder, **EVERY_ARM)
+  return folder
+
+
+def stored_params(folder, name):
+  """Final params and masks of a lane."""
+  config = configs.from_flat(runs.FLAGS | EVERY_ARM)
+  parts = build.make(config, tiny.dataset())
+  digest = files.digest(data.digests(tiny.dataset()))
+  stores = checkpoints_lib.Stores(
+    epath.Path(folder), parts.run_id, digest, print
+  )
+  return checkpoints_lib.read_arrays(
+    stores, name, build.initial_start(parts, 0)
+  )
+
+
+def test_every_arm_is_a_training_of_its_own(with_every_arm):
+  names = {
+    path.parent.name
+    for path in with_every_arm.glob("replicate_0/round_002/*/record.json")
+  }
+  assert names == {
+    "ticket",
+    "reinit_0",
+    "reinit_1",
+    "redraw",
+    "noise_0",
+    "noise_1",
+    "random",
+    "random_global",
+    "magnitude_at_start",
+  }
+  kept, params = set(), []
+  for name in sorted(names):
+    stored = stored_params(with_every_arm, f"replicate_0/round_002/{name}")
+    kept.add(sum(int(m.sum()) for m in jax.tree.leaves(stored["masks"])))
+    params.append(stored["params"]["Dense_0"]["kernel"].tobytes())
+  assert len(kept) == 1  # equal counts
+  assert len(set(params)) == len(names)
+
+
+SOME = [Lane(r, i, "ticket") for r in (0, 1) for i in (1, 2)]
+
+
+def every_arm():
+  return build.make(configs.from_flat(runs.FLAGS | EVERY_ARM), tiny.dataset())
+
+
+@pytest.mark.parametrize("lane", SOME, ids=lambda lane: lane.name)
+def test_an_arm_begins_as_its_control_with_the_key_of_its_place(
+  with_every_arm, began, lane
+):
+  parts, ticket = every_arm(), began[lane].start
+  saved = build.initial_start(parts, lane.replicate)
+  where = 5, lane.replicate, lane.round
+  expected = {
+    ("redraw", None): controls.redraw(keys.redraw(*where), ticket),
+    ("magnitude_at_start", None): controls.magnitude_at_start(saved, ticket),
+  }
+  for draw in (0, 1):
+    expected["reinit", draw] = controls.reinit(
+      keys.reinit(*where, draw), parts.model.init, ticket
+    )
+  for draw, level in enumerate((0.5, 2.0)):
+    expected["noise", draw] = controls.noise(
+      keys.noise(*where, draw), saved, ticket, level
+    )
+  for arm, scope in (("random", "layer"), ("random_global", "global")):
+    expected[arm, None] = controls.random_masks(
+      keys.random_masks(*where), saved, ticket, scope=scope
+    )
+  found = {
+    (other.arm, other.draw): run.start
+    for other, run in began.items()
+    if other[:2] == lane[:2] and other.arm != "ticket"
+  }
+  assert found.keys() == expected.keys()
+  for arm, start in expected.items():
+    tiny.assert_equal_bits(found[arm], start)
+
+
+@pytest.mark.parametrize("lane", SOME, ids=lambda lane: lane.name)
+def test_noise_has_the_levels_of_the_config(with_every_arm, began, lane):
+  ticket = began[lane].start
+  theta = build.initial_start(every_arm(), lane.replicate).params
+  for draw, level in enumerate((0.5, 2.0)):
+    noisy = began[lane._replace(arm="noise", draw=draw)].start
+    for layer, tolerance in (("Dense_0", 0.15), ("Dense_1", 0.6)):
+      mask = ticket.masks[layer]["kernel"]
+      added = noisy.params[layer]["kernel"] - ticket.params[layer]["kernel"]
+      unit = theta[layer]["kernel"].std()
+      assert abs(added[mask].std() / unit / level - 1) < tolerance
+
+
+@pytest.mark.parametrize("lane", SOME, ids=lambda lane: lane.name)
+def test_random_masks_keep_what_their_names_say(with_every_arm, began, lane):
+  def kept(arm):
+    masks = began[lane._replace(arm=arm)].start.masks
+    return [int(mask.sum()) for mask in jax.tree.leaves(masks)]
+
+  assert kept("random") == kept("ticket")
+  assert sum(kept("random_global")) == sum(kept("ticket"))
+
+
+def test_random_global_masks_spread_what_is_kept_over_layers(
+  with_every_arm, began
+):
+  """Of the small layer, by chance not always what the ticket keeps."""
+  counts = {
+    arm: [
+      int(began[lane._replace(arm=arm)].start.masks["Dense_1"]["kernel"].sum())
+      for lane in SOME
+    ]
+    for arm in ("ticket", "random_global")
+  }
+  assert counts["ticket"] != counts["random_global"]
+
+
+@pytest.mark.parametrize("arm", ["reinit", "noise", "random"])
+def test_rounds_and_replicates_draw_anew(with_every_arm, began, arm):
+  """In what is random of an arm at the weights that both tickets keep."""
+  draws = []
+  for lane in SOME:
+    draw = 0 if arm in ("reinit", "noise") else None
+    start = began[lane._replace(arm=arm, draw=draw)].start
+    kernel = start.params["Dense_0"]["kernel"]
+    if arm == "noise":
+      kernel = kernel - began[lane].start.params["Dense_0"]["kernel"]
+    draws.append((kernel, start.masks["Dense_0"]["kernel"]))
+  for (one, a), (other, b) in itertools.combinations(draws, 2):
+    if arm == "random":  # a smaller mask of the same ranks would lie within
+      assert (b & ~a).sum() > 20
+    else:
+      same = np.isclose(one, other, atol=1e-6)[a & b]
+      assert same.mean() < 0.1
+
+
+def test_lanes_have_the_order_and_the_rates_of_the_config(
+  with_every_arm, began
+):
+  schedule = schedules.make(0.01, warmup=3)
+  assert len(began) == 2 * (1 + 2 * 9)
+  for lane, run in began.items():
+    assert run.key == keys.order(8, lane.replicate)
+    tiny.assert_equal_bits(run.schedule, schedule)
+    tiny.assert_equal_bits(run.sample, build.split(every_arm(), lane.replicate))
+
+
+def test_structure_is_that_of_the_stored_lanes(with_every_arm):
+  path = with_every_arm / "replicate_1" / "structure.json"
+  found = json.loads(path.read_text())
+  assert set(found["rounds"]) == {"0", "1", "2"}
+  for index in range(3):
+    lane = f"replicate_1/round_{index:03d}/ticket"
+    masks = stored_params(with_every_arm, lane)["masks"]
+    for layer in masks:
+      kernel = masks[layer]["kernel"]
+      told = found["rounds"][str(index)][f"{layer}/kernel"]
+      assert told["num_kept"] == kernel.sum()
+      assert told["num_incoming"] == kernel.sum(0).tolist()
+      assert told["num_outgoing"] == kernel.sum(1).tolist()
+      assert sum(told["moved"]["kept"]) == kernel.sum()
+      assert sum(told["moved"]["pruned"]) == (~kernel).sum()
+
+
+@pytest.mark.parametrize("harm", ["gone", "cut", "emptied", "of another"])
+def test_structure_is_made_again_where_it_is_not_as_it_should_be(
+  with_every_arm, harm
+):
+  path = with_every_arm / "replicate_0" / "structure.json"
+  before = path.read_bytes()
+  if harm == "gone":
+    path.unlink()
+  elif harm == "cut":
+    _cut(path)
+  elif harm == "emptied":
+    path.write_text(json.dumps(json.loads(before) | {"rounds": {}}))
+  else:
+    shutil.copy(with_every_arm / "replicate_1" / "structure.json", path)
+  runs.run(with_every_arm, **EVERY_ARM)
+  assert path.read_bytes() == before
+
+
+def test_levels_of_noise_may_be_added_but_not_changed(with_every_arm, tmp_path):
+  folder = shutil.copytree(with_every_arm, tmp_path / "run")
+  with pytest.raises(errors.InputError, match=r"--noise=0.5,3.0: .* may only"):
+    runs.run(folder, **EVERY_ARM | {"noise": [0.5, 3.0]})
+  before = runs.contents(folder)
+  runs.run(folder, **EVERY_ARM | {"noise": [0.5, 2.0, 3.0]})
+  after = runs.contents(folder)
+  assert {name: after[name] for name in before} == before
+  assert {name.rpartition("/")[2] for name in after.keys() - before.keys()} == {
+    "noise_2"
+  }
+
+
+def test_runs_that_differ_in_rates_share_their_programs(tmp_path, traces):
+  one = {"rounds": 0, "replicates": 1}
+  runs.run(tmp_path / "a", **one)
+  first = len(traces)
+  runs.run(tmp_path / "b", **one, learning_rate=0.02)
+  runs.run(tmp_path / "c", **one, learning_rate=0.005, seed=7, warmup=10)
+  assert len(traces) == first > 0
+  assert len(set(runs.contents(tmp_path / x)[DENSE] for x in "abc")) == 3
+
+
+DENSE = "replicate_0/round_000/ticket"

@@ -1,0 +1,211 @@
+"""A batch that is split over devices trains as one that is not."""
+
+import functools
+import re
+
+import flax.linen as nn
+import jax
+import numpy as np
+import pytest
+from helpers import tiny
+
+from lth_jax import errors, models, optim
+from lth_jax.config import checks, configs
+from lth_jax.data import augment, scaling
+from lth_jax.models import layers
+from lth_jax.parallel import devices as devices_lib
+from lth_jax.parallel import segments, vmapped
+from lth_jax.parallel import workers as workers_lib
+from lth_jax.training import loop, schedules
+
+# To float32 and another order of summation, over 60 steps.
+_TOLERANCE = 2e-5
+_TODO = tiny.entries(stop=30)
+
+
+class _Normed(nn.Module):
+  """A network whose statistics are of the whole batch."""
+
+  @nn.compact
+  def __call__(self, images, train):
+    x = layers.convolution(4, use_bias=False)(images)
+    x = nn.relu(layers.batch_norm(train)(x))
+    return layers.dense(tiny.CLASSES)(x.reshape(len(x), -1))
+
+
+@functools.cache
+def _trainer(num_parts, name="lenet"):
+  images = tiny.dataset().train.images
+  model = tiny.model()
+  if name == "normed":
+    model = models.from_linen(_Normed(), tiny.IMAGE)
+  return model, loop.make(
+    model,
+    optim.create("momentum", weight_decay=1e-4),
+    scaling.make("unit", images),
+    augment.make("crop_flip"),
+    batch_size=tiny.BATCH * 2,
+    eval_batch_size=16,
+    num_parts=num_parts,
+  )
+
+
+def _run(model, seed):
+  params, stats = jax.device_get(jax.jit(model.init)(tiny.key(seed)))
+  rng = np.random.default_rng(seed)
+  masks = jax.tree.map(
+    lambda leaf: rng.random(leaf.shape) < 0.7 if leaf.ndim > 1 else None, params
+  )
+  params = jax.tree.map(
+    lambda m, p: p if m is None else p * m,
+    masks,
+    params,
+    is_leaf=lambda x: x is None,
+  )
+  start = loop.Start(params, stats, np.int32(0), masks)
+  return segments.Run(
+    start, tiny.sample(seed), tiny.key(seed), schedules.make(0.02)
+  )
+
+
+def _train(num_parts, name="lenet", axis="loop", seeds=(0,), todo=_TODO):
+  model, trainer = _trainer(num_parts, name)
+  [worker] = workers_lib.make(
+    jax.local_devices()[:num_parts], tiny.data(), num_parts
+  )
+  together = vmapped.make(trainer, vmapped.Sharing(axis, len(seeds), num_parts))
+  return segments.train(
+    together,
+    [worker],
+    [_run(model, seed) for seed in seeds],
+    todo,
+    pause=lambda step, checkpoints: None,
+  )
+
+
+def _assert_close(found, wanted):
+  for (ours, our_summary), (theirs, their_summary) in zip(
+    found, wanted, strict=True
+  ):
+    for a, b in zip(
+      jax.tree.leaves(ours.progress.state.params),
+      jax.tree.leaves(theirs.progress.state.params),
+    ):
+      np.testing.assert_allclose(a, b, rtol=0, atol=_TOLERANCE)
+    for a, b in zip(
+      jax.tree.leaves(ours.progress.state.masks),
+      jax.tree.leaves(theirs.progress.state.masks),
+    ):
+      np.testing.assert_array_equal(a, b)
+    for a, b in zip(ours.rows, theirs.rows, strict=True):
+      if not a.evaluate:
+        continue
+      np.testing.assert_allclose(a.valid_loss, b.valid_loss, rtol=1e-4)
+      assert abs(a.valid_correct - b.valid_correct) <= 1
+    np.testing.assert_allclose(
+      our_summary.end.test.loss, their_summary.end.test.loss, rtol=1e-4
+    )
+
+
+@pytest.mark.parametrize("num_parts", [2, 4])
+def test_a_split_batch_trains_as_a_whole_one(num_parts):
+  _assert_close(_train(num_parts), _train(1))
+
+
+def test_statistics_of_batch_norm_are_of_whole_batches():
+  # A few steps: behind BatchNorm rounding grows fast.
+  todo = tiny.entries(stop=3)
+  whole = _train(1, "normed", todo=todo)
+  _assert_close(_train(2, "normed", todo=todo), whole)
+  # They would not be, were each half normalised by itself.
+  stats = jax.tree.leaves(whole[0][0].progress.state.stats)
+  assert any(np.ptp(leaf) > 0.01 for leaf in stats)
+
+
+def test_lanes_side_by_side_can_split_their_batches_too():
+  together = _train(2, axis="vmap", seeds=(0, 1))
+  _assert_close(together, [*_train(1), *_train(1, seeds=(1,))])
+
+
+def test_pruned_weights_stay_zero_on_every_device():
+  for checkpoint, _ in _train(4):
+    state = checkpoint.progress.state
+    for mask, leaf in zip(
+      jax.tree.leaves(state.masks),
+      [x for x in jax.tree.leaves(state.params) if x.ndim > 1],
+    ):
+      assert not leaf[~mask].any()
+
+
+@pytest.mark.parametrize("axis, seeds", [("loop", (0,)), ("vmap", (0, 1))])
+def test_all_segments_of_a_split_lane_are_one_program(axis, seeds):
+  model, _ = _trainer(2)
+  make = _trainer.__wrapped__  # compiled by no other test
+  together = vmapped.make(
+    make(2)[1], vmapped.Sharing(axis, len(seeds), devices=2)
+  )
+  [worker] = workers_lib.make(jax.local_devices()[:2], tiny.data(), 2)
+  pauses = []
+  with tiny.segments(0):
+    segments.train(
+      together,
+      [worker],
+      [_run(model, seed) for seed in seeds],
+      _TODO,
+      pause=lambda step, checkpoints: pauses.append(step),
+    )
+  assert len(pauses) > 2
+  assert together.trainer.advance._cache_size() == 1
+
+
+def test_each_device_does_its_part_of_the_batch():
+  """Products are over a part of the batch, gradients are added up."""
+  model, trainer = _trainer(4)
+  devices = jax.local_devices()[:4]
+  [worker] = workers_lib.make(devices, tiny.data(), 4)
+  run = _run(model, 0)
+  with jax.set_mesh(worker.mesh):
+    start, sample, key, schedule = worker.put(run[:4])
+    progress = trainer.begin(start, sample)
+    text = (
+      trainer.advance.lower(
+        progress,
+        segments.plan_of(_TODO[:1]),
+        worker.data,
+        sample,
+        key,
+        schedule,
+      )
+      .compile()
+      .as_text()
+    )
+  assert "all-reduce" in text
+  part = 2 * tiny.BATCH // 4
+  assert re.search(rf"f32\[{part},{tiny.HIDDEN}\]", text)
+  assert not re.search(rf"f32\[{2 * tiny.BATCH},{tiny.HIDDEN}\]", text)
+
+
+def test_workers_are_whole_groups_of_devices():
+  assert len(devices_lib.find(0, num_lanes=9, together=3)) == 3
+  assert len(devices_lib.find(0, num_lanes=1, together=2)) == 2
+  assert len(devices_lib.find(3, num_lanes=9, together=2)) == 2
+  workers = workers_lib.make(jax.local_devices()[:4], tiny.data(), 2)
+  assert [len(worker.devices) for worker in workers] == [2, 2]
+  assert len({*workers[0].devices, *workers[1].devices}) == 4
+
+
+@pytest.mark.parametrize(
+  ("changes", "message"),
+  [
+    ({"batch_devices": 0}, "--batch_devices=0: must be at least 1"),
+    ({"batch_devices": 7}, "--batch_devices=7: does not divide"),
+  ],
+)
+def test_parts_that_do_not_fit_are_one_line(changes, message):
+  with pytest.raises(errors.InputError, match=message):
+    checks.check(configs.from_flat(changes))
+
+
+def test_more_devices_than_there_are_is_one_line():
+  with pytest.raises(errors.InputError, match="--batch_devices=60: there are"):
+    devices_lib.find(0, num_lanes=9, together=60)
