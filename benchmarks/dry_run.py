@@ -1,6 +1,6 @@
 """What ResNet-50 on ImageNet asks of each device, without one and untrained.
 
-  python -m benchmarks.dry_run [--json] [--devices 64] [--lanes 3] [--compile]
+  python -m benchmarks.dry_run [--json] [--devices 64] [--trials 3] [--compile]
 
 Lowers, and with `--compile` compiles, ahead of time for as many host devices,
 or with `--topology v5e:8x8` for TPUs that are not here (needs libtpu). Nothing
@@ -97,14 +97,14 @@ class ResNet(nn.Module):
 
 
 class Problem(NamedTuple):
-  """A lane's trainer and the shapes of what `--lanes` of them take.
+  """A trial's trainer and the shapes of what `--trials` of them take.
 
   Attributes:
-    step: one training step of one lane.
+    step: one training step of one trial.
     lockstep: the compiled functions.
-    progress: of all lanes.
+    progress: of all trials.
     data: the images on each device.
-    others: sample, key and schedule of each lane.
+    others: sample, key and schedule of each trial.
   """
 
   step: Any
@@ -123,7 +123,7 @@ def main() -> None:
   parser = tables.arguments(__doc__.splitlines()[0])
   parser.add_argument("--devices", type=int, default=64)
   parser.add_argument("--topology", help="such as v5e:8x8, for --devices")
-  parser.add_argument("--lanes", type=int, default=1)
+  parser.add_argument("--trials", type=int, default=1)
   parser.add_argument("--batch", type=int, default=1024)
   parser.add_argument("--pixels", type=int, default=224)
   parser.add_argument("--width", type=int, default=64)
@@ -194,7 +194,7 @@ def _problem(options) -> Problem:
     *parts, batch_size=options.batch, num_parts=options.devices
   )
   sharing = vmapped.Sharing(
-    "vmap" if options.lanes > 1 else "loop", options.lanes, options.devices
+    "vmap" if options.trials > 1 else "loop", options.trials, options.devices
   )
   together = vmapped.make(trainer, sharing)
 
@@ -202,10 +202,12 @@ def _problem(options) -> Problem:
     params, stats = model.init(jax.random.key(0))
     start = loop.Start(params, stats, jnp.int32(0), masks.full(params))
     indices = jnp.arange(_TRAIN, dtype=jnp.int32)
-    sample = loop.Sample(indices[_VALID:], indices[:_VALID])
-    lane = sample, jax.random.key(1), schedules.make(0.1)
-    sample, key, schedule = (together.stack([x] * options.lanes) for x in lane)
-    start = together.stack([start] * options.lanes)
+    sample = loop.Split(indices[_VALID:], indices[:_VALID])
+    trial = sample, jax.random.key(1), schedules.make(0.1)
+    sample, key, schedule = (
+      together.stack([x] * options.trials) for x in trial
+    )
+    start = together.stack([start] * options.trials)
     return together.trainer.begin(start, sample), (sample, key, schedule)
 
   progress, others = jax.eval_shape(begin)
@@ -233,7 +235,7 @@ def _lower(problem, mesh, options):
     return problem.lockstep.trainer.advance.lower(
       progress, plan, everywhere(problem.data), sample, key, schedule
     )
-  lead = (options.lanes,) if options.lanes > 1 else ()
+  lead = (options.trials,) if options.trials > 1 else ()
   images = jax.ShapeDtypeStruct(
     (*lead, options.batch, options.pixels, options.pixels, 3), jnp.uint8
   )
@@ -342,7 +344,7 @@ def _cost_rows(lowered, options):
   # None for a topology; and of loops the analysis counts one turn.
   if options.program == "segment" or cost is None:
     return []
-  images = options.lanes * options.batch
+  images = options.trials * options.batch
   return [_plain_row("GFLOP an image", cost["flops"] / images / 1e9, None)]
 
 

@@ -1,10 +1,10 @@
-"""Throughput with 1 to 16 lanes, handed to one device a core.
+"""Throughput with 1 to 16 trials, handed to one device a core.
 
-  python -m benchmarks.lanes [--json] [--model lenet] [--lanes 1 2 4 8 16]
+  python -m benchmarks.trials [--json] [--model lenet] [--trials 1 2 4 8 16]
 
-Under "loop" a device trains its lanes one after the other, under "vmap" all of
-them side by side. step_ms is the time of all lanes over the steps of all
-lanes; busy is the throughput against the best of the table.
+Under "loop" a device trains its trials one after the other, under "vmap" all of
+them side by side. step_ms is the time of all trials over the steps of all
+trials; busy is the throughput against the best of the table.
 """
 
 from benchmarks import networks, problem, tables
@@ -19,18 +19,18 @@ def main() -> None:
   parser.add_argument(
     "--model", choices=list(networks.NETWORKS), default="lenet"
   )
-  parser.add_argument("--lanes", type=int, nargs="+", default=[1, 2, 4, 8, 16])
+  parser.add_argument("--trials", type=int, nargs="+", default=[1, 2, 4, 8, 16])
   parser.add_argument("--axes", nargs="+", default=list(vmapped.AXES))
   parser.add_argument("--steps", type=int, default=2000)
   parser.add_argument("--repeats", type=int, default=3)
   options = parser.parse_args()
-  devices = devices_lib.find(0, max(options.lanes))
+  devices = devices_lib.find(0, max(options.trials))
   network = networks.NETWORKS[options.model]
   made = problem.make(network, train=10_000)
   workers = workers_lib.make(devices, made.data)
   sides = {}
   for axis in options.axes:
-    for num in options.lanes:
+    for num in options.trials:
       width = 1 if axis == "loop" else -(-num // len(devices))
       together = vmapped.make(made.trainer, vmapped.Sharing(axis, width))
       # Every device compiles before any time is taken.
@@ -48,7 +48,7 @@ def main() -> None:
       "model": options.model,
       "devices": len(devices),
       "axis": axis,
-      "lanes": num,
+      "trials": num,
       "step_ms": ms,
       "examples_per_s": 1e3 * network.batch_size / ms,
       "busy": min(step_ms.values()) / ms,
@@ -58,7 +58,7 @@ def main() -> None:
   tables.show(rows, options.json)
 
 
-def _train(made, workers, together, num_lanes, num_steps):
+def _train(made, workers, together, num_trials, num_steps):
   todo = segments.entries(0, num_steps, num_steps, num_steps)
   run = segments.Run(made.start, made.sample, made.key, made.schedule)
 
@@ -74,8 +74,8 @@ def _train(made, workers, together, num_lanes, num_steps):
   with scheduler.serve(
     workers, train, width=together.width, num_series=1
   ) as line:
-    lanes = [line.submit(run) for _ in range(num_lanes)]
-    for finished in lanes:
+    trials = [line.submit(run) for _ in range(num_trials)]
+    for finished in trials:
       finished()
 
 

@@ -12,12 +12,12 @@ from lth_jax.training import loop, schedules
 
 
 class Problem(NamedTuple):
-  """What `execution.train` takes of a lane, and the images."""
+  """What `execution.train` takes of a trial, and the images."""
 
   trainer: loop.Trainer
   start: loop.Start
   data: loop.Data
-  sample: loop.Sample
+  sample: loop.Split
   key: jax.Array
   schedule: schedules.Schedule
 
@@ -25,7 +25,7 @@ class Problem(NamedTuple):
 def make(
   network: networks.Network, *, train: int, valid: int = 100, test: int = 100
 ) -> Problem:
-  """Makes a lane at density 0.5, with as many images as are asked for."""
+  """Makes a trial at density 0.5, with as many images as are asked for."""
   rng = np.random.default_rng(0)
   shape = train + valid + test, *network.image_shape
   images = rng.integers(0, 256, shape, np.uint8)
@@ -46,7 +46,7 @@ def make(
     trainer,
     jax.device_get(start),
     loop.Data(images[:known], labels[:known], images[known:], labels[known:]),
-    loop.Sample(index[:train], index[train:]),
+    loop.Split(index[:train], index[train:]),
     jax.random.key(1),
     schedules.make(network.learning_rate),
   )

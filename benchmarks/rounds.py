@@ -1,4 +1,4 @@
-"""Where the time of a `paper` round goes: one LeNet lane, 50,000 steps.
+"""Where the time of a `paper` round goes: one LeNet trial, 50,000 steps.
 
   python -m benchmarks.rounds [--json]
 
@@ -93,8 +93,8 @@ def _measure(repeats):
     )
 
   def record():
-    return records.of_lane(
-      plan_lib.Lane(0, 1, "ticket"),
+    return records.of_trial(
+      plan_lib.Trial(0, 1, "ticket"),
       made.start,
       end,
       summary,
@@ -112,7 +112,7 @@ def _measure(repeats):
       "pruning": prune,
       "record": record,
       "storing": lambda: store.save(
-        epath.Path(folder) / "lane", "benchmark", arrays, record(), {}
+        epath.Path(folder) / "trial", "benchmark", arrays, record(), {}
       ),
     }
     seconds = tables.alternate(sides, repeats)

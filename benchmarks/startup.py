@@ -18,7 +18,7 @@ from benchmarks import tables
 
 _FIRST_STEP = """
 import jax, numpy as np
-from lth_jax import configs, data, execution, lanes, study
+from lth_jax import configs, data, execution, trials, study
 config = configs.Config()
 config = configs.from_flat({"dataset": "mnist_10k", "num_valid": 1000})
 dataset = data.load("mnist_10k")
@@ -28,7 +28,7 @@ start, sample = study.initial_start(parts, 0), study.split(parts, 0)
 plan = execution.plan_of([execution.Entry(1, True, True)])
 images = training.Data(*dataset.train, *dataset.test)
 progress = parts.trainer.begin(start, sample)
-key = study.order_key(config, lanes.Lane(0, 0, 'ticket'))
+key = study.order_key(config, trials.Trial(0, 0, 'ticket'))
 jax.block_until_ready(
   parts.trainer.advance(progress, plan, images, sample, key, parts.schedule)
 )

@@ -7,7 +7,7 @@ of figure 2 (no augmentation), masks of density 0.5. Every number is
 milliseconds of the whole machine a step: with n workers at once, the time of a
 step over n.
 
-  step_ms: lanes of `lth_jax.training`, one on every core.
+  step_ms: trials of `lth_jax.training`, one on every core.
   torch_step_ms: fused optimizer, masked gradients, images in tensors; the
     better of one process with all threads and one process a core.
   limit_ms: the step's matrix products alone in torch's BLAS, whole or in blocks
@@ -128,7 +128,7 @@ def _time_ours(name, barrier, results):
   made = problem.make(networks.NETWORKS[name], train=_NUM_IMAGES)
   together, found = threading.Barrier(len(devices)), []
 
-  def lane(device):
+  def trial(device):
     start, data, sample, key, schedule = jax.device_put(made[1:], device)
     progress = made.trainer.begin(start, sample)
 
@@ -142,7 +142,7 @@ def _time_ours(name, barrier, results):
 
     found.append(_measure(run, together))
 
-  threads = [threading.Thread(target=lane, args=(d,)) for d in devices]
+  threads = [threading.Thread(target=trial, args=(d,)) for d in devices]
   for thread in threads:
     thread.start()
   for thread in threads:

@@ -103,7 +103,7 @@ def _train(
   processes.join(flags.processes(asked))
   with command.stop_signals() as stop:
     for row, run, config in todo:
-      processes.say(f"{run.name}: {row.what}, {asked.scale} scale")
+      processes.log(f"{run.name}: {row.what}, {asked.scale} scale")
       experiment.run(config, folder / run.name, row.name, stop)
       command.write_report(folder / run.name)
   trained = {run.name for _, run, _ in todo}
@@ -166,7 +166,7 @@ def _compare(
     by_weights=figure.by_weights,
     whole=figure.whole,
   )
-  progress.say(f"Comparison: {path}")
+  progress.log(f"Comparison: {path}")
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ def main(argv: Sequence[str]) -> None:
       )
     named = _name(folders) if asked.out else {}
     for folder in folders:
-      progress.say(f"Report: {report.write(folder)}")
+      progress.log(f"Report: {report.write(folder)}")
     if named:
       _compare(named, buckets.connect(flags.folder(asked.out)))
 
@@ -96,7 +96,7 @@ def _name(folders: Sequence[epath.Path]) -> dict[str, epath.Path]:
 
 def _compare(named: dict[str, epath.Path], folder: epath.Path) -> None:
   path = comparison.write(named, folder, f"Comparison of {len(named)} runs")
-  progress.say(f"Comparison: {path}")
+  progress.log(f"Comparison: {path}")
 
 
 if __name__ == "__main__":

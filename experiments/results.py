@@ -42,7 +42,7 @@ def main(argv: Sequence[str]) -> None:
       collect.compare(scale, results / scale)
     path = folder / _PAGE
     path.write_text(results_page.text(folder), encoding="utf-8")
-    progress.say(f"Results: {path}")
+    progress.log(f"Results: {path}")
 
   command.call(run)
 

@@ -96,7 +96,7 @@ def _points(
 def _text(sweep: Sequence[points.Point], asked: absl_flags.FlagValues) -> str:
   remote = "://" in asked.workdir
   if asked.emit in ("tpu_vm", "skypilot") and not remote:
-    progress.say(
+    progress.log(
       f"note: --workdir={asked.workdir} is a folder of the machine that runs "
       "the sweep, and is lost with it; one in a bucket (gs://...) is not."
     )

@@ -19,11 +19,11 @@ EXEMPT = {
   "data.tfds.load": "needs a prepared data set and an optional package",
   "execution.advance": "compiles a training loop",
   "execution.begin": "needs a compiled training loop",
-  "execution.train": "a whole lane",
+  "execution.train": "a whole trial",
   "report.figures.draw": "draws every figure, takes a second",
   "runner.run": "a whole run",
-  "structure.settle": "reads whole lanes",
-  "stages.train_wave": "whole lanes",
+  "structure.settle": "reads whole trials",
+  "stages.train_wave": "whole trials",
 }
 
 

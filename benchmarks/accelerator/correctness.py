@@ -184,7 +184,7 @@ def _training(cpu, device):
     if what == "vmap":
       each = together.unstack(stack.progress)
       differ = [_relative(x.state.params, each[0].state.params) for x in each]
-      yield _row("equal lanes side by side", max(differ), 0.0)
+      yield _row("equal trials side by side", max(differ), 0.0)
       moved = [
         np.where(m, 0, p)
         for p, m in (

@@ -36,15 +36,15 @@ def rows(asked: child.Asked) -> Iterator[dict[str, Any]]:
       "value": 2 * size**3 / _seconds(product, a, b) / 1e12,
       "unit": "TFLOP/s",
     }
-  lanes, batch = (2, 8) if asked.smoke else (25, 60)
-  shapes = (lanes, batch, 784), (lanes, 784, 300)
+  trials, batch = (2, 8) if asked.smoke else (25, 60)
+  shapes = (trials, batch, 784), (trials, 784, 300)
   keys = jax.random.split(jax.random.key(2))
   a, b = (jax.random.normal(k, s) for k, s in zip(keys, shapes))
   product = jax.jit(lambda a, b: jnp.matmul(a, b, precision="highest"))
   seconds = _seconds(product, a, b)
   yield {
-    "what": f"LeNet's first layer, {lanes} lanes, precision highest",
-    "value": 2 * lanes * batch * 784 * 300 / seconds / 1e12,
+    "what": f"LeNet's first layer, {trials} trials, precision highest",
+    "value": 2 * trials * batch * 784 * 300 / seconds / 1e12,
     "unit": "TFLOP/s",
   }
   small = jnp.ones(8)

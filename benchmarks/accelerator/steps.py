@@ -179,7 +179,7 @@ def random_images(name: str, smoke: bool) -> data.Dataset:
   sizes = (1500, 500) if smoke else (50_000 + 10_000 * (shape[2] == 1), 10_000)
   rng = np.random.default_rng(0)
   train, test = (
-    data.Split(
+    data.Examples(
       rng.integers(0, 256, (size, *shape), np.uint8),
       rng.integers(0, 10, size).astype(np.int32),
     )
@@ -193,7 +193,7 @@ def first_run(parts: build.Study) -> segments.Run:
   return segments.Run(
     build.initial_start(parts, 0),
     jax.device_get(build.split(parts, 0)),
-    build.order_key(parts.config, plan_lib.Lane(0, 0, "ticket")),
+    build.order_key(parts.config, plan_lib.Trial(0, 0, "ticket")),
     parts.schedule,
   )
 

@@ -129,7 +129,7 @@ def _row(name, config, workdir, began, state):
   seconds = time.time() - began
   found = _ends(workdir)
   rounds = config.study.rounds + 1
-  wanted = _num_lanes(config)
+  wanted = _num_trials(config)
   ended: dict[int, list[float]] = {}
   for index, end in found:
     ended.setdefault(index, []).append(end)
@@ -152,7 +152,7 @@ def _row(name, config, workdir, began, state):
   }
 
 
-def _num_lanes(config) -> dict[int, int]:
+def _num_trials(config) -> dict[int, int]:
   """How many trainings each round has."""
   return {
     index: sum(

@@ -36,7 +36,7 @@ def main(argv: Sequence[str]) -> None:
     writer.writeheader()
     writer.writerows(row | {"since": date} for row, date in zip(rows, dates))
     TABLE.write_text(out.getvalue(), "utf-8")
-    progress.say(f"{sum(map(bool, dates))} of {len(rows)} claims have a date.")
+    progress.log(f"{sum(map(bool, dates))} of {len(rows)} claims have a date.")
 
   command.call(run)
 

@@ -58,7 +58,7 @@ def into_folder(workdir: epath.Path, scale: str, folder: pathlib.Path) -> None:
     caption = f"{name}, {results_page.protocol(name, run)}"
     summary = tables.markdown(tables.summary(run), caption)
     (folder / f"{name}.md").write_text(summary, encoding="utf-8")
-    progress.say(f"Collected: {name}")
+    progress.log(f"Collected: {name}")
   for name, drawn in _of_one(workdir, found):
     (folder / f"{name}.png").write_bytes(_small(drawn.png))
 
@@ -76,7 +76,7 @@ def compare(scale: str, folder: pathlib.Path) -> None:
   """
   for name, drawn in _of_several(scale, folder):
     (folder / f"{name}.png").write_bytes(_small(drawn.png))
-    progress.say(f"Drawn: {name}")
+    progress.log(f"Drawn: {name}")
 
 
 def _read(workdir: epath.Path, asked: configs.Config) -> records.Run:

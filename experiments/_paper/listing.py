@@ -94,7 +94,7 @@ def _is_other(config: Config, folder: epath.Path) -> bool:
 def num_done(config: Config, folder: epath.Path) -> tuple[int, int]:
   """Counts a run's trainings that are stored, and all that it will have.
 
-  Where masks would come from a lane that diverged, the replicate's series has
+  Where masks would come from a trial that diverged, the replicate's series has
   ended.
 
   Args:
@@ -105,13 +105,13 @@ def num_done(config: Config, folder: epath.Path) -> tuple[int, int]:
   for replicate in plan.replicates(config):
     for index in range(config.study.rounds + 1):
       asked = plan.of_round(config, replicate, index)
-      stored = [lane for lane in asked if store.exists(folder / lane.name)]
+      stored = [trial for trial in asked if store.exists(folder / trial.name)]
       planned += len(asked)
       done += len(stored)
       if any(
-        plan.supplies_masks(config, lane)
-        and store.read_json(folder / lane.name / "record.json")["diverged"]
-        for lane in stored
+        plan.supplies_masks(config, trial)
+        and store.read_json(folder / trial.name / "record.json")["diverged"]
+        for trial in stored
       ):
         break
   return done, planned

@@ -93,19 +93,19 @@ def _run(name, planned, replicates, rng) -> records.Run:
     "control_rounds": [],
     "eval_every": _EVERY,
   }
-  lanes = []
+  trials = []
   for replicate in range(replicates):
     level = 98 + 0.1 * rng.standard_normal()
     for index in range(_ROUNDS + 1):
       for arm, draw in _arms(config) if index else [("ticket", 0)]:
         numbers = _numbers(level, planned["steps"], rng)
-        lanes.append(
-          records.Lane(
+        trials.append(
+          records.Result(
             replicate, index, arm, draw, 0.8**index, diverged=False,
             warnings=(), counted=266_200, **numbers,
           )
         )  # fmt: skip
-  return records.Run(name, config, tuple(lanes))
+  return records.Run(name, config, tuple(trials))
 
 
 def _arms(config) -> list[tuple[str, int]]:

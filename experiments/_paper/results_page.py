@@ -38,7 +38,7 @@ class Collected(NamedTuple):
 
   Attributes:
     run: its records.
-    about: `seconds` of training, all lanes added up, and the `environment`.
+    about: `seconds` of training, all trials added up, and the `environment`.
   """
 
   run: records.Run
@@ -312,7 +312,7 @@ def protocol(name: str, run: records.Run) -> str:
 def _count(run: records.Run, planned: int) -> str:
   """Trainings of a run; a series that diverged has fewer than were planned."""
   ended = len(plan.expected(run)) if plan.ended(run) else planned
-  found = len(run.lanes)
+  found = len(run.trials)
   return str(found) if found >= min(ended, planned) else f"{found} of {planned}"
 
 

@@ -53,11 +53,11 @@ def _size(config: Config) -> Iterator[str]:
   """More than anyone trains."""
   plan = config.study
   kinds = len(plan.arms) + plan.reinits + len(plan.noise)
-  if plan.replicates * (plan.rounds + 1) * kinds > _MAX_LANES:
+  if plan.replicates * (plan.rounds + 1) * kinds > _MAX_TRIALS:
     yield (
       f"--replicates={plan.replicates}: with --rounds={plan.rounds}, "
       f"--reinits={plan.reinits} and the other arms these are more than "
-      f"{_MAX_LANES:,} trainings; ask for fewer."
+      f"{_MAX_TRIALS:,} trainings; ask for fewer."
     )
 
 
@@ -124,7 +124,7 @@ def _is_float(value: float) -> bool:
 
 
 # A report lists them all.
-_MAX_LANES = 100_000
+_MAX_TRIALS = 100_000
 _POSITIVE = (_at_least(1), "at least 1")
 _COUNT = (_at_least(0), "at least 0")
 _ZERO_OR_FLOAT = (
@@ -185,7 +185,7 @@ _RANGES = (
     "rounds from 1 on, each once",
   ),
   ("devices", *_COUNT),
-  ("lanes_per_device", lambda lanes: 0 <= lanes <= 1000, "in [0, 1000]"),
+  ("lanes_per_device", lambda trials: 0 <= trials <= 1000, "in [0, 1000]"),
   (
     "checkpoint_minutes",
     lambda minutes: 0 <= minutes < math.inf,

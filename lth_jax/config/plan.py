@@ -1,6 +1,6 @@
 """Which trainings a run is made of; needs no jax, so that reports know it too.
 
-A lane is one training run of one replicate and arm in one round.
+A trial is one training run of one replicate and arm in one round.
 """
 
 from typing import NamedTuple
@@ -8,7 +8,7 @@ from typing import NamedTuple
 from lth_jax.config.configs import Config
 
 
-class Lane(NamedTuple):
+class Trial(NamedTuple):
   """One training run of a study.
 
   Attributes:
@@ -25,7 +25,7 @@ class Lane(NamedTuple):
 
   @property
   def name(self) -> str:
-    """The lane's folder below the workdir."""
+    """The trial's folder below the workdir."""
     suffix = "" if self.draw is None else f"_{self.draw}"
     return (
       f"replicate_{self.replicate}/round_{self.round:03d}/{self.arm}{suffix}"
@@ -40,7 +40,7 @@ def owner(run_id: str, data: str, name: str) -> str:
     data: digest of its images and labels.
     name: of the result's folder below the workdir.
 
-  >>> owner("0123", "4567", Lane(0, 1, "ticket").name)
+  >>> owner("0123", "4567", Trial(0, 1, "ticket").name)
   'run 0123, data 4567, replicate_0/round_001/ticket'
   """
   return f"run {run_id}, data {data[:16]}, {name}"
@@ -61,8 +61,8 @@ def replicates(config: Config) -> range:
   return range(first, first + config.study.replicates)
 
 
-def of_round(config: Config, replicate: int, round_index: int) -> list[Lane]:
-  """Lists the lanes of a round, the ticket first.
+def of_round(config: Config, replicate: int, round_index: int) -> list[Trial]:
+  """Lists the trials of a round, the ticket first.
 
   Args:
     config: the run.
@@ -72,22 +72,22 @@ def of_round(config: Config, replicate: int, round_index: int) -> list[Lane]:
   >>> from lth_jax.config import configs
   >>> config = {"arms": ["ticket", "reinit"], "reinits": 2}
   >>> found = of_round(configs.from_flat(config), replicate=0, round_index=7)
-  >>> [lane.name for lane in found]
+  >>> [trial.name for trial in found]
   ['replicate_0/round_007/ticket', 'replicate_0/round_007/reinit_0',
   'replicate_0/round_007/reinit_1']
   """
-  lane = Lane(replicate, round_index, "ticket")
+  trial = Trial(replicate, round_index, "ticket")
   if round_index == 0:
-    return [lane]
-  found = [lane]
+    return [trial]
+  found = [trial]
   continued = config.pruning.reset == "continued"
   if continued and round_index < config.study.rounds:
-    found.append(lane._replace(arm="search"))
+    found.append(trial._replace(arm="search"))
   return found + controls(config, replicate, round_index)
 
 
-def controls(config: Config, replicate: int, round_index: int) -> list[Lane]:
-  """Lists the control lanes of a round; the dense round 0 has none.
+def controls(config: Config, replicate: int, round_index: int) -> list[Trial]:
+  """Lists the control trials of a round; the dense round 0 has none.
 
   Args:
     config: the run.
@@ -104,50 +104,50 @@ def controls(config: Config, replicate: int, round_index: int) -> list[Lane]:
     return []
   draws = {"reinit": config.study.reinits, "noise": len(config.study.noise)}
   return [
-    Lane(replicate, round_index, arm, draw)
+    Trial(replicate, round_index, arm, draw)
     for arm in sorted(set(config.study.arms) - {"ticket"})
     for draw in (range(draws[arm]) if arm in draws else (None,))
   ]
 
 
-def parent(config: Config, lane: Lane) -> Lane | None:
-  """Returns the lane whose trained weights a lane's masks are pruned from.
+def parent(config: Config, trial: Trial) -> Trial | None:
+  """Returns the trial whose trained weights a trial's masks are pruned from.
 
   Args:
     config: the run.
-    lane: one of its lanes; the dense network has no parent.
+    trial: one of its trials; the dense network has no parent.
 
   >>> from lth_jax.config import configs
   >>> config = configs.from_flat({"reset": "continued"})
-  >>> parent(config, Lane(0, 2, "reinit", 1)).name
+  >>> parent(config, Trial(0, 2, "reinit", 1)).name
   'replicate_0/round_001/search'
   """
-  if lane.round == 0:
+  if trial.round == 0:
     return None
-  if lane.round == 1 or config.pruning.pruning == "oneshot":
-    return Lane(lane.replicate, 0, "ticket")
+  if trial.round == 1 or config.pruning.pruning == "oneshot":
+    return Trial(trial.replicate, 0, "ticket")
   arm = "search" if config.pruning.reset == "continued" else "ticket"
-  return Lane(lane.replicate, lane.round - 1, arm)
+  return Trial(trial.replicate, trial.round - 1, arm)
 
 
-def supplies_masks(config: Config, lane: Lane) -> bool:
-  """Says whether the masks of later rounds are pruned from a lane.
+def supplies_masks(config: Config, trial: Trial) -> bool:
+  """Says whether the masks of later rounds are pruned from a trial.
 
   Args:
     config: the run.
-    lane: one of its lanes.
+    trial: one of its trials.
 
   >>> from lth_jax.config import configs
   >>> config = configs.from_flat({"pruning": "oneshot"})
-  >>> [supplies_masks(config, Lane(0, index, "ticket")) for index in range(3)]
+  >>> [supplies_masks(config, Trial(0, index, "ticket")) for index in range(3)]
   [True, False, False]
   """
-  after = Lane(lane.replicate, lane.round + 1, "ticket")
-  return lane == parent(config, after)
+  after = Trial(trial.replicate, trial.round + 1, "ticket")
+  return trial == parent(config, after)
 
 
 def num_at_once(config: Config) -> int:
-  """Returns how many lanes could run side by side, at most.
+  """Returns how many trials could run side by side, at most.
 
   Args:
     config: the run.

@@ -21,7 +21,7 @@ import numpy as np
 from lth_jax import errors
 from lth_jax.data import bundled, cifar, idx, tfds
 from lth_jax.data.dataset import Dataset as Dataset
-from lth_jax.data.dataset import Split as Split
+from lth_jax.data.dataset import Examples as Examples
 from lth_jax.data.dataset import describe, preparation
 from lth_jax.data.dataset import digests as digests
 
@@ -73,8 +73,8 @@ def load(
     source = _find(name, data_dir)
   loaded = _READERS[source].load(name, data_dir)
   return loaded._replace(
-    train=Split(*map(_align, loaded.train)),
-    test=Split(*map(_align, loaded.test)),
+    train=Examples(*map(_align, loaded.train)),
+    test=Examples(*map(_align, loaded.test)),
   )
 
 

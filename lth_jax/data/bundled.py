@@ -68,7 +68,7 @@ def holds(name: str, data_dir: str | os.PathLike[str] | None = None) -> bool:
 
 def _split(images, labels):
   images = images.reshape(-1, 28, 28, 1)
-  return dataset.Split(images, labels.astype(np.int32))
+  return dataset.Examples(images, labels.astype(np.int32))
 
 
 def _contents(file):

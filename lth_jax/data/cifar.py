@@ -181,7 +181,7 @@ def _split(images, labels, folder):
       f"{counts.min():,} to {counts.max():,} images in a split, and should "
       f"have {labels.size // _NUM_CLASSES:,}; download them again."
     )
-  return dataset.Split(images, labels.astype(np.int32))
+  return dataset.Examples(images, labels.astype(np.int32))
 
 
 def _read_binary(folder):

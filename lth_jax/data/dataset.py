@@ -23,7 +23,7 @@ _ARCHIVES = {
 }
 
 
-class Split(NamedTuple):
+class Examples(NamedTuple):
   """One part of a data set, whole and in memory.
 
   Attributes:
@@ -47,8 +47,8 @@ class Dataset(NamedTuple):
   """
 
   name: str
-  train: Split
-  test: Split
+  train: Examples
+  test: Examples
   num_classes: int
   source: str
 
@@ -62,7 +62,7 @@ def digests(dataset: Dataset) -> dict[str, str]:
   so the same images read by 'tfds' give other digests.)
 
   >>> image = np.zeros([1, 2, 2, 1], np.uint8)
-  >>> split = Split(image, np.zeros([1], np.int32))
+  >>> split = Examples(image, np.zeros([1], np.int32))
   >>> digest = digests(Dataset('tiny', split, split, 10, 'idx'))
   >>> digest['train/images'][:8], digest['test/labels'][:8]
   ('80171294', '6e5af853')
@@ -76,7 +76,7 @@ def digests(dataset: Dataset) -> dict[str, str]:
   return {
     f"{part}/{field}": _digest(getattr(getattr(dataset, part), field))
     for part in ("train", "test")
-    for field in Split._fields
+    for field in Examples._fields
   }
 
 

@@ -93,8 +93,10 @@ def load(name: str, data_dir: str | os.PathLike[str] | None) -> dataset.Dataset:
   )
   return dataset.Dataset(
     name=name,
-    train=dataset.Split(train_images[..., None], train_labels.astype(np.int32)),
-    test=dataset.Split(test_images[..., None], test_labels.astype(np.int32)),
+    train=dataset.Examples(
+      train_images[..., None], train_labels.astype(np.int32)
+    ),
+    test=dataset.Examples(test_images[..., None], test_labels.astype(np.int32)),
     num_classes=10,
     source="idx",
   )

@@ -217,7 +217,7 @@ def _split(builder, part, image_key, label_key, folder):
       f"{folder} has examples without a label in '{part}'; choose another data "
       "set."
     )
-  return dataset.Split(np.stack(images), np.array(labels, np.int32))
+  return dataset.Examples(np.stack(images), np.array(labels, np.int32))
 
 
 def _examples(source, part, folder):

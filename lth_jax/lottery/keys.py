@@ -1,7 +1,7 @@
 """What is random in a run, and who shares it.
 
 Every key is a function of the run's seed and of where it is used, so that no
-result depends on which lanes, replicates or devices ran beside it:
+result depends on which trials, replicates or devices ran beside it:
 
 | what                   | from                            | shared by      |
 |------------------------|---------------------------------|----------------|

@@ -33,14 +33,14 @@ def split_host() -> None:
     jax.config.update("jax_num_cpu_devices", usable_cpus())
 
 
-def find(wanted: int, num_lanes: int, together: int = 1) -> list[jax.Device]:
+def find(wanted: int, num_trials: int, together: int = 1) -> list[jax.Device]:
   """Returns the devices to train on, of all processes.
 
   Must come before anything that makes JAX start its backend; see `split_host`.
 
   Args:
     wanted: how many, 0 for all; of several processes all devices are taken.
-    num_lanes: lanes that could run at once, 1 or more; one process uses no
+    num_trials: trials that could run at once, 1 or more; one process uses no
       more devices than that, since the others would stay idle.
     together: devices that split each batch; only whole groups are returned.
 
@@ -49,11 +49,11 @@ def find(wanted: int, num_lanes: int, together: int = 1) -> list[jax.Device]:
     devices of several.
 
   Raises:
-    InputError: there are fewer than wanted, and lanes for more; or fewer than
+    InputError: there are fewer than wanted, and trials for more; or fewer than
       are to work together; or processes that do not fit each other or the
       groups.
 
-  >>> len(find(0, num_lanes=1))
+  >>> len(find(0, num_trials=1))
   1
   """
   split_host()
@@ -67,7 +67,7 @@ def find(wanted: int, num_lanes: int, together: int = 1) -> list[jax.Device]:
     _check_processes(devices, wanted, together)
     num = len(devices)
   else:
-    num = min(wanted or len(devices), num_lanes * together)
+    num = min(wanted or len(devices), num_trials * together)
     if num > len(devices):
       raise errors.InputError(
         f"--devices={wanted}: there are {len(devices)} of kind "

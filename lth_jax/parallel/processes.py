@@ -1,7 +1,7 @@
 """Processes that work on one run, and what they tell each other.
 
-All of them run the same program on the same lanes and meet at fixed places:
-when a run begins and ends, when lanes are handed out, and at each pause.
+All of them run the same program on the same trials and meet at fixed places:
+when a run begins and ends, when trials are handed out, and at each pause.
 `merge` and all that is built on it are such places: all processes must call
 them, in one order. The first process alone writes. With one process nothing is
 exchanged.
@@ -48,7 +48,7 @@ def join(asked: configs.Processes) -> None:
   _check(asked)
   if asked.distributed == "off":
     return
-  progress.say(
+  progress.log(
     f"Waiting up to {asked.join_seconds} s for the other processes; JAX aborts "
     "if they do not come."
   )
@@ -89,7 +89,7 @@ def is_first() -> bool:
   return not several() or jax.process_index() == 0
 
 
-def say(message: str) -> None:
+def log(message: str) -> None:
   """Prints a line on standard error, from the first process only.
 
   Args:
@@ -101,7 +101,7 @@ def say(message: str) -> None:
   Report: runs/first/report/index.html
   """
   if is_first():
-    progress.say(message)
+    progress.log(message)
 
 
 def merge(parts: Sequence[PyTree | None], like: PyTree) -> list[PyTree]:

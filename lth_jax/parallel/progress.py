@@ -53,7 +53,7 @@ class Display(NamedTuple):
   add: Callable[[int], None]
   skip: Callable[[int], None]
   finish: Callable[[str], None]
-  say: Callable[[str], None]
+  log: Callable[[str], None]
 
 
 @contextlib.contextmanager
@@ -62,7 +62,7 @@ def show(kind: str, num_steps: int) -> Iterator[Display]:
 
   Args:
     kind: "bar", "log", "none", or "auto": a bar on a terminal, else lines.
-    num_steps: training steps of all lanes together that are still to do.
+    num_steps: training steps of all trials together that are still to do.
 
   Yields:
     The functions to report with.
@@ -93,7 +93,7 @@ def show(kind: str, num_steps: int) -> Iterator[Display]:
     nonlocal last_line
     last_line = time.monotonic()
     percent = 100 * done / max(num_steps, 1)
-    say(f"{percent:3.0f}%  {text}, {left()} left")
+    log(f"{percent:3.0f}%  {text}, {left()} left")
 
   with contextlib.ExitStack() as stack:
     if kind == "bar":
@@ -143,20 +143,20 @@ def show(kind: str, num_steps: int) -> Iterator[Display]:
       if kind == "bar":
         bar.write(_one_line(message), file=_STDERR)
       else:
-        say(message)
+        log(message)
 
     yield Display(advance, add, skip, finish, write)
 
 
-def say(message: str) -> None:
+def log(message: str) -> None:
   """Prints a line on standard error, whatever the names in it are.
 
   Args:
     message: printed as one line, without what a terminal would obey.
 
   >>> with contextlib.redirect_stderr(sys.stdout):
-  ...   say("note: 2 lanes diverged")
-  note: 2 lanes diverged
+  ...   say("note: 2 trials diverged")
+  note: 2 trials diverged
   """
   print(_one_line(message), file=_STDERR, flush=True)
 

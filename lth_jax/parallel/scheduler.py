@@ -1,10 +1,10 @@
-"""Lanes wait in line; a free device takes as many as it trains at once.
+"""Trials wait in line; a free device takes as many as it trains at once.
 
-A device waits for a full wave as long as a lane could still come: until every
-thread that hands in lanes is itself waiting for the result of one. So devices
-are not wasted on half a wave, and which lanes share one is not left to chance.
+A device waits for a full wave as long as a trial could still come: until every
+thread that hands in trials is itself waiting for the result of one. So devices
+are not wasted on half a wave, and which trials share one is not left to chance.
 
-Processes that work together must take the same lanes in the same order. There
+Processes that work together must take the same trials in the same order. There
 all devices take one wave, and wait for it until every thread waits; then what
 is in line is the same everywhere, and is sorted.
 """

@@ -1,9 +1,9 @@
-"""Lanes on devices: who trains where, in which pieces.
+"""Trials on devices: who trains where, in which pieces.
 
-A lane is one training run of one replicate and arm. It is trained by one
+A trial is one training run of one replicate and arm. It is trained by one
 compiled program, alone or in lockstep with others, on one device or on those
 that split its batches, a segment at a time; that is what makes its bits
-independent of how many other devices and lanes there are.
+independent of how many other devices and trials there are.
 """
 
 import concurrent.futures
@@ -19,20 +19,20 @@ from lth_jax.parallel import processes
 from lth_jax.parallel import vmapped as vmapped_lib
 from lth_jax.parallel.workers import Worker
 from lth_jax.training import evaluation, loop, schedules, sharding
-from lth_jax.training.loop import Sample, Start
+from lth_jax.training.loop import Split, Start
 
 # Entries of a plan that one segment can hold; fixes the shape of the program.
 SEGMENT_ENTRIES = 32
 # A segment is meant to last this long, so that signals are seen soon.
 SEGMENT_SECONDS = 1.5
-# What processes tell each other of a lane: the shapes of it.
+# What processes tell each other of a trial: the shapes of it.
 _NUMBER: Any = np.float32(0)
 _COUNT: Any = np.int32(0)
-_SCORE = evaluation.Score(_NUMBER, _COUNT)
-_SUMMARY = loop.Summary(*2 * [evaluation.Metrics(*3 * [_SCORE])])
+_METRIC = evaluation.Metric(_NUMBER, _COUNT)
+_SUMMARY = loop.Summary(*2 * [evaluation.Metrics(*3 * [_METRIC])])
 _HISTORY = jax.tree.map(
   lambda number: np.zeros(SEGMENT_ENTRIES, number.dtype),
-  loop.History(_NUMBER, _SCORE, _SCORE),
+  loop.History(_NUMBER, _METRIC, _METRIC),
 )
 
 
@@ -62,7 +62,7 @@ class Row(NamedTuple):
 
 
 class Checkpoint(NamedTuple):
-  """A lane between two segments.
+  """A trial between two segments.
 
   Attributes:
     progress: of its training.
@@ -74,7 +74,7 @@ class Checkpoint(NamedTuple):
 
 
 class Run(NamedTuple):
-  """What training one lane takes.
+  """What training one trial takes.
 
   Attributes:
     start: where it begins.
@@ -85,14 +85,14 @@ class Run(NamedTuple):
   """
 
   start: Start
-  sample: Sample
+  sample: Split
   key: jax.Array
   schedule: schedules.Schedule
   resume: Checkpoint | None = None
 
 
 class Stack(NamedTuple):
-  """What a worker has of its lanes between two segments.
+  """What a worker has of its trials between two segments.
 
   Attributes:
     worker: whose.
@@ -104,7 +104,7 @@ class Stack(NamedTuple):
 
   worker: Worker
   progress: loop.Progress
-  sample: Sample
+  sample: Split
   key: jax.Array
   schedule: schedules.Schedule
 
@@ -162,15 +162,15 @@ def train(
   *,
   pause: Callable[[int, Callable[[], list[Checkpoint]]], None],
 ) -> list[tuple[Checkpoint, loop.Summary]]:
-  """Trains lanes at the same time, the first ones on the first worker.
+  """Trains trials at the same time, the first ones on the first worker.
 
-  Every process of the workers calls this with the same lanes, trains those of
+  Every process of the workers calls this with the same trials, trains those of
   its own workers and learns of the others.
 
   Args:
-    lockstep: the compiled functions; how many lanes a worker has at once.
+    lockstep: the compiled functions; how many trials a worker has at once.
     workers: where.
-    runs: at least one lane and at most as many as the workers have at once;
+    runs: at least one trial and at most as many as the workers have at once;
       the last one fills up with copies. All begin at one step, and go on from
       one.
     todo: all entries of the runs.
@@ -178,7 +178,7 @@ def train(
       the checkpoints; may save, report, or raise to stop.
 
   Returns:
-    The last checkpoint and the summary of each lane, on the host.
+    The last checkpoint and the summary of each trial, on the host.
   """
   width = lockstep.width
   shares = [
@@ -235,7 +235,7 @@ def next_segment(
 
   Args:
     todo: entries that are not visited yet.
-    step: where the lanes stand.
+    step: where the trials stand.
     took: of each segment before, its steps and its seconds. The first does not
       count: it may compile. Until there is a second, a segment is of one step.
 
@@ -259,7 +259,7 @@ def next_segment(
 def begin(
   lockstep: vmapped_lib.Lockstep, worker: Worker, runs: Sequence[Run]
 ) -> Stack:
-  """Puts lanes where they are to be trained.
+  """Puts trials where they are to be trained.
 
   Args:
     lockstep: the compiled functions.
@@ -287,15 +287,15 @@ def begin(
 def advance(
   lockstep: vmapped_lib.Lockstep, stack: Stack, plan: loop.Plan
 ) -> tuple[Stack, loop.History]:
-  """Trains lanes over one segment; what they were before is given up.
+  """Trains trials over one segment; what they were before is given up.
 
   Args:
     lockstep: the compiled functions.
-    stack: the lanes.
+    stack: the trials.
     plan: of the segment.
 
   Returns:
-    The lanes at its end, and what was measured, stacked, on the worker.
+    The trials at its end, and what was measured, stacked, on the worker.
   """
   worker, progress, sample, key, schedule = stack
   with sharding.use(worker.mesh):
@@ -314,7 +314,7 @@ def _each(function: Callable[[Any], Any], items: dict[int, Any]):
 
 
 def _in_order(shares, found: dict[int, Sequence[Any]]) -> list[Any]:
-  """Lists a value of each lane, None for those that another process tells."""
+  """Lists a value of each trial, None for those that another process tells."""
   return [
     found[index][place] if worker.is_told_from_here else None
     for index, (worker, runs) in enumerate(shares)

@@ -1,6 +1,6 @@
-"""Lanes that one device trains together: one alone, or several stacked.
+"""Trials that one device trains together: one alone, or several stacked.
 
-Stacked lanes take the same steps at the same time, each from its own start, on
+Stacked trials take the same steps at the same time, each from its own start, on
 its own images, in its own order. What they have in common, the step and the
 plan, stays a scalar, so that pauses and evaluations are branches and not both
 sides of a selection.
@@ -37,27 +37,27 @@ AXES = ("loop", "vmap")
 
 
 class Sharing(NamedTuple):
-  """How lanes share a device.
+  """How trials share a device.
 
   Attributes:
     axis: "loop", one after the other, or "vmap", side by side.
-    lanes: how many at once; 1 for "loop".
-    devices: how many split each batch between them, and share these lanes.
+    trials: how many at once; 1 for "loop".
+    devices: how many split each batch between them, and share these trials.
   """
 
   axis: str
-  lanes: int
+  trials: int
   devices: int = 1
 
 
 class Lockstep(NamedTuple):
-  """How many lanes are trained together, and the functions that do it.
+  """How many trials are trained together, and the functions that do it.
 
   Attributes:
     width: how many.
     trainer: compiled functions of stacks.
-    single: those of one lane.
-    stack: `width` items of one lane each -> one stack. Items are starts,
+    single: those of one trial.
+    stack: `width` items of one trial each -> one stack. Items are starts,
       progresses, which must stand at one step, or any other pytrees.
     unstack: the inverse; its items are on the host.
   """
@@ -71,19 +71,19 @@ class Lockstep(NamedTuple):
 
 @functools.cache  # so that runs of one process share their programs
 def make(trainer: loop.Trainer, sharing: Sharing) -> Lockstep:
-  """Returns functions that train as many lanes together as are to share.
+  """Returns functions that train as many trials together as are to share.
 
-  A lane's bits depend on the axis and on the number, which are part of the
-  program, but not on the other lanes.
+  A trial's bits depend on the axis and on the number, which are part of the
+  program, but not on the other trials.
 
   Args:
-    trainer: trains one lane; made by `loop.make`.
-    sharing: how lanes share a device.
+    trainer: trains one trial; made by `loop.make`.
+    sharing: how trials share a device.
 
   >>> trainer = loop.Trainer(len, len, len)
-  >>> lanes = [Start([np.ones(3) * i], {}, np.int32(5), [None]) for i in (1, 2)]
+  >>> trials = [Start([np.ones(3) * i], {}, 5, [None]) for i in (1, 2)]
   >>> lockstep = make(trainer, Sharing("vmap", 2))
-  >>> stack = lockstep.stack(lanes)
+  >>> stack = lockstep.stack(trials)
   >>> stack.params[0].shape, stack.step.shape
   ((2, 3), ())
   >>> lockstep.unstack(stack)[1].params
@@ -93,7 +93,7 @@ def make(trainer: loop.Trainer, sharing: Sharing) -> Lockstep:
     return Lockstep(
       1, trainer, trainer, _only, lambda stack: [jax.device_get(stack)]
     )
-  width = sharing.lanes
+  width = sharing.trials
 
   def unstack(stack):
     stack = jax.device_get(stack)

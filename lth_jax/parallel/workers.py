@@ -1,4 +1,4 @@
-"""Workers: devices that train one lane at a time, and the images on them."""
+"""Workers: devices that train one trial at a time, and the images on them."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple

@@ -44,7 +44,7 @@ def write(workdir: epath.PathLike) -> epath.Path:
     The path of the page.
 
   Raises:
-    lth_jax.errors.InputError: no run, no finished lane, or a damaged record.
+    lth_jax.errors.InputError: no run, no finished trial, or a damaged record.
 
   >>> import tempfile
   >>> with tempfile.TemporaryDirectory() as folder:

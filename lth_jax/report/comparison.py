@@ -164,7 +164,7 @@ def _quantities(
 
 
 def _has_early_stop(run: records.Run) -> bool:
-  return any(math.isfinite(lane.early_stop.step) for lane in run.lanes)
+  return any(math.isfinite(trial.early_stop.step) for trial in run.trials)
 
 
 def _panel(
@@ -178,7 +178,7 @@ def _panel(
   """Draws a line for each run and arm, tickets from the dense network on."""
   left = {
     name: statistics.grid(run).density
-    * (run.lanes[0].counted if by_weights else 100)
+    * (run.trials[0].counted if by_weights else 100)
     for name, run in runs.items()
   }
   lines = _lines(runs, arms)

@@ -16,14 +16,14 @@ def run(**arms: Sequence[tuple[float, ...] | None]) -> records.Run:
   Args:
     arms: of each arm and density the early-stop step and the test accuracy in
       percent; then, if not 100, the train accuracy; None where there is no
-      lane. Early stop and end of the training are alike.
+      trial. Early stop and end of the training are alike.
 
   >>> found = run(ticket=[(500, 98.0), (300, 98.5)], reinit=[None, (600, 97.0)])
-  >>> [(lane.arm, lane.density) for lane in found.lanes]
+  >>> [(trial.arm, trial.density) for trial in found.trials]
   [('ticket', 1.0), ('ticket', 0.5), ('reinit', 0.5)]
   """
-  lanes = tuple(
-    records.Lane(
+  trials = tuple(
+    records.Result(
       0, k, arm, 0, 0.5**k, _NONE, _NONE, end, end, False, (), counted=1000
     )
     for arm, measured in arms.items()
@@ -35,7 +35,7 @@ def run(**arms: Sequence[tuple[float, ...] | None]) -> records.Run:
   config = configs.to_flat(configs.Config())
   config |= {"rounds": rounds, "replicates": 1, "reinits": 1}
   config |= {"arms": list(arms), "steps": 1000}
-  return records.Run("example", config, lanes)
+  return records.Run("example", config, trials)
 
 
 def _point(step, test, train=100.0) -> records.Point:

@@ -96,7 +96,7 @@ def page(content: Content) -> str:
     "<h2>Configuration</h2>",
     _table(_config(run), protocol),
     "<h2>Warnings</h2>",
-    _list(_warnings(run)) or "<p>None; no lane diverged.</p>",
+    _list(_warnings(run)) or "<p>None; no trial diverged.</p>",
   )
   title = html.escape(f"{run.experiment}: lottery tickets")
   return (
@@ -177,7 +177,7 @@ _STRUCTURE = (
 )
 _RESULTS = (
   "Mean over replicates (smallest to largest). \N{GREATER-THAN OR EQUAL TO} "
-  "marks a mean step that is a lower bound: in the lanes counted at the right, "
+  "marks a mean step that is a lower bound: in the trials counted at the right "
   "the validation loss still fell at the last evaluation."
 )
 
@@ -267,20 +267,20 @@ def _notes(run: records.Run, protocol: str) -> list[str]:
       f"Unfinished: {len(planned) - len(missing)} of {len(planned)} trainings "
       f"are on disk; missing: {each}."
     )
-  if not any(math.isfinite(lane.early_stop.step) for lane in run.lanes):
+  if not any(math.isfinite(trial.early_stop.step) for trial in run.trials):
     why = (
       "This run has no validation split, hence no early-stop step"
       if run.config["num_valid"] == 0
-      else "No lane has an early-stop step"
+      else "No trial has an early-stop step"
     )
     notes.append(
       f"{why}: its figures, the winning-ticket verdicts and every claim about "
       "early stopping are not measured."
     )
-  diverged = sum(lane.diverged for lane in run.lanes)
+  diverged = sum(trial.diverged for trial in run.trials)
   if diverged:
     notes.append(
-      f"{_count(diverged, 'lane')} diverged and left the statistics; see the "
+      f"{_count(diverged, 'trial')} diverged and left the statistics; see the "
       "end of the page."
     )
   if _ended(run):
@@ -351,16 +351,16 @@ def _config(run: records.Run) -> tables.Table:
 
 def _warnings(run: records.Run) -> list[str]:
   found = []
-  for lane in run.lanes:
+  for trial in run.trials:
     where = (
-      f"Replicate {lane.replicate}, round {lane.round} "
-      f"({tables.percent(lane.density)}), {lane.arm} {lane.draw}: "
+      f"Replicate {trial.replicate}, round {trial.round} "
+      f"({tables.percent(trial.density)}), {trial.arm} {trial.draw}: "
     )
-    if lane.diverged:
+    if trial.diverged:
       found.append(
         f"{where}diverged; this replicate is left out at this density."
       )
-    found.extend(f"{where}{text}" for text in lane.warnings)
+    found.extend(f"{where}{text}" for text in trial.warnings)
   return found
 
 

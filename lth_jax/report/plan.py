@@ -1,4 +1,4 @@
-"""Which lanes a run is to have, and which of them are missing."""
+"""Which trials a run is to have, and which of them are missing."""
 
 from typing import Any, NamedTuple
 
@@ -9,7 +9,7 @@ from lth_jax.report import records, statistics
 
 
 class Key(NamedTuple):
-  """Names a lane."""
+  """Names a trial."""
 
   replicate: int
   round: int
@@ -18,9 +18,9 @@ class Key(NamedTuple):
 
 
 def expected(run: records.Run) -> tuple[Key, ...]:
-  """Lists the lanes that the run has when it is finished.
+  """Lists the trials that the run has when it is finished.
 
-  Where masks would come from a lane that diverged, the replicate's series has
+  Where masks would come from a trial that diverged, the replicate's series has
   ended, and with it this list.
 
   >>> from lth_jax.config import configs
@@ -35,26 +35,26 @@ def expected(run: records.Run) -> tuple[Key, ...]:
     Key(
       replicate,
       index,
-      *records.name_arm(run.config, lane.arm, lane.draw or 0),
+      *records.name_arm(run.config, trial.arm, trial.draw or 0),
     )
     for replicate in plan.replicates(config)
     for index in range(ends.get(replicate, config.study.rounds) + 1)
-    for lane in plan.of_round(config, replicate, index)
+    for trial in plan.of_round(config, replicate, index)
   )
 
 
 def missing(run: records.Run) -> tuple[Key, ...]:
-  """Lists the lanes that are still to be trained.
+  """Lists the trials that are still to be trained.
 
   >>> from lth_jax.config import configs
   >>> config = configs.to_flat(configs.Config())
   >>> config |= {"rounds": 1, "replicates": 1, "arms": ["ticket"]}
   >>> end = records.Point(500, True, 0.98, 1.0)
-  >>> dense = records.Lane(0, 0, "ticket", 0, 1.0, [], [], end, end, False, ())
+  >>> dense = records.Result(0, 0, "ticket", 0, 1.0, [], [], end, end, 0, ())
   >>> missing(records.Run("example", config, (dense,)))
   (Key(replicate=0, round=1, arm='ticket', draw=0),)
   """
-  found = {lane[:4] for lane in run.lanes}
+  found = {trial[:4] for trial in run.trials}
   return tuple(key for key in expected(run) if key not in found)
 
 
@@ -63,16 +63,16 @@ def ended(run: records.Run) -> dict[int, int]:
 
   >>> config = {"pruning": "iterative", "reset": "every_round"}
   >>> end = records.Point(500, True, 0.1, 0.1)
-  >>> lane = records.Lane(3, 7, "ticket", 0, 0.2, [], [], end, end, True, ())
-  >>> ended(records.Run("example", config, (lane,)))
+  >>> trial = records.Result(3, 7, "ticket", 0, 0.2, [], [], end, end, True, ())
+  >>> ended(records.Run("example", config, (trial,)))
   {3: 7}
   """
   config, ends = configs.from_flat(run.config), dict[int, int]()
-  for lane in run.lanes:
-    named = plan.Lane(lane.replicate, lane.round, lane.arm)
-    if lane.diverged and plan.supplies_masks(config, named):
-      found = ends.get(lane.replicate, lane.round)
-      ends[lane.replicate] = min(found, lane.round)
+  for trial in run.trials:
+    named = plan.Trial(trial.replicate, trial.round, trial.arm)
+    if trial.diverged and plan.supplies_masks(config, named):
+      found = ends.get(trial.replicate, trial.round)
+      ends[trial.replicate] = min(found, trial.round)
   return ends
 
 
@@ -89,8 +89,8 @@ def last_round(flat: dict[str, Any], arm: str) -> int:
     (
       index
       for index in range(config.study.rounds + 1)
-      for lane in plan.of_round(config, 0, index)
-      if records.name_arm(flat, lane.arm, lane.draw or 0)[0] == arm
+      for trial in plan.of_round(config, 0, index)
+      if records.name_arm(flat, trial.arm, trial.draw or 0)[0] == arm
     ),
     default=0,
   )
@@ -108,14 +108,14 @@ def short(
 
   Returns:
     Those that end before the last planned density and get no further, bool
-    `[R]` (a lane diverged), and those with lanes still to be trained, `[R]`.
+    `[R]` (a trial diverged), and those with trials still to be trained, `[R]`.
 
   >>> from lth_jax.config import configs
   >>> config = configs.to_flat(configs.Config()) | {"rounds": 2}
   >>> end = records.Point(500, True, 0.98, 1.0)
-  >>> dense = records.Lane(0, 0, "ticket", 0, 1.0, [], [], end, end, False, ())
-  >>> lanes = dense, dense._replace(round=1, density=0.5)
-  >>> run, known = records.Run("example", config, lanes), np.ones((1, 2), bool)
+  >>> dense = records.Result(0, 0, "ticket", 0, 1.0, [], [], end, end, 0, ())
+  >>> trials = dense, dense._replace(round=1, density=0.5)
+  >>> run, known = records.Run("example", config, trials), np.ones((1, 2), bool)
   >>> short(run, "ticket", known)  # round 2 is still to be trained
   (array([False]), array([ True]))
   """
@@ -135,11 +135,11 @@ def remark(left_out: np.ndarray, pending: np.ndarray) -> str:
     pending: likewise.
 
   >>> remark(np.array([True, False, False]), np.array([False, False, True]))
-  'left out, as a lane diverged: 1 of 3; not trained to the end yet: 1 of 3'
+  'left out, as a trial diverged: 1 of 3; not trained to the end yet: 1 of 3'
   """
   ended_early, unfinished, of = left_out.sum(), pending.sum(), len(pending)
   notes = (
-    f"left out, as a lane diverged: {ended_early} of {of}"
+    f"left out, as a trial diverged: {ended_early} of {of}"
     if ended_early
     else "",
     f"not trained to the end yet: {unfinished} of {of}" if unfinished else "",

@@ -22,7 +22,7 @@ MALFORMED = (
   RecursionError,
 )
 # Others, such as "replicate_0 copy", are a person's and no part of the run.
-_LANE_NAME = re.compile(r"replicate_\d+/round_\d+/[a-z]\w*/commit\.json")
+_TRIAL_NAME = re.compile(r"replicate_\d+/round_\d+/[a-z]\w*/commit\.json")
 _T = TypeVar("_T")
 # What the report cannot do without; the rest of the configuration is shown.
 _CONFIG_FIELDS = (
@@ -71,7 +71,7 @@ class Point(NamedTuple):
   valid_accuracy: float = math.nan
 
 
-class Lane(NamedTuple):
+class Result(NamedTuple):
   """One training: a replicate, a round, an arm, a draw.
 
   Attributes:
@@ -154,31 +154,31 @@ class Run(NamedTuple):
   Attributes:
     experiment: its name.
     config: its flat configuration.
-    lanes: what is committed, sorted by replicate, round, arm and draw.
+    trials: what is committed, sorted by replicate, round, arm and draw.
     looks: what its tickets look like; none before they are described.
   """
 
   experiment: str
   config: dict[str, Any]
-  lanes: tuple[Lane, ...]
+  trials: tuple[Result, ...]
   looks: tuple[Look, ...] = ()
 
 
 def read(workdir: epath.PathLike) -> Run:
   """Reads config.json and every committed record below `workdir`.
 
-  A lane without commit.json is still being written and is left out. Lanes must
-  have been derived from the same: images, theta_0, split, masks of their round
-  and the trained weights that these were pruned from; so must descriptions.
+  A trial without commit.json is still being written and is left out. Trials
+  must have been derived from the same images, theta_0, split, masks of their
+  round and trained weights that these were pruned from; so must descriptions.
 
   Args:
     workdir: folder of a run.
 
   Returns:
-    The run, lanes sorted by replicate, round, arm and draw.
+    The run, trials sorted by replicate, round, arm and draw.
 
   Raises:
-    errors.InputError: no run, no committed lane, or a damaged file.
+    errors.InputError: no run, no committed trial, or a damaged file.
 
   >>> import json, tempfile
   >>> config = configs.Config()
@@ -191,7 +191,7 @@ def read(workdir: epath.PathLike) -> Run:
   ...   read(folder)
   Traceback (most recent call last):
     ...
-  lth_jax.errors.InputError: ...: no lane of this run is complete yet; ...
+  lth_jax.errors.InputError: ...: no trial of this run is complete yet; ...
   """
   root = epath.Path(workdir)
   if not (root / "config.json").exists():
@@ -206,14 +206,14 @@ def read(workdir: epath.PathLike) -> Run:
   commits = committed(root)
   if not commits:
     raise errors.InputError(
-      f"{root}: no lane of this run is complete yet; start the run again, let "
+      f"{root}: no trial of this run is complete yet; start the run again, let "
       "it pass its first round, then ask for the report."
     )
   asked = configs.from_flat(config)
-  found: dict[tuple, Lane] = {}
+  found: dict[tuple, Result] = {}
   facts: dict[tuple, str] = {}
   for path in commits:
-    remedy = "start the run again, which trains this lane anew"
+    remedy = "start the run again, which trains this trial anew"
     owner, digest = _load(path, _commit, remedy)
     name = path.parent.relative_to(root).as_posix()
     if owner != plan.owner(run_id, data, name):
@@ -221,15 +221,15 @@ def read(workdir: epath.PathLike) -> Run:
         f"{path.parent} belongs to {owner!r}: it was copied here from "
         "elsewhere; remove it."
       )
-    lane, origin = _load(
+    trial, origin = _load(
       path.parent / "record.json",
       lambda content, name=name: (
-        _lane(content, name),
+        _trial(content, name),
         list(_facts(asked, content)),
       ),
       remedy,
     )
-    found[lane[:4]] = lane
+    found[trial[:4]] = trial
     if digest != _sha256(path.parent / "record.json"):
       raise errors.InputError(
         f"{path.parent / 'record.json'}: damaged (not as it was written); "
@@ -272,7 +272,7 @@ def steady_step(steps: np.ndarray, losses: np.ndarray) -> float:
 
 
 def committed(workdir: epath.Path) -> list[epath.Path]:
-  """Returns the commit.json of every finished lane, sorted.
+  """Returns the commit.json of every finished trial, sorted.
 
   Args:
     workdir: folder of a run.
@@ -283,7 +283,7 @@ def committed(workdir: epath.Path) -> list[epath.Path]:
   return sorted(
     path
     for path in workdir.glob("replicate_*/round_*/*/commit.json")
-    if _LANE_NAME.fullmatch(path.relative_to(workdir).as_posix())
+    if _TRIAL_NAME.fullmatch(path.relative_to(workdir).as_posix())
   )
 
 
@@ -314,17 +314,17 @@ def name_arm(config: dict[str, Any], arm: str, draw: int) -> tuple[str, int]:
   return f"noise {levels[draw]:g}", 0
 
 
-def check(lane: Lane) -> Lane:
-  """Returns a lane whose numbers are such as a training can give.
+def check(trial: Result) -> Result:
+  """Returns a trial whose numbers are such as a training can give.
 
   Args:
-    lane: as read from a file.
+    trial: as read from a file.
 
   Raises:
     ValueError: names the number.
 
   >>> end = Point(500, True, -5.0, 1.0)
-  >>> check(Lane(0, 0, "ticket", 0, 1.0, [], [], end, end, False, ()))
+  >>> check(Result(0, 0, "ticket", 0, 1.0, [], [], end, end, False, ()))
   Traceback (most recent call last):
     ...
   ValueError: test_accuracy -5.0 is outside [0, 1]
@@ -336,15 +336,15 @@ def check(lane: Lane) -> Lane:
     **dict.fromkeys(("test_accuracy", "train_accuracy"), accuracy),
     **dict.fromkeys(("valid_accuracy", "test_curve", "density"), accuracy),
   }
-  for group in (lane, lane.early_stop, lane.end):
+  for group in (trial, trial.early_stop, trial.end):
     for name in limits.keys() & {*group._fields}:
       low, high = limits[name]
       for value in np.ravel(getattr(group, name)):
         if value < low or value > high:
           raise ValueError(f"{name} {value} is outside [{low}, {high:g}]")
-  if not lane.density > 0:
+  if not trial.density > 0:
     raise ValueError("density 0 is of no network")
-  return lane
+  return trial
 
 
 def cause(error: Exception) -> str:
@@ -381,22 +381,22 @@ def _facts(config: configs.Config, content) -> Iterator[tuple[tuple, str]]:
   """What a record says that others of the run say too, each with its value."""
   origin, digests = content["origin"], content["digests"]
   replicate, index = int(content["replicate"]), int(content["round"])
-  lane = plan.Lane(replicate, index, str(content["arm"]))
+  trial = plan.Trial(replicate, index, str(content["arm"]))
   yield (replicate, "theta_0"), origin["theta_0"]
   yield (replicate, "split"), origin["split"]
   yield (replicate, "masks", index), origin["masks"]
-  if parent := plan.parent(config, lane):
+  if parent := plan.parent(config, trial):
     yield (replicate, "trained weights", parent), origin["trained weights"]
-  if plan.supplies_masks(config, lane):
-    yield (replicate, "trained weights", lane), digests["params"]
-  if lane.arm == "ticket":
+  if plan.supplies_masks(config, trial):
+    yield (replicate, "trained weights", trial), digests["params"]
+  if trial.arm == "ticket":
     yield (replicate, "masks", index), digests["masks"]
 
 
 def _described_facts(content) -> list[tuple[tuple, str]]:
   """Likewise of a description of a replicate's tickets."""
   replicate = int(content["replicate"])
-  dense = plan.Lane(replicate, 0, "ticket")
+  dense = plan.Trial(replicate, 0, "ticket")
   return [
     ((replicate, "theta_0"), content["theta_0"]),
     ((replicate, "trained weights", dense), content["trained"]),
@@ -438,13 +438,15 @@ def _config(content) -> tuple[str, str, str, dict[str, Any]]:
   return str(content["experiment"]), run_id, str(content["data"]), flat
 
 
-def _lane(content, name: str) -> Lane:
-  own = [content[field] for field in plan.Lane._fields]
-  if plan.Lane(*own).name != name:
-    raise ValueError(f"its {', '.join(plan.Lane._fields)} are not its folder's")
+def _trial(content, name: str) -> Result:
+  own = [content[field] for field in plan.Trial._fields]
+  if plan.Trial(*own).name != name:
+    raise ValueError(
+      f"its {', '.join(plan.Trial._fields)} are not its folder's"
+    )
   steps, curve = _curve(content, "tests", "accuracy")
   valid_steps, valid_curve = _curve(content, "evaluations", "valid_loss")
-  lane = Lane(
+  trial = Result(
     replicate=int(content["replicate"]),
     round=int(content["round"]),
     arm=str(content["arm"]),
@@ -461,7 +463,7 @@ def _lane(content, name: str) -> Lane:
     counted=int(content["counted"]),
     steady_step=steady_step(valid_steps, valid_curve),
   )
-  return check(lane)
+  return check(trial)
 
 
 def _curve(content, group: str, name: str) -> tuple[np.ndarray, np.ndarray]:

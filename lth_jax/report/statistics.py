@@ -2,7 +2,7 @@
 
 Everything is paired: a replicate's ticket is compared with the same
 replicate's dense network. The draws of an arm are averaged inside a replicate
-first. A diverged lane is not a number, and drops its replicate from that
+first. A diverged trial is not a number, and drops its replicate from that
 density. Accuracies are in percent from here on, their differences in points.
 """
 
@@ -25,73 +25,73 @@ _SAME_DENSITY = 0.11
 
 
 class Quantity(NamedTuple):
-  """A number that each lane has."""
+  """A number that each trial has."""
 
   name: str
   title: str
-  read: Callable[[records.Lane], float]
+  read: Callable[[records.Result], float]
 
 
 EARLY_STEP = Quantity(
-  "early_stop_step", "Early-stop step", lambda lane: lane.early_stop.step
+  "early_stop_step", "Early-stop step", lambda trial: trial.early_stop.step
 )
 EARLY_TEST = Quantity(
   "early_stop_test_accuracy_percent",
   "Test accuracy at early stop (%)",
-  lambda lane: 100 * lane.early_stop.test_accuracy,
+  lambda trial: 100 * trial.early_stop.test_accuracy,
 )
 EARLY_VALID = Quantity(
   "early_stop_valid_accuracy_percent",
   "Validation accuracy at early stop (%)",
-  lambda lane: 100 * lane.early_stop.valid_accuracy,
+  lambda trial: 100 * trial.early_stop.valid_accuracy,
 )
 END_VALID = Quantity(
   "end_valid_accuracy_percent",
   "Validation accuracy at the end (%)",
-  lambda lane: 100 * lane.end.valid_accuracy,
+  lambda trial: 100 * trial.end.valid_accuracy,
 )
 EARLY_TRAIN = Quantity(
   "early_stop_train_accuracy_percent",
   "Train accuracy at early stop (%)",
-  lambda lane: 100 * lane.early_stop.train_accuracy,
+  lambda trial: 100 * trial.early_stop.train_accuracy,
 )
 END_TEST = Quantity(
   "end_test_accuracy_percent",
   "Test accuracy at the end (%)",
-  lambda lane: 100 * lane.end.test_accuracy,
+  lambda trial: 100 * trial.end.test_accuracy,
 )
 END_TRAIN = Quantity(
   "end_train_accuracy_percent",
   "Train accuracy at the end (%)",
-  lambda lane: 100 * lane.end.train_accuracy,
+  lambda trial: 100 * trial.end.train_accuracy,
 )
 # How far accuracy falls short on unseen images; not a column of the tables.
 END_GAP = Quantity(
   "end_gap_points",
   "Train minus test accuracy at the end (points)",
-  lambda lane: 100 * (lane.end.train_accuracy - lane.end.test_accuracy),
+  lambda trial: 100 * (trial.end.train_accuracy - trial.end.test_accuracy),
 )
 QUANTITIES = (EARLY_STEP, EARLY_TEST, EARLY_TRAIN, END_TEST, END_TRAIN)
 
 
 class Curve(NamedTuple):
-  """A number that each lane has at some steps: `read` gives both, `[T]`."""
+  """A number that each trial has at some steps: `read` gives both, `[T]`."""
 
   label: str
-  read: Callable[[records.Lane], tuple[np.ndarray, np.ndarray]]
+  read: Callable[[records.Result], tuple[np.ndarray, np.ndarray]]
 
 
 TEST_CURVE = Curve(
-  "Test accuracy (%)", lambda lane: (lane.test_steps, 100 * lane.test_curve)
+  "Test accuracy (%)", lambda trial: (trial.test_steps, 100 * trial.test_curve)
 )
 VALID_CURVE = Curve(
-  "Validation loss", lambda lane: (lane.valid_steps, lane.valid_curve)
+  "Validation loss", lambda trial: (trial.valid_steps, trial.valid_curve)
 )
 _NOT_REACHED = Quantity(
   "not_reached",
   "",
-  lambda lane: (
-    math.isfinite(lane.early_stop.step) and not lane.early_stop.reached
+  lambda trial: (
+    math.isfinite(trial.early_stop.step) and not trial.early_stop.reached
   ),
 )
 
@@ -137,19 +137,19 @@ class Winning(NamedTuple):
 
 
 def accuracy_at(step: int) -> Quantity:
-  """Returns the test accuracy at a step, NaN in lanes not tested there.
+  """Returns the test accuracy at a step, NaN in trials not tested there.
 
   >>> curve, end = np.array([0.1, 0.9]), records.Point(10, True, 0.9, 1.0)
-  >>> lane = records.Lane(
+  >>> trial = records.Result(
   ...   0, 0, "ticket", 0, 1.0, np.array([0, 5]), curve, end, end, False, ()
   ... )
   >>> quantity = accuracy_at(5)
-  >>> quantity.title, quantity.read(lane), accuracy_at(7).read(lane)
+  >>> quantity.title, quantity.read(trial), accuracy_at(7).read(trial)
   ('Test accuracy at step 5 (%)', 90.0, nan)
   """
 
-  def read(lane: records.Lane) -> float:
-    found = 100 * lane.test_curve[lane.test_steps == step]
+  def read(trial: records.Result) -> float:
+    found = 100 * trial.test_curve[trial.test_steps == step]
     return float(found[0]) if len(found) else math.nan
 
   return Quantity(
@@ -169,15 +169,15 @@ def steps_near(run: records.Run, shares: Iterable[float]) -> tuple[int, ...]:
     shares: in (0, 1), ascending.
 
   >>> curve, end = np.zeros(4), records.Point(9, True, 0.9, 1.0)
-  >>> lane = records.Lane(
+  >>> trial = records.Result(
   ...   0, 0, "ticket", 0, 1.0, np.array([0, 2, 6, 9]), curve, end, end, False,
   ...   (),
   ... )
-  >>> steps_near(records.Run("example", {"steps": 9}, (lane,)), (1 / 3, 0.6))
+  >>> steps_near(records.Run("example", {"steps": 9}, (trial,)), (1 / 3, 0.6))
   (2, 6)
   """
   last = run.config["steps"]
-  steps = np.unique(np.concatenate([lane.test_steps for lane in run.lanes]))
+  steps = np.unique(np.concatenate([trial.test_steps for trial in run.trials]))
   steps = steps[(steps > 0) & (steps < last)]
   if len(steps) == 0:
     return ()
@@ -191,14 +191,14 @@ def grid(run: records.Run) -> Grid:
   """Returns the replicates, rounds and densities that a run has.
 
   >>> end = records.Point(500, True, 0.98, 1.0)
-  >>> dense = records.Lane(0, 0, "ticket", 0, 1.0, [], [], end, end, False, ())
+  >>> dense = records.Result(0, 0, "ticket", 0, 1.0, [], [], end, end, 0, ())
   >>> sparse = dense._replace(round=1, density=0.5)
   >>> grid(records.Run("example", {}, (dense, sparse)))
   Grid(replicates=(0,), rounds=(0, 1), density=array([1. , 0.5]))
   """
-  density = {lane.round: lane.density for lane in reversed(run.lanes)}
+  density = {trial.round: trial.density for trial in reversed(run.trials)}
   return Grid(
-    tuple(sorted({lane.replicate for lane in run.lanes})),
+    tuple(sorted({trial.replicate for trial in run.trials})),
     tuple(sorted(density)),
     np.array([density[index] for index in sorted(density)]),
   )
@@ -208,13 +208,13 @@ def arms(run: records.Run) -> tuple[str, ...]:
   """Returns the arms to show, tickets first; the search arm is not shown.
 
   >>> end = records.Point(500, True, 0.98, 1.0)
-  >>> dense = records.Lane(0, 0, "ticket", 0, 1.0, [], [], end, end, False, ())
+  >>> dense = records.Result(0, 0, "ticket", 0, 1.0, [], [], end, end, 0, ())
   >>> other = [dense._replace(round=1, arm=arm) for arm in ("random", "search")]
   >>> arms(records.Run("example", {}, (dense, *other)))
   ('ticket', 'random')
   """
   order = ("ticket", "reinit", "random", "random_global")
-  found = {lane.arm for lane in run.lanes} - {"search"}
+  found = {trial.arm for trial in run.trials} - {"search"}
   return tuple(arm for arm in order if arm in found) + tuple(
     sorted(found - set(order))
   )
@@ -224,7 +224,7 @@ def values(run: records.Run, arm: str, quantity: Quantity) -> np.ndarray:
   """Returns a quantity of one arm, `[R, K]`; NaN where there is none.
 
   >>> end = records.Point(500, True, 0.98, 1.0)
-  >>> dense = records.Lane(0, 0, "ticket", 0, 1.0, [], [], end, end, False, ())
+  >>> dense = records.Result(0, 0, "ticket", 0, 1.0, [], [], end, end, 0, ())
   >>> reinit = dense._replace(round=1, density=0.5, arm="reinit")
   >>> late = reinit._replace(draw=1, early_stop=end._replace(step=700))
   >>> run = records.Run("example", {}, (dense, reinit, late))
@@ -232,10 +232,10 @@ def values(run: records.Run, arm: str, quantity: Quantity) -> np.ndarray:
   array([[ nan, 600.]])
   """
   cells: dict[tuple[int, int], list[float]] = {}
-  for lane in run.lanes:
-    if lane.arm == arm:
-      value = math.nan if lane.diverged else quantity.read(lane)
-      cells.setdefault((lane.replicate, lane.round), []).append(value)
+  for trial in run.trials:
+    if trial.arm == arm:
+      value = math.nan if trial.diverged else quantity.read(trial)
+      cells.setdefault((trial.replicate, trial.round), []).append(value)
   axes = grid(run)
   return np.array(
     [
@@ -252,7 +252,7 @@ def not_reached(run: records.Run, arm: str) -> np.ndarray:
   """Returns where an early-stop step is only a lower bound, bool `[R, K]`.
 
   >>> end = records.Point(500, True, 0.98, 1.0)
-  >>> dense = records.Lane(0, 0, "ticket", 0, 1.0, [], [], end, end, False, ())
+  >>> dense = records.Result(0, 0, "ticket", 0, 1.0, [], [], end, end, 0, ())
   >>> late = end._replace(reached=False)
   >>> sparse = dense._replace(round=1, density=0.5, early_stop=late)
   >>> not_reached(records.Run("example", {}, (dense, sparse)), "ticket")
@@ -265,7 +265,7 @@ def column(run: records.Run, density: float) -> int | None:
   """Returns the index of the density nearest to one, None if none is near.
 
   >>> end = records.Point(500, True, 0.98, 1.0)
-  >>> dense = records.Lane(0, 0, "ticket", 0, 1.0, [], [], end, end, False, ())
+  >>> dense = records.Result(0, 0, "ticket", 0, 1.0, [], [], end, end, 0, ())
   >>> sparse = dense._replace(round=1, density=0.5)
   >>> run = records.Run("example", {}, (dense, sparse))
   >>> column(run, 0.513), column(run, 0.7)
@@ -304,18 +304,18 @@ def curves(
     curve: which one.
 
   Returns:
-    The steps that all its lanes share, `[T]`, and the curve, `[R, T]`.
+    The steps that all its trials share, `[T]`, and the curve, `[R, T]`.
 
   >>> end = records.Point(10, True, 0.9, 1.0)
   >>> curve = np.array([0, 5, 10]), np.array([0.1, 0.8, 0.9])
-  >>> lane = records.Lane(0, 0, "ticket", 0, 1.0, *curve, end, end, False, ())
-  >>> curves(records.Run("example", {}, (lane,)), "ticket", 0)
+  >>> trial = records.Result(0, 0, "ticket", 0, 1.0, *curve, end, end, 0, ())
+  >>> curves(records.Run("example", {}, (trial,)), "ticket", 0)
   (array([ 0, 5, 10]), array([[10., 80., 90.]]))
   """
   found = [
-    (lane.replicate, *curve.read(lane))
-    for lane in run.lanes
-    if (lane.arm, lane.round) == (arm, index) and not lane.diverged
+    (trial.replicate, *curve.read(trial))
+    for trial in run.trials
+    if (trial.arm, trial.round) == (arm, index) and not trial.diverged
   ]
   if not found:
     return np.empty(0), np.empty((0, 0))
@@ -428,13 +428,13 @@ def winning(run: records.Run) -> tuple[Winning, ...]:
   ticket is in time nor that it is late against such a dense network.
 
   >>> end = records.Point(500, True, 0.98, 1.0)
-  >>> dense = records.Lane(0, 0, "ticket", 0, 1.0, [], [], end, end, False, ())
-  >>> lanes = tuple(
+  >>> dense = records.Result(0, 0, "ticket", 0, 1.0, [], [], end, end, 0, ())
+  >>> trials = tuple(
   ...   dense._replace(replicate=replicate, round=k, density=0.5**k)
   ...   for replicate in range(3)
   ...   for k in range(2)
   ... )
-  >>> [ticket] = winning(records.Run("example", {"eval_every": 100}, lanes))
+  >>> [ticket] = winning(records.Run("example", {"eval_every": 100}, trials))
   >>> ticket.density, ticket.accuracy.low, ticket.verdict  # as good as dense
   (0.5, 0.0, 'wins')
   """

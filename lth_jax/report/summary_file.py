@@ -1,6 +1,6 @@
 """A run's records in one small file, to be kept with the code.
 
-It has what claims and tables need of every lane, and test accuracy at a few
+It has what claims and tables need of every trial, and test accuracy at a few
 steps. `unpack` gives back a run that they cannot tell from the original, but
 for these curves and those of the validation loss. How it was computed is left
 out: paths of a machine have no place here.
@@ -28,7 +28,7 @@ _PARTS = (
   *(1 / 50, 1 / 4, 1 / 2, 1),
   *itertools.chain(*protocols.MILESTONES.values()),
 )
-_LANE = (
+_TRIAL = (
   *("replicate", "round", "arm", "draw", "density", "diverged", "counted"),
   "steady_step",
 )
@@ -36,7 +36,7 @@ _POINT = records.Point._fields
 
 
 def pack(run: records.Run, about: Mapping[str, Any]) -> str:
-  """Returns the text of a run's file, one lane a line.
+  """Returns the text of a run's file, one trial a line.
 
   Args:
     run: the run.
@@ -56,7 +56,7 @@ def pack(run: records.Run, about: Mapping[str, Any]) -> str:
     "about": dict(about),
   }
   parts = {
-    "lanes": [_lane(lane, run.config["steps"]) for lane in run.lanes],
+    "trials": [_trial(trial, run.config["steps"]) for trial in run.trials],
     "looks": [_rounded(look._asdict()) for look in run.looks],
   }
   text = json.dumps(header, indent=1).removesuffix("\n}")
@@ -90,12 +90,12 @@ def unpack(text: str) -> tuple[records.Run, dict[str, Any]]:
     run = records.Run(
       str(content["experiment"]),
       config,
-      tuple(_read_lane(lane) for lane in content["lanes"]),
+      tuple(_read_trial(trial) for trial in content["trials"]),
       tuple(_read_look(look) for look in content["looks"]),
     )
     about = content["about"]
-    if not run.lanes or not isinstance(about, dict):
-      raise ValueError("no lanes, or nothing about them")
+    if not run.trials or not isinstance(about, dict):
+      raise ValueError("no trials, or nothing about them")
     return run, about
   except records.MALFORMED as error:
     raise errors.InputError(
@@ -103,14 +103,14 @@ def unpack(text: str) -> tuple[records.Run, dict[str, Any]]:
     ) from error
 
 
-def _lane(lane: records.Lane, num_steps: int) -> dict[str, Any]:
-  chosen = _choose(np.asarray(lane.test_steps), num_steps)
-  packed = {name: getattr(lane, name) for name in _LANE}
+def _trial(trial: records.Result, num_steps: int) -> dict[str, Any]:
+  chosen = _choose(np.asarray(trial.test_steps), num_steps)
+  packed = {name: getattr(trial, name) for name in _TRIAL}
   return _rounded(packed) | {
-    "early_stop": list(_rounded(lane.early_stop._asdict()).values()),
-    "end": list(_rounded(lane.end._asdict()).values()),
-    "test_steps": [int(lane.test_steps[i]) for i in chosen],
-    "test_curve": [_round(lane.test_curve[i]) for i in chosen],
+    "early_stop": list(_rounded(trial.early_stop._asdict()).values()),
+    "end": list(_rounded(trial.end._asdict()).values()),
+    "test_steps": [int(trial.test_steps[i]) for i in chosen],
+    "test_curve": [_round(trial.test_curve[i]) for i in chosen],
   }
 
 
@@ -123,8 +123,8 @@ def _choose(steps: np.ndarray, num_steps: int) -> list[int]:
   return sorted({int(np.argmin(np.abs(steps - step))) for step in wanted})
 
 
-def _read_lane(content) -> records.Lane:
-  lane = records.Lane(
+def _read_trial(content) -> records.Result:
+  trial = records.Result(
     replicate=int(content["replicate"]),
     round=int(content["round"]),
     arm=str(content["arm"]),
@@ -139,9 +139,9 @@ def _read_lane(content) -> records.Lane:
     test_curve=np.array([_number(x) for x in content["test_curve"]]),
     warnings=(),
   )
-  if lane.test_steps.shape != lane.test_curve.shape:
+  if trial.test_steps.shape != trial.test_curve.shape:
     raise ValueError("test steps and accuracies differ in length")
-  return records.check(lane)
+  return records.check(trial)
 
 
 def _read_point(values) -> records.Point:

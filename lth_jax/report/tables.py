@@ -39,7 +39,7 @@ def results(run: records.Run) -> Tables:
   A step is marked as a lower bound where an early stop was not reached.
 
   >>> end = records.Point(500, True, 0.98, 1.0)
-  >>> dense = records.Lane(0, 0, "ticket", 0, 1.0, [], [], end, end, False, ())
+  >>> dense = records.Result(0, 0, "ticket", 0, 1.0, [], [], end, end, 0, ())
   >>> table = results(records.Run("example", {}, (dense,))).data
   >>> table.header[1:4], table.rows[0][1:4]
   (('density_percent', 'arm', 'replicates'), ('100', 'dense', '1'))
@@ -48,11 +48,13 @@ def results(run: records.Run) -> Tables:
   for k, index in enumerate(statistics.grid(run).rounds):
     density = statistics.grid(run).density[k]
     for arm in statistics.arms(run):
-      lanes = sum((each.arm, each.round) == (arm, index) for each in run.lanes)
-      if lanes == 0:
+      trials = sum(
+        (each.arm, each.round) == (arm, index) for each in run.trials
+      )
+      if trials == 0:
         continue
       name = "dense" if index == 0 else arm
-      late = lanes_not_reached(run, arm, index)
+      late = trials_not_reached(run, arm, index)
       spreads = [
         statistics.interval(statistics.values(run, arm, quantity)[:, k])
         for quantity in statistics.QUANTITIES
@@ -64,7 +66,7 @@ def results(run: records.Run) -> Tables:
           _plain(100 * density),
           name,
           n,
-          str(lanes),
+          str(trials),
           str(late),
           *(
             _plain(value)
@@ -80,7 +82,7 @@ def results(run: records.Run) -> Tables:
           _spread(spreads[0], 0, late > 0),
           *(_spread(spread, 2) for spread in spreads[1:]),
           n,
-          f"{late} of {lanes}",
+          f"{late} of {trials}",
         )
       )
   names = [
@@ -88,7 +90,7 @@ def results(run: records.Run) -> Tables:
     for quantity in statistics.QUANTITIES
     for statistic in ("mean", "min", "max")
   ]
-  ahead = ("round", "density_percent", "arm", "replicates", "lanes")
+  ahead = ("round", "density_percent", "arm", "replicates", "trials")
   titles = tuple(quantity.title for quantity in statistics.QUANTITIES)
   return Tables(
     Table((*ahead, "not_reached", *names), tuple(data)),
@@ -106,14 +108,14 @@ def summary(run: records.Run) -> Table:
   early stop and of runs without validation images.
 
   >>> end = records.Point(500, True, 0.98, 1.0)
-  >>> dense = records.Lane(0, 0, "ticket", 0, 1.0, [], [], end, end, False, ())
+  >>> dense = records.Result(0, 0, "ticket", 0, 1.0, [], [], end, end, 0, ())
   >>> run = records.Run("example", {"model": "lenet"}, (dense,))
   >>> summary(run).header
   ('Weights left', 'ticket: early-stop step',
    'ticket: test accuracy at early stop (%)')
   """
   arms = statistics.arms(run)
-  stops = any(math.isfinite(lane.early_stop.step) for lane in run.lanes)
+  stops = any(math.isfinite(trial.early_stop.step) for trial in run.trials)
   quantities = (
     (statistics.EARLY_STEP, statistics.EARLY_TEST)
     if stops and protocols.has_early_stop(run.config["model"])
@@ -127,7 +129,7 @@ def summary(run: records.Run) -> Table:
     for arm, quantity in columns:
       spread = statistics.interval(statistics.values(run, arm, quantity)[:, k])
       is_step = quantity is statistics.EARLY_STEP
-      late = is_step and lanes_not_reached(run, arm, index) > 0
+      late = is_step and trials_not_reached(run, arm, index) > 0
       cells.append(_spread(spread, 0 if is_step else 2, late))
     rows.append(tuple(cells))
   titles = (f"{arm}: {q.title.lower()}" for arm, q in columns)
@@ -216,21 +218,21 @@ def claim_table(found: Sequence[claims.Result]) -> Tables:
   )
 
 
-def lanes_not_reached(run: records.Run, arm: str, index: int) -> int:
-  """Counts the lanes of a round whose early stop is a lower bound.
+def trials_not_reached(run: records.Run, arm: str, index: int) -> int:
+  """Counts the trials of a round whose early stop is a lower bound.
 
   >>> end = records.Point(500, True, 0.98, 1.0)
-  >>> dense = records.Lane(0, 0, "ticket", 0, 1.0, [], [], end, end, False, ())
+  >>> dense = records.Result(0, 0, "ticket", 0, 1.0, [], [], end, end, 0, ())
   >>> late = dense._replace(replicate=1, early_stop=end._replace(reached=False))
-  >>> lanes_not_reached(records.Run("example", {}, (dense, late)), "ticket", 0)
+  >>> trials_not_reached(records.Run("example", {}, (dense, late)), "ticket", 0)
   1
   """
   return sum(
-    (lane.arm, lane.round) == (arm, index)
-    and not lane.diverged
-    and not lane.early_stop.reached
-    and math.isfinite(lane.early_stop.step)
-    for lane in run.lanes
+    (trial.arm, trial.round) == (arm, index)
+    and not trial.diverged
+    and not trial.early_stop.reached
+    and math.isfinite(trial.early_stop.step)
+    for trial in run.trials
   )
 
 

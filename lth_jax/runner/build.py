@@ -1,4 +1,4 @@
-"""From a config and a data set to the parts that all lanes of a run share."""
+"""From a config and a data set to the parts that all trials of a run share."""
 
 import functools
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,7 +12,7 @@ from lth_jax import masks as masks_lib
 from lth_jax.config import checks, configs
 from lth_jax.config import plan as plan_lib
 from lth_jax.config.configs import Config
-from lth_jax.config.plan import Lane
+from lth_jax.config.plan import Trial
 from lth_jax.data import Dataset, augment, order, scaling
 from lth_jax.lottery import keys
 from lth_jax.parallel import segments, vmapped
@@ -21,12 +21,12 @@ from lth_jax.training import evaluation, loop, schedules
 PyTree = Any
 
 
-# More lanes at once than this are seldom faster, and all need memory.
-_MAX_LANES = 32
+# More trials at once than this are seldom faster, and all need memory.
+_MAX_TRIALS = 32
 
 
 class Study(NamedTuple):
-  """What all lanes of a run share.
+  """What all trials of a run share.
 
   Attributes:
     config: the run.
@@ -133,7 +133,7 @@ def share_devices(
   devices: Sequence[jax.Device],
   before: Sequence[vmapped.Sharing],
 ) -> vmapped.Sharing:
-  """Decides how lanes share a device.
+  """Decides how trials share a device.
 
   Args:
     config: the run.
@@ -145,13 +145,13 @@ def share_devices(
     it keeps its bits, else as its help says.
 
   Raises:
-    InputError: several lanes are asked for and none may be beside another.
+    InputError: several trials are asked for and none may be beside another.
 
   >>> config = configs.from_flat({"lane_axis": "vmap", "replicates": 2})
   >>> share_devices(config, jax.devices()[:1], before=())
-  Sharing(axis='vmap', lanes=10, devices=1)
+  Sharing(axis='vmap', trials=10, devices=1)
   """
-  axis, lanes = config.execution.lane_axis, config.execution.lanes_per_device
+  axis, trials = config.execution.lane_axis, config.execution.lanes_per_device
   together = config.execution.batch_devices
   if axis == "auto":
     platform = devices[0].platform
@@ -160,36 +160,36 @@ def share_devices(
     slow = platform == "gpu" and config.model.model != "lenet"
     axis = "loop" if platform == "cpu" or slow else "vmap"
   if axis == "loop":
-    if lanes > 1:
+    if trials > 1:
       raise errors.InputError(
-        f"--lanes_per_device={lanes}: on {devices[0].platform} one lane is "
+        f"--lanes_per_device={trials}: on {devices[0].platform} one trial is "
         "trained after the other; ask for --lane_axis=vmap to have several."
       )
     return vmapped.Sharing(axis, 1, together)
   num_workers = len(devices) // together
-  wanted = min(-(-plan_lib.num_at_once(config) // num_workers), _MAX_LANES)
-  began = (each.lanes for each in before if each.axis == axis)
-  return vmapped.Sharing(axis, lanes or next(began, wanted), together)
+  wanted = min(-(-plan_lib.num_at_once(config) // num_workers), _MAX_TRIALS)
+  began = (each.trials for each in before if each.axis == axis)
+  return vmapped.Sharing(axis, trials or next(began, wanted), together)
 
 
-def order_key(config: Config, lane: Lane) -> jax.Array:
-  """Returns the key `[]` of a lane's batch order and noise.
+def order_key(config: Config, trial: Trial) -> jax.Array:
+  """Returns the key `[]` of a trial's batch order and noise.
 
   Args:
     config: the run.
-    lane: one of its lanes.
+    trial: one of its trials.
 
-  >>> key = order_key(configs.Config(), Lane(0, 0, "ticket"))
-  >>> bool(key == order_key(configs.Config(), Lane(0, 7, "reinit", 1)))
+  >>> key = order_key(configs.Config(), Trial(0, 0, "ticket"))
+  >>> bool(key == order_key(configs.Config(), Trial(0, 7, "reinit", 1)))
   True
   """
   seed = config.randomness.order_seed
   seed = config.randomness.seed if seed is None else seed
   per_round = config.randomness.order == "per_round"
-  return keys.order(seed, lane.replicate, lane.round if per_round else None)
+  return keys.order(seed, trial.replicate, trial.round if per_round else None)
 
 
-def split(study: Study, replicate: int) -> loop.Sample:
+def split(study: Study, replicate: int) -> loop.Split:
   """Returns indices of a replicate's training and validation images.
 
   Args:
@@ -207,7 +207,7 @@ def split(study: Study, replicate: int) -> loop.Sample:
   ((5000,), False)
   """
   num_images = study.num_images
-  return loop.Sample(
+  return loop.Split(
     *order.split_indices(
       keys.split(study.config.randomness.seed, replicate),
       num_images.train + num_images.valid,
@@ -225,7 +225,7 @@ def initial_start(study: Study, replicate: int) -> loop.Start:
 
   >>> from lth_jax import data
   >>> images = np.zeros((6000, 2, 2, 1), np.uint8)
-  >>> part = data.Split(images, np.zeros(6000, np.int32))
+  >>> part = data.Examples(images, np.zeros(6000, np.int32))
   >>> dataset = data.Dataset("tiny", part, part, num_classes=2, source="made")
   >>> config = configs.from_flat({"hidden": [], "rates": ["kernel=0.2"]})
   >>> start = initial_start(make(config, dataset), replicate=0)
@@ -298,7 +298,7 @@ def prune_at_once(
 
 
 def entries(config: Config) -> list[segments.Entry]:
-  """Lists the steps at which every lane of a run is measured.
+  """Lists the steps at which every trial of a run is measured.
 
   Args:
     config: the run.

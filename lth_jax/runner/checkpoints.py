@@ -45,7 +45,7 @@ class Stores(NamedTuple):
   folder: epath.Path
   run_id: str
   data: str
-  say: Callable[[str], None]
+  log: Callable[[str], None]
   check: Callable[[], None] = lambda: None
 
 
@@ -77,7 +77,7 @@ def read(
   try:
     return load(folder, plan.owner(stores.run_id, stores.data, name))
   except store.DamagedError as error:
-    stores.say(f"warning: {error} It is discarded and made again.")
+    stores.log(f"warning: {error} It is discarded and made again.")
     discard(stores, name)
     return None
 
@@ -85,7 +85,7 @@ def read(
 def read_trained(
   stores: Stores, name: str, like: Start, origin: Mapping[str, Any]
 ) -> rounds.Trained | None:
-  """Returns a lane's stored weights; None if there are none.
+  """Returns a trial's stored weights; None if there are none.
 
   Args:
     stores: where results lie.
@@ -286,7 +286,7 @@ def saved_start(
   >>> from lth_jax.config import configs
   >>> from lth_jax import data
   >>> images = np.zeros((6000, 2, 2, 1), np.uint8)
-  >>> part = data.Split(images, np.zeros(6000, np.int32))
+  >>> part = data.Examples(images, np.zeros(6000, np.int32))
   >>> dataset = data.Dataset("tiny", part, part, num_classes=2, source="made")
   >>> config = configs.from_flat({"hidden": [], "rates": ["kernel=0.2"]})
   >>> parts = build.make(config, dataset)
@@ -326,7 +326,7 @@ def rewind_name(replicate: int) -> str:
 
 
 def arrays_of(state: Start | TrainState) -> dict[str, PyTree]:
-  """Returns what is stored of a lane, or of where one starts.
+  """Returns what is stored of a trial, or of where one starts.
 
   Args:
     state: has params, stats and masks.

@@ -59,7 +59,7 @@ def write_report(workdir: epath.Path) -> None:
     workdir: of a run.
   """
   written = processes.lead(lambda: str(report.write(workdir)))
-  processes.say(f"Report: {written}")
+  processes.log(f"Report: {written}")
 
 
 def parse(values: absl_flags.FlagValues, argv: Sequence[str]) -> Sequence[str]:
@@ -165,7 +165,7 @@ def call(function: Callable[[], None]) -> None:
   except KeyboardInterrupt:
     _exit("Stopped.", EXIT_STOPPED)
   except processes.LostError as error:
-    progress.say(
+    progress.log(
       f"Stopped: another process is gone ({error}); its own output says why. "
       "What was saved is stored. Start all processes again to go on."
     )
@@ -207,7 +207,7 @@ def stop_signals() -> Iterator[threading.Event]:
       at_once = each in (signal.SIGTERM, signal.SIGINT)
       signal.signal(each, signal.SIG_DFL if at_once else signal.SIG_IGN)
     stop.set()
-    progress.say(f"{signal.Signals(number).name}: saving, then stopping.")
+    progress.log(f"{signal.Signals(number).name}: saving, then stopping.")
 
   known = [getattr(signal, name) for name in _SIGNALS if hasattr(signal, name)]
   before = {number: signal.getsignal(number) for number in known}
@@ -240,7 +240,7 @@ def _explain(error: Exception) -> tuple[str | None, bool]:
       if not _is_out_of_memory(error):
         return None, False
       return (
-        f"out of memory ({errors.first_line(error)}); use fewer lanes at once "
+        f"out of memory ({errors.first_line(error)}); use fewer trials at once "
         "(--lanes_per_device, --devices), more --batch_devices, or a smaller "
         "--batch_size. What was saved is stored.",
         False,
@@ -286,5 +286,5 @@ def _drop_unwritten() -> None:
 
 
 def _exit(message: str, code: int) -> NoReturn:
-  progress.say(message)
+  progress.log(message)
   sys.exit(code)

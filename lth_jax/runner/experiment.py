@@ -1,6 +1,6 @@
 """From a config to a finished run on disk, as often interrupted as it may be.
 
-Each lane is a stage: if its result is stored, that is the result; else it is
+Each trial is a stage: if its result is stored, that is the result; else it is
 trained and stored. So starting a run, resuming it and extending it are the
 same loop.
 """
@@ -19,7 +19,7 @@ from etils import epath
 from lth_jax import data, errors
 from lth_jax.config import configs, plan
 from lth_jax.config.configs import Config
-from lth_jax.config.plan import Lane
+from lth_jax.config.plan import Trial
 from lth_jax.lottery import controls, keys, rounds
 from lth_jax.parallel import devices as devices_lib
 from lth_jax.parallel import processes, progress, scheduler, vmapped
@@ -56,7 +56,7 @@ def run(
     OSError: the workdir cannot be written.
   """
   for setting in settings.fix(config.training.matmul_precision):
-    processes.say(
+    processes.log(
       f"note: {setting} would change numbers or end the run; it is not used."
     )
   # What processes exchange first must come soon after their backends start,
@@ -83,20 +83,20 @@ def run(
       lambda: _settle(folder, config, experiment, digest, devices)
     )
     workdir.check_shared(folder)
-    stores = Stores(folder, parts.run_id, digest, processes.say, check)
+    stores = Stores(folder, parts.run_id, digest, processes.log, check)
     todo = processes.lead(lambda: missing(parts, stores))
     if todo:
       _train_all(
         parts,
         stores,
-        [Lane(*lane) for lane in todo],
+        [Trial(*trial) for trial in todo],
         devices,
         vmapped.make(parts.trainer, vmapped.Sharing(*sharing)),
         dataset,
         stop,
       )
     else:
-      processes.say(f"{folder} is complete, nothing to train.")
+      processes.log(f"{folder} is complete, nothing to train.")
     processes.lead(lambda: _settle_structure(parts, stores))
 
 
@@ -110,13 +110,13 @@ def _lock(
     return lambda: None
   files.check_links(folder)
   folder.mkdir(parents=True, exist_ok=True)
-  return until_the_end.enter_context(store.lock(folder, progress.say, stop))
+  return until_the_end.enter_context(store.lock(folder, progress.log, stop))
 
 
 def _settle(folder, config, experiment, digest, devices):
-  """Makes the folder this run's, and decides how lanes share."""
+  """Makes the folder this run's, and decides how trials share."""
   sharing = build.share_devices(config, devices, workdir.sharings(folder))
-  workdir.settle(folder, config, experiment, digest, sharing, progress.say)
+  workdir.settle(folder, config, experiment, digest, sharing, progress.log)
   return sharing
 
 
@@ -137,12 +137,12 @@ def _common(config, folder, digest) -> dict[str, Any]:
   }
 
 
-def missing(parts: build.Study, stores: Stores) -> list[Lane]:
-  """Lists the lanes of a run that are not stored, or not as they were written.
+def missing(parts: build.Study, stores: Stores) -> list[Trial]:
+  """Lists the trials of a run that are not stored, or not as they were written.
 
   Checks every file of the run, and that each result was derived from what the
   run has. What is damaged or was not is said and discarded, and a starting
-  point among it is made again at once. Where masks would come from a lane that
+  point among it is made again at once. Where masks would come from a trial that
   diverged, the replicate's series has ended, and with it this list.
 
   Args:
@@ -153,14 +153,14 @@ def missing(parts: build.Study, stores: Stores) -> list[Lane]:
   >>> import numpy as np
   >>> from lth_jax.config import configs
   >>> images = np.zeros((6000, 2, 2, 1), np.uint8)
-  >>> part = data.Split(images, np.zeros(6000, np.int32))
+  >>> part = data.Examples(images, np.zeros(6000, np.int32))
   >>> dataset = data.Dataset("tiny", part, part, num_classes=2, source="made")
   >>> config = {"hidden": [], "rates": ["kernel=0.2"]}
   >>> config |= {"arms": ["ticket", "random"], "rounds": 1, "replicates": 1}
   >>> parts = build.make(configs.from_flat(config), dataset)
   >>> with tempfile.TemporaryDirectory() as folder:
   ...   stores = Stores(epath.Path(folder), parts.run_id, "4567", print)
-  ...   [lane.name for lane in missing(parts, stores)]
+  ...   [trial.name for trial in missing(parts, stores)]
   ['replicate_0/round_000/ticket', 'replicate_0/round_001/ticket',
   'replicate_0/round_001/random']
   """
@@ -173,39 +173,39 @@ def missing(parts: build.Study, stores: Stores) -> list[Lane]:
       _, shared = checkpoints_lib.begin(parts, replicate)
     else:
       shared = begun["origin"]
-    ends: dict[Lane, str] = {}
+    ends: dict[Trial, str] = {}
     for index in range(config.study.rounds + 1):
       masks, ended = None, False
-      for lane in plan.of_round(config, replicate, index):
-        origin = _origin(config, lane, shared, masks, ends)
-        record = checkpoints_lib.read_record(stores, lane.name, origin)
+      for trial in plan.of_round(config, replicate, index):
+        origin = _origin(config, trial, shared, masks, ends)
+        record = checkpoints_lib.read_record(stores, trial.name, origin)
         if record is None:
-          found.append(lane)
+          found.append(trial)
           continue
-        partials.discard(stores, lane)  # a kill may have come between
-        ends[lane] = record["digests"]["params"]
-        if lane.arm == "ticket":
+        partials.discard(stores, trial)  # a kill may have come between
+        ends[trial] = record["digests"]["params"]
+        if trial.arm == "ticket":
           masks = record["digests"]["masks"]
-        ended |= record["diverged"] and plan.supplies_masks(config, lane)
+        ended |= record["diverged"] and plan.supplies_masks(config, trial)
       if ended:
         break
-    if begun is None:  # now that no stored lane has another
+    if begun is None:  # now that no stored trial has another
       checkpoints_lib.saved_start(stores, parts, replicate)
   return found
 
 
 def _origin(
   config: Config,
-  lane: Lane,
+  trial: Trial,
   shared: Mapping[str, Any],
   masks: str | None,
-  ends: Mapping[Lane, str],
+  ends: Mapping[Trial, str],
 ) -> dict[str, Any]:
-  """Returns digests of what a lane is derived from, as far as they are known.
+  """Returns digests of what a trial is derived from, as far as they are known.
 
   Args:
     config: the run.
-    lane: one of its lanes.
+    trial: one of its trials.
     shared: the origin of the replicate's starting point.
     masks: of the round's ticket.
     ends: digests of trained weights.
@@ -213,27 +213,27 @@ def _origin(
   origin = {name: shared[name] for name in ("theta_0", "split")}
   if masks is not None:
     origin["masks"] = masks
-  parent = plan.parent(config, lane)
+  parent = plan.parent(config, trial)
   if parent in ends:
     origin["trained weights"] = ends[parent]
-  if lane.arm == "noise" and lane.draw is not None:
-    origin["noise"] = config.study.noise[lane.draw]
+  if trial.arm == "noise" and trial.draw is not None:
+    origin["noise"] = config.study.noise[trial.draw]
   return origin
 
 
 def _train_all(parts, stores, todo, devices, lockstep, dataset, stop) -> None:
-  """Trains every lane that is not stored yet."""
+  """Trains every trial that is not stored yet."""
   config = parts.config
   workers = workers_lib.make(
     devices, build.images(parts, dataset), config.execution.batch_devices
   )
-  processes.say(_announcement(config, todo, devices, lockstep))
+  processes.log(_announcement(config, todo, devices, lockstep))
   begin = time.monotonic()
   num_steps = len(todo) * config.training.steps
   kind = config.execution.progress if processes.is_first() else "none"
   with progress.show(kind, num_steps) as display:
     session = Session(
-      stores._replace(say=display.say),
+      stores._replace(log=display.log),
       parts,
       lockstep,
       build.entries(config),
@@ -244,14 +244,14 @@ def _train_all(parts, stores, todo, devices, lockstep, dataset, stop) -> None:
       diverged=[],
     )
     _train_series(session, workers)
-  processes.say(f"Trained in {progress.duration(time.monotonic() - begin)}.")
+  processes.log(f"Trained in {progress.duration(time.monotonic() - begin)}.")
   if session.diverged:
-    processes.say(_loss(session.diverged))
+    processes.log(_loss(session.diverged))
 
 
-def _loss(diverged: Sequence[Lane]) -> str:
-  """Says which lanes diverged, and what a person can do about it."""
-  names = sorted(lane.name for lane in diverged)
+def _loss(diverged: Sequence[Trial]) -> str:
+  """Says which trials diverged, and what a person can do about it."""
+  names = sorted(trial.name for trial in diverged)
   more = f" and {len(names) - 3} more" * (len(names) > 3)
   return (
     f"{len(names)} of them diverged (a loss was not finite): "
@@ -273,7 +273,7 @@ def _announcement(config, todo, devices, lockstep) -> str:
 def _train_series(session: Session, workers: Sequence[Worker]) -> None:
   """Runs all replicates side by side; the first failure stops the others."""
   replicates = plan.replicates(session.study.config)
-  # A worker takes lanes as it is free; processes must take them together.
+  # A worker takes trials as it is free; processes must take them together.
   several = processes.several()
   teams = [workers] if several else [[worker] for worker in workers]
 
@@ -306,9 +306,9 @@ def _train_series(session: Session, workers: Sequence[Worker]) -> None:
 
 
 def _rank(job: trials.Job) -> tuple[bool, int, str]:
-  """Lanes that others wait for come first, then the earlier rounds."""
-  lane = job.lane
-  return lane.arm not in ("ticket", "search"), lane.round, lane.name
+  """Trials that others wait for come first, then the earlier rounds."""
+  trial = job.trial
+  return trial.arm not in ("ticket", "search"), trial.round, trial.name
 
 
 def _train_replicate(
@@ -318,19 +318,19 @@ def _train_replicate(
   parts = session.study
   sample = jax.device_get(build.split(parts, replicate))
   saved, shared = checkpoints_lib.saved_start(session.stores, parts, replicate)
-  ends: dict[Lane, str] = {}
+  ends: dict[Trial, str] = {}
   waiting = []
 
   def train(arm: str, index: int, start: Start) -> rounds.Trained:
-    lane = Lane(replicate, index, arm)
+    trial = Trial(replicate, index, arm)
     masks = store.digest(start.masks)
 
-    def job(lane: Lane, make_start: Callable[[], Start]) -> trials.Job:
-      origin = _origin(parts.config, lane, shared, masks, ends)
-      keep = lane.arm == arm  # others need the weights of no control
-      return trials.Job(lane, make_start, origin, sample, keep)
+    def job(trial: Trial, make_start: Callable[[], Start]) -> trials.Job:
+      origin = _origin(parts.config, trial, shared, masks, ends)
+      keep = trial.arm == arm  # others need the weights of no control
+      return trials.Job(trial, make_start, origin, sample, keep)
 
-    result = _ticket(session, line, job(lane, lambda: start))
+    result = _ticket(session, line, job(trial, lambda: start))
     if arm == "ticket":
       for control in plan.controls(parts.config, replicate, index):
         begin = functools.partial(
@@ -338,7 +338,7 @@ def _train_replicate(
         )
         waiting.append(_control(session, line, job(control, begin)))
     trained = result()
-    ends[lane] = store.digest(trained.params)
+    ends[trial] = store.digest(trained.params)
     return trained
 
   for _ in _search(parts, saved, train):
@@ -368,7 +368,7 @@ def _ticket(
 ) -> Callable[[], rounds.Trained]:
   """Returns a function that waits for the result of a ticket or a search."""
   stored = checkpoints_lib.read_trained(
-    session.stores, job.lane.name, job.make_start(), job.origin
+    session.stores, job.trial.name, job.make_start(), job.origin
   )
   if stored is not None:
     return lambda: stored
@@ -380,18 +380,18 @@ def _control(
 ) -> Callable[[], Any]:
   """Returns a function that waits until a control is stored."""
   stored = checkpoints_lib.read_record(
-    session.stores, job.lane.name, job.origin
+    session.stores, job.trial.name, job.origin
   )
   if stored is not None:
     return lambda: None
   return line.submit(job)
 
 
-def _control_start(session, lane: Lane, saved: Start, ticket: Start) -> Start:
+def _control_start(session, trial: Trial, saved: Start, ticket: Start) -> Start:
   config = session.study.config
-  where = config.randomness.seed, lane.replicate, lane.round
-  draw = lane.draw or 0
-  match lane.arm:
+  where = config.randomness.seed, trial.replicate, trial.round
+  draw = trial.draw or 0
+  match trial.arm:
     case "reinit":
       key = keys.reinit(*where, draw)
       start = controls.reinit(key, session.study.model.init, ticket)
@@ -401,11 +401,11 @@ def _control_start(session, lane: Lane, saved: Start, ticket: Start) -> Start:
       key, level = keys.noise(*where, draw), config.study.noise[draw]
       start = controls.noise(key, saved, ticket, level)
     case "random" | "random_global":
-      scope = "global" if lane.arm == "random_global" else "layer"
+      scope = "global" if trial.arm == "random_global" else "layer"
       key = keys.random_masks(*where)
       start = controls.random_masks(key, saved, ticket, scope=scope)
     case "magnitude_at_start":
       start = controls.magnitude_at_start(saved, ticket)
     case _:
-      raise ValueError(f"no control '{lane.arm}'")
+      raise ValueError(f"no control '{trial.arm}'")
   return jax.device_get(start)

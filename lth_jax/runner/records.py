@@ -1,4 +1,4 @@
-"""What is recorded of a lane: plain data, the only input of every report."""
+"""What is recorded of a trial: plain data, the only input of every report."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,8 +16,8 @@ PyTree = Any
 FORMAT = 2
 
 
-def of_lane(
-  lane: plan.Lane,
+def of_trial(
+  trial: plan.Trial,
   start: loop.Start,
   checkpoint: segments.Checkpoint,
   summary: loop.Summary,
@@ -25,30 +25,30 @@ def of_lane(
   eval_every: int,
   origin: Mapping[str, Any],
 ) -> dict[str, Any]:
-  """Returns the record of a finished lane, ready for JSON.
+  """Returns the record of a finished trial, ready for JSON.
 
   Args:
-    lane: which one.
+    trial: which one.
     start: where it began.
     checkpoint: its end, on the host.
     summary: metrics at the end and at the early-stopping step.
     num_images: how many images each split has.
     eval_every: steps between evaluations.
-    origin: digests of what the lane was derived from.
+    origin: digests of what the trial was derived from.
 
   Returns:
     Accuracies as fractions, losses as means over images, None where a number
     is not finite or was not measured. `early_stop` is None without a finite
-    validation loss and for a lane that diverged.
+    validation loss and for a trial that diverged.
 
   >>> masks, w = {"w": np.array([True, False])}, {"w": np.array([0.5, 0.0])}
   >>> state = loop.TrainState(10, w, {}, (), masks)
   >>> progress = loop.Progress(state, *5 * [None], finite=True)
   >>> row = segments.Row(10, False, True, None, None, -1, 0.3, 40)
-  >>> score = evaluation.Score(0.3, 40)
+  >>> score = evaluation.Metric(0.3, 40)
   >>> metrics = evaluation.Metrics(score, score, score)
-  >>> record = of_lane(
-  ...   plan.Lane(replicate=0, round=1, arm="ticket"),
+  >>> record = of_trial(
+  ...   plan.Trial(replicate=0, round=1, arm="ticket"),
   ...   loop.Start(w, {}, 0, masks),
   ...   segments.Checkpoint(progress, (row,)),
   ...   loop.Summary(end=metrics, early_stop=metrics),
@@ -67,10 +67,10 @@ def of_lane(
   kept = int(masks_lib.num_kept(start.masks))
   record: dict[str, Any] = {
     "format": FORMAT,
-    "replicate": lane.replicate,
-    "round": lane.round,
-    "arm": lane.arm,
-    "draw": lane.draw,
+    "replicate": trial.replicate,
+    "round": trial.round,
+    "arm": trial.arm,
+    "draw": trial.draw,
     "density": kept / counted,
     "kept": kept,
     "counted": counted,
@@ -104,19 +104,19 @@ def of_lane(
 def has_diverged(
   checkpoint: segments.Checkpoint, summary: loop.Summary
 ) -> bool:
-  """Says whether a training loss of a lane was not finite.
+  """Says whether a training loss of a trial was not finite.
 
   Losses on validation and test images decide nothing.
 
   Args:
-    checkpoint: the lane's end.
+    checkpoint: the trial's end.
     summary: its metrics. The loss at the end is that of the last step's
       weights, which no training step has measured.
 
   >>> checkpoint = segments.Checkpoint(
   ...   loop.Progress(*6 * [None], finite=True), ()
   ... )
-  >>> good, bad = (evaluation.Score(x, 4) for x in (0.7, float("nan")))
+  >>> good, bad = (evaluation.Metric(x, 4) for x in (0.7, float("nan")))
   >>> [
   ...   has_diverged(checkpoint, loop.Summary(end=end, early_stop=None))
   ...   for end in (

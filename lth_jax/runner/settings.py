@@ -11,7 +11,7 @@ import jax
 
 # Another value gives other random numbers, so another split of the images,
 # other types, an error where types meet or data move, or one at a NaN, which
-# are expected here (what is not measured is one, and a lane may diverge), or
+# are expected here (what is not measured is one, and a trial may diverge), or
 # runs step by step in Python.
 _FIXED = {
   "jax_debug_infs": False,

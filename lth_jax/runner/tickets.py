@@ -1,7 +1,7 @@
 """What tickets look like, described once they are trained.
 
-Everything here follows from what the lanes of a run have stored; it is made
-whenever it is missing or of other lanes, and trains nothing.
+Everything here follows from what the trials of a run have stored; it is made
+whenever it is missing or of other trials, and trains nothing.
 """
 
 import json
@@ -10,7 +10,7 @@ from typing import Any
 from etils import epath
 
 from lth_jax.analysis import summary
-from lth_jax.config.plan import Lane
+from lth_jax.config.plan import Trial
 from lth_jax.runner import build
 from lth_jax.runner import checkpoints as checkpoints_lib
 from lth_jax.storage import files, store
@@ -29,11 +29,11 @@ def settle(
 
   Args:
     parts: of the run.
-    stores: where its lanes lie.
+    stores: where its trials lie.
     replicate: index of the replicate.
   """
   tickets = [
-    Lane(replicate, index, "ticket")
+    Trial(replicate, index, "ticket")
     for index in range(parts.config.study.rounds + 1)
   ]
   found = {

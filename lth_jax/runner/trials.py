@@ -1,6 +1,6 @@
-"""Lanes as stages: what is stored is the result, else it is trained and stored.
+"""Trains the trials that have no stored result, and stores their results.
 
-A lane that is stopped, or killed, goes on from its last save.
+A trial that is stopped, or killed, goes on from its last save.
 """
 
 import threading
@@ -13,7 +13,7 @@ import numpy as np
 
 from lth_jax import errors
 from lth_jax.config import plan
-from lth_jax.config.plan import Lane
+from lth_jax.config.plan import Trial
 from lth_jax.lottery import rounds
 from lth_jax.parallel import processes, progress, segments
 from lth_jax.parallel import vmapped as vmapped_lib
@@ -23,7 +23,7 @@ from lth_jax.runner import checkpoints as checkpoints_lib
 from lth_jax.runner.checkpoints import Stores
 from lth_jax.storage import store
 from lth_jax.training import loop
-from lth_jax.training.loop import Sample, Start
+from lth_jax.training.loop import Split, Start
 
 PyTree = Any
 
@@ -34,12 +34,12 @@ class Session(NamedTuple):
   Attributes:
     stores: where results lie.
     study: the parts of the run.
-    lockstep: how many lanes are trained together, and how.
-    entries: the steps at which every lane is measured.
+    lockstep: how many trials are trained together, and how.
+    entries: the steps at which every trial is measured.
     display: what the user sees.
     stop: set when the session must end soon.
-    failures: what went wrong in lanes, the first first.
-    planned: the lanes whose steps the display knows of.
+    failures: what went wrong in trials, the first first.
+    planned: the trials whose steps the display knows of.
     diverged: those trained so far whose loss was not finite.
   """
 
@@ -50,40 +50,40 @@ class Session(NamedTuple):
   display: progress.Display
   stop: threading.Event
   failures: list[Exception]
-  planned: Collection[Lane]
-  diverged: list[Lane]
+  planned: Collection[Trial]
+  diverged: list[Trial]
 
 
 class Job(NamedTuple):
-  """A lane to train.
+  """A trial to train.
 
   Attributes:
-    lane: which lane.
-    make_start: called when the lane's turn comes.
-    origin: digests of what the lane is derived from.
+    trial: which trial.
+    make_start: called when the trial's turn comes.
+    origin: digests of what the trial is derived from.
     sample: the replicate's images.
     keep: whether anyone asks for its weights; what is not kept is only stored.
   """
 
-  lane: Lane
+  trial: Trial
   make_start: Callable[[], Start]
   origin: Mapping[str, Any]
-  sample: Sample
+  sample: Split
   keep: bool
 
 
 class Standing(NamedTuple):
-  """A lane whose turn has come: where it stands.
+  """A trial whose turn has come: where it stands.
 
   Attributes:
-    lane: which lane.
+    trial: which trial.
     label: its name for people.
     run: where it begins or goes on.
     slot: which of its two saves is the newer.
     origin: digests of what it is derived from, and of what it began with.
   """
 
-  lane: Lane
+  trial: Trial
   label: str
   run: segments.Run
   slot: int
@@ -97,16 +97,16 @@ class Standing(NamedTuple):
 
   @property
   def group(self) -> tuple[int, bool]:
-    """Lanes of one group can be trained together."""
+    """Trials of one group can be trained together."""
     return self.step, self.run.resume is not None
 
 
 def train_wave(
   session: Session, team: Sequence[Worker], jobs: Sequence[Job]
 ) -> list[rounds.Trained | None]:
-  """Trains and stores lanes at the same time; a failure stops the session.
+  """Trains and stores trials at the same time; a failure stops the session.
 
-  Lanes that an earlier process left at different steps, or did not begin, are
+  Trials that an earlier process left at different steps, or did not begin, are
   trained one group after the other.
 
   Args:
@@ -132,7 +132,7 @@ def train_wave(
     for group in sorted({standing.group for standing in standings}):
       together = [x for x in standings if x.group == group]
       trained |= _train_together(session, team, together)
-    return [trained[job.lane] if job.keep else None for job in jobs]
+    return [trained[job.trial] if job.keep else None for job in jobs]
   except errors.StoppedError:
     raise
   except Exception as error:
@@ -144,20 +144,20 @@ def train_wave(
 def _find_standing(session: Session, job: Job, start: Start) -> Standing:
   like = jax.eval_shape(session.study.trainer.begin, start, job.sample)
   origin = {**job.origin, "start": store.digest(start)}
-  resume, slot = partials.load(session.stores, job.lane, like, origin)
-  key = build.order_key(session.study.config, job.lane)
+  resume, slot = partials.load(session.stores, job.trial, like, origin)
+  key = build.order_key(session.study.config, job.trial)
   run = segments.Run(start, job.sample, key, session.study.schedule, resume)
-  return Standing(job.lane, _label(job.lane, start), run, slot, origin)
+  return Standing(job.trial, _label(job.trial, start), run, slot, origin)
 
 
 def _train_together(
   session: Session, team: Sequence[Worker], standings: Sequence[Standing]
-) -> dict[Lane, rounds.Trained]:
-  """Trains lanes that stand at one step, and stores them."""
+) -> dict[Trial, rounds.Trained]:
+  """Trains trials that stand at one step, and stores them."""
   begin = time.monotonic()
   for standing in standings:
     begun = int(standing.run.start.step)
-    if standing.lane not in session.planned:  # found damaged meanwhile
+    if standing.trial not in session.planned:  # found damaged meanwhile
       session.display.add(session.entries[-1].step - begun)
     session.display.skip(standing.step - begun)
   finished = segments.train(
@@ -170,7 +170,7 @@ def _train_together(
   timing = {
     "seconds": time.monotonic() - begin,
     "from_step": standings[0].step,
-    "lanes": len(standings),
+    "trials": len(standings),
     "finished": round(time.time()),
   }
   trained = {}
@@ -178,31 +178,31 @@ def _train_together(
     worker = team[index // session.lockstep.width]
     where = {"device": ", ".join(map(str, worker.devices))}
     with processes.together():
-      trained[standing.lane] = _store(
+      trained[standing.trial] = _store(
         session, standing, *outcome, timing | where
       )
   return trained
 
 
 def _describe(standings: Sequence[Standing]) -> dict[str, Any]:
-  """What several processes must have in common to train lanes together."""
+  """What several processes must have in common to train trials together."""
   saved = [x.run.resume and x.run.resume.progress for x in standings]
   return {
-    "the list of lanes": [x.lane for x in standings],
-    "the step that a lane was saved at": [x.group for x in standings],
-    "what a lane begins with": [
+    "the list of trials": [x.trial for x in standings],
+    "the step that a trial was saved at": [x.group for x in standings],
+    "what a trial begins with": [
       (x.origin, store.digest(x.run.sample)) for x in standings
     ],
-    "what a lane saved": [store.digest(x) for x in saved],
+    "what a trial saved": [store.digest(x) for x in saved],
   }
 
 
 def _store(session, standing, checkpoint, summary, timing) -> rounds.Trained:
-  """Stores what a lane has become and returns its weights."""
-  lane, parts, state = standing.lane, session.study, checkpoint.progress.state
-  _check_pruned(lane, state)
-  record = records.of_lane(
-    lane,
+  """Stores what a trial has become and returns its weights."""
+  trial, parts, state = standing.trial, session.study, checkpoint.progress.state
+  _check_pruned(trial, state)
+  record = records.of_trial(
+    trial,
     standing.run.start,
     checkpoint,
     summary,
@@ -211,28 +211,28 @@ def _store(session, standing, checkpoint, summary, timing) -> rounds.Trained:
     standing.origin,
   )
   arrays = checkpoints_lib.arrays_of(state)
-  checkpoints_lib.save(session.stores, lane.name, arrays, record, timing)
-  partials.discard(session.stores, lane)
+  checkpoints_lib.save(session.stores, trial.name, arrays, record, timing)
+  partials.discard(session.stores, trial)
   if record["diverged"]:
-    _note_divergence(session, lane)
+    _note_divergence(session, trial)
   session.display.finish(f"{standing.label}: {_outcome(record)}")
   return rounds.Trained(state.params, state.stats, record["diverged"])
 
 
-def _note_divergence(session: Session, lane: Lane) -> None:
-  """Takes what would be pruned from a lane off what is still to do."""
-  session.diverged.append(lane)
-  if plan.supplies_masks(session.study.config, lane):
+def _note_divergence(session: Session, trial: Trial) -> None:
+  """Takes what would be pruned from a trial off what is still to do."""
+  session.diverged.append(trial)
+  if plan.supplies_masks(session.study.config, trial):
     lost = [
       each
       for each in session.planned
-      if each.replicate == lane.replicate and each.round > lane.round
+      if each.replicate == trial.replicate and each.round > trial.round
     ]
     session.display.add(-len(lost) * session.study.config.training.steps)
 
 
 def _make_pause(session, standings):
-  """Returns what happens between two segments of lanes."""
+  """Returns what happens between two segments of trials."""
   saved_at, before = time.monotonic(), standings[0].step
   slots = [standing.slot for standing in standings]
   minutes = session.study.config.execution.checkpoint_minutes
@@ -253,7 +253,7 @@ def _make_pause(session, standings):
       for standing, slot, checkpoint in zip(standings, slots, checkpoints()):
         with processes.together():
           partials.save(
-            session.stores, standing.lane, slot, checkpoint, standing.origin
+            session.stores, standing.trial, slot, checkpoint, standing.origin
           )
       saved_at = time.monotonic()
     if stopping:
@@ -268,23 +268,23 @@ def _check_stop(session: Session) -> None:
     raise errors.StoppedError
 
 
-def _check_pruned(lane: Lane, state: loop.TrainState) -> None:
+def _check_pruned(trial: Trial, state: loop.TrainState) -> None:
   moved = jax.tree.map(
     lambda p, m: m is not None and bool(np.any(p[~m])),
     state.params,
     state.masks,
   )
   if any(jax.tree.leaves(moved)):
-    raise RuntimeError(f"{lane.name}: pruned weights are not zero.")
+    raise RuntimeError(f"{trial.name}: pruned weights are not zero.")
 
 
-def _label(lane: Lane, start: Start) -> str:
+def _label(trial: Trial, start: Start) -> str:
   masks = jax.tree.leaves(start.masks)
   density = sum(m.sum() for m in masks) / sum(m.size for m in masks)
-  draw = "" if lane.draw is None else f" {lane.draw}"
+  draw = "" if trial.draw is None else f" {trial.draw}"
   return (
-    f"round {lane.round} ({100 * density:.1f}%) replicate {lane.replicate} "
-    f"{lane.arm}{draw}"
+    f"round {trial.round} ({100 * density:.1f}%) replicate {trial.replicate} "
+    f"{trial.arm}{draw}"
   )
 
 

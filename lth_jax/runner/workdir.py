@@ -24,7 +24,7 @@ FORMAT = 2
 _SHARED_SECONDS = 30.0
 _PROMISE = (
   "Equal bits are promised only for equal jax, backend, processor, number of "
-  "CPUs, lanes per device and devices per batch."
+  "CPUs, trials per device and devices per batch."
 )
 # What a run may leave before its config is there, which is written last, or
 # after it was damaged and removed; and what is in a folder that is new: hidden
@@ -41,7 +41,7 @@ def settle(
   experiment: str,
   data: str,
   sharing: vmapped.Sharing,
-  say: Callable[[str], None],
+  log: Callable[[str], None],
 ) -> None:
   """Makes the folder this run's, or checks that it is and extends it.
 
@@ -53,8 +53,8 @@ def settle(
     config: the run that is asked for.
     experiment: its name.
     data: digest of its images and labels.
-    sharing: how lanes share a device; their last bits depend on it.
-    say: told when the machine is not the one that the run began on.
+    sharing: how trials share a device; their last bits depend on it.
+    log: told when the machine is not the one that the run began on.
 
   Raises:
     InputError: the folder holds another run, or the data are not the same.
@@ -89,7 +89,7 @@ def settle(
       "empty or new folder as --workdir."
     )
   resumed = path.exists() or _find_stored(folder, config, data)
-  _settle_environment(folder / "env.json", sharing, resumed, say)
+  _settle_environment(folder / "env.json", sharing, resumed, log)
   store.write_text(folder / "run.flags", flags.to_flagfile(config))
   stored = {
     "format": FORMAT,
@@ -236,16 +236,16 @@ def _check_grown(folder, stored: Config, asked: Config):
       )
 
 
-def _settle_environment(path, sharing, resumed, say):
+def _settle_environment(path, sharing, resumed, log):
   """Adds this machine to `env.json` unless the last one was the same."""
   now = environment() | {
     "lane_axis": sharing.axis,
-    "lanes_per_device": sharing.lanes,
+    "lanes_per_device": sharing.trials,
     "batch_devices": sharing.devices,
   }
   seen = _read_key(path, "environments", list) if path.exists() else []
   if resumed and not seen:
-    say(
+    log(
       f"note: {path} is gone, so where this run began is not known. {_PROMISE}"
     )
   changed = [
@@ -254,14 +254,14 @@ def _settle_environment(path, sharing, resumed, say):
     if now.get(name) != before
   ]
   if changed:
-    say(f"note: this run began elsewhere: {'; '.join(changed)}. {_PROMISE}")
+    log(f"note: this run began elsewhere: {'; '.join(changed)}. {_PROMISE}")
   if not seen or seen[-1] != now:
     seen = [*seen, now]
   store.write_json(path, files.seal({"environments": seen}))
 
 
 def sharings(folder: epath.Path) -> list[vmapped.Sharing]:
-  """Returns how lanes shared a device in a run so far, the first way first.
+  """Returns how trials shared a device in a run so far, the first way first.
 
   Args:
     folder: the workdir.
@@ -274,7 +274,7 @@ def sharings(folder: epath.Path) -> list[vmapped.Sharing]:
   ...   folder, sharing = epath.Path(name), vmapped.Sharing("vmap", 4)
   ...   settle(folder, Config(), "lenet", "0a1b", sharing, say=print)
   ...   sharings(folder)
-  [Sharing(axis='vmap', lanes=4, devices=1)]
+  [Sharing(axis='vmap', trials=4, devices=1)]
   """
   path = folder / "env.json"
   seen = _read_key(path, "environments", list) if path.exists() else []

@@ -68,7 +68,7 @@ class Term(NamedTuple):
 @contextlib.contextmanager
 def hold(
   workdir: epath.Path,
-  say: Callable[[str], None],
+  log: Callable[[str], None],
   seconds: float,
   stop: threading.Event,
 ) -> Iterator[Callable[[], None]]:
@@ -78,7 +78,7 @@ def hold(
 
   Args:
     workdir: on a store; a local file does not appear whole, so examples only.
-    say: told whom it waits for, and how long.
+    log: told whom it waits for, and how long.
     seconds: how long a term lasts without renewal.
     stop: ends the waiting; and is set once the lease is seen to be lost, since
       nothing that is done from then on can be stored.
@@ -108,7 +108,7 @@ def hold(
   def term() -> Term:
     return Term(owner, host, os.getpid(), time.time() + seconds)
 
-  number = _take(workdir, term, say, seconds, stop)
+  number = _take(workdir, term, log, seconds, stop)
   path, ended = _path(workdir, number), threading.Event()
   renewed, lost = time.monotonic(), None
 
@@ -153,7 +153,7 @@ def hold(
 def _take(
   workdir: epath.Path,
   term: Callable[[], Term],
-  say: Callable[[str], None],
+  log: Callable[[str], None],
   seconds: float,
   stop: threading.Event,
 ) -> int:
@@ -181,7 +181,7 @@ def _take(
         return number + 1
     elif seen is None:
       seen, deadline = last, time.monotonic() + seconds
-      say(
+      log(
         f"{workdir} is leased to {_name(last)}; waiting up to "
         f"{min(left, seconds):.0f} s to see whether it lives."
       )

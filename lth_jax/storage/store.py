@@ -2,7 +2,7 @@
 
     <workdir>/config.json  run.flags  env.json
               replicate_0/rewind/                theta_0
-              replicate_0/round_003/ticket/      one lane
+              replicate_0/round_003/ticket/      one trial
               replicate_0/round_003/reinit_1/
               report/
 
@@ -315,7 +315,7 @@ def read_json(path: epath.Path) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def lock(
-  workdir: epath.Path, say: Callable[[str], None], stop: threading.Event
+  workdir: epath.Path, log: Callable[[str], None], stop: threading.Event
 ) -> Iterator[Callable[[], None]]:
   """Holds a workdir for this process.
 
@@ -324,7 +324,7 @@ def lock(
 
   Args:
     workdir: exists, if it is local.
-    say: told if this waits for a lease to expire.
+    log: told if this waits for a lease to expire.
     stop: ends that waiting; set if the lease is lost.
 
   Yields:
@@ -347,7 +347,7 @@ def lock(
   lth_jax.errors.InputError: ... is in use by another process; ...
   """
   if buckets.is_remote(workdir):
-    with lock_lib.hold(workdir, say, lock_lib.SECONDS, stop) as check:
+    with lock_lib.hold(workdir, log, lock_lib.SECONDS, stop) as check:
       yield check
     return
   import fcntl  # not on every platform

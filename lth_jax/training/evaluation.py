@@ -9,7 +9,7 @@ import optax
 from lth_jax.training import sharding
 
 
-class Score(NamedTuple):
+class Metric(NamedTuple):
   """Mean loss, float32, and number of images classified rightly, int32."""
 
   loss: jax.Array
@@ -19,9 +19,9 @@ class Score(NamedTuple):
 class Metrics(NamedTuple):
   """The three splits at one set of weights."""
 
-  train: Score
-  valid: Score
-  test: Score
+  train: Metric
+  valid: Metric
+  test: Metric
 
 
 class NumImages(NamedTuple):
@@ -51,14 +51,14 @@ def make(model, scale, batch_size: int, num_parts: int = 1):
   >>> evaluate = make(models.lenet((2, 2, 1), 2, ()), scale, batch_size=2)
   >>> params = {"Dense_0": {"kernel": jnp.ones((4, 2)), "bias": jnp.zeros(2)}}
   >>> jax.jit(evaluate)(params, {}, images, labels, jnp.array([0, 1, 2]))
-  Score(loss=Array(0.6931472, dtype=float32), \
+  Metric(loss=Array(0.6931472, dtype=float32), \
 num_correct=Array(2, dtype=int32))
   """
 
   def evaluate(params, stats, images, labels, indices):
     num = len(indices)
     if num == 0:
-      return Score(jnp.float32(jnp.nan), jnp.int32(0))
+      return Metric(jnp.float32(jnp.nan), jnp.int32(0))
     size = -(-min(batch_size, num) // num_parts) * num_parts
     rows = -(-num // size)
     indices = jnp.pad(indices, (0, rows * size - num)).reshape(rows, size)
@@ -75,14 +75,14 @@ num_correct=Array(2, dtype=int32))
       )
       losses = cross_entropy(logits, labels[chosen])
       right = logits.argmax(-1) == labels[chosen]
-      return Score(
+      return Metric(
         total.loss + jnp.where(counts, losses, 0).sum(),
         total.num_correct + (right & counts).sum(dtype=jnp.int32),
       ), None
 
-    total = Score(jnp.float32(0), jnp.int32(0))
+    total = Metric(jnp.float32(0), jnp.int32(0))
     total, _ = jax.lax.scan(add, total, (indices, counts))
-    return Score(total.loss / num, total.num_correct)
+    return Metric(total.loss / num, total.num_correct)
 
   return evaluate
 
@@ -100,10 +100,10 @@ def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
   return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
 
 
-def no_score() -> Score:
+def no_metric() -> Metric:
   """Returns the score of what was not measured: NaN and -1.
 
-  >>> no_score()
-  Score(loss=Array(nan, dtype=float32), num_correct=Array(-1, dtype=int32))
+  >>> no_metric()
+  Metric(loss=Array(nan, dtype=float32), num_correct=Array(-1, dtype=int32))
   """
-  return Score(jnp.float32(jnp.nan), jnp.int32(-1))
+  return Metric(jnp.float32(jnp.nan), jnp.int32(-1))

@@ -19,7 +19,7 @@ import optax
 from lth_jax import models
 from lth_jax.data import order
 from lth_jax.training import evaluation, schedules, sharding
-from lth_jax.training.evaluation import Metrics, Score
+from lth_jax.training.evaluation import Metric, Metrics
 
 PyTree = Any
 Array = jax.Array | np.ndarray
@@ -57,7 +57,7 @@ class TrainState:
 
 
 class Data(NamedTuple):
-  """Images on a device, shared by all lanes there: uint8 `[N, H, W, C]`.
+  """Images on a device, shared by all trials there: uint8 `[N, H, W, C]`.
 
   Labels are int32 `[N]`.
   """
@@ -68,8 +68,8 @@ class Data(NamedTuple):
   test_labels: Array
 
 
-class Sample(NamedTuple):
-  """One lane's indices into the training images: `[T]` and `[V]` int32."""
+class Split(NamedTuple):
+  """One trial's indices into the training images: `[T]` and `[V]` int32."""
 
   train: Array
   valid: Array
@@ -103,8 +103,8 @@ class History(NamedTuple):
   """
 
   train_loss: Array
-  valid: Score
-  test: Score
+  valid: Metric
+  test: Metric
 
 
 class Best(NamedTuple):
@@ -155,9 +155,9 @@ class Trainer(NamedTuple):
     summarize: (progress, data, sample) -> Summary.
   """
 
-  begin: Callable[[Start, Sample], Progress]
+  begin: Callable[[Start, Split], Progress]
   advance: Callable[..., tuple[Progress, History]]
-  summarize: Callable[[Progress, Data, Sample], Summary]
+  summarize: Callable[[Progress, Data, Split], Summary]
 
 
 def make(
@@ -195,7 +195,7 @@ def make(
   >>> masks = {"Dense_0": {"kernel": jnp.ones((4, 2), bool), "bias": None}}
   >>> optimizer, scale = optim.create("sgd"), scaling.make("unit", images)
   >>> trainer = make(model, optimizer, scale, batch_size=2)
-  >>> sample = Sample(train=jnp.arange(6), valid=jnp.array([6, 7]))
+  >>> sample = Split(train=jnp.arange(6), valid=jnp.array([6, 7]))
   >>> progress = trainer.begin(Start(params, stats, 0, masks), sample)
   >>> todo = plan([0, 5], [True, True], [False, True], length=2)
   >>> key, schedule = jax.random.key(1), schedules.make(0.1)
@@ -208,7 +208,7 @@ def make(
   step = make_step(model, optimizer, scale, augment)
   evaluate = evaluation.make(model, scale, eval_batch_size, num_parts)
 
-  def begin(start: Start, sample: Sample) -> Progress:
+  def begin(start: Start, sample: Split) -> Progress:
     state = TrainState(
       step=jnp.asarray(start.step, jnp.int32),
       params=start.params,
@@ -403,7 +403,7 @@ def _train_towards(
 def _measure(evaluate, progress, plan, index, data, sample):
   """Evaluates as the plan asks; returns the progress and a row of history."""
   state, best = progress.state, progress.best
-  nothing = evaluation.no_score()
+  nothing = evaluation.no_metric()
   here = state.step == plan.steps[index]
   asked = here & plan.evaluate[index]
   valid = jax.lax.cond(
@@ -444,6 +444,6 @@ def _test(evaluate, params, stats, data):
 
 def _no_history(length: int) -> History:
   row = History(
-    jnp.float32(jnp.nan), evaluation.no_score(), evaluation.no_score()
+    jnp.float32(jnp.nan), evaluation.no_metric(), evaluation.no_metric()
   )
   return jax.tree.map(lambda x: jnp.full(length, x), row)

@@ -1,4 +1,4 @@
-"""Devices that train one lane together, each a part of every batch.
+"""Devices that train one trial together, each a part of every batch.
 
 GSPMD does the rest: parameters are on all of them, so that gradients are added
 up over the axis, and so are BatchNorm's statistics, which are of whole batches.

@@ -15,10 +15,10 @@ import pytest
 _ROOT = pathlib.Path(__file__).parents[2]
 _FIELDS = {
   "dry_run": (
-    "--devices 2 --pixels 32 --width 4 --batch 4 --store 8 --lanes 3",
+    "--devices 2 --pixels 32 --width 4 --batch 4 --store 8 --trials 3",
     "part number largest dtype sharding mib_per_device",
   ),
-  "lanes": ("--lanes 1 2 --steps 20 --repeats 1", "step_ms examples_per_s"),
+  "trials": ("--trials 1 2 --steps 20 --repeats 1", "step_ms examples_per_s"),
   "pruning": (
     "--sizes 10000 --repeats 1",
     "prune_s np_partition_s jax_argsort_s extra_memory",

@@ -127,14 +127,14 @@ def test_equal_bits_under_jit_vmap_scan_and_fori_loop():
     np.testing.assert_array_equal(jax.jit(function)(keys, images), expected)
 
 
-def test_lanes_may_share_their_images():
+def test_trials_may_share_their_images():
   images = jnp.asarray(
     np.random.default_rng(0).integers(0, 256, (16, 8, 8, 3), np.uint8)
   )
   keys = jax.random.split(_key(6), 4)
-  lanes = jax.vmap(augment.crop_and_flip, (0, None))(keys, images)
-  for key, lane in zip(keys, lanes):
-    np.testing.assert_array_equal(lane, augment.crop_and_flip(key, images))
+  trials = jax.vmap(augment.crop_and_flip, (0, None))(keys, images)
+  for key, trial in zip(keys, trials):
+    np.testing.assert_array_equal(trial, augment.crop_and_flip(key, images))
 
 
 def test_it_runs_on_the_device():

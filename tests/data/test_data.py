@@ -266,7 +266,7 @@ def test_digests_cover_type_shape_contents_and_order():
   labels = np.array([1, 0], np.int32)
 
   def digest(images, labels, source="idx"):
-    split = data.Split(images, labels)
+    split = data.Examples(images, labels)
     return data.digests(data.Dataset("any", split, split, 2, source))
 
   base = digest(images, labels)

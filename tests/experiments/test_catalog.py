@@ -249,14 +249,14 @@ def test_the_list_of_a_figure_has_commands_to_copy(tmp_path):
 
 
 def commit(folder, config, *, until=99, diverged=()):
-  """Makes the lanes of a run's first rounds count as stored."""
+  """Makes the trials of a run's first rounds count as stored."""
   for replicate in plan.replicates(config):
     for index in range(min(until, config.study.rounds + 1)):
-      for lane in plan.of_round(config, replicate, index):
-        (folder / lane.name).mkdir(parents=True)
-        record = {"diverged": lane.name in diverged}
-        (folder / lane.name / "record.json").write_text(json.dumps(record))
-        (folder / lane.name / "commit.json").touch()
+      for trial in plan.of_round(config, replicate, index):
+        (folder / trial.name).mkdir(parents=True)
+        record = {"diverged": trial.name in diverged}
+        (folder / trial.name / "record.json").write_text(json.dumps(record))
+        (folder / trial.name / "commit.json").touch()
 
 
 def state(row, scale, folder):
@@ -397,8 +397,8 @@ def test_a_row_of_each_kind_of_network_is_run(name, tmp_path):
   experiment.run(config, folder, name, threading.Event())
   assert listing.num_done(config, folder)[0] == catalog.num_trainings(config)
   found = records.read(folder)
-  assert {lane.round for lane in found.lanes} == {0, 1}
-  assert not any(lane.diverged for lane in found.lanes)
+  assert {trial.round for trial in found.trials} == {0, 1}
+  assert not any(trial.diverged for trial in found.trials)
 
 
 def test_another_folder_than_the_clone_is_one_line(tmp_path):

@@ -64,8 +64,8 @@ def collected(tmp_path_factory):
 )
 def test_a_run_is_collected_with_its_beginning(tmp_path, finished, begun):
   path = _write(tmp_path, "lenet_sgd", rounds=1)
-  lanes = sorted(path.rglob("timing.json"))
-  for index, timing in enumerate(lanes):
+  trials = sorted(path.rglob("timing.json"))
+  for index, timing in enumerate(trials):
     end = finished[index % 2]
     content = {"seconds": 2.0} | ({} if end is None else {"finished": end})
     timing.write_text(json.dumps(content))

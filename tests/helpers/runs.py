@@ -34,7 +34,7 @@ def run(folder, stop=None, **changed):
 
 
 def contents(folder):
-  """{lane: record} as bytes, for all lanes and rewind points of a run."""
+  """{trial: record} as bytes, for all trials and rewind points of a run."""
   folder = pathlib.Path(folder)
   found = {
     str(path.parent.relative_to(folder)): path.read_bytes()

@@ -9,7 +9,7 @@ import numpy as np
 from lth_jax.config import configs, plan
 from lth_jax.storage import files
 
-# All lanes are derived from the same.
+# All trials are derived from the same.
 ORIGIN = dict.fromkeys(("theta_0", "split", "masks", "trained weights"), "0")
 # Early-stop step and test accuracy (%) at some densities (%).
 _SHAPES = {
@@ -38,7 +38,7 @@ def config(**changes):
 
 
 def write(workdir, *, seed=0, **changes):
-  """Writes config.json and the records of every lane; returns the folder."""
+  """Writes config.json and the records of every trial; returns the folder."""
   workdir, settings = pathlib.Path(workdir), config(**changes)
   workdir.mkdir(parents=True, exist_ok=True)
   (workdir / "config.json").write_text(
@@ -59,15 +59,15 @@ def write(workdir, *, seed=0, **changes):
     rng = np.random.default_rng((seed, replicate))
     luck = rng.normal()
     for index in range(settings["rounds"] + 1):
-      for arm, draw in _lanes(settings, index):
-        write_lane(
-          workdir, lane(settings, replicate, index, arm, draw, luck, rng)
+      for arm, draw in _trials(settings, index):
+        write_trial(
+          workdir, trial(settings, replicate, index, arm, draw, luck, rng)
         )
   return workdir
 
 
-def lane(settings, replicate, index, arm, draw, luck, rng):
-  """Returns the record of one lane."""
+def trial(settings, replicate, index, arm, draw, luck, rng):
+  """Returns the record of one trial."""
   kept = [
     round(size * (1 - rate) ** index)
     for size, rate in ((235200, 0.2), (30000, 0.2), (1000, 0.1))
@@ -125,8 +125,8 @@ def lane(settings, replicate, index, arm, draw, luck, rng):
   }
 
 
-def write_lane(workdir, record):
-  """Writes a committed lane and returns the path of its record."""
+def write_trial(workdir, record):
+  """Writes a committed trial and returns the path of its record."""
   name = record["arm"]
   if name in ("reinit", "noise"):
     name = f"{name}_{record['draw']}"
@@ -151,7 +151,7 @@ def _run_id(settings):
   return configs.run_id(configs.from_flat(settings))
 
 
-def _lanes(settings, index):
+def _trials(settings, index):
   yield "ticket", 0
   if index > 0 and "reinit" in settings["arms"]:
     yield from (("reinit", draw) for draw in range(settings["reinits"]))

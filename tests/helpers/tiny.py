@@ -9,7 +9,7 @@ import numpy as np
 
 from lth_jax import masks as masks_lib
 from lth_jax import models, optim
-from lth_jax.data import Dataset, Split, order, scaling
+from lth_jax.data import Dataset, Examples, order, scaling
 from lth_jax.parallel import segments as segments_lib
 from lth_jax.parallel import vmapped, workers
 from lth_jax.training import evaluation, loop, schedules
@@ -30,7 +30,7 @@ def dataset(image=IMAGE):
   def split(size):
     labels = rng.integers(0, CLASSES, size, dtype=np.int32)
     images = patterns[labels] // 2 + rng.integers(0, 128, (size, *image))
-    return Split(images.astype(np.uint8), labels)
+    return Examples(images.astype(np.uint8), labels)
 
   return Dataset(
     "tiny", split(NUM.train + NUM.valid), split(NUM.test), CLASSES, "made"
@@ -49,7 +49,7 @@ def key(seed=0):
 @functools.cache
 def sample(seed=0):
   return jax.device_get(
-    loop.Sample(
+    loop.Split(
       *order.split_indices(key(seed), NUM.train + NUM.valid, NUM.valid)
     )
   )
@@ -118,7 +118,7 @@ def stacked(width):
 
 
 def train(
-  lane_start,
+  trial_start,
   todo,
   *,
   seed=0,
@@ -127,8 +127,8 @@ def train(
   resume=None,
   pause=lambda checkpoint: None,
 ):
-  """`segments_lib.train` of one lane with the shared trainer."""
-  run = segments_lib.Run(lane_start, sample(), key(seed), SCHEDULE, resume)
+  """`segments_lib.train` of one trial with the shared trainer."""
+  run = segments_lib.Run(trial_start, sample(), key(seed), SCHEDULE, resume)
   with segments(seconds):
     (finished,) = segments_lib.train(
       alone(),

@@ -12,7 +12,7 @@ from lth_jax.storage import store as store_lib
 
 
 def commits(folder):
-  """{name of a lane or rewind point: when it was committed}."""
+  """{name of a trial or rewind point: when it was committed}."""
   return {
     str(path.parent.relative_to(folder)): stat.st_mtime_ns
     for path, stat in stats_of(folder).items()

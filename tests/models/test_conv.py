@@ -125,7 +125,7 @@ def test_a_strided_convolution_is_one_function_on_all_platforms(
 
 
 @pytest.mark.parametrize("channels", [3, 32])
-def test_lanes_may_be_stacked(channels):
+def test_trials_may_be_stacked(channels):
   images, kernels = draw((2, 4, 6, 6, channels), (2, 3, 3, channels, 32))
 
   def loss(convolve, kernel, images):

@@ -229,7 +229,7 @@ def differentiated(apply):
   return jax.grad(loss, has_aux=True)
 
 
-def lane(kind, image, seed):
+def trial(kind, image, seed):
   """Weights off their initial values, so that each matters, and images."""
   rng = np.random.default_rng(seed)
   model, _ = narrow_model(kind, image)
@@ -276,7 +276,7 @@ def test_values_and_gradients_are_those_of_a_plain_module(kind):
     return logits, new["batch_stats"]
 
   with jax.enable_x64(True):
-    inputs = lane(kind, IMAGES[kind], 0)
+    inputs = trial(kind, IMAGES[kind], 0)
     found = ours(kind)(*inputs)
     expected = jax.jit(differentiated(apply))(*inputs)
     assert_close(*jax.device_get((found, expected)))
@@ -290,7 +290,7 @@ def test_evaluation_uses_the_statistics_it_is_given_and_keeps_them(kind):
   image = {"resnet20": (7, 5, 2), "vgg19": (16, 16, 1)}[kind]
   model, plain = narrow_model(kind, image)
   with jax.enable_x64(True):
-    params, stats, images = lane(kind, image, 0)
+    params, stats, images = trial(kind, image, 0)
     apply = jax.jit(functools.partial(model.apply, train=False, key=tiny.key()))
     found, same = apply(params, stats, images)
     variables = {"params": params, "batch_stats": stats}
@@ -302,13 +302,13 @@ def test_evaluation_uses_the_statistics_it_is_given_and_keeps_them(kind):
 
 
 @both
-def test_lanes_may_be_stacked(kind):
-  lanes = [lane(kind, IMAGES[kind], seed) for seed in (0, 1)]
+def test_trials_may_be_stacked(kind):
+  trials = [trial(kind, IMAGES[kind], seed) for seed in (0, 1)]
   with jax.enable_x64(True):
     run = ours(kind)
-    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *lanes)
+    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *trials)
     found = jax.jit(jax.vmap(run))(*stacked)
-    expected = [run(*one) for one in lanes]
+    expected = [run(*one) for one in trials]
     expected = jax.tree.map(lambda *leaves: np.stack(leaves), *expected)
     assert_close(jax.device_get(found), expected)
 

@@ -150,7 +150,7 @@ def test_one_is_killed(killed, alone_and_long, tmp_path):
 
 
 def _wait_for_a_save(workdir, begun, files):
-  """Waits until a lane has a save that is not older than this."""
+  """Waits until a trial has a save that is not older than this."""
   begin, deadline = time.time(), time.monotonic() + process_runs.PATIENCE
   while time.monotonic() < deadline:
     assert all(process.poll() is None for process in begun), [

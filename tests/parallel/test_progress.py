@@ -22,7 +22,7 @@ def told(monkeypatch, kind, *calls):
   return out.getvalue()
 
 
-_COMPILED = (99, "advance", 0, "lane a")
+_COMPILED = (99, "advance", 0, "trial a")
 
 
 @pytest.mark.parametrize(
@@ -71,13 +71,13 @@ def test_a_warning_is_always_heard(monkeypatch, kind):
 
 
 def test_none_is_silent_otherwise(monkeypatch):
-  calls = (60, "advance", 50, "lane a"), (0, "finish", "lane a")
+  calls = (60, "advance", 50, "trial a"), (0, "finish", "trial a")
   assert told(monkeypatch, "none", *calls) == ""
 
 
 def test_auto_draws_no_bar_where_there_is_no_terminal(monkeypatch):
-  calls = (60, "advance", 50, "lane a"), (0, "finish", "lane a")
-  assert told(monkeypatch, "auto", *calls).startswith(" 50%  lane a")
+  calls = (60, "advance", 50, "trial a"), (0, "finish", "trial a")
+  assert told(monkeypatch, "auto", *calls).startswith(" 50%  trial a")
 
 
 @pytest.mark.parametrize("kind", ["bar", "log", "auto"])
@@ -100,12 +100,12 @@ def test_a_run_goes_on_if_nobody_reads_what_it_says(monkeypatch, kind, error):
     flush = write
 
   monkeypatch.setattr(progress.sys, "stderr", Broken())
-  progress.say("nobody is there")
+  progress.log("nobody is there")
   with progress.show(kind, 10) as display:
     display.skip(2)
     display.advance(8, "round 0")
     display.finish("round 0")
-    display.say("done")
+    display.log("done")
 
 
 # What a command prints, and opens, before it ends with a code of its own.

@@ -1,4 +1,4 @@
-"""Lanes in line: who is trained with whom, where, and in which order."""
+"""Trials in line: who is trained with whom, where, and in which order."""
 
 import threading
 import time
@@ -138,7 +138,7 @@ def test_a_result_may_be_asked_for_twice_and_by_two():
   assert seen == ["item"] * 3
 
 
-def test_what_fails_while_lanes_are_handed_in_is_raised():
+def test_what_fails_while_trials_are_handed_in_is_raised():
   with (
     pytest.raises(ZeroDivisionError),
     scheduler.serve(["only"], lambda _, x: x, width=3, num_series=1) as line,

@@ -1,4 +1,4 @@
-"""Lanes on devices: the bits do not tell where and in how many pieces."""
+"""Trials on devices: the bits do not tell where and in how many pieces."""
 
 import gc
 import subprocess
@@ -19,12 +19,12 @@ from lth_jax.training import loop
 
 @pytest.fixture(scope="module")
 def undisturbed():
-  """A lane trained in one go on the first device."""
+  """A trial trained in one go on the first device."""
   return tiny.train(tiny.start(density=0.5), tiny.entries())
 
 
 def train_and_note(todo, seconds):
-  """The same lane, and the steps at which it paused."""
+  """The same trial, and the steps at which it paused."""
   steps = []
   found = tiny.train(
     tiny.start(density=0.5),
@@ -191,8 +191,8 @@ def test_more_devices_than_there_are_is_an_error():
     devices_lib.find(5, 100)
 
 
-def test_host_devices_are_made_for_the_lanes_that_there_are():
-  """In a fresh process; more than the lanes, but not than the CPUs."""
+def test_host_devices_are_made_for_the_trials_that_there_are():
+  """In a fresh process; more than the trials, but not than the CPUs."""
   cpus = devices_lib.usable_cpus()
   program = "; ".join(
     (
@@ -201,9 +201,9 @@ def test_host_devices_are_made_for_the_lanes_that_there_are():
       "print(len(devices.find(*map(int, sys.argv[1:]))))",
     )
   )
-  for wanted, num_lanes, num in ((3, 1, 1), (0, 99, cpus), (cpus, 99, cpus)):
+  for wanted, num_trials, num in ((3, 1, 1), (0, 99, cpus), (cpus, 99, cpus)):
     found = subprocess.run(
-      [sys.executable, "-c", program, str(wanted), str(num_lanes)],
+      [sys.executable, "-c", program, str(wanted), str(num_trials)],
       capture_output=True,
       text=True,
       check=False,
@@ -211,7 +211,7 @@ def test_host_devices_are_made_for_the_lanes_that_there_are():
     assert found.stdout.strip() == str(num), found.stderr
 
 
-def test_a_first_run_of_few_lanes_limits_no_later_one():
+def test_a_first_run_of_few_trials_limits_no_later_one():
   program = (
     "from lth_jax import devices; print(len(devices.find(1, 1)), "
     "len(devices.find(0, 99)))"
@@ -241,7 +241,7 @@ def test_host_devices_share_the_images_of_a_data_set():
 
 
 def test_memory_in_use_does_not_grow_with_steps():
-  """A lane holds its progress; what was before a segment is let go."""
+  """A trial holds its progress; what was before a segment is let go."""
   before, seen = _live_bytes(), []
   checkpoint, _ = tiny.train(
     tiny.start(),
@@ -263,10 +263,10 @@ def _live_bytes():
   return sum(array.nbytes for array in jax.live_arrays())
 
 
-@pytest.mark.parametrize("lanes", ["alone", "stacked"])
-def test_memory_of_a_program_grows_with_lanes_not_with_images(lanes):
-  width = 1 if lanes == "alone" else 4
-  lockstep = tiny.alone() if lanes == "alone" else tiny.stacked(4)
+@pytest.mark.parametrize("trials", ["alone", "stacked"])
+def test_memory_of_a_program_grows_with_trials_not_with_images(trials):
+  width = 1 if trials == "alone" else 4
+  lockstep = tiny.alone() if trials == "alone" else tiny.stacked(4)
 
   def temporary(copies):
     """Bytes that the program takes beside what goes in and comes out."""
@@ -288,6 +288,6 @@ def test_memory_of_a_program_grows_with_lanes_not_with_images(lanes):
   state = sum(x.nbytes for x in jax.tree.leaves(progress))
   evaluated = 16 * (np.prod(tiny.IMAGE) + tiny.HIDDEN + tiny.CLASSES) * 4
   assert few <= 4 * state + 8 * width * evaluated
-  # An epoch's order is drawn by sorting random numbers, a few a lane and image.
+  # An epoch's order is drawn by sorting random numbers, a few each.
   more_images = 20 * tiny.NUM.train
   assert many - few <= 32 * width * more_images

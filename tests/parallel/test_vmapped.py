@@ -1,4 +1,4 @@
-"""Lanes side by side: the same lanes, whoever is beside them."""
+"""Trials side by side: the same trials, whoever is beside them."""
 
 import jax
 import numpy as np
@@ -12,7 +12,7 @@ DENSITIES = (1.0, 0.5, 0.2)
 
 
 def runs():
-  """Lanes that differ in weights, masks, images, order and rates."""
+  """Trials that differ in weights, masks, images, order and rates."""
   return [
     segments.Run(
       tiny.start(seed, density=density),
@@ -44,7 +44,7 @@ def assert_same(one, other):
   assert one[0].rows == other[0].rows
 
 
-def test_each_lane_is_the_one_trained_alone(together):
+def test_each_trial_is_the_one_trained_alone(together):
   for run, (checkpoint, summary) in zip(runs(), together, strict=True):
     ((alone, alone_summary),) = segments.train(
       tiny.alone(),
@@ -62,12 +62,12 @@ def test_each_lane_is_the_one_trained_alone(together):
     tiny.assert_equal_bits(checkpoint.progress.batches, alone.progress.batches)
 
 
-def test_a_lanes_bits_do_not_depend_on_the_others(together):
+def test_a_trials_bits_do_not_depend_on_the_others(together):
   for order in ([2, 0, 1], [1], [0, 2], [1, 1, 1, 1]):
     found = train([runs()[index] for index in order])
     assert len(found) == len(order)
-    for index, lane in zip(order, found):
-      assert_same(lane, together[index])
+    for index, trial in zip(order, found):
+      assert_same(trial, together[index])
 
 
 def test_going_on_from_any_pause_changes_no_bit(together):
@@ -89,13 +89,13 @@ def test_going_on_from_any_pause_changes_no_bit(together):
 def test_a_stack_comes_apart_into_what_it_was_made_of(together):
   progresses = [checkpoint.progress for checkpoint, _ in together]
   starts = [run.start for run in runs()]
-  lanes = vmapped.make(tiny.trainer(), vmapped.Sharing("vmap", 3))
+  trials = vmapped.make(tiny.trainer(), vmapped.Sharing("vmap", 3))
   for items in (progresses, starts, [run.sample for run in runs()]):
-    found = lanes.unstack(lanes.stack(items))
+    found = trials.unstack(trials.stack(items))
     tiny.assert_equal_bits(found, items)
 
 
-def test_a_lane_that_diverges_harms_no_other(together):
+def test_a_trial_that_diverges_harms_no_other(together):
   broken = runs()[0]
   params = jax.tree.map(lambda x: x * np.float32(1e30), broken.start.params)
   broken = broken._replace(start=broken.start._replace(params=params))
@@ -104,20 +104,20 @@ def test_a_lane_that_diverges_harms_no_other(together):
   assert_same(kept, together[1])
 
 
-def test_what_lanes_share_stays_a_branch():
+def test_what_trials_share_stays_a_branch():
   """Else both sides of each would be computed, evaluations at every pause."""
 
-  def count(lanes, width):
+  def count(trials, width):
     run = runs()[0]
-    stacks = [lanes.stack([x] * width) for x in run[:4]]
+    stacks = [trials.stack([x] * width) for x in run[:4]]
     start, sample, key, schedule = stacks
-    progress = jax.eval_shape(lanes.trainer.begin, start, sample)
+    progress = jax.eval_shape(trials.trainer.begin, start, sample)
     plan = segments.plan_of(tiny.entries()[:2])
     return str(
-      jax.make_jaxpr(lanes.trainer.advance)(
+      jax.make_jaxpr(trials.trainer.advance)(
         progress, plan, tiny.data(), sample, key, schedule
       )
     ).count(" cond[")
 
-  # But for the best weights so far: each lane has its own.
+  # But for the best weights so far: each trial has its own.
   assert count(tiny.stacked(2), 2) == count(tiny.alone(), 1) - 1 > 0

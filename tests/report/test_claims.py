@@ -31,31 +31,31 @@ def _point(step, test, valid_loss=0.1, reached=True, train=100.0):
   )
 
 
-def _lane(replicate, index, arm, step, test, **changes):
+def _trial(replicate, index, arm, step, test, **changes):
   point = _point(step, test)._replace(valid_accuracy=test / 100)
-  lane = records.Lane(
+  trial = records.Result(
     replicate, index, arm, 0, 0.5**index, [], [], point, point, False, ()
   )
-  return lane._replace(**changes)
+  return trial._replace(**changes)
 
 
 def _run(config=None, **arms):
   """Arms as `[replicate][round]` of (early-stop step, test accuracy)."""
-  lanes = tuple(
-    _lane(replicate, index, arm, *point)
+  trials = tuple(
+    _trial(replicate, index, arm, *point)
     for arm, replicates in arms.items()
     for replicate, rounds in enumerate(replicates)
     for index, point in enumerate(rounds)
     if point is not None
   )
   flat = configs.to_flat(configs.Config()) | {
-    "rounds": max(lane.round for lane in lanes),
-    "replicates": 1 + max(lane.replicate for lane in lanes),
+    "rounds": max(trial.round for trial in trials),
+    "replicates": 1 + max(trial.replicate for trial in trials),
     "arms": list(arms),
     "reinits": 1,
     "steps": 1000,
   }
-  return records.Run("made up", flat | (config or {}), lanes)
+  return records.Run("made up", flat | (config or {}), trials)
 
 
 def test_arms_are_compared_over_a_range():
@@ -83,20 +83,20 @@ def test_the_gap_between_train_and_test_is_compared():
 
 def test_an_early_stop_that_is_not_reached_counts_for_its_replicate():
   run = _run(ticket=[[(100, 98)], [(1000, 98)], [(100, 98)]])
-  late = run.lanes[1]
+  late = run.trials[1]
   late = late._replace(early_stop=late.early_stop._replace(reached=False))
-  none = run.lanes[2]
+  none = run.trials[2]
   none = none._replace(early_stop=none.early_stop._replace(step=math.nan))
-  run = run._replace(lanes=(run.lanes[0], late, none))
+  run = run._replace(trials=(run.trials[0], late, none))
   found = _sample("level", "unstopped", "dense", "", run).values
   np.testing.assert_array_equal(found, [0, 100, math.nan])
 
 
 def test_a_late_rival_leaves_a_lead_in_time_open():
   run = _run(ticket=[[(100, 98), (100, 99)]], reinit=[[None, (1000, 98)]])
-  late = run.lanes[-1]
+  late = run.trials[-1]
   late = late._replace(early_stop=late.early_stop._replace(reached=False))
-  run = run._replace(lanes=(*run.lanes[:-1], late))
+  run = run._replace(trials=(*run.trials[:-1], late))
   found = _sample("average", "step", "ticket 50-50%", "reinit", run)
   assert found.may_rise and not found.may_fall
 
@@ -124,17 +124,17 @@ def test_validation_loss_rises_and_order_is_found():
   end = _point(1000, 98, valid_loss=0.3)
   steps = np.array([0, 100, 200, 300])
   run = _run(ticket=[[(300, 98), (200, 98), (100, 98)]] * 2)
-  lanes = []
-  for lane in run.lanes:
+  trials = []
+  for trial in run.trials:
     # Reaches 96% one evaluation before it stops.
-    curve = np.where(steps >= lane.early_stop.step - 100, 0.97, 0.5)
-    lanes.append(lane._replace(end=end, test_steps=steps, test_curve=curve))
-  run = run._replace(lanes=tuple(lanes))
+    curve = np.where(steps >= trial.early_stop.step - 100, 0.97, 0.5)
+    trials.append(trial._replace(end=end, test_steps=steps, test_curve=curve))
+  run = run._replace(trials=tuple(trials))
   rise = _sample("level", "loss_rise", "dense", "", run)
   np.testing.assert_allclose(rise.values, 3)
   order = _sample("order", "step", "ticket", "", run)
   np.testing.assert_allclose(order.values, 1)
-  one = run._replace(lanes=tuple(x for x in lanes if x.replicate == 0))
+  one = run._replace(trials=tuple(x for x in trials if x.replicate == 0))
   alone = _sample("order", "step", "ticket", "", one)
   assert np.isnan(alone.values).all()  # it has no other to compare with
   early = _sample("difference", "test@10%", "ticket 25%", "dense", run)
@@ -249,7 +249,7 @@ def test_claims_on_several_runs_point_the_right_way(asked, runs, value):
 
 
 def test_only_shared_replicates_are_compared():
-  fewer = _WORSE._replace(lanes=tuple(x for x in _WORSE.lanes if x.replicate))
+  fewer = _WORSE._replace(trials=tuple(x for x in _WORSE.trials if x.replicate))
   found = _sample(
     "difference", "end_test", "ticket 50%", "ticket 50%", _BETTER, fewer
   )
@@ -276,7 +276,7 @@ def test_zero_is_a_number_where_ratios_are_averaged_as_they_are():
 def test_runs_that_share_no_replicate_say_nothing():
   other = _run(ticket=[[(9, 98), (9, 98)]])
   other = other._replace(
-    lanes=tuple(lane._replace(replicate=7) for lane in other.lanes)
+    trials=tuple(trial._replace(replicate=7) for trial in other.trials)
   )
   found = _sample("difference", "test", "dense", "dense", _BETTER, other)
   assert "no replicate" in found.note
@@ -321,9 +321,9 @@ def test_a_network_has_trained_if_its_loss_rose_or_it_is_accurate(
   claim = claim._replace(estimator="level", place="dense", against="")
   run = _run(ticket=[[(100, test), (50, test)]] * 3)
   run = run._replace(
-    lanes=tuple(
-      lane._replace(end=lane.end._replace(valid_loss=0.1 * rise))
-      for lane in run.lanes
+    trials=tuple(
+      trial._replace(end=trial.end._replace(valid_loss=0.1 * rise))
+      for trial in run.trials
     )
   )
   result = claims.judge(claim, claims.measure(claim, run))
@@ -432,8 +432,8 @@ def test_gains_are_over_each_runs_own_dense_network():
 
 def test_trainings_that_diverge_or_fail_are_counted():
   run = _run(ticket=[[(9, 98), (9, 10)], [(9, 98), (9, 98)]])
-  dense, *others = run.lanes
-  run = run._replace(lanes=(dense._replace(diverged=True), *others))
+  dense, *others = run.trials
+  run = run._replace(trials=(dense._replace(diverged=True), *others))
   found = _sample("diverged", "diverged", "dense", "", run)
   np.testing.assert_allclose(found.values, [100, 0])
   found = _sample("level", "fails", "ticket 50%", "", run)
@@ -546,7 +546,7 @@ def _complete(scale):
 
 
 def _made_up(name, config):
-  """Every lane that a run of the catalog has, at its density."""
+  """Every trial that a run of the catalog has, at its density."""
   full = networks.full_masks(config)
   flat, counted = configs.to_flat(config), sum(map(np.size, jax_leaves(full)))
   steps = np.arange(0, config.training.steps + 1, flat["test_every"])
@@ -557,12 +557,12 @@ def _made_up(name, config):
     good = good._replace(valid_accuracy=0.97)
     end = good._replace(step=config.training.steps, valid_loss=0.2)
     for replicate in plan_lib.replicates(config):
-      for lane in plan_lib.of_round(config, replicate, index):
-        arm, draw = records.name_arm(flat, lane.arm, lane.draw or 0)
+      for trial in plan_lib.of_round(config, replicate, index):
+        arm, draw = records.name_arm(flat, trial.arm, trial.draw or 0)
         stop = good._replace(step=good.step + 100 * index + replicate)
         fits = density > {"ticket": 0.02, "reinit": 0.05}.get(arm, 0.1)
         found.append(
-          records.Lane(
+          records.Result(
             replicate,
             index,
             arm,
@@ -638,9 +638,9 @@ def test_a_digest_keeps_what_claims_and_tables_need():
   here = run.config | {"data_dir": "/home/me/mnist", "devices": 3}
   run = run._replace(
     config=here,
-    lanes=tuple(
-      lane._replace(test_steps=steps, test_curve=curve, steady_step=700.0)
-      for lane in run.lanes
+    trials=tuple(
+      trial._replace(test_steps=steps, test_curve=curve, steady_step=700.0)
+      for trial in run.trials
     ),
     looks=(look,),
   )
@@ -649,8 +649,8 @@ def test_a_digest_keeps_what_claims_and_tables_need():
   assert about == {"seconds": 7}
   assert "/home/me" not in text
   assert again.config == here | {"data_dir": None, "devices": 0}
-  assert len(again.lanes) == len(run.lanes)
-  for ours, theirs in zip(run.lanes, again.lanes):
+  assert len(again.trials) == len(run.trials)
+  for ours, theirs in zip(run.trials, again.trials):
     assert ours[:5] == theirs[:5]
     assert (ours.early_stop, ours.end) == (theirs.early_stop, theirs.end)
     assert ours.steady_step == theirs.steady_step == 700

@@ -51,13 +51,13 @@ def _lines(axes):
 def test_validation_losses_that_are_not_finite_are_left_out(tmp_path, lost):
   run = _read(tmp_path)
 
-  def without(lane):
-    curve = lane.valid_curve.copy()
+  def without(trial):
+    curve = trial.valid_curve.copy()
     curve[[*lost]] = np.nan
-    return lane._replace(valid_curve=curve)
+    return trial._replace(valid_curve=curve)
 
-  lanes = [x if x.replicate else without(x) for x in run.lanes]
-  run = run._replace(lanes=tuple(lanes))
+  trials = [x if x.replicate else without(x) for x in run.trials]
+  run = run._replace(trials=tuple(trials))
   for panel in curves.draw(run, statistics.VALID_CURVE, 15000):
     low, high = _drawn(panel).get_ylim()
     assert low < high
@@ -193,9 +193,10 @@ def test_accuracy_on_the_way_is_that_of_the_curve(tmp_path):
   run = _read(tmp_path, arms=["ticket"], **_RESNET)
   [bars] = _lines(_drawn(layout.of(run)[0].panels[0])).values()
   curve = [
-    [100 * lane.test_curve[lane.test_steps == 10000][0] for lane in lanes]
-    for _, lanes in itertools.groupby(
-      sorted(run.lanes, key=lambda lane: lane.round), lambda lane: lane.round
+    [100 * trial.test_curve[trial.test_steps == 10000][0] for trial in trials]
+    for _, trials in itertools.groupby(
+      sorted(run.trials, key=lambda trial: trial.round),
+      lambda trial: trial.round,
     )
   ]
   np.testing.assert_allclose(bars.get_ydata(), np.mean(curve, axis=1))
@@ -232,11 +233,11 @@ def test_validation_loss_shows_the_minimum_and_the_rise(tmp_path):
 
 def test_a_loss_that_only_falls_and_one_that_explodes_are_seen(tmp_path):
   run = _read(tmp_path, arms=["ticket"])
-  steps = run.lanes[0].valid_steps
+  steps = run.trials[0].valid_steps
   for loss in (1 + np.exp(-steps / 3000), 1 + steps / 100):
-    lanes = tuple(lane._replace(valid_curve=loss) for lane in run.lanes)
+    trials = tuple(trial._replace(valid_curve=loss) for trial in run.trials)
     [panel, _] = curves.draw(
-      run._replace(lanes=lanes), statistics.VALID_CURVE, 15000
+      run._replace(trials=trials), statistics.VALID_CURVE, 15000
     )
     low, high = _drawn(panel).get_ylim()
     assert low < loss.min() < high
@@ -457,8 +458,8 @@ def test_an_arm_that_a_run_lacks_is_left_out(tmp_path, shown):
 
 def test_weights_may_be_counted(tmp_path, shown):
   runs = {name: records.read(path) for name, path in _two(tmp_path).items()}
-  small = tuple(lane._replace(counted=1000) for lane in runs["b"].lanes)
-  runs["b"] = runs["b"]._replace(lanes=small)
+  small = tuple(trial._replace(counted=1000) for trial in runs["b"].trials)
+  runs["b"] = runs["b"]._replace(trials=small)
   comparison.draw(runs, "Figure 31", by_weights=True)
   density = statistics.grid(runs["a"]).density
   for axes in shown["axes"]:

@@ -74,8 +74,8 @@ def _sample(run, estimator, quantity, place="ticket", against=""):
 
 def _run(step, accuracy, density=(1.0, 0.5, 0.25, 0.125), **more):
   """Makes a run of tickets: `step` and `accuracy` (%) are `[R, K]`."""
-  lanes = tuple(
-    _lane(r, k, density[k], step[r][k], accuracy[r][k])
+  trials = tuple(
+    _trial(r, k, density[k], step[r][k], accuracy[r][k])
     for r in range(len(step))
     for k in range(len(step[r]))
   )
@@ -84,7 +84,7 @@ def _run(step, accuracy, density=(1.0, 0.5, 0.25, 0.125), **more):
     "rounds": max(map(len, step)) - 1,
     "replicates": len(step),
   }
-  return records.Run("test", synthetic_runs.config(**(planned | more)), lanes)
+  return records.Run("test", synthetic_runs.config(**(planned | more)), trials)
 
 
 def _ladder(accuracy, train=1.0, **more):
@@ -92,22 +92,22 @@ def _ladder(accuracy, train=1.0, **more):
   step = [[1000.0 + k for k in range(len(row))] for row in accuracy]
   density = [0.8**k for k in range(max(map(len, accuracy)))]
   run = _run(step, accuracy, density, **more)
-  lanes = tuple(
-    lane._replace(
-      end=lane.early_stop._replace(reached=True, train_accuracy=train)
+  trials = tuple(
+    trial._replace(
+      end=trial.early_stop._replace(reached=True, train_accuracy=train)
     )
-    for lane in run.lanes
+    for trial in run.trials
   )
-  return run._replace(lanes=lanes)
+  return run._replace(trials=trials)
 
 
-def _lane(
+def _trial(
   replicate, index, density, step, accuracy, arm="ticket", draw=0, **more
 ):
   stop = records.Point(step, step < 15000, accuracy / 100, 0.99)
   end = records.Point(15000, True, accuracy / 100, 1.0)
   empty = np.empty(0)
-  return records.Lane(
+  return records.Result(
     replicate, index, arm, draw, density, empty, empty, stop, end,
     more.get("diverged", False), (),
   )  # fmt: skip
@@ -134,13 +134,13 @@ def test_one_value_or_none_bounds_nothing():
 
 
 def test_draws_are_averaged_inside_a_replicate_and_divergence_drops_it():
-  lanes = (
-    _lane(0, 1, 0.5, 100, 90, "reinit", 0),
-    _lane(0, 1, 0.5, 300, 94, "reinit", 1),
-    _lane(1, 1, 0.5, 100, 90, "reinit", 0),
-    _lane(1, 1, 0.5, 100, 90, "reinit", 1, diverged=True),
+  trials = (
+    _trial(0, 1, 0.5, 100, 90, "reinit", 0),
+    _trial(0, 1, 0.5, 300, 94, "reinit", 1),
+    _trial(1, 1, 0.5, 100, 90, "reinit", 0),
+    _trial(1, 1, 0.5, 100, 90, "reinit", 1, diverged=True),
   )
-  run = records.Run("test", synthetic_runs.config(), lanes)
+  run = records.Run("test", synthetic_runs.config(), trials)
   steps = statistics.values(run, "reinit", statistics.EARLY_STEP)
   np.testing.assert_array_equal(steps, [[200], [math.nan]])
   accuracy = statistics.values(run, "reinit", statistics.EARLY_TEST)
@@ -275,7 +275,7 @@ def test_a_curve_whose_values_are_all_equal_is_drawn(tmp_path, same, step):
       number = len(record["evaluations"]["step"])
       record["evaluations"]["valid_loss"] = [2.3] * (number - 1) + [None]
     record["early_stop"]["step"] = step
-    synthetic_runs.write_lane(workdir, record)
+    synthetic_runs.write_trial(workdir, record)
   assert {"figure_3", "figure_11"} <= report.draw(workdir).keys()
 
 
@@ -369,11 +369,11 @@ def test_crossings_are_sought_from_the_sparse_end():
 def test_the_sparsest_good_density_is_that_of_its_arm():
   run = _ladder([[98.0, 98.1, 98.1, 97.0]] * 3, arms=["ticket", "reinit"])
   reinits = tuple(
-    _lane(replicate, index, 0.8**index, 900, accuracy, "reinit")
+    _trial(replicate, index, 0.8**index, 900, accuracy, "reinit")
     for replicate in range(3)
     for index, accuracy in ((1, 98.0), (2, 97.9), (3, 97.9))
   )
-  run = run._replace(lanes=run.lanes + reinits)
+  run = run._replace(trials=run.trials + reinits)
   for arm, index in (("ticket", 2), ("reinit", 1)):
     found = _sample(run, "back", "test", arm).values
     np.testing.assert_allclose(found, [100 * 0.8**index] * 3)
@@ -419,13 +419,13 @@ def test_rounds_that_are_missing_could_overturn_a_density(measure):
 @pytest.mark.parametrize("measure", _DENSITY_CLAIMS)
 def test_a_series_that_diverged_is_left_out(measure):
   run = _ladder([_dip(20)] * 3 + [_dip(3)])
-  lanes = tuple(
-    lane._replace(diverged=(lane.replicate, lane.round) == (3, 3))
-    for lane in run.lanes
+  trials = tuple(
+    trial._replace(diverged=(trial.replicate, trial.round) == (3, 3))
+    for trial in run.trials
   )
-  found = _sample(run._replace(lanes=lanes), *measure)
+  found = _sample(run._replace(trials=trials), *measure)
   assert np.isnan(found.values).tolist() == [False] * 3 + [True]
-  assert "left out, as a lane diverged: 1 of 4" in found.note
+  assert "left out, as a trial diverged: 1 of 4" in found.note
   assert not found.may_fall
 
 
@@ -462,10 +462,10 @@ def test_a_range_that_is_measured_in_part_bounds_nothing():
 
 def test_a_late_density_is_pending_for_controls_too():
   run = _ladder([_dip(4)] * 3, arms=["ticket", "random"], control_rounds=[3])
-  randoms = tuple(_lane(r, 3, 0.8**3, 900, 97, "random") for r in range(3))
-  finished = run._replace(lanes=run.lanes + randoms)
+  randoms = tuple(_trial(r, 3, 0.8**3, 900, 97, "random") for r in range(3))
+  finished = run._replace(trials=run.trials + randoms)
   assert "yet" not in _sample(finished, "falls", "test", "random").note
-  short = run._replace(lanes=run.lanes + randoms[:2])
+  short = run._replace(trials=run.trials + randoms[:2])
   assert "yet: 1 of 3" in _sample(short, "falls", "test", "random").note
 
 
@@ -489,8 +489,8 @@ def test_the_best_of_noise_holds_no_more_often_than_by_chance(text, replicates):
     )
     accuracy = 98 + 0.2 * rng.standard_normal((replicates, 21))
     run = _run(step.tolist(), accuracy.tolist(), 0.8 ** np.arange(21))
-    lanes = tuple(lane._replace(end=lane.early_stop) for lane in run.lanes)
-    run = run._replace(lanes=lanes)
+    trials = tuple(trial._replace(end=trial.early_stop) for trial in run.trials)
+    run = run._replace(trials=trials)
     held += claims.judge(claim, claims.measure(claim, run)).verdict == "holds"
   assert held <= 0.025 * 200
 
@@ -528,18 +528,18 @@ def test_equal_crossings_are_no_surer_than_the_ladder():
 
 
 def test_a_ratio_of_crossings_has_both_their_half_steps():
-  density, lanes = 0.8 ** np.arange(8), []
+  density, trials = 0.8 ** np.arange(8), []
   for r in range(3):
     for k in range(8):
       for arm, last in (("ticket", 6), ("reinit", 2)):
         if arm == "ticket" or k > 0:
-          lane = _lane(r, k, density[k], 900, 98, arm)
+          trial = _trial(r, k, density[k], 900, 98, arm)
           train = 1.0 if k <= last else 0.9
-          end = lane.end._replace(train_accuracy=train)
-          lanes.append(lane._replace(end=end))
+          end = trial.end._replace(train_accuracy=train)
+          trials.append(trial._replace(end=end))
   config = synthetic_runs.config(rounds=7, arms=["ticket", "reinit"])
   found = _sample(
-    records.Run("test", config, tuple(lanes)),
+    records.Run("test", config, tuple(trials)),
     "fits",
     "end_train",
     "reinit",
@@ -577,19 +577,21 @@ def _arms(claim):
 def test_a_world_without_tickets_is_told_apart(full_run):
   """Tickets and reinits change places: what held then, holds no longer."""
   swapped = {"ticket": "reinit", "reinit": "ticket"}
-  lanes = tuple(
-    lane._replace(arm=swapped.get(lane.arm, lane.arm)) if lane.round else lane
-    for lane in full_run.lanes
+  trials = tuple(
+    trial._replace(arm=swapped.get(trial.arm, trial.arm))
+    if trial.round
+    else trial
+    for trial in full_run.trials
   )
   before, after = (
     {
       result.claim.text: result.verdict
-      for result in claims.evaluate(full_run._replace(lanes=found))
+      for result in claims.evaluate(full_run._replace(trials=found))
       if claims.is_comparative(result.claim)
       and "ticket" in (places := _arms(result.claim))
       and len(places) == 2
     }
-    for found in (full_run.lanes, lanes)
+    for found in (full_run.trials, trials)
   )
   held = {text for text, verdict in before.items() if verdict == "holds"}
   assert len(held) > 5
@@ -682,10 +684,10 @@ def test_a_summary_shows_what_the_paper_reports(model, early_stop):
 
 def test_densities_that_look_alike_get_more_digits():
   run = _ladder([[98.0, 98.0, 98.0]])
-  lanes = tuple(
-    lane._replace(density=1 - 0.0006 * lane.round) for lane in run.lanes
+  trials = tuple(
+    trial._replace(density=1 - 0.0006 * trial.round) for trial in run.trials
   )
-  rows = tables.summary(run._replace(lanes=lanes)).rows
+  rows = tables.summary(run._replace(trials=trials)).rows
   assert [row[0] for row in rows] == ["100%", "99.94%", "99.88%"]
 
 
@@ -748,7 +750,7 @@ def test_table_gives_the_numbers_of_the_records(small):
     ("mean", "min", "max"), (stops.mean(), stops.min(), stops.max())
   ):
     assert float(row[f"early_stop_step_{name}"]) == pytest.approx(value, 1e-5)
-  assert (row["replicates"], row["lanes"]) == ("3", "6")
+  assert (row["replicates"], row["trials"]) == ("3", "6")
   assert rows[0]["arm"] == "dense"
 
 
@@ -766,17 +768,17 @@ def test_text_of_a_run_is_escaped(tmp_path):
   record |= {"warnings": ["<script>x</script>"], "diverged": True}
   record |= {"early_stop": None}
   record["end"] |= {"test_accuracy": None, "test_loss": None}
-  synthetic_runs.write_lane(workdir, record)
+  synthetic_runs.write_trial(workdir, record)
   page = _page(workdir)
   assert "<script" not in page
   assert "&lt;script&gt;x" in page
-  assert "1 lane diverged" in page
+  assert "1 trial diverged" in page
 
 
 def test_unfinished_run_is_reported_as_far_as_it_went(tmp_path):
   workdir = synthetic_runs.write(tmp_path, **{**_SMALL, "rounds": 2})
-  for lane in ("ticket", "reinit_0"):
-    (workdir / f"replicate_2/round_002/{lane}/commit.json").unlink()
+  for trial in ("ticket", "reinit_0"):
+    (workdir / f"replicate_2/round_002/{trial}/commit.json").unlink()
   page = _page(workdir)
   assert (
     "Unfinished: 19 of 21 trainings are on disk; missing: 1 reinit, 1 ticket."
@@ -784,13 +786,13 @@ def test_unfinished_run_is_reported_as_far_as_it_went(tmp_path):
 
 
 def _keys(config):
-  lanes = tuple(
+  trials = tuple(
     plan_lib.of_round(config, replicate, index)
     for replicate in plan_lib.replicates(config)
     for index in range(config.study.rounds + 1)
   )
   return sorted(
-    (x.replicate, x.round, x.arm, x.draw or 0) for row in lanes for x in row
+    (x.replicate, x.round, x.arm, x.draw or 0) for row in trials for x in row
   )
 
 
@@ -804,7 +806,7 @@ def _keys(config):
     {"pruning": "oneshot", "rounds": 2},
   ],
 )
-def test_expected_lanes_are_those_that_a_run_trains(changes):
+def test_expected_trials_are_those_that_a_run_trains(changes):
   config = configs.from_flat({"rounds": 5, **changes})
   run = records.Run("test", configs.to_flat(config), ())
   assert sorted(plan.expected(run)) == _keys(config)
@@ -837,14 +839,14 @@ def _diverge(workdir, where, replicates=range(3)):
   """Ends the series of replicates with a ticket of round `where`."""
   for replicate in replicates:
     folder = workdir / f"replicate_{replicate}"
-    for lane in folder.glob("round_*"):
-      if int(lane.name[-3:]) > where:
-        shutil.rmtree(lane)
+    for trial in folder.glob("round_*"):
+      if int(trial.name[-3:]) > where:
+        shutil.rmtree(trial)
     path = folder / f"round_{where:03d}/ticket/record.json"
     record = json.loads(path.read_text())
     record |= {"diverged": True, "early_stop": None}
     record["end"] |= {"test_accuracy": None, "train_accuracy": None}
-    synthetic_runs.write_lane(workdir, record)
+    synthetic_runs.write_trial(workdir, record)
 
 
 def test_a_run_that_diverged_is_finished(tmp_path):
@@ -878,16 +880,16 @@ def test_dense_networks_that_diverged_do_not_hide_what_is_missing(tmp_path):
   assert "Unfinished: 3 of 9 trainings" in page
 
 
-def test_one_shot_and_control_lanes_end_no_series():
-  lanes = (_lane(0, 1, 0.5, 100, 90, diverged=True),
-           _lane(0, 1, 0.5, 100, 90, "random", diverged=True))  # fmt: skip
+def test_one_shot_and_control_trials_end_no_series():
+  trials = (_trial(0, 1, 0.5, 100, 90, diverged=True),
+           _trial(0, 1, 0.5, 100, 90, "random", diverged=True))  # fmt: skip
   one_shot = synthetic_runs.config(pruning="oneshot")
-  assert plan.ended(records.Run("test", one_shot, lanes)) == {}
+  assert plan.ended(records.Run("test", one_shot, trials)) == {}
   iterative = synthetic_runs.config()
-  assert plan.ended(records.Run("test", iterative, lanes)) == {0: 1}
-  assert plan.ended(records.Run("test", iterative, lanes[1:])) == {}
+  assert plan.ended(records.Run("test", iterative, trials)) == {0: 1}
+  assert plan.ended(records.Run("test", iterative, trials[1:])) == {}
   continued = synthetic_runs.config(reset="continued")
-  assert plan.ended(records.Run("test", continued, lanes)) == {}
+  assert plan.ended(records.Run("test", continued, trials)) == {}
 
 
 def test_arms_beside_each_other_leave_the_dense_network_in_place():
@@ -1054,11 +1056,11 @@ def test_damaged_files_are_refused(small, tmp_path):
   _assert_refused(workdir, str(workdir), "no config.json")
 
 
-def test_run_without_a_lane_is_refused(tmp_path):
+def test_run_without_a_trial_is_refused(tmp_path):
   workdir = synthetic_runs.write(tmp_path, **_SMALL)
   for path in workdir.rglob("commit.json"):
     path.unlink()
-  _assert_refused(workdir, str(workdir), "no lane")
+  _assert_refused(workdir, str(workdir), "no trial")
 
 
 def _assert_refused(workdir, *words):
@@ -1076,7 +1078,7 @@ def test_levels_of_noise_are_arms_of_their_own(tmp_path):
   assert statistics.arms(run) == ("ticket", "noise 0.5", "noise 2")
   assert plan.missing(run) == ()
   assert plan.last_round(run.config, "noise 2") == 20
-  few = run._replace(lanes=tuple(x for x in run.lanes if x.arm != "noise 2"))
+  few = run._replace(trials=tuple(x for x in run.trials if x.arm != "noise 2"))
   assert {key.arm for key in plan.missing(few)} == {"noise 2"}
 
 
@@ -1095,7 +1097,7 @@ def test_levels_of_noise_are_arms_of_their_own(tmp_path):
 def test_each_network_has_its_protocol_and_its_claims(changes, protocol):
   config = synthetic_runs.config(**changes)
   assert protocol.items() <= protocols.of(config).items()
-  run = records.Run("test", config, _ladder([[98.0, 98.3]] * 3).lanes)
+  run = records.Run("test", config, _ladder([[98.0, 98.3]] * 3).trials)
   names = {result.claim.runs[0] for result in claims.evaluate(run)}
   assert all(name.startswith(changes["model"]) for name in names)
   assert protocols.differences(config | protocols.of(config)) == ""

@@ -287,7 +287,7 @@ def test_a_file_as_workdir_is_refused(tmp_path):
 def test_what_a_new_folder_may_hold_is_no_hindrance(tmp_path, name):
   (tmp_path / name).touch()
   config, sharing = configs.Config(), vmapped.Sharing("loop", 1)
-  workdir.settle(epath.Path(tmp_path), config, "a", {}, sharing, say=print)
+  workdir.settle(epath.Path(tmp_path), config, "a", {}, sharing, log=print)
   assert (tmp_path / "config.json").exists()
 
 
@@ -299,7 +299,7 @@ def test_a_persons_copies_are_no_part_of_a_run(undisturbed, tmp_path):
   shutil.copytree(replicate, folder / "replicate_0 copy")
   shutil.copytree(replicate / "round_001", replicate / "round_001.bak")
   (folder / "replicate_0 copy/round_000/ticket/record.json").write_text("cut")
-  assert len(report_records.read(folder).lanes) == len(there.lanes)
+  assert len(report_records.read(folder).trials) == len(there.trials)
   report.write(folder)
   result = commands.call(f"--workdir={folder}", *_TINY)
   assert result.returncode == 0, result.stderr

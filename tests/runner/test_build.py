@@ -1,4 +1,4 @@
-"""The parts of a run: its lanes, keys, ladder, and what cannot be run."""
+"""The parts of a run: its trials, keys, ladder, and what cannot be run."""
 
 import dataclasses
 from unittest import mock
@@ -12,7 +12,7 @@ from lth_jax import errors
 from lth_jax import masks as masks_lib
 from lth_jax.config import configs
 from lth_jax.config import plan as plan_lib
-from lth_jax.config.plan import Lane
+from lth_jax.config.plan import Trial
 from lth_jax.data import order
 from lth_jax.lottery import keys, rounds
 from lth_jax.runner import build
@@ -173,11 +173,11 @@ def test_a_rule_may_name_any_hidden_layer_by_its_number():
 ARMS = ["ticket", "reinit", "random", "random_global"]
 
 
-def names(lanes):
-  return [lane.name.removeprefix("replicate_4/round_00") for lane in lanes]
+def names(trials):
+  return [trial.name.removeprefix("replicate_4/round_00") for trial in trials]
 
 
-def test_lanes_of_a_round():
+def test_trials_of_a_round():
   some = config(arms=ARMS, reinits=2)
   assert names(plan_lib.of_round(some, 4, 0)) == ["0/ticket"]
   assert names(plan_lib.of_round(some, 4, 2)) == [
@@ -189,7 +189,7 @@ def test_lanes_of_a_round():
   ]
 
 
-def test_lanes_do_not_depend_on_the_order_of_the_arms():
+def test_trials_do_not_depend_on_the_order_of_the_arms():
   for index in range(4):
     one = plan_lib.of_round(config(arms=ARMS), 0, index)
     assert one == plan_lib.of_round(config(arms=ARMS[::-1]), 0, index)
@@ -217,8 +217,8 @@ def test_continued_training_adds_its_search_but_not_after_the_last_round():
   "changes",
   [{}, {"pruning": "oneshot"}, {"reset": "continued"}],
 )
-def test_lanes_and_their_masks_are_those_of_the_algorithm(changes):
-  """Against `lottery`, with training that tells which lanes prune what."""
+def test_trials_and_their_masks_are_those_of_the_algorithm(changes):
+  """Against `lottery`, with training that tells which trials prune what."""
   some = config(arms=["ticket"], **changes)
   function = {
     "oneshot": rounds.one_shot_rounds,
@@ -229,7 +229,7 @@ def test_lanes_and_their_masks_are_those_of_the_algorithm(changes):
   run, pruned = [], []
 
   def train(arm, index, start):
-    run.append(Lane(0, index, arm))
+    run.append(Trial(0, index, arm))
     return rounds.Trained({"w": one * (len(run) - 1)}, {}, False)
 
   def prune(trained, masks, *_):
@@ -237,13 +237,15 @@ def test_lanes_and_their_masks_are_those_of_the_algorithm(changes):
     return masks
 
   list(function(saved, train, prune, 3))
-  expected = [lane for i in range(4) for lane in plan_lib.of_round(some, 0, i)]
+  expected = [
+    trial for i in range(4) for trial in plan_lib.of_round(some, 0, i)
+  ]
   assert run == expected
   # The last round would supply a round that the run does not have.
   supplying = [
-    lane
-    for lane in run
-    if plan_lib.supplies_masks(some, lane) and lane != run[-1]
+    trial
+    for trial in run
+    if plan_lib.supplies_masks(some, trial) and trial != run[-1]
   ]
   assert supplying == list(dict.fromkeys(pruned))
 
@@ -251,11 +253,11 @@ def test_lanes_and_their_masks_are_those_of_the_algorithm(changes):
 def test_controls_supply_no_masks():
   for changes in ({}, {"pruning": "oneshot"}, {"reset": "continued"}):
     some = config(arms=ARMS, **changes)
-    for lane in plan_lib.controls(some, 0, 2):
-      assert not plan_lib.supplies_masks(some, lane)
+    for trial in plan_lib.controls(some, 0, 2):
+      assert not plan_lib.supplies_masks(some, trial)
 
 
-def test_lanes_at_once_are_those_of_the_widest_round():
+def test_trials_at_once_are_those_of_the_widest_round():
   assert plan_lib.num_at_once(config(arms=["ticket"], replicates=3)) == 3
   some = config(arms=ARMS, reinits=3, replicates=2, control_rounds=[2])
   assert plan_lib.num_at_once(some) == 2 * 6
@@ -295,8 +297,8 @@ def test_initial_weights_are_of_the_seed_and_replicate(many):
 
 
 def order_bits(round_index, arm="ticket", **changes):
-  lane = Lane(2, round_index, arm)
-  key = build.order_key(config(**changes), lane)
+  trial = Trial(2, round_index, arm)
+  key = build.order_key(config(**changes), trial)
   return jax.random.key_data(key).tolist()
 
 
@@ -439,7 +441,7 @@ def test_normal_kernels_have_the_standard_deviation_that_was_asked_for():
     ("tpu", "conv2", "vmap"),
   ],
 )
-def test_how_lanes_share_a_device_follows_device_and_network(
+def test_how_trials_share_a_device_follows_device_and_network(
   platform, model, axis
 ):
   """On GPU stacked convolutions have gradients of no use."""

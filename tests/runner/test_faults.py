@@ -132,9 +132,9 @@ def test_a_second_signal_ends_at_once_and_costs_no_save(tmp_path):
     stderr=subprocess.PIPE,
     text=True,
   )
-  lane = folder / "replicate_0/round_000"
+  trial = folder / "replicate_0/round_000"
   commands.wait_for(
-    lane / "ticket.partial_1/commit.json", process
+    trial / "ticket.partial_1/commit.json", process
   )  # not of step 0
   process.send_signal(signal.SIGTERM)
   assert process.stderr is not None
@@ -144,9 +144,9 @@ def test_a_second_signal_ends_at_once_and_costs_no_save(tmp_path):
   process.send_signal(signal.SIGTERM)
   _, said = process.communicate(timeout=300)
   assert process.returncode == -signal.SIGTERM, said
-  assert not (lane / "ticket").exists()
+  assert not (trial / "ticket").exists()
   assert run(folder, *long).returncode == 0
-  timing = json.loads((lane / "ticket/timing.json").read_text())
+  timing = json.loads((trial / "ticket/timing.json").read_text())
   assert timing["from_step"] > 0
   assert run(tmp_path / "whole", *long).returncode == 0
   assert_equal(folder, tmp_path / "whole")
@@ -272,9 +272,9 @@ def test_a_save_of_other_masks_is_not_gone_on_from(tmp_path, monkeypatch):
   folder, flags = tmp_path / "run", ["--checkpoint_minutes=0"]
   save = partials.save
 
-  def stop(stores, lane, *args):
-    save(stores, lane, *args)
-    if lane.round == 1:
+  def stop(stores, trial, *args):
+    save(stores, trial, *args)
+    if trial.round == 1:
       raise errors.StoppedError
 
   with monkeypatch.context() as patch:
@@ -296,11 +296,11 @@ def test_a_ticket_of_other_masks_is_made_again(copied, monkeypatch):
   assert result.returncode == 0, result.stderr
 
 
-def test_saves_of_a_lane_take_turns(tmp_path, monkeypatch):
+def test_saves_of_a_trial_take_turns(tmp_path, monkeypatch):
   save, slots, steps = partials.save, [], []
 
-  def note(stores, lane, slot, checkpoint, start):
-    save(stores, lane, slot, checkpoint, start)
+  def note(stores, trial, slot, checkpoint, start):
+    save(stores, trial, slot, checkpoint, start)
     slots.append(slot)
     steps.append(checkpoint.rows[-1].step)
     if len(slots) == 3:
@@ -383,7 +383,7 @@ def test_other_images_of_the_same_name_are_refused(
 
 
 @pytest.mark.parametrize("axis", ["loop", "vmap"])
-def test_a_lane_that_is_not_finite_leaves_its_neighbours_alone(tmp_path, axis):
+def test_a_trial_that_is_not_finite_leaves_its_neighbours_alone(tmp_path, axis):
   flags = ["--arms=ticket,noise", f"--lane_axis={axis}"]
   if axis == "vmap":
     flags += ["--lanes_per_device=3", "--devices=1"]

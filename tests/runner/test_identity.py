@@ -62,20 +62,20 @@ def copied(finished, tmp_path):
 def told(folder):
   """What a report is made of; None where it is refused."""
   try:
-    shown = *report_records.read(folder).lanes, *structure.read(folder)
+    shown = *report_records.read(folder).trials, *structure.read(folder)
     return set(map(repr, shown))
   except errors.InputError as error:
     assert "\n" not in str(error)
     return None
 
 
-def arrays(folder, lane, parts):
+def arrays(folder, trial, parts):
   digest = store_lib.read_json(epath.Path(folder) / "config.json")["data"]
   stores = checkpoints_lib.Stores(
     epath.Path(folder), parts.run_id, digest, print
   )
   like = build.initial_start(parts, 0)
-  return checkpoints_lib.read_arrays(stores, lane.name, like)
+  return checkpoints_lib.read_arrays(stores, trial.name, like)
 
 
 def assert_derived(folder, **flags):
@@ -84,7 +84,7 @@ def assert_derived(folder, **flags):
   parts = build.make(config, tiny.dataset())
   saved = build.initial_start(parts, 0)
   for index in range(1, config.study.rounds + 1):
-    ticket = plan.Lane(0, index, "ticket")
+    ticket = plan.Trial(0, index, "ticket")
     above = arrays(folder, plan.parent(config, ticket), parts)
     if config.pruning.pruning == "oneshot":
       masks = build.prune_at_once(parts, above["params"], saved.masks, index)
@@ -93,9 +93,9 @@ def assert_derived(folder, **flags):
     start = saved._replace(masks=masks)
     key = keys.random_masks(0, 0, index)
     random = controls.random_masks(key, saved, start).masks
-    for lane in plan.of_round(config, 0, index):
-      expected = random if lane.arm == "random" else masks
-      tiny.assert_equal_bits(arrays(folder, lane, parts)["masks"], expected)
+    for trial in plan.of_round(config, 0, index):
+      expected = random if trial.arm == "random" else masks
+      tiny.assert_equal_bits(arrays(folder, trial, parts)["masks"], expected)
   assert told(folder)
 
 
@@ -232,8 +232,8 @@ def test_no_file_of_a_save_leads_to_other_numbers(tmp_path, monkeypatch, harm):
   runs.run(tmp_path / "whole", **flags)
   save, older = partials.save, tmp_path / "older"
 
-  def save_and_keep(stores, lane, slot, checkpoint, origin):
-    save(stores, lane, slot, checkpoint, origin)
+  def save_and_keep(stores, trial, slot, checkpoint, origin):
+    save(stores, trial, slot, checkpoint, origin)
     if checkpoint.rows[-1].step == 5:
       shutil.copytree(stores.folder, older)
     if checkpoint.rows[-1].step == 10:

@@ -21,7 +21,7 @@ import pytest
 from helpers import workdirs
 
 _ROOT = pathlib.Path(__file__).parents[2]
-# Two saves inside a lane: at the end of each of its two segments.
+# Two saves inside a trial: at the end of each of its two segments.
 _FLAGS = (
   "--dataset=mnist_10k",
   "--num_valid=100",
@@ -56,9 +56,9 @@ def test_a_killed_run_ends_as_an_undisturbed_one(tmp_path, monkeypatch):
   _speed_up_starts(tmp_path, monkeypatch)
   undisturbed = tmp_path / "undisturbed"
   _run(undisturbed)
-  lanes = frozenset(workdirs.commits(undisturbed))
+  trials = frozenset(workdirs.commits(undisturbed))
   expected = workdirs.content_of(undisturbed)
-  assert len(lanes) == 2 * (1 + 1 + 3 * 2)
+  assert len(trials) == 2 * (1 + 1 + 3 * 2)
 
   seed = random.SystemRandom().randrange(2**32)
   print(f"seed {seed}")  # pytest shows it where the test fails
@@ -66,10 +66,10 @@ def test_a_killed_run_ends_as_an_undisturbed_one(tmp_path, monkeypatch):
   for attempt in range(3):  # a run can end before every phase was hit
     killed = tmp_path / f"killed_{attempt}"
     log = tmp_path / f"log_{attempt}"
-    _kill_again_and_again(killed, lanes, log, rng, hits)
+    _kill_again_and_again(killed, trials, log, rng, hits)
     _run(killed)
     workdirs.check_equal(workdirs.content_of(killed), expected)
-    assert _went_on_inside_a_lane(killed)
+    assert _went_on_inside_a_trial(killed)
     # A kill damages nothing, so nothing may be found damaged.
     assert "discarded" not in log.read_text()
     if not _wanted(hits):
@@ -78,7 +78,7 @@ def test_a_killed_run_ends_as_an_undisturbed_one(tmp_path, monkeypatch):
   assert not _wanted(hits), f"not hit {_NUM_KILLS} times; hits: {hits}"
 
 
-def _kill_again_and_again(folder, lanes, log, rng, hits):
+def _kill_again_and_again(folder, trials, log, rng, hits):
   """Kills a run in phases not hit often enough, until it has no more of them.
 
   Adds to `hits`.
@@ -86,21 +86,21 @@ def _kill_again_and_again(folder, lanes, log, rng, hits):
   for _ in range(20 * len(_PHASES)):
     before = workdirs.commits(folder)
     wanted = _wanted(hits)
-    if lanes <= before.keys():
+    if trials <= before.keys():
       wanted &= {"start", "report"}
     elif wanted != {"report"}:
       wanted -= {"report"}
     if not wanted:
       return
-    hits.update(_kill(folder, lanes, log, rng.choice(sorted(wanted)), rng))
+    hits.update(_kill(folder, trials, log, rng.choice(sorted(wanted)), rng))
     after = workdirs.commits(folder)
-    assert before.items() <= after.items(), "a stored lane was made again"
+    assert before.items() <= after.items(), "a stored trial was made again"
   raise AssertionError(f"the phases are never hit; hits: {hits}")
 
 
-def _kill(folder, lanes, log, phase, rng):
+def _kill(folder, trials, log, phase, rng):
   """Starts the run, kills it in a phase, and returns the phases it was in."""
-  # One device trains one lane at a time: if nothing is written, it trains.
+  # One device trains one trial at a time: if nothing is written, it trains.
   devices = f"--devices={1 if phase == 'training' else 2}"
   process = multiprocessing.get_context("forkserver").Process(
     target=_run_on_slow_disk, args=(folder, devices, log)
@@ -110,7 +110,7 @@ def _kill(folder, lanes, log, phase, rng):
   process.start()
   try:
     while process.is_alive():
-      phases, num_commits = _look(folder, lanes, begin)
+      phases, num_commits = _look(folder, trials, begin)
       if phase in phases and num_commits >= num_skipped:
         time.sleep(rng.uniform(0, _PHASES[phase]))
         break
@@ -121,10 +121,10 @@ def _kill(folder, lanes, log, phase, rng):
   assert process.exitcode in (0, -signal.SIGKILL), log.read_text()
   if process.exitcode == 0:  # it was faster
     return set()
-  return _look(folder, lanes, begin)[0]
+  return _look(folder, trials, begin)[0]
 
 
-def _look(folder, lanes, begin):
+def _look(folder, trials, begin):
   """Looks at what a process has written since it began.
 
   Returns:
@@ -142,7 +142,7 @@ def _look(folder, lanes, begin):
     elif parent.name.startswith("arrays.orbax-checkpoint-tmp"):
       phases.add("array write")
     elif name == "commit.json" and _partials(parent) & stats.keys():
-      phases.add("rename")  # what the lane had saved is not removed yet
+      phases.add("rename")  # what the trial had saved is not removed yet
     elif parent == folder / "report":
       phases.add("report")
     elif _is_store(path) and path / "commit.json" not in stats:
@@ -150,7 +150,7 @@ def _look(folder, lanes, begin):
   if folder / "report" / "index.html" in stats:
     phases.discard("report")
   num_commits = sum(path.name == "commit.json" for path in fresh)
-  complete = all(folder / lane / "commit.json" in stats for lane in lanes)
+  complete = all(folder / trial / "commit.json" in stats for trial in trials)
   if num_commits and not writing and not complete:
     phases.add("training")
   return phases, num_commits
@@ -160,15 +160,15 @@ def _is_store(path):
   return path.match("replicate_*/rewind") or path.match("replicate_*/round_*/*")
 
 
-def _partials(lane):
-  return {lane.with_name(f"{lane.name}.partial_{slot}") for slot in range(2)}
+def _partials(trial):
+  return {trial.with_name(f"{trial.name}.partial_{slot}") for slot in range(2)}
 
 
 def _wanted(hits):
   return {phase for phase in _PHASES if hits[phase] < _NUM_KILLS}
 
 
-def _went_on_inside_a_lane(folder):
+def _went_on_inside_a_trial(folder):
   timings = folder.glob("replicate_*/round_*/*/timing.json")
   return any(json.loads(path.read_text())["from_step"] for path in timings)
 

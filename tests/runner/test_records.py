@@ -1,4 +1,4 @@
-"""What is written of a lane, and that the report reads it."""
+"""What is written of a trial, and that the report reads it."""
 
 import hashlib
 import json
@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from helpers import synthetic_runs
 
-from lth_jax.config.plan import Lane
+from lth_jax.config.plan import Trial
 from lth_jax.parallel import segments
 from lth_jax.report import records as report_records
 from lth_jax.runner import records
 from lth_jax.training import evaluation, loop
 
 NUM = evaluation.NumImages(train=160, valid=40, test=50)
-TICKET = Lane(1, 2, "ticket")
+TICKET = Trial(1, 2, "ticket")
 ORIGIN = synthetic_runs.ORIGIN
 STEPS = (0, 5, 10, 20)
 NAN = float("nan")
@@ -65,7 +65,7 @@ def checkpoint(*, valid=(3.0, None, 1.0, 2.0), finite=True, best=10):
 def summary(loss=0.5, train_loss=0.5):
   def metrics(correct):
     losses = train_loss, loss, loss
-    scores = map(evaluation.Score, np.float32(losses), np.int32(correct))
+    scores = map(evaluation.Metric, np.float32(losses), np.int32(correct))
     return evaluation.Metrics(*scores)
 
   return loop.Summary(
@@ -73,9 +73,9 @@ def summary(loss=0.5, train_loss=0.5):
   )
 
 
-def record(lane=TICKET, at=None, num=NUM, **changes):
-  made = records.of_lane(
-    lane, at or start(), checkpoint(**changes), summary(), num, 10, ORIGIN
+def record(trial=TICKET, at=None, num=NUM, **changes):
+  made = records.of_trial(
+    trial, at or start(), checkpoint(**changes), summary(), num, 10, ORIGIN
   )
   json.dumps(made, allow_nan=False)
   return made
@@ -139,7 +139,7 @@ def test_a_minimum_at_the_last_evaluation_is_not_reached():
 def test_a_training_loss_that_is_not_finite_is_divergence(lost):
   for finite, train_loss in ((False, 0.5), (True, lost)):
     at, ends = checkpoint(finite=finite), summary(train_loss=train_loss)
-    made = records.of_lane(TICKET, start(), at, ends, NUM, 10, {})
+    made = records.of_trial(TICKET, start(), at, ends, NUM, 10, {})
     assert made["diverged"] is True and made["early_stop"] is None
 
 
@@ -167,14 +167,14 @@ def test_a_test_loss_that_is_not_finite_is_ignored():
   progress, rows = checkpoint()
   rows = (*rows[:-1], rows[-1]._replace(test_loss=None))
   at = segments.Checkpoint(progress, rows)
-  made = records.of_lane(TICKET, start(), at, summary(NAN), NUM, 10, {})
+  made = records.of_trial(TICKET, start(), at, summary(NAN), NUM, 10, {})
   assert made["diverged"] is False and made["early_stop"]["step"] == 10
 
 
 def test_losses_that_are_not_finite_are_none():
   for loss in (NAN, math.inf):
-    made = records.of_lane(
-      *(Lane(0, 0, "ticket"), start(), checkpoint(), summary(loss), NUM),
+    made = records.of_trial(
+      *(Trial(0, 0, "ticket"), start(), checkpoint(), summary(loss), NUM),
       *(10, ORIGIN),
     )
     json.dumps(made, allow_nan=False)
@@ -208,25 +208,25 @@ def test_digests_tell_masks_and_weights_apart():
 def test_the_report_reads_records(tmp_path):
   synthetic_runs.write(tmp_path, rounds=0, replicates=1)
   run_id = json.loads((tmp_path / "config.json").read_text())["run_id"]
-  lanes = {
-    Lane(0, 1, "ticket"): {},
-    Lane(0, 1, "reinit", 1): {"valid": (3.0, None, 2.0, 1.0), "best": 20},
-    Lane(0, 2, "ticket"): {"finite": False},
+  trials = {
+    Trial(0, 1, "ticket"): {},
+    Trial(0, 1, "reinit", 1): {"valid": (3.0, None, 2.0, 1.0), "best": 20},
+    Trial(0, 2, "ticket"): {"finite": False},
   }
-  for lane, changes in lanes.items():
-    folder = tmp_path / lane.name
+  for trial, changes in trials.items():
+    folder = tmp_path / trial.name
     folder.mkdir(parents=True)
-    stored = record(lane, **changes)
+    stored = record(trial, **changes)
     stored["origin"] = ORIGIN | {"masks": stored["digests"]["masks"]}
-    if lane.round == 2:  # its parent is the ticket of round 1
+    if trial.round == 2:  # its parent is the ticket of round 1
       stored["origin"]["trained weights"] = stored["digests"]["params"]
     text = json.dumps(stored, allow_nan=False)
     (folder / "record.json").write_text(text)
     digest = hashlib.sha256(text.encode()).hexdigest()
-    owner = f"run {run_id}, data 0, {lane.name}"
+    owner = f"run {run_id}, data 0, {trial.name}"
     commit = {"format": 2, "owner": owner, "files": {"record.json": digest}}
     (folder / "commit.json").write_text(json.dumps(commit))
-  _, reinit, ticket, lost = _sorted(report_records.read(tmp_path).lanes)
+  _, reinit, ticket, lost = _sorted(report_records.read(tmp_path).trials)
   assert ticket.density == 0.9 and ticket.early_stop.step == 10
   assert ticket.early_stop.reached and ticket.end.test_accuracy == 0.8
   assert ticket.test_steps.tolist() == [0, 20]
@@ -234,5 +234,5 @@ def test_the_report_reads_records(tmp_path):
   assert lost.diverged and math.isnan(lost.early_stop.step)
 
 
-def _sorted(lanes):
-  return sorted(lanes, key=lambda lane: (lane.round, lane.arm))
+def _sorted(trials):
+  return sorted(trials, key=lambda trial: (trial.round, trial.arm))

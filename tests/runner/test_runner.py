@@ -17,7 +17,7 @@ from helpers import runs, tiny
 
 from lth_jax import data, errors
 from lth_jax.config import configs
-from lth_jax.config.plan import Lane
+from lth_jax.config.plan import Trial
 from lth_jax.lottery import controls, keys
 from lth_jax.report import records as report_records
 from lth_jax.runner import build, experiment, trials
@@ -46,7 +46,7 @@ def record(folder, name):
   return json.loads((pathlib.Path(folder) / name / "record.json").read_text())
 
 
-def test_a_run_holds_all_its_lanes_and_the_report_reads_them(undisturbed):
+def test_a_run_holds_all_its_trials_and_the_report_reads_them(undisturbed):
   found = runs.contents(undisturbed)
   per_replicate = ["rewind", "round_000/ticket"]
   for index in (1, 2):
@@ -55,9 +55,9 @@ def test_a_run_holds_all_its_lanes_and_the_report_reads_them(undisturbed):
   assert sorted(found) == sorted(
     f"replicate_{r}/{name}" for r in range(2) for name in per_replicate
   )
-  lanes = report_records.read(undisturbed).lanes
-  assert len(lanes) == 2 * 7
-  assert {round(lane.density, 2) for lane in lanes} == {1.0, 0.8, 0.64}
+  trials = report_records.read(undisturbed).trials
+  assert len(trials) == 2 * 7
+  assert {round(trial.density, 2) for trial in trials} == {1.0, 0.8, 0.64}
 
 
 def test_masks_are_nested_and_start_from_theta_0(undisturbed):
@@ -151,7 +151,7 @@ def _cut(path):
   path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
-def test_a_missing_lane_is_made_again(undisturbed, tmp_path):
+def test_a_missing_trial_is_made_again(undisturbed, tmp_path):
   shutil.copytree(undisturbed, tmp_path, dirs_exist_ok=True)
   shutil.rmtree(tmp_path / "replicate_0/round_001/ticket")
   (tmp_path / "replicate_0/rewind/commit.json").unlink()
@@ -159,7 +159,7 @@ def test_a_missing_lane_is_made_again(undisturbed, tmp_path):
   assert runs.contents(tmp_path) == runs.contents(undisturbed)
 
 
-def test_another_runs_lane_is_refused(undisturbed, tmp_path):
+def test_another_runs_trial_is_refused(undisturbed, tmp_path):
   other = tmp_path / "other"
   runs.run(other, seed=1, rounds=1)
   mine = tmp_path / "mine"
@@ -302,13 +302,13 @@ def test_divergence_ends_a_series_and_harms_no_other(
   assert "is complete" in capsys.readouterr().err
 
 
-def test_a_failure_in_a_lane_ends_the_run_with_that_failure(
+def test_a_failure_in_a_trial_ends_the_run_with_that_failure(
   tmp_path, monkeypatch
 ):
   real = trials._store
 
   def fail(session, standing, *rest):
-    if standing.lane.name == "replicate_1/round_001/random":
+    if standing.trial.name == "replicate_1/round_001/random":
       raise OSError(28, "No space left on device", "here")
     return real(session, standing, *rest)
 
@@ -337,7 +337,9 @@ def side_by_side(tmp_path_factory):
   return folder
 
 
-def test_lanes_side_by_side_are_the_lanes_one_by_one(side_by_side, undisturbed):
+def test_trials_side_by_side_are_the_trials_one_by_one(
+  side_by_side, undisturbed
+):
   """Up to the last bits, which here turn no weight's rank or class over."""
   found, expected = runs.contents(side_by_side), runs.contents(undisturbed)
   assert found.keys() == expected.keys()
@@ -370,7 +372,7 @@ def test_side_by_side_a_run_stopped_again_and_again_ends_the_same(
   assert not list(tmp_path.rglob("*.partial_*"))
 
 
-def test_a_lane_saved_at_its_start_and_a_fresh_one_share_a_wave(
+def test_a_trial_saved_at_its_start_and_a_fresh_one_share_a_wave(
   side_by_side, tmp_path, monkeypatch
 ):
   monkeypatch.setattr(trials.execution, "SEGMENT_SECONDS", 0.0)
@@ -387,13 +389,13 @@ def test_what_nobody_asks_for_is_not_held_in_memory(tmp_path, monkeypatch):
 
   def noted(session, worker, jobs):
     results = real(session, worker, jobs)
-    kept.update((job.lane, x is not None) for job, x in zip(jobs, results))
+    kept.update((job.trial, x is not None) for job, x in zip(jobs, results))
     return results
 
   monkeypatch.setattr(trials, "train_wave", noted)
   runs.run(tmp_path, replicates=1)
   assert len(kept) == 7
-  assert {lane.arm for lane, held in kept.items() if held} == {"ticket"}
+  assert {trial.arm for trial, held in kept.items() if held} == {"ticket"}
 
 
 def test_side_by_side_a_replicate_is_itself_alone(side_by_side, tmp_path):
@@ -419,7 +421,7 @@ def test_a_run_that_grows_keeps_the_lanes_per_device(tmp_path, capsys):
   assert "3 at once on each" in capsys.readouterr().err
 
 
-def test_several_lanes_one_after_the_other_are_refused(tmp_path):
+def test_several_trials_one_after_the_other_are_refused(tmp_path):
   with pytest.raises(errors.InputError, match="--lanes_per_device=2: on cpu"):
     runs.run(tmp_path, lanes_per_device=2)
 
@@ -445,22 +447,22 @@ def traces(monkeypatch):
   build._trainer.cache_clear()
 
 
-def test_all_lanes_and_a_resume_share_one_trace(tmp_path, traces):
+def test_all_trials_and_a_resume_share_one_trace(tmp_path, traces):
   def count(folder, **changed):
     build._trainer.cache_clear()
     traces.clear()
     runs.run(folder, **changed)
     return len(traces)
 
-  one_lane = count(tmp_path / "one", rounds=0, replicates=1)
-  assert one_lane > 0
-  assert count(tmp_path / "all") == one_lane  # rounds, arms, two devices
+  one_trial = count(tmp_path / "one", rounds=0, replicates=1)
+  assert one_trial > 0
+  assert count(tmp_path / "all") == one_trial  # rounds, arms, two devices
   shutil.rmtree(tmp_path / "all" / "replicate_1" / "round_001" / "random")
-  assert count(tmp_path / "all", rounds=3) == one_lane
+  assert count(tmp_path / "all", rounds=3) == one_trial
   # Full waves, filled up ones, and a wave that goes on.
-  assert count(tmp_path / "waves", **VMAP) == one_lane
+  assert count(tmp_path / "waves", **VMAP) == one_trial
   shutil.rmtree(tmp_path / "waves" / "replicate_1" / "round_001" / "random")
-  assert count(tmp_path / "waves", **VMAP, rounds=3) == one_lane
+  assert count(tmp_path / "waves", **VMAP, rounds=3) == one_trial
 
 
 EVERY_ARM = {
@@ -475,7 +477,7 @@ EVERY_ARM = {
 
 @pytest.fixture(scope="module")
 def began():
-  """{lane: how it began} of the run with every arm."""
+  """{trial: how it began} of the run with every arm."""
   return {}
 
 
@@ -486,7 +488,7 @@ def with_every_arm(tmp_path_factory, began):
 
   def noted(session, job, start):
     standing = find_standing(session, job, start)
-    began[job.lane] = standing.run
+    began[job.trial] = standing.run
     return standing
 
   with pytest.MonkeyPatch.context() as patch:
@@ -497,7 +499,7 @@ def with_every_arm(tmp_path_factory, began):
 
 
 def stored_params(folder, name):
-  """Final params and masks of a lane."""
+  """Final params and masks of a trial."""
   config = configs.from_flat(runs.FLAGS | EVERY_ARM)
   parts = build.make(config, tiny.dataset())
   digest = files.digest(data.digests(tiny.dataset()))
@@ -534,20 +536,20 @@ def test_every_arm_is_a_training_of_its_own(with_every_arm):
   assert len(set(params)) == len(names)
 
 
-SOME = [Lane(r, i, "ticket") for r in (0, 1) for i in (1, 2)]
+SOME = [Trial(r, i, "ticket") for r in (0, 1) for i in (1, 2)]
 
 
 def every_arm():
   return build.make(configs.from_flat(runs.FLAGS | EVERY_ARM), tiny.dataset())
 
 
-@pytest.mark.parametrize("lane", SOME, ids=lambda lane: lane.name)
+@pytest.mark.parametrize("trial", SOME, ids=lambda trial: trial.name)
 def test_an_arm_begins_as_its_control_with_the_key_of_its_place(
-  with_every_arm, began, lane
+  with_every_arm, began, trial
 ):
-  parts, ticket = every_arm(), began[lane].start
-  saved = build.initial_start(parts, lane.replicate)
-  where = 5, lane.replicate, lane.round
+  parts, ticket = every_arm(), began[trial].start
+  saved = build.initial_start(parts, trial.replicate)
+  where = 5, trial.replicate, trial.round
   expected = {
     ("redraw", None): controls.redraw(keys.redraw(*where), ticket),
     ("magnitude_at_start", None): controls.magnitude_at_start(saved, ticket),
@@ -567,19 +569,19 @@ def test_an_arm_begins_as_its_control_with_the_key_of_its_place(
   found = {
     (other.arm, other.draw): run.start
     for other, run in began.items()
-    if other[:2] == lane[:2] and other.arm != "ticket"
+    if other[:2] == trial[:2] and other.arm != "ticket"
   }
   assert found.keys() == expected.keys()
   for arm, start in expected.items():
     tiny.assert_equal_bits(found[arm], start)
 
 
-@pytest.mark.parametrize("lane", SOME, ids=lambda lane: lane.name)
-def test_noise_has_the_levels_of_the_config(with_every_arm, began, lane):
-  ticket = began[lane].start
-  theta = build.initial_start(every_arm(), lane.replicate).params
+@pytest.mark.parametrize("trial", SOME, ids=lambda trial: trial.name)
+def test_noise_has_the_levels_of_the_config(with_every_arm, began, trial):
+  ticket = began[trial].start
+  theta = build.initial_start(every_arm(), trial.replicate).params
   for draw, level in enumerate((0.5, 2.0)):
-    noisy = began[lane._replace(arm="noise", draw=draw)].start
+    noisy = began[trial._replace(arm="noise", draw=draw)].start
     for layer, tolerance in (("Dense_0", 0.15), ("Dense_1", 0.6)):
       mask = ticket.masks[layer]["kernel"]
       added = noisy.params[layer]["kernel"] - ticket.params[layer]["kernel"]
@@ -587,10 +589,10 @@ def test_noise_has_the_levels_of_the_config(with_every_arm, began, lane):
       assert abs(added[mask].std() / unit / level - 1) < tolerance
 
 
-@pytest.mark.parametrize("lane", SOME, ids=lambda lane: lane.name)
-def test_random_masks_keep_what_their_names_say(with_every_arm, began, lane):
+@pytest.mark.parametrize("trial", SOME, ids=lambda trial: trial.name)
+def test_random_masks_keep_what_their_names_say(with_every_arm, began, trial):
   def kept(arm):
-    masks = began[lane._replace(arm=arm)].start.masks
+    masks = began[trial._replace(arm=arm)].start.masks
     return [int(mask.sum()) for mask in jax.tree.leaves(masks)]
 
   assert kept("random") == kept("ticket")
@@ -603,8 +605,8 @@ def test_random_global_masks_spread_what_is_kept_over_layers(
   """Of the small layer, by chance not always what the ticket keeps."""
   counts = {
     arm: [
-      int(began[lane._replace(arm=arm)].start.masks["Dense_1"]["kernel"].sum())
-      for lane in SOME
+      int(began[trial._replace(arm=arm)].start.masks["Dense_1"]["kernel"].sum())
+      for trial in SOME
     ]
     for arm in ("ticket", "random_global")
   }
@@ -615,12 +617,12 @@ def test_random_global_masks_spread_what_is_kept_over_layers(
 def test_rounds_and_replicates_draw_anew(with_every_arm, began, arm):
   """In what is random of an arm at the weights that both tickets keep."""
   draws = []
-  for lane in SOME:
+  for trial in SOME:
     draw = 0 if arm in ("reinit", "noise") else None
-    start = began[lane._replace(arm=arm, draw=draw)].start
+    start = began[trial._replace(arm=arm, draw=draw)].start
     kernel = start.params["Dense_0"]["kernel"]
     if arm == "noise":
-      kernel = kernel - began[lane].start.params["Dense_0"]["kernel"]
+      kernel = kernel - began[trial].start.params["Dense_0"]["kernel"]
     draws.append((kernel, start.masks["Dense_0"]["kernel"]))
   for (one, a), (other, b) in itertools.combinations(draws, 2):
     if arm == "random":  # a smaller mask of the same ranks would lie within
@@ -630,24 +632,26 @@ def test_rounds_and_replicates_draw_anew(with_every_arm, began, arm):
       assert same.mean() < 0.1
 
 
-def test_lanes_have_the_order_and_the_rates_of_the_config(
+def test_trials_have_the_order_and_the_rates_of_the_config(
   with_every_arm, began
 ):
   schedule = schedules.make(0.01, warmup=3)
   assert len(began) == 2 * (1 + 2 * 9)
-  for lane, run in began.items():
-    assert run.key == keys.order(8, lane.replicate)
+  for trial, run in began.items():
+    assert run.key == keys.order(8, trial.replicate)
     tiny.assert_equal_bits(run.schedule, schedule)
-    tiny.assert_equal_bits(run.sample, build.split(every_arm(), lane.replicate))
+    tiny.assert_equal_bits(
+      run.sample, build.split(every_arm(), trial.replicate)
+    )
 
 
-def test_structure_is_that_of_the_stored_lanes(with_every_arm):
+def test_structure_is_that_of_the_stored_trials(with_every_arm):
   path = with_every_arm / "replicate_1" / "structure.json"
   found = json.loads(path.read_text())
   assert set(found["rounds"]) == {"0", "1", "2"}
   for index in range(3):
-    lane = f"replicate_1/round_{index:03d}/ticket"
-    masks = stored_params(with_every_arm, lane)["masks"]
+    trial = f"replicate_1/round_{index:03d}/ticket"
+    masks = stored_params(with_every_arm, trial)["masks"]
     for layer in masks:
       kernel = masks[layer]["kernel"]
       told = found["rounds"][str(index)][f"{layer}/kernel"]

@@ -13,7 +13,7 @@ from helpers import tiny
 
 from lth_jax import models
 from lth_jax.config import configs
-from lth_jax.config.plan import Lane
+from lth_jax.config.plan import Trial
 from lth_jax.data import order
 from lth_jax.lottery import keys
 from lth_jax.parallel import devices
@@ -73,7 +73,7 @@ def train(parts, data):
     loop.plan([STEPS], [False], [False], length=1),
     build.images(parts, data),
     sample,
-    build.order_key(parts.config, Lane(REPLICATE, 0, "ticket")),
+    build.order_key(parts.config, Trial(REPLICATE, 0, "ticket")),
     parts.schedule,
   )
   assert int(progress.state.step) == STEPS
@@ -279,7 +279,7 @@ def lowered(parts):
   )
   todo = loop.plan([STEPS], [False], [False], length=1)
   data = build.images(parts, dataset())
-  key = build.order_key(parts.config, Lane(0, 0, "ticket"))
+  key = build.order_key(parts.config, Trial(0, 0, "ticket"))
   return parts.trainer.advance.lower(
     progress, todo, data, sample, key, parts.schedule
   ).as_text()

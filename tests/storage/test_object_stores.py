@@ -122,8 +122,8 @@ def make_bucket(server):
   return f"gs://{name}"
 
 
-def hold(workdir, say, seconds, stop=None):
-  return lock.hold(workdir, say, seconds, stop or threading.Event())
+def hold(workdir, log, seconds, stop=None):
+  return lock.hold(workdir, log, seconds, stop or threading.Event())
 
 
 class Clock:
@@ -728,7 +728,7 @@ def _times(server, folder):
 
 
 def _commits(server, workdir):
-  """Those of lanes and rewind points, which are there for good."""
+  """Those of trials and rewind points, which are there for good."""
   return {
     name: when
     for name, when in _times(server, workdir).items()
@@ -743,7 +743,7 @@ def _writes(server, workdir):
 
 
 def _half(times):
-  """Lanes that have arrays and no commit."""
+  """Trials that have arrays and no commit."""
   stores = {name.split("/arrays/")[0] for name in times if "/arrays/" in name}
   return {
     store

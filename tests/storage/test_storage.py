@@ -166,10 +166,10 @@ def test_a_kill_while_a_store_is_removed_leaves_no_half_of_one(
   assert folder.exists() and not store.exists(folder)
 
 
-def test_lane_names():
-  lane = plan.Lane(3, 7, "reinit", 1)
-  assert lane.name == "replicate_3/round_007/reinit_1"
-  assert plan.Lane(0, 0, "ticket").name == "replicate_0/round_000/ticket"
+def test_trial_names():
+  trial = plan.Trial(3, 7, "reinit", 1)
+  assert trial.name == "replicate_3/round_007/reinit_1"
+  assert plan.Trial(0, 0, "ticket").name == "replicate_0/round_000/ticket"
 
 
 class Failing:

@@ -122,7 +122,7 @@ def test_statistics_of_batch_norm_are_of_whole_batches():
   assert any(np.ptp(leaf) > 0.01 for leaf in stats)
 
 
-def test_lanes_side_by_side_can_split_their_batches_too():
+def test_trials_side_by_side_can_split_their_batches_too():
   together = _train(2, axis="vmap", seeds=(0, 1))
   _assert_close(together, [*_train(1), *_train(1, seeds=(1,))])
 
@@ -138,7 +138,7 @@ def test_pruned_weights_stay_zero_on_every_device():
 
 
 @pytest.mark.parametrize("axis, seeds", [("loop", (0,)), ("vmap", (0, 1))])
-def test_all_segments_of_a_split_lane_are_one_program(axis, seeds):
+def test_all_segments_of_a_split_trial_are_one_program(axis, seeds):
   model, _ = _trainer(2)
   make = _trainer.__wrapped__  # compiled by no other test
   together = vmapped.make(
@@ -186,9 +186,9 @@ def test_each_device_does_its_part_of_the_batch():
 
 
 def test_workers_are_whole_groups_of_devices():
-  assert len(devices_lib.find(0, num_lanes=9, together=3)) == 3
-  assert len(devices_lib.find(0, num_lanes=1, together=2)) == 2
-  assert len(devices_lib.find(3, num_lanes=9, together=2)) == 2
+  assert len(devices_lib.find(0, num_trials=9, together=3)) == 3
+  assert len(devices_lib.find(0, num_trials=1, together=2)) == 2
+  assert len(devices_lib.find(3, num_trials=9, together=2)) == 2
   workers = workers_lib.make(jax.local_devices()[:4], tiny.data(), 2)
   assert [len(worker.devices) for worker in workers] == [2, 2]
   assert len({*workers[0].devices, *workers[1].devices}) == 4
@@ -208,4 +208,4 @@ def test_parts_that_do_not_fit_are_one_line(changes, message):
 
 def test_more_devices_than_there_are_is_one_line():
   with pytest.raises(errors.InputError, match="--batch_devices=60: there are"):
-    devices_lib.find(0, num_lanes=9, together=60)
+    devices_lib.find(0, num_trials=9, together=60)

@@ -91,7 +91,7 @@ def weights(a: Term) -> Sample:
   array([500.])
   """
   found = back(a)
-  return found._replace(values=found.values / 100 * a.run.lanes[0].counted)
+  return found._replace(values=found.values / 100 * a.run.trials[0].counted)
 
 
 def falls(a: Term, b: Term | None = None) -> Sample:

@@ -237,13 +237,13 @@ def diverged(a: Term) -> Sample:
   rounds = np.array(axes.rounds)[terms.inside(a)]
   found = []
   for replicate in axes.replicates:
-    lanes = [
-      lane.diverged
-      for lane in a.run.lanes
-      if (lane.replicate, lane.arm) == (replicate, a.arm)
-      and lane.round in rounds
+    trials = [
+      trial.diverged
+      for trial in a.run.trials
+      if (trial.replicate, trial.arm) == (replicate, a.arm)
+      and trial.round in rounds
     ]
-    found.append(100 * np.mean(lanes) if lanes else math.nan)
+    found.append(100 * np.mean(trials) if trials else math.nan)
   return Sample(np.array(found))
 
 
@@ -325,17 +325,17 @@ def _is_late(term: Term, columns) -> bool:
   return bool(terms.late(term)[:, columns].any())
 
 
-def _first_reaching(lane) -> float:
+def _first_reaching(trial) -> float:
   """The step where accuracy crosses the threshold, on a line between two."""
-  curve = 100 * np.asarray(lane.test_curve)
+  curve = 100 * np.asarray(trial.test_curve)
   high = curve >= _THRESHOLD
   if not high.any():
     return math.nan
   last = int(np.argmax(high))
   if last == 0:
-    return float(lane.test_steps[0])
+    return float(trial.test_steps[0])
   near = slice(last - 1, last + 1)
-  return float(np.interp(_THRESHOLD, curve[near], lane.test_steps[near]))
+  return float(np.interp(_THRESHOLD, curve[near], trial.test_steps[near]))
 
 
 def _rank_correlation(a: np.ndarray, b: np.ndarray) -> float:

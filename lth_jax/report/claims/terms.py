@@ -25,25 +25,25 @@ _QUANTITIES = {
   "steady": statistics.Quantity(
     "steady_step",
     "Early-stop step, smoothed loss",
-    lambda lane: lane.steady_step,
+    lambda trial: trial.steady_step,
   ),
   "fails": statistics.Quantity(
     "fails",
     "Has learned nothing (%)",
-    lambda lane: 100.0 * (lane.end.valid_accuracy < _CHANCE),
+    lambda trial: 100.0 * (trial.end.valid_accuracy < _CHANCE),
   ),
   "loss_rise": statistics.Quantity(
     "loss_rise",
     "Validation loss at the end over its minimum",
-    lambda lane: lane.end.valid_loss / lane.early_stop.valid_loss,
+    lambda trial: trial.end.valid_loss / trial.early_stop.valid_loss,
   ),
   # 100 where the validation loss still fell at the end, else 0.
   "unstopped": statistics.Quantity(
     "unstopped",
     "Early stop not reached (%)",
-    lambda lane: (
-      100.0 * (not lane.early_stop.reached)
-      if math.isfinite(lane.early_stop.step)
+    lambda trial: (
+      100.0 * (not trial.early_stop.reached)
+      if math.isfinite(trial.early_stop.step)
       else math.nan
     ),
   ),

@@ -116,7 +116,7 @@ def measure(claim: table.Claim, *runs: records.Run) -> Sample:
   for reason in _cannot_say(claim, runs):
     return samples.nothing(runs[0], reason)
   shared = set.intersection(
-    *({lane.replicate for lane in run.lanes} for run in runs)
+    *({trial.replicate for trial in run.trials} for run in runs)
   )
   if not shared:
     return samples.nothing(runs[0], "the runs share no replicate")
@@ -141,8 +141,8 @@ def _cannot_say(
 
 
 def _only(run: records.Run, replicates: set[int]) -> records.Run:
-  lanes = tuple(lane for lane in run.lanes if lane.replicate in replicates)
-  return run._replace(lanes=lanes)
+  trials = tuple(trial for trial in run.trials if trial.replicate in replicates)
+  return run._replace(trials=trials)
 
 
 def _verdict(

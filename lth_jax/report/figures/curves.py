@@ -48,15 +48,15 @@ def draw(
 
   >>> end = records.Point(500, True, 0.98, 1.0)
   >>> curve = np.array([0, 500]), np.array([0.1, 0.98])
-  >>> dense = records.Lane(0, 0, "ticket", 0, 1.0, *curve, end, end, False, ())
+  >>> dense = records.Result(0, 0, "ticket", 0, 1.0, *curve, end, end, 0, ())
   >>> both = dense, dense._replace(round=1, density=0.5, arm="reinit")
-  >>> runs = [records.Run("example", {}, lanes) for lanes in ((dense,), both)]
+  >>> runs = [records.Run("example", {}, trials) for trials in ((dense,), both)]
   >>> [len(draw(run, statistics.TEST_CURVE, 500)) for run in runs]
   [2, 3]
   >>> draw(runs[0], statistics.VALID_CURVE, 500)  # it has none
   ()
   """
-  if not any(np.isfinite(curve.read(lane)[1]).any() for lane in run.lanes):
+  if not any(np.isfinite(curve.read(trial)[1]).any() for trial in run.trials):
     return ()
   present = statistics.arms(run)
   return tuple(
@@ -118,9 +118,9 @@ def _line(axes, steps, values, label, colour, dashes) -> None:
 def _nearest(run: records.Run, arm: str, percent: float) -> int | None:
   """The round of an arm whose density is nearest, dense left out."""
   rounds = {
-    lane.round: abs(np.log(100 * lane.density / percent))
-    for lane in run.lanes
-    if lane.arm == arm and lane.round > 0
+    trial.round: abs(np.log(100 * trial.density / percent))
+    for trial in run.trials
+    if trial.arm == arm and trial.round > 0
   }
   return min(rounds, key=lambda index: (rounds[index], index), default=None)
 
@@ -137,7 +137,7 @@ def _limits(
   early = shown[:, min(index, shown.shape[1] - 1)]
   if not np.isfinite(early).any():
     return None
-  each = [curve.read(lane)[1] for lane in run.lanes if not lane.diverged]
+  each = [curve.read(trial)[1] for trial in run.trials if not trial.diverged]
   every = np.concatenate(each)
   if curve is statistics.VALID_CURVE:
     last, least = shown[:, -1], float(np.nanmin(every))

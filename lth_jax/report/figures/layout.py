@@ -43,7 +43,7 @@ def of(run: records.Run) -> tuple[Figure, ...]:
   >>> from lth_jax.config import configs
   >>> end = records.Point(500, True, 0.98, 1.0)
   >>> none, config = np.empty(0), configs.to_flat(configs.Config())
-  >>> dense = records.Lane(
+  >>> dense = records.Result(
   ...   0, 0, "ticket", 0, 1.0, none, none, end, end, False, ()
   ... )
   >>> main, *others = of(records.Run("example", config, (dense,)))
@@ -70,7 +70,7 @@ def milestones(run: records.Run) -> tuple[statistics.Quantity, ...]:
 
   >>> end = records.Point(500, True, 0.98, 1.0)
   >>> curve = np.array([0, 200, 400]), np.array([0.1, 0.9, 0.95])
-  >>> dense = records.Lane(0, 0, "ticket", 0, 1.0, *curve, end, end, False, ())
+  >>> dense = records.Result(0, 0, "ticket", 0, 1.0, *curve, end, end, 0, ())
   >>> config = {"model": "resnet20", "steps": 500}
   >>> each = milestones(records.Run("example", config, (dense,)))
   >>> [quantity.title.removeprefix("Test accuracy at ") for quantity in each]
@@ -102,11 +102,11 @@ def _names(config: Mapping[str, Any]) -> tuple[str, ...]:
 def _against_density(
   quantities: Sequence[statistics.Quantity], run: records.Run, log: bool = True
 ) -> tuple[panels.DrawPanel, ...]:
-  """A panel for each quantity that some lane has."""
+  """A panel for each quantity that some trial has."""
   return tuple(
     functools.partial(panels.against_density, run, quantity, log=log)
     for quantity in quantities
-    if any(np.isfinite(quantity.read(lane)) for lane in run.lanes)
+    if any(np.isfinite(quantity.read(trial)) for trial in run.trials)
   )
 
 
@@ -138,8 +138,8 @@ _ASIDE = (
   "next, so that their bars stand beside each other; the dense network is not."
 )
 _OPEN = (
-  f"{_BARS} An open marker: in some lane the validation loss still fell at the "
-  "last evaluation, so the step is a lower bound."
+  f"{_BARS} An open marker: in some trial the validation loss still fell at "
+  "the last evaluation, so the step is a lower bound."
 )
 _BANDS = (
   "Means over replicates at the densities nearest to those of the paper's "

@@ -46,7 +46,7 @@ def against_density(
 
   >>> from matplotlib import figure
   >>> end = records.Point(500, True, 0.98, 1.0)
-  >>> dense = records.Lane(0, 0, "ticket", 0, 1.0, [], [], end, end, False, ())
+  >>> dense = records.Result(0, 0, "ticket", 0, 1.0, [], [], end, end, 0, ())
   >>> axes = figure.Figure().subplots()
   >>> run = records.Run("example", {}, (dense,))
   >>> against_density(run, statistics.EARLY_STEP, axes)
@@ -88,7 +88,7 @@ def line(
 ) -> None:
   """Draws an arm's mean over replicates, with bars from minimum to maximum.
 
-  Steps of lanes whose early stop was not reached are open symbols.
+  Steps of trials whose early stop was not reached are open symbols.
 
   Args:
     run: the run.
@@ -104,7 +104,7 @@ def line(
 
   >>> from matplotlib import figure
   >>> end = records.Point(500, True, 0.98, 1.0)
-  >>> dense = records.Lane(0, 0, "ticket", 0, 1.0, [], [], end, end, False, ())
+  >>> dense = records.Result(0, 0, "ticket", 0, 1.0, [], [], end, end, 0, ())
   >>> run = records.Run("example", {}, (dense,))
   >>> axes = figure.Figure().subplots()
   >>> look = {"label": "0.1", "color": "k", "marker": "o"}
