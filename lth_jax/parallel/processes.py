@@ -97,7 +97,7 @@ def log(message: str) -> None:
 
   >>> import sys
   >>> with contextlib.redirect_stderr(sys.stdout):
-  ...   say("Report: runs/first/report/index.html")
+  ...   log("Report: runs/first/report/index.html")
   Report: runs/first/report/index.html
   """
   if is_first():

@@ -155,7 +155,7 @@ def log(message: str) -> None:
     message: printed as one line, without what a terminal would obey.
 
   >>> with contextlib.redirect_stderr(sys.stdout):
-  ...   say("note: 2 trials diverged")
+  ...   log("note: 2 trials diverged")
   note: 2 trials diverged
   """
   print(_one_line(message), file=_STDERR, flush=True)

@@ -81,7 +81,7 @@ def make(trainer: loop.Trainer, sharing: Sharing) -> Lockstep:
     sharing: how trials share a device.
 
   >>> trainer = loop.Trainer(len, len, len)
-  >>> trials = [Start([np.ones(3) * i], {}, 5, [None]) for i in (1, 2)]
+  >>> trials = [Start([np.ones(3) * i], {}, np.int32(5), []) for i in (1, 2)]
   >>> lockstep = make(trainer, Sharing("vmap", 2))
   >>> stack = lockstep.stack(trials)
   >>> stack.params[0].shape, stack.step.shape

@@ -64,7 +64,7 @@ def settle(
   >>> sharing = vmapped.Sharing("loop", 1)
   >>> with tempfile.TemporaryDirectory() as name:
   ...   folder = epath.Path(name)
-  ...   settle(folder, config, "mnist_lenet", "0a1b", sharing, say=print)
+  ...   settle(folder, config, "mnist_lenet", "0a1b", sharing, log=print)
   ...   sorted(path.name for path in folder.iterdir())
   ['config.json', 'env.json', 'run.flags']
   """
@@ -144,7 +144,7 @@ def read_config(folder: epath.Path) -> Config:
   >>> config = Config(study=configs.Study(rounds=3))
   >>> sharing = vmapped.Sharing("loop", 1)
   >>> with tempfile.TemporaryDirectory() as name:
-  ...   settle(epath.Path(name), config, "lenet", "0a1b", sharing, say=print)
+  ...   settle(epath.Path(name), config, "lenet", "0a1b", sharing, log=print)
   ...   read_config(epath.Path(name)).study.rounds
   3
   """
@@ -272,7 +272,7 @@ def sharings(folder: epath.Path) -> list[vmapped.Sharing]:
   >>> import tempfile
   >>> with tempfile.TemporaryDirectory() as name:
   ...   folder, sharing = epath.Path(name), vmapped.Sharing("vmap", 4)
-  ...   settle(folder, Config(), "lenet", "0a1b", sharing, say=print)
+  ...   settle(folder, Config(), "lenet", "0a1b", sharing, log=print)
   ...   sharings(folder)
   [Sharing(axis='vmap', trials=4, devices=1)]
   """

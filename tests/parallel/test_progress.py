@@ -117,7 +117,7 @@ def run():
   with progress.show(sys.argv[1], 10) as display:
     display.advance(10, "round 0")
     display.finish("round 0")
-    display.say("note")
+    display.log("note")
   command.show("answer" * 9999)
   sys.exit(7)
 command.call(run)
