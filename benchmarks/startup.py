@@ -17,20 +17,22 @@ import time
 from benchmarks import tables
 
 _FIRST_STEP = """
-import jax, numpy as np
-from lth_jax import configs, data, execution, trials, study
-config = configs.Config()
+import jax
+from lth_jax import data
+from lth_jax.config import configs, plan
+from lth_jax.parallel import segments
+from lth_jax.runner import build
+from lth_jax.training import loop
 config = configs.from_flat({"dataset": "mnist_10k", "num_valid": 1000})
 dataset = data.load("mnist_10k")
-parts = study.make(config, dataset)
-from lth_jax import training
-start, sample = study.initial_start(parts, 0), study.split(parts, 0)
-plan = execution.plan_of([execution.Entry(1, True, True)])
-images = training.Data(*dataset.train, *dataset.test)
-progress = parts.trainer.begin(start, sample)
-key = study.order_key(config, trials.Trial(0, 0, 'ticket'))
+parts = build.make(config, dataset)
+start, split = build.initial_start(parts, 0), build.split(parts, 0)
+piece = segments.plan_of([segments.Entry(1, True, True)])
+images = loop.Data(*dataset.train, *dataset.test)
+progress = parts.trainer.begin(start, split)
+key = build.order_key(config, plan.Trial(0, 0, 'ticket'))
 jax.block_until_ready(
-  parts.trainer.advance(progress, plan, images, sample, key, parts.schedule)
+  parts.trainer.advance(progress, piece, images, split, key, parts.schedule)
 )
 """
 

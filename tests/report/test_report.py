@@ -947,8 +947,8 @@ def test_broken_off_report_has_no_page(small, tmp_path, monkeypatch):
       raise KeyboardInterrupt
     return replace(path, target)
 
-  drawn = report.figures.draw(records.read(workdir), "")
-  monkeypatch.setattr(report.figures, "draw", lambda *_: drawn)
+  drawn = canvas.draw(records.read(workdir), "")
+  monkeypatch.setattr(canvas, "draw", lambda *_: drawn)
   with monkeypatch.context() as patch:
     patch.setattr(type(page), "replace", killed)
     with pytest.raises(KeyboardInterrupt):

@@ -227,7 +227,7 @@ def test_a_whole_result_from_elsewhere_is_followed_or_made_again(
 
 @pytest.mark.parametrize("harm", HARMS)
 def test_no_file_of_a_save_leads_to_other_numbers(tmp_path, monkeypatch, harm):
-  monkeypatch.setattr(trials.execution, "SEGMENT_SECONDS", 0.0)
+  monkeypatch.setattr(trials.segments, "SEGMENT_SECONDS", 0.0)
   flags = SMALL | {"arms": ["ticket"], "rounds": 0}
   runs.run(tmp_path / "whole", **flags)
   save, older = partials.save, tmp_path / "older"
@@ -305,7 +305,7 @@ def noisy(tmp_path_factory):
   here, stopped = map(tmp_path_factory.mktemp, ["noisy", "stopped"])
   with pytest.MonkeyPatch.context() as patch:
     patch.setattr(data, "load", lambda *_, **__: tiny.dataset())
-    patch.setattr(trials.execution, "SEGMENT_SECONDS", 0.0)
+    patch.setattr(trials.segments, "SEGMENT_SECONDS", 0.0)
     runs.run(here, **NOISY)
     with pytest.raises(errors.StoppedError):
       runs.run(stopped, runs.StopAfter(1), **NOISY)

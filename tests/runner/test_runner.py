@@ -126,7 +126,7 @@ def test_more_reinits_leave_the_first_alone(undisturbed, tmp_path):
 def test_a_run_stopped_again_and_again_ends_the_same(
   undisturbed, tmp_path, monkeypatch, minutes
 ):
-  monkeypatch.setattr(trials.execution, "SEGMENT_SECONDS", 0.0)
+  monkeypatch.setattr(trials.segments, "SEGMENT_SECONDS", 0.0)
   stops = 0
   for _ in range(60):
     try:
@@ -359,7 +359,7 @@ def test_trials_side_by_side_are_the_trials_one_by_one(
 def test_side_by_side_a_run_stopped_again_and_again_ends_the_same(
   side_by_side, tmp_path, monkeypatch, minutes
 ):
-  monkeypatch.setattr(trials.execution, "SEGMENT_SECONDS", 0.0)
+  monkeypatch.setattr(trials.segments, "SEGMENT_SECONDS", 0.0)
   stops = 0
   for _ in range(60):
     try:
@@ -375,7 +375,7 @@ def test_side_by_side_a_run_stopped_again_and_again_ends_the_same(
 def test_a_trial_saved_at_its_start_and_a_fresh_one_share_a_wave(
   side_by_side, tmp_path, monkeypatch
 ):
-  monkeypatch.setattr(trials.execution, "SEGMENT_SECONDS", 0.0)
+  monkeypatch.setattr(trials.segments, "SEGMENT_SECONDS", 0.0)
   with pytest.raises(errors.StoppedError):
     runs.run(tmp_path, runs.StopAfter(1), **VMAP, replicates=1)
   assert list(tmp_path.rglob("ticket.partial_*"))
