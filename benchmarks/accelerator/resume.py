@@ -28,9 +28,10 @@ _FLAGS = (
 _RUN = """
 import sys, threading
 from etils import epath
-from lth_jax import flags, runner
+from lth_jax.config import flags
+from lth_jax.runner import experiment
 config = flags.parse(sys.argv[2:])
-runner.run(config, epath.Path(sys.argv[1]), "mnist_lenet", threading.Event())
+experiment.run(config, epath.Path(sys.argv[1]), "mnist_lenet", threading.Event())
 """
 
 

@@ -197,7 +197,8 @@ def test_reading_data_may_take_one_of_them_long(alone, tmp_path):
 
 def test_versions_that_know_other_flags_are_named(tmp_path):
   program = (
-    "import sys; from lth_jax import configs, processes; "
+    "import sys; from lth_jax.config import configs; "
+    "from lth_jax.parallel import processes; "
     "processes.join(configs.Processes(distributed='auto', "
     "coordinator_address=sys.argv[1], num_processes=2, "
     "process_id=int(sys.argv[2]))); "
@@ -238,7 +239,9 @@ def test_what_does_not_fit_ends_all(changed, says, tmp_path):
 def test_a_folder_that_is_not_shared_ends_all(tmp_path):
   """One path, and another folder for each process."""
   program = (
-    "import sys; from lth_jax import configs, errors, processes, workdir; "
+    "import sys; from lth_jax.config import configs; "
+    "from lth_jax.parallel import processes; "
+    "from lth_jax.runner import workdir; "
     "from etils import epath; workdir._SHARED_SECONDS = 1; "
     "processes.join(configs.Processes(distributed='auto', "
     "coordinator_address=sys.argv[1], num_processes=2, "
@@ -266,7 +269,9 @@ def test_a_folder_that_is_not_shared_ends_all(tmp_path):
 _PROGRAM = """
 import json, sys
 import numpy as np
-from lth_jax import configs, errors, processes
+from lth_jax import errors
+from lth_jax.config import configs
+from lth_jax.parallel import processes
 
 index = int(sys.argv[2])
 processes.join(configs.Processes(

@@ -111,7 +111,8 @@ def test_a_run_goes_on_if_nobody_reads_what_it_says(monkeypatch, kind, error):
 # What a command prints, and opens, before it ends with a code of its own.
 _COMMAND = """
 import os, sys
-from lth_jax import command, progress
+from lth_jax.parallel import progress
+from lth_jax.runner import command
 def run():
   assert os.open(os.devnull, os.O_RDONLY) > 2
   with progress.show(sys.argv[1], 10) as display:
@@ -153,7 +154,7 @@ def test_streams_that_are_closed_full_or_unread_end_no_command(
 
 def test_a_signal_is_obeyed_if_nobody_reads_what_it_says():
   program = (
-    "import signal, sys; from lth_jax import command; "
+    "import signal, sys; from lth_jax.runner import command; "
     "sys.stdin.readline(); "  # until the reader is gone
     "signals = command.stop_signals(); stop = signals.__enter__(); "
     "signal.raise_signal(signal.SIGTERM); sys.exit(7 * stop.is_set())"

@@ -197,7 +197,7 @@ def test_host_devices_are_made_for_the_trials_that_there_are():
   program = "; ".join(
     (
       "import sys, jax",
-      "from lth_jax import devices",
+      "from lth_jax.parallel import devices",
       "print(len(devices.find(*map(int, sys.argv[1:]))))",
     )
   )
@@ -213,7 +213,7 @@ def test_host_devices_are_made_for_the_trials_that_there_are():
 
 def test_a_first_run_of_few_trials_limits_no_later_one():
   program = (
-    "from lth_jax import devices; print(len(devices.find(1, 1)), "
+    "from lth_jax.parallel import devices; print(len(devices.find(1, 1)), "
     "len(devices.find(0, 99)))"
   )
   found = subprocess.run(
