@@ -30,8 +30,8 @@ import sys, threading
 from etils import epath
 from lth_jax.config import flags
 from lth_jax.runner import experiment
-config = flags.parse(sys.argv[2:])
-experiment.run(config, epath.Path(sys.argv[1]), "mnist_lenet", threading.Event())
+config, folder = flags.parse(sys.argv[2:]), epath.Path(sys.argv[1])
+experiment.run(config, folder, "mnist_lenet", threading.Event())
 """
 
 

@@ -67,7 +67,7 @@ def test_time_left_is_that_of_the_last_segments(monkeypatch):
 
 @pytest.mark.parametrize("kind", ["bar", "log", "none"])
 def test_a_warning_is_always_heard(monkeypatch, kind):
-  assert "careful" in told(monkeypatch, kind, (0, "say", "careful"))
+  assert "careful" in told(monkeypatch, kind, (0, "log", "careful"))
 
 
 def test_none_is_silent_otherwise(monkeypatch):
