@@ -121,7 +121,8 @@ def test_a_second_signal_ends_at_once_and_costs_no_save(tmp_path):
   folder = tmp_path / "run"
   # A slow disk, so that the second signal comes while the first is obeyed.
   program = (
-    "import runpy, time; from lth_jax import partials; save = partials.save; "
+    "import runpy, time; from lth_jax.runner import partials; "
+    "save = partials.save; "
     "partials.save = lambda *args: (save(*args), time.sleep("
     "600 * (args[3].rows[-1].step > 0))); "
     "runpy.run_module('experiments.mnist_lenet', run_name='__main__')"
