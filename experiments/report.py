@@ -14,12 +14,10 @@ from collections.abc import Iterable, Sequence
 from absl import flags as absl_flags
 from etils import epath
 
-from lth_jax import errors, report
+from lth_jax import errors, report, runner
 from lth_jax.config import configs, flags
-from lth_jax.parallel import progress
 from lth_jax.report import comparison, records
 from lth_jax.runner import command
-from lth_jax.storage import buckets
 
 
 def main(argv: Sequence[str]) -> None:
@@ -41,9 +39,9 @@ def main(argv: Sequence[str]) -> None:
       )
     named = _name(folders) if asked.out else {}
     for folder in folders:
-      progress.log(f"Report: {report.write(folder)}")
+      runner.log(f"Report: {report.write(folder)}")
     if named:
-      _compare(named, buckets.connect(flags.folder(asked.out)))
+      _compare(named, runner.connect(flags.folder(asked.out)))
 
   command.call(write)
 
@@ -68,11 +66,11 @@ def _find(patterns: Iterable[str]) -> list[epath.Path]:
   found = []
   for pattern in patterns:
     if not glob.has_magic(pattern):
-      found.append(buckets.connect(flags.folder(pattern)))
+      found.append(runner.connect(flags.folder(pattern)))
       continue
     above, slash, _ = re.split(r"[*?[]", pattern)[0].rpartition("/")
     below = pattern.removeprefix(above + slash)
-    top = buckets.connect(flags.folder(above + slash or "."))
+    top = runner.connect(flags.folder(above + slash or "."))
     matches = sorted(top.glob(f"{below}/config.json"))
     if not matches:
       raise errors.InputError(f"{pattern}: no run has such a folder.")
@@ -96,7 +94,7 @@ def _name(folders: Sequence[epath.Path]) -> dict[str, epath.Path]:
 
 def _compare(named: dict[str, epath.Path], folder: epath.Path) -> None:
   path = comparison.write(named, folder, f"Comparison of {len(named)} runs")
-  progress.log(f"Comparison: {path}")
+  runner.log(f"Comparison: {path}")
 
 
 if __name__ == "__main__":

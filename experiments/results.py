@@ -16,10 +16,9 @@ from collections.abc import Sequence
 from absl import flags as absl_flags
 
 from experiments._paper import catalog, collect, results_page
+from lth_jax import runner
 from lth_jax.config import flags
-from lth_jax.parallel import progress
 from lth_jax.runner import command
-from lth_jax.storage import buckets
 
 _PAGE = "results.md"
 
@@ -34,7 +33,7 @@ def main(argv: Sequence[str]) -> None:
     results = folder / results_page.FOLDER
     if asked.workdir:
       collect.into_folder(
-        buckets.connect(flags.workdir(asked)),
+        runner.connect(flags.workdir(asked)),
         asked.scale,
         results / asked.scale,
       )
@@ -42,7 +41,7 @@ def main(argv: Sequence[str]) -> None:
       collect.compare(scale, results / scale)
     path = folder / _PAGE
     path.write_text(results_page.text(folder), encoding="utf-8")
-    progress.log(f"Results: {path}")
+    runner.log(f"Results: {path}")
 
   command.call(run)
 

@@ -17,9 +17,8 @@ from absl import flags as absl_flags
 
 from experiments._sweep import points
 from experiments._sweep.launchers import jobset, shell, skypilot, slurm, tpu_vm
-from lth_jax import errors
+from lth_jax import errors, runner
 from lth_jax.config import flags
-from lth_jax.parallel import progress
 from lth_jax.runner import command
 
 
@@ -96,7 +95,7 @@ def _points(
 def _text(sweep: Sequence[points.Point], asked: absl_flags.FlagValues) -> str:
   remote = "://" in asked.workdir
   if asked.emit in ("tpu_vm", "skypilot") and not remote:
-    progress.log(
+    runner.log(
       f"note: --workdir={asked.workdir} is a folder of the machine that runs "
       "the sweep, and is lost with it; one in a bucket (gs://...) is not."
     )

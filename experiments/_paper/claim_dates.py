@@ -15,8 +15,7 @@ from collections.abc import Iterable, Sequence
 
 from absl import flags as absl_flags
 
-from lth_jax import errors
-from lth_jax.parallel import progress
+from lth_jax import errors, runner
 from lth_jax.report import claims
 from lth_jax.runner import command
 
@@ -36,7 +35,7 @@ def main(argv: Sequence[str]) -> None:
     writer.writeheader()
     writer.writerows(row | {"since": date} for row, date in zip(rows, dates))
     TABLE.write_text(out.getvalue(), "utf-8")
-    progress.log(f"{sum(map(bool, dates))} of {len(rows)} claims have a date.")
+    runner.log(f"{sum(map(bool, dates))} of {len(rows)} claims have a date.")
 
   command.call(run)
 

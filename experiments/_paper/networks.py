@@ -36,12 +36,8 @@ prints. ResNet-20, the paper's Resnet-18: 274K counts BatchNorm and biases too.
 
 def markdown() -> str:
   """Writes figure 2's networks and their ladders as Markdown tables."""
-  runs = {
-    row.name: catalog.config(run)
-    for row in catalog.ROWS
-    if row.name in _PRINTED
-    for run in catalog.runs(row, "paper")
-  }
+  named = catalog.named("paper")
+  runs = {name: catalog.config(named[name]) for name in _PRINTED}
   full = {name: full_masks(config) for name, config in runs.items()}
   counts = tables.markdown(_counts(full), "Figure 2: weights, without biases")
   ladders = {name: ladder(runs[name], full[name]) for name in runs}

@@ -68,9 +68,8 @@ def studies(num: int, replicates: int) -> Iterator[dict[str, str]]:
   """
   rng = np.random.default_rng(0)
   planned = {
-    run.name: configs.to_flat(catalog.config(run))
-    for row in catalog.ROWS
-    for run in catalog.runs(row, "paper")
+    name: configs.to_flat(catalog.config(run))
+    for name, run in catalog.named("paper").items()
   }
   for _ in range(num):
     made, found = {}, {}
