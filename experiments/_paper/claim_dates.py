@@ -1,6 +1,6 @@
 """When each published claim was last changed, written into its table from git.
 
-  python -m experiments.claim_dates
+  python -m experiments._paper.claim_dates
 
 A claim is registered for a run if it was committed before that run began.
 Commit the table, run this, commit it again.

@@ -1,6 +1,6 @@
 """How many comparative claims hold where there is nothing to find.
 
-  python -m experiments.null_claims --studies=200
+  python -m experiments._paper.null_claims --studies=200
 
 A study is one run of each kind that a claim names, made up: every arm at every
 density is as good and as fast as the dense network, but for noise, which is

@@ -109,7 +109,7 @@ def test_a_page_has_claims_images_commands_and_time(collected, page):
 def test_a_page_names_the_runs_that_a_figure_lacks(page):
   section = page.partition("## Figure 9.")[2].partition("## Figure")[0]
   assert "Not run: lenet_continued." in section
-  assert "Accuracies are those on validation images" in section
+  assert "Accuracies are on validation images" in section
   section = page.partition("## Figure 4a.")[2].partition("## Figure")[0]
   assert "Not run" not in section and "validation images" not in section
 
@@ -218,7 +218,7 @@ def test_claims_before_their_runs_are_counted_apart(collected, tmp_path):
   assert sum(verdicts) > 30 and sum(verdicts) + missing == len(claims.CLAIMS)
   # Of a claim on two runs one is not enough.
   assert sum(exploratory) > 3
-  assert re.search(r"Of the \d+ that were measured \d+ say", registered)
+  assert re.search(r"Of the \d+ claims that were measured, \d+ say", registered)
   section = page.partition("## Figure 4c.")[2].partition("## Figure")[0]
   both = [x for x in section.splitlines() if "mnist_lenet, lenet_oneshot" in x]
   assert both and all(x.endswith("| after |") for x in both)
