@@ -1,9 +1,9 @@
-"""Writes a run's report anew from its records; of several, also compares them.
+"""Writes the reports of runs again from their records, and compares runs.
 
   python -m experiments.report runs/quickstart
   python -m experiments.report 'runs/sweep/*' --out=runs/comparison
 
-In a comparison a run is named by what differs between the runs' configs.
+A comparison names each run by the flags in which the runs differ.
 """
 
 import glob
@@ -34,8 +34,8 @@ def main(argv: Sequence[str]) -> None:
       )
     if (len(folders) > 1) != bool(asked.out):
       raise errors.InputError(
-        "--out names the folder for a comparison of several runs: it needs "
-        f"two or more, and they need it; here are {len(folders)}."
+        "--out is the folder for a comparison of runs: give it with two or "
+        f"more runs and only then; here are {len(folders)}."
       )
     named = _name(folders) if asked.out else {}
     for folder in folders:
@@ -51,8 +51,8 @@ def _flags() -> absl_flags.FlagValues:
   absl_flags.DEFINE_multi_string(
     "workdir",
     [],
-    "Folder of a run, or a pattern such as 'runs/sweep/*'; may be repeated, or "
-    "left out before the folders.",
+    "Folder of a run, or a pattern such as 'runs/sweep/*'; may be repeated. "
+    "Folders may also be given without the flag.",
     flag_values=values,
   )
   absl_flags.DEFINE_string(
@@ -62,7 +62,7 @@ def _flags() -> absl_flags.FlagValues:
 
 
 def _find(patterns: Iterable[str]) -> list[epath.Path]:
-  """Lists folders, and of patterns those that hold a run."""
+  """Lists the folders named, and the folders of runs that a pattern matches."""
   found = []
   for pattern in patterns:
     if not glob.has_magic(pattern):
@@ -73,7 +73,7 @@ def _find(patterns: Iterable[str]) -> list[epath.Path]:
     top = runner.connect(flags.folder(above + slash or "."))
     matches = sorted(top.glob(f"{below}/config.json"))
     if not matches:
-      raise errors.InputError(f"{pattern}: no run has such a folder.")
+      raise errors.InputError(f"{pattern}: matches no folder of a run.")
     found += [path.parent for path in matches]
   return list(dict.fromkeys(found))
 

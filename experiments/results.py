@@ -1,12 +1,12 @@
-"""What the paper says beside what we found, figure by figure: docs/results.md.
+"""Writes docs/results.md: what the paper says and what we found, by figure.
 
   python -m experiments.results --workdir=runs/paper --scale=cpu
   python -m experiments.results
 
-The first collects finished and unfinished runs of `experiments.paper` into
-docs/results/<scale>: a small file of records and a table a run, and drawings of
-one run. Both then draw runs beside each other and write docs/results.md, from
-all that has been collected at any scale.
+The first command collects runs of `experiments.paper`, finished or not, into
+docs/results/<scale>: of each run a small file of records, a table and drawings.
+Both commands then draw comparisons and write docs/results.md, from all runs
+collected at any scale.
 """
 
 import pathlib

@@ -1,12 +1,12 @@
-r"""Sweeps: a command for each point of a product of ranges, for a scheduler.
+r"""Writes a sweep: a command for each point of a product of ranges.
 
   python -m experiments.sweep --vary=learning_rate=1.2e-3,2e-3 \
     --vary='hidden=300,100 150,50' --workdir=runs/sweep --emit=slurm \
     --out=sweep.sbatch -- --flagfile=experiments/flags/mnist_lenet/cpu.flags
 
-Behind `--` are the flags of all runs. Each run has the folder
-`<workdir>/<id>`, is resumed by the same command and ends at once if it is
-complete. Nothing is started here, but every config is checked.
+The flags after `--` are the flags of all runs. Each run has the folder
+`<workdir>/<id>`; the same command resumes it, and ends at once if the run is
+complete. This command starts nothing, but checks every config.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""When each published claim was last changed, written into its table from git.
+"""Writes the date of each claim's last change, from git, into the claims' table.
 
   python -m experiments._paper.claim_dates
 
@@ -48,15 +48,11 @@ def read() -> list[Row]:
 def since(
   rows: Iterable[Row], versions: Iterable[tuple[str, list[Row]]]
 ) -> list[str]:
-  """Returns when each row came to be as it is; "" if it is not committed.
+  """Returns the date of the last change of each row; "" if not committed.
 
   Args:
     rows: of the table.
-    versions: as from `history`.
-
-  >>> old, new = {"claim": "a", "since": ""}, {"claim": "b", "since": ""}
-  >>> since([old, new], [("2", [new]), ("1", [old, new])])
-  ['', '1']
+    versions: as `history` returns them.
   """
   contents = [_content(row) for row in rows]
   dates, unchanged = dict.fromkeys(contents, ""), set(contents)

@@ -1,4 +1,4 @@
-"""Figure 2: the networks, their weights, and the densities of their rounds."""
+"""Figure 2: the networks, their weights and the densities of their rounds."""
 
 import itertools
 from typing import Any
@@ -18,8 +18,8 @@ _IMAGES = {
   **dict.fromkeys(("mnist", "mnist_10k"), (28, 28, 1)),
   "cifar10": (32, 32, 3),
 }
-# By row: the network's name, its convolutions' weights and all of them as the
-# paper prints them.
+# By row: the name of the network, and as the paper prints them the numbers of
+# weights in its convolutions and in all layers.
 _PRINTED = {
   "mnist_lenet": ("LeNet", tables.DASH, "266K"),
   "conv2": ("Conv-2", "38K", "4.3M"),
@@ -46,7 +46,7 @@ def markdown() -> str:
 
 
 def full_masks(config: Config) -> PyTree:
-  """Returns the full masks of a run's network, NumPy; nothing is computed."""
+  """Returns the full masks of a run's network, NumPy, without initializing it."""
   model = _model(config)
   shapes = jax.eval_shape(
     lambda key: masks.full(model.init(key)[0]), jax.random.key(0)
@@ -87,7 +87,7 @@ def ladder(config: Config, full: PyTree) -> tuple[float, ...]:
 
 
 def _by_round(ladders: dict[str, tuple[float, ...]]) -> tables.Table:
-  """One line a round; a dash behind a network's last one."""
+  """Tabulates densities by round, with a dash after a network's last round."""
   columns = itertools.zip_longest(*ladders.values())
   rows = tuple(
     (

