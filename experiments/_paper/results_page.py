@@ -21,7 +21,7 @@ from lth_jax.report import (
   tables,
 )
 
-# Where runs are collected, beside the page; a folder a scale.
+# Where runs are collected, in the folder of the page; a folder a scale.
 FOLDER = "results"
 _SCALES = {
   "paper": "the paper's scale",
@@ -50,32 +50,10 @@ class Collected(NamedTuple):
 
 
 class _Judged(NamedTuple):
-  """A claim as it was judged, and whether it was there before the runs."""
+  """A claim as it was judged, and whether it is older than the runs."""
 
   result: claims.Result
   is_registered: bool
-
-
-class _AtScale(NamedTuple):
-  """The part of a figure's section about the runs at one scale.
-
-  Attributes:
-    scale: of `catalog.SCALES`.
-    title: of the scale.
-    runs: names of the runs that are there.
-    missing: names of the runs that are not.
-    is_on_validation: whether accuracies are those on validation images.
-    claims: a table of claims, or "".
-    images: paths of drawings, from the page's folder.
-  """
-
-  scale: str
-  title: str
-  runs: Sequence[str]
-  missing: Sequence[str]
-  is_on_validation: bool
-  claims: str
-  images: Sequence[str]
 
 
 def text(folder: pathlib.Path) -> str:
@@ -210,24 +188,25 @@ def _by_chance(
 
 def _at_scales(
   number: str, collected, judged, folder: pathlib.Path
-) -> list[_AtScale]:
+) -> list[dict[str, Any]]:
+  """Returns what the section of a figure has about the runs at each scale."""
   found = []
   for scale, title in _SCALES.items():
     rows = catalog.find(number)
     every = [run.name for row in rows for run in catalog.runs(row, scale)]
     runs = [name for name in every if name in collected[scale]]
     if runs:
-      found.append(
-        _AtScale(
-          scale,
-          title,
-          runs,
-          [name for name in every if name not in runs],
-          figures.FIGURES[number].quantities is figures.VALIDATION,
-          _claim_table(judged[number, scale]),
-          _images(number, scale, folder),
-        )
-      )
+      quantities = figures.FIGURES[number].quantities
+      at_scale = {
+        "scale": scale,
+        "title": title,
+        "runs": runs,
+        "missing": [name for name in every if name not in runs],
+        "is_on_validation": quantities is figures.VALIDATION,
+        "claims": _claim_table(judged[number, scale]),
+        "images": _images(number, scale, folder),
+      }
+      found.append(at_scale)
   return found
 
 

@@ -13,6 +13,7 @@ from helpers import commands, sweeps
 from experiments import report, sweep
 from experiments._sweep import points
 from lth_jax import errors
+from lth_jax.config import flags
 
 _ROOT = pathlib.Path(__file__).parents[2]
 
@@ -210,3 +211,20 @@ def test_the_file_is_what_would_be_printed(tmp_path, capsys):
   )
   assert (written.returncode, capsys.readouterr().out) == (0, "")
   assert path.read_text() == printed == sweeps.text("slurm", sweeps.make("x"))
+
+
+def test_the_commands_of_the_docs_are_right(capsys):
+  found = []
+  for name in ("README.md", "docs/slurm.md", "docs/tpu.md"):
+    page = (_ROOT / name).read_text().replace("\\\n", " ")
+    page = page.replace("$BUCKET", "gs://bucket").replace("$IMAGE", "image")
+    found += re.findall(r"python -m (experiments\.\w+) (.*)", page)
+  for module, arguments in found:
+    words = [x for x in shlex.split(arguments) if not x.startswith("--out=")]
+    if module == "experiments.mnist_lenet":
+      assert flags.parse([x for x in words if not x.startswith("--workdir")])
+    elif module == "experiments.sweep":
+      made = commands.call(*words, main=sweep.main)
+      assert (made.returncode, made.stderr) == (0, ""), arguments
+      assert "learning_rate=" in capsys.readouterr().out or "seed=" in arguments
+  assert len(found) > 10
