@@ -1,4 +1,4 @@
-"""Writes the date of each claim's last change, from git, into the claims' table.
+"""Writes the date of each claim's last change, from git, into their table.
 
   python -m experiments._paper.claim_dates
 

@@ -46,7 +46,7 @@ def markdown() -> str:
 
 
 def full_masks(config: Config) -> PyTree:
-  """Returns the full masks of a run's network, NumPy, without initializing it."""
+  """Returns the full masks of a network, NumPy, without initializing it."""
   model = _model(config)
   shapes = jax.eval_shape(
     lambda key: masks.full(model.init(key)[0]), jax.random.key(0)
