@@ -14,7 +14,6 @@ from typing import NamedTuple, get_origin
 
 from lth_jax import errors
 from lth_jax.config import configs, flags
-from lth_jax.config.configs import Config
 
 _LONGEST = 120  # of an id; file systems take 255 bytes
 
@@ -35,7 +34,7 @@ class Point(NamedTuple):
 
   id: str
   label: str
-  config: Config
+  config: configs.Config
   command: tuple[str, ...]
   is_distributed: bool
 
@@ -81,7 +80,7 @@ def parse_ranges(texts: Iterable[str]) -> dict[str, list[str]]:
   Raises:
     InputError: a text has no flag or no value, or a flag is there twice.
   """
-  known, ranges = configs.fields(Config()), {}
+  known, ranges = configs.fields(configs.Config()), {}
   for text in texts:
     name, _, values = text.partition("=")
     try:
