@@ -69,19 +69,21 @@ def fit(
     )
   name, topology = match.groups()
   chips = math.prod(map(int, topology.split("x")))
-  is_one_host = chips <= (8 if re.search("lite|v6e", name) else _CHIPS)
-  if is_one_host and is_distributed:
+  num_hosts = _num_hosts(name, chips)
+  if (num_hosts > 1) != is_distributed:
     raise errors.InputError(
       f"--tpu={tpu}: that is one host; leave --distributed=auto out, or take a "
       "larger one."
+      if is_distributed
+      else f"--tpu={tpu}: its {chips} chips belong to several hosts; put "
+      "--distributed=auto after the --, or take a smaller one."
     )
-  if not is_one_host and not is_distributed:
-    raise errors.InputError(
-      f"--tpu={tpu}: its {chips} chips belong to several hosts; put "
-      "--distributed=auto behind the --, or take a smaller one."
-    )
-  num_hosts = 1 if is_one_host else chips // _CHIPS
   return Job(name, topology, num_hosts, chips // num_hosts, mount_path)
+
+
+def _num_hosts(name: str, chips: int) -> int:
+  largest = 8 if re.search("lite|v6e", name) else _CHIPS  # that one host has
+  return 1 if chips <= largest else chips // _CHIPS
 
 
 def _mount_path(workdir: str) -> str:

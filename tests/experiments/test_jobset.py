@@ -160,8 +160,8 @@ def test_a_jobset_on_several_hosts():
 
 def test_a_tpu_that_does_not_fit_is_an_error():
   for base, tpu, message in (
-    (sweeps.SMOKE, "tpu-v5-lite-podslice:4x4", "put --distributed=auto behind"),
-    (sweeps.SMOKE, "tpu-v4-podslice:2x2x2", "put --distributed=auto behind"),
+    (sweeps.SMOKE, "tpu-v5-lite-podslice:4x4", "put --distributed=auto after"),
+    (sweeps.SMOKE, "tpu-v4-podslice:2x2x2", "put --distributed=auto after"),
     ("--distributed=auto", "tpu-v5-lite-podslice:2x4", "that is one host"),
     ("--distributed=auto", "", "one host without a TPU"),
     *(
