@@ -1,6 +1,6 @@
 r"""LeNet-300-100 on MNIST: iterative tickets against their controls.
 
-Frankle & Carbin (2019), section 2, figures 3 and 4. Run it from a clone:
+Frankle & Carbin (2019), section 2, figures 3 and 4. Run this from a clone:
 
   python -m experiments.mnist_lenet --workdir=runs/quickstart \
     --flagfile=experiments/flags/mnist_lenet/quickstart.flags

@@ -1,172 +1,125 @@
-"""The whole paper: every figure's runs, one command each.
+"""Reproduces the paper: the runs of any figure, by one command.
 
   python -m experiments.paper --list --workdir=runs/paper
   python -m experiments.paper --figure=4a --scale=cpu --workdir=runs/paper
 
-A figure's runs lie in folders of their own below the workdir and are resumed;
-figures that need the same trainings share them. How they are computed
-(`--devices`, `--data_dir`, ...) may be said here and holds for all of them;
-`--data_dir` may have a folder for each data set, `mnist` and `cifar10`.
+Each run has its own folder below the workdir and is resumed there; figures that
+need the same trainings share them. With a figure or a row, `--list` also prints
+the command of each run alone, to copy and change. Flags that say how runs are
+computed (`--devices`, `--data_dir`, ...) hold for all runs. `--data_dir` may
+have a folder for each data set, `mnist` and `cifar10`.
 """
 
 import dataclasses
-import os
 import sys
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from absl import flags as absl_flags
 from etils import epath
 
 from experiments._paper import catalog, figures, listing, networks
-from lth_jax import data, errors
+from lth_jax import errors, runner
 from lth_jax.config import configs, flags
-from lth_jax.data import cifar, idx
-from lth_jax.parallel import processes, progress
 from lth_jax.report import comparison
-from lth_jax.runner import command, experiment
-from lth_jax.storage import buckets
+from lth_jax.runner import command
 
 
 def main(argv: Sequence[str]) -> None:
-  """Lists the rows, or runs those of a figure."""
+  """Lists rows of the catalog, or runs those of a figure."""
 
   def run():
-    asked, read_config = _flags()
+    asked = _flags()
     command.check_no_arguments(command.parse(asked, argv))
-    rows = _rows(asked.figure, asked.row, asked.list)
+    rows = _rows(asked)
     if asked.list:
-      folder = buckets.connect(flags.workdir(asked)) if asked.workdir else None
-      command.show(listing.text(rows, asked.scale, folder) + "\n")
+      folder = runner.connect(flags.workdir(asked)) if asked.workdir else None
+      command.show(listing.text(rows, asked.scale, folder))
     elif asked.figure == catalog.NETWORKS:
       command.show(networks.markdown())
     else:
-      _train(rows, asked, read_config)
+      _train(rows, asked)
 
   command.call(run)
 
 
-def _flags() -> tuple[absl_flags.FlagValues, Callable[[], configs.Config]]:
+def _flags() -> absl_flags.FlagValues:
   values = absl_flags.FlagValues()
   own = {"flag_values": values}
   absl_flags.DEFINE_bool(
-    "list", False, "Lists all rows, or a figure's, and ends.", **own
+    "list", False, "Lists all rows, or those asked for, and ends.", **own
   )
-  absl_flags.DEFINE_string(
-    "figure", None, "Figure of the paper, such as 4a.", **own
+  absl_flags.DEFINE_string("figure", None, "Of the paper, such as 4a.", **own)
+  absl_flags.DEFINE_string("row", None, "Of the list, or a figure.", **own)
+  absl_flags.DEFINE_enum(
+    "scale",
+    "cpu",
+    catalog.SCALES,
+    "The paper's settings, smaller ones for a CPU, or seconds that show that "
+    "the code runs.",
+    **own,
   )
-  absl_flags.DEFINE_string(
-    "row", None, "Row of the list, instead of a figure.", **own
-  )
-  absl_flags.DEFINE_enum("scale", "cpu", catalog.SCALES, "How large.", **own)
-  return values, flags.define(values, configs.Config(), ("execution",))
+  flags.define(values, configs.Config(), ("execution",))
+  return values
 
 
-def _rows(
-  figure: str | None, name: str | None, every: bool
-) -> Sequence[catalog.Row]:
-  if every and figure is None and name is None:
+def _rows(asked: absl_flags.FlagValues) -> Sequence[catalog.Row]:
+  if asked.list and asked.figure is None and asked.row is None:
     return catalog.ROWS
-  if (figure is None) == (name is None):
+  if (asked.figure is None) == (asked.row is None):
     raise errors.InputError(
-      "Say which: --figure=4a, or --row=mnist_lenet, or --list to see both."
+      "Give --figure=4a or --row=mnist_lenet, or --list to see all of them."
     )
-  if figure is not None:
-    return catalog.find(figure)
-  found = [row for row in catalog.ROWS if row.name == name]
+  if asked.figure is not None:
+    return catalog.find(asked.figure)
+  found = [row for row in catalog.ROWS if row.name == asked.row]
   if not found:
     raise errors.InputError(
-      f"--row={name}: there is none; --list shows all of them."
+      f"--row={asked.row}: there is none; --list shows all of them."
     )
   return found
 
 
-def _train(
-  rows: Sequence[catalog.Row],
-  asked: absl_flags.FlagValues,
-  read_config: Callable[[], configs.Config],
-) -> None:
-  folder = buckets.connect(flags.workdir(asked))
+def _train(rows: Sequence[catalog.Row], asked: absl_flags.FlagValues) -> None:
+  folder = runner.connect(flags.workdir(asked))
   folder.mkdir(parents=True, exist_ok=True)
-  given = {
-    name: value
-    for name, value in vars(read_config().execution).items()
-    if asked[name].present
-  }
+  execution = [
+    asked[field.name].serialize()
+    for field in dataclasses.fields(configs.Execution)
+    if asked[field.name].present
+  ]
   todo = [
-    (row, run, _config(run, given))
+    (row, run.name, flags.parse([*run.arguments, *execution]))
     for row in rows
     for run in catalog.runs(row, asked.scale)
   ]
   # Before processes join, so that none waits in vain for one without images.
-  _check_data([config for _, _, config in todo])
-  processes.join(flags.processes(asked))
-  with command.stop_signals() as stop:
-    for row, run, config in todo:
-      processes.log(f"{run.name}: {row.what}, {asked.scale} scale")
-      experiment.run(config, folder / run.name, row.name, stop)
-      command.write_report(folder / run.name)
-  trained = {run.name for _, run, _ in todo}
+  command.check_data(config for _, _, config in todo)
+  with command.runs(asked) as run_config:
+    for row, name, config in todo:
+      runner.log(f"{name}: {row.what}, {asked.scale} scale")
+      run_config(row.name, config, folder / name)
+  trained = {name for _, name, _ in todo}
   number = asked.figure or rows[0].figures[0]
-  complete = [
-    each
-    for each in figures.beside(number, asked.scale)
-    if len(each.runs) > 1 and trained >= set(each.runs.values())
-  ]
-  processes.lead(lambda: _compare_all(complete, folder, number))
-
-
-def _compare_all(
-  drawings: Sequence[figures.Beside], folder: epath.Path, number: str
-) -> None:
-  for each in drawings:
-    _compare(each, folder, figures.FIGURES[number])
-
-
-def _config(run: catalog.Run, given: dict[str, Any]) -> configs.Config:
-  """A run's config, computed as was asked for here."""
-  config = catalog.config(run)
-  execution = dataclasses.replace(config.execution, **given)
-  execution = dataclasses.replace(
-    execution, data_dir=_folder(config.data.dataset, execution.data_dir)
-  )
-  return dataclasses.replace(config, execution=execution)
-
-
-def _folder(dataset: str, data_dir: str | None) -> str | None:
-  """The folder of a data set's original files, which may be a part of it."""
-  if data_dir is None:
-    return None
-  part = os.path.join(os.path.expanduser(data_dir), dataset)
-  holds = idx.holds(dataset, part) or cifar.holds(dataset, part)
-  return part if holds else data_dir
-
-
-def _check_data(asked: Sequence[configs.Config]) -> None:
-  """Finds that a later row's images are missing now, and not after hours."""
-  wanted = {
-    (config.data.dataset, config.execution.source, config.execution.data_dir)
-    for config in asked
-  }
-  if len(wanted) > 1:
-    for dataset, source, data_dir in sorted(wanted, key=str):
-      data.load(dataset, source=source, data_dir=data_dir)
+  runner.on_process_0(lambda: _compare(number, asked.scale, trained, folder))
 
 
 def _compare(
-  beside: figures.Beside, folder: epath.Path, figure: figures.Figure
+  number: str, scale: str, trained: set[str], folder: epath.Path
 ) -> None:
-  workdirs = {shown: folder / run for shown, run in beside.runs.items()}
-  path = comparison.write(
-    workdirs,
-    folder / beside.name,
-    beside.title,
-    arms=figure.arms,
-    quantities=figure.quantities,
-    by_weights=figure.by_weights,
-    whole=figure.whole,
-  )
-  progress.log(f"Comparison: {path}")
+  """Writes the comparisons of a figure whose runs have all been trained."""
+  figure = figures.FIGURES[number]
+  for each in figures.comparisons(number, scale):
+    if len(each.runs) > 1 and trained >= set(each.runs.values()):
+      path = comparison.write(
+        {shown: folder / run for shown, run in each.runs.items()},
+        folder / each.name,
+        each.title,
+        arms=figure.arms,
+        quantities=figure.quantities,
+        by_weights=figure.by_weights,
+        whole=figure.whole,
+      )
+      runner.log(f"Comparison: {path}")
 
 
 if __name__ == "__main__":

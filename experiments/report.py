@@ -1,9 +1,9 @@
-"""Writes a run's report anew from its records; of several, also compares them.
+"""Writes the reports of runs again from their records, and compares runs.
 
   python -m experiments.report runs/quickstart
   python -m experiments.report 'runs/sweep/*' --out=runs/comparison
 
-In a comparison a run is named by what differs between the runs' configs.
+A comparison names each run by the flags in which the runs differ.
 """
 
 import glob
@@ -14,12 +14,10 @@ from collections.abc import Iterable, Sequence
 from absl import flags as absl_flags
 from etils import epath
 
-from lth_jax import errors, report
+from lth_jax import errors, report, runner
 from lth_jax.config import configs, flags
-from lth_jax.parallel import progress
 from lth_jax.report import comparison, records
 from lth_jax.runner import command
-from lth_jax.storage import buckets
 
 
 def main(argv: Sequence[str]) -> None:
@@ -36,14 +34,14 @@ def main(argv: Sequence[str]) -> None:
       )
     if (len(folders) > 1) != bool(asked.out):
       raise errors.InputError(
-        "--out names the folder for a comparison of several runs: it needs "
-        f"two or more, and they need it; here are {len(folders)}."
+        "--out is the folder for a comparison of runs: give it with two or "
+        f"more runs and only then; here are {len(folders)}."
       )
     named = _name(folders) if asked.out else {}
     for folder in folders:
-      progress.log(f"Report: {report.write(folder)}")
+      runner.log(f"Report: {report.write(folder)}")
     if named:
-      _compare(named, buckets.connect(flags.folder(asked.out)))
+      _compare(named, runner.connect(flags.folder(asked.out)))
 
   command.call(write)
 
@@ -53,8 +51,8 @@ def _flags() -> absl_flags.FlagValues:
   absl_flags.DEFINE_multi_string(
     "workdir",
     [],
-    "Folder of a run, or a pattern such as 'runs/sweep/*'; may be repeated, or "
-    "left out before the folders.",
+    "Folder of a run, or a pattern such as 'runs/sweep/*'; may be repeated. "
+    "Folders may also be given without the flag.",
     flag_values=values,
   )
   absl_flags.DEFINE_string(
@@ -64,18 +62,18 @@ def _flags() -> absl_flags.FlagValues:
 
 
 def _find(patterns: Iterable[str]) -> list[epath.Path]:
-  """Lists folders, and of patterns those that hold a run."""
+  """Lists the folders named, and the folders of runs that a pattern matches."""
   found = []
   for pattern in patterns:
     if not glob.has_magic(pattern):
-      found.append(buckets.connect(flags.folder(pattern)))
+      found.append(runner.connect(flags.folder(pattern)))
       continue
     above, slash, _ = re.split(r"[*?[]", pattern)[0].rpartition("/")
     below = pattern.removeprefix(above + slash)
-    top = buckets.connect(flags.folder(above + slash or "."))
+    top = runner.connect(flags.folder(above + slash or "."))
     matches = sorted(top.glob(f"{below}/config.json"))
     if not matches:
-      raise errors.InputError(f"{pattern}: no run has such a folder.")
+      raise errors.InputError(f"{pattern}: matches no folder of a run.")
     found += [path.parent for path in matches]
   return list(dict.fromkeys(found))
 
@@ -96,7 +94,7 @@ def _name(folders: Sequence[epath.Path]) -> dict[str, epath.Path]:
 
 def _compare(named: dict[str, epath.Path], folder: epath.Path) -> None:
   path = comparison.write(named, folder, f"Comparison of {len(named)} runs")
-  progress.log(f"Comparison: {path}")
+  runner.log(f"Comparison: {path}")
 
 
 if __name__ == "__main__":

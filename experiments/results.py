@@ -1,12 +1,12 @@
-"""What the paper says beside what we found, figure by figure: docs/results.md.
+"""Writes docs/results.md: what the paper says and what we found, by figure.
 
   python -m experiments.results --workdir=runs/paper --scale=cpu
   python -m experiments.results
 
-The first collects finished and unfinished runs of `experiments.paper` into
-docs/results/<scale>: a small file of records and a table a run, and drawings of
-one run. Both then draw runs beside each other and write docs/results.md, from
-all that has been collected at any scale.
+The first command collects runs of `experiments.paper`, finished or not, into
+docs/results/<scale>: of each run a small file of records, a table and drawings.
+Both commands then draw comparisons and write docs/results.md, from all runs
+collected at any scale.
 """
 
 import pathlib
@@ -16,10 +16,9 @@ from collections.abc import Sequence
 from absl import flags as absl_flags
 
 from experiments._paper import catalog, collect, results_page
+from lth_jax import runner
 from lth_jax.config import flags
-from lth_jax.parallel import progress
 from lth_jax.runner import command
-from lth_jax.storage import buckets
 
 _PAGE = "results.md"
 
@@ -34,7 +33,7 @@ def main(argv: Sequence[str]) -> None:
     results = folder / results_page.FOLDER
     if asked.workdir:
       collect.into_folder(
-        buckets.connect(flags.workdir(asked)),
+        runner.connect(flags.workdir(asked)),
         asked.scale,
         results / asked.scale,
       )
@@ -42,7 +41,7 @@ def main(argv: Sequence[str]) -> None:
       collect.compare(scale, results / scale)
     path = folder / _PAGE
     path.write_text(results_page.text(folder), encoding="utf-8")
-    progress.log(f"Results: {path}")
+    runner.log(f"Results: {path}")
 
   command.call(run)
 

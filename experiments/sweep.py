@@ -1,12 +1,12 @@
-r"""Sweeps: a command for each point of a product of ranges, for a scheduler.
+r"""Writes a sweep: a command for each point of a product of ranges.
 
   python -m experiments.sweep --vary=learning_rate=1.2e-3,2e-3 \
     --vary='hidden=300,100 150,50' --workdir=runs/sweep --emit=slurm \
     --out=sweep.sbatch -- --flagfile=experiments/flags/mnist_lenet/cpu.flags
 
-Behind `--` are the flags of all runs. Each run has the folder
-`<workdir>/<id>`, is resumed by the same command and ends at once if it is
-complete. Nothing is started here, but every config is checked.
+The flags after `--` are the flags of all runs. Each run has the folder
+`<workdir>/<id>`; the same command resumes it, and ends at once if the run is
+complete. This command starts nothing, but checks every config.
 """
 
 import re
@@ -15,11 +15,9 @@ from collections.abc import Sequence
 
 from absl import flags as absl_flags
 
-from experiments._sweep import points
-from experiments._sweep.launchers import jobset, shell, skypilot, slurm, tpu_vm
-from lth_jax import errors
+from experiments._sweep import emit, points
+from lth_jax import errors, runner
 from lth_jax.config import flags
-from lth_jax.parallel import progress
 from lth_jax.runner import command
 
 
@@ -28,7 +26,8 @@ def main(argv: Sequence[str]) -> None:
 
   def run():
     asked = _flags()
-    text = _text(_points(asked, command.parse(asked, argv)), asked)
+    sweep = _points(asked, command.parse(asked, argv))
+    text = emit.text(asked.emit, sweep, asked.workdir, asked.image, asked.tpu)
     if asked.out is None:
       command.show(text)
     else:
@@ -53,7 +52,7 @@ def _flags() -> absl_flags.FlagValues:
   absl_flags.DEFINE_enum(
     "emit",
     "shell",
-    ("shell", "slurm", "tpu_vm", "jobset", "skypilot"),
+    emit.KINDS,
     "What to write: a command a line, a Slurm array, a script for one TPU VM, "
     "Kubernetes JobSets, or a SkyPilot task.",
     **own,
@@ -86,31 +85,14 @@ def _points(
       f"{missing} is missing; such as --vary=seed=0,1 --workdir=runs/sweep."
     )
   flags.folder(asked.workdir)  # refuses what no run would take
-  found = [points.parse_range(text) for text in asked.vary]
-  ranges = dict(found)
-  if len(ranges) < len(found):
-    raise errors.InputError("--vary has a flag twice; say all its values once.")
-  return points.make(base, ranges, asked.workdir)
-
-
-def _text(sweep: Sequence[points.Point], asked: absl_flags.FlagValues) -> str:
-  remote = "://" in asked.workdir
-  if asked.emit in ("tpu_vm", "skypilot") and not remote:
-    progress.log(
+  ranges = points.parse_ranges(asked.vary)
+  sweep = points.make(base, ranges, asked.workdir)
+  if asked.emit in ("tpu_vm", "skypilot") and "://" not in asked.workdir:
+    runner.log(
       f"note: --workdir={asked.workdir} is a folder of the machine that runs "
       "the sweep, and is lost with it; one in a bucket (gs://...) is not."
     )
-  match asked.emit:
-    case "slurm":
-      return slurm.text(sweep)
-    case "tpu_vm":
-      return tpu_vm.text(sweep, remote)
-    case "jobset":
-      return jobset.text(sweep, asked.image, asked.tpu, asked.workdir)
-    case "skypilot":
-      return skypilot.text(sweep, remote)
-    case _:
-      return shell.text(sweep)
+  return sweep
 
 
 if __name__ == "__main__":

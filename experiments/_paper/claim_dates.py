@@ -1,6 +1,6 @@
-"""When each published claim was last changed, written into its table from git.
+"""Writes the date of each claim's last change, from git, into their table.
 
-  python -m experiments.claim_dates
+  python -m experiments._paper.claim_dates
 
 A claim is registered for a run if it was committed before that run began.
 Commit the table, run this, commit it again.
@@ -15,8 +15,7 @@ from collections.abc import Iterable, Sequence
 
 from absl import flags as absl_flags
 
-from lth_jax import errors
-from lth_jax.parallel import progress
+from lth_jax import errors, runner
 from lth_jax.report import claims
 from lth_jax.runner import command
 
@@ -36,7 +35,7 @@ def main(argv: Sequence[str]) -> None:
     writer.writeheader()
     writer.writerows(row | {"since": date} for row, date in zip(rows, dates))
     TABLE.write_text(out.getvalue(), "utf-8")
-    progress.log(f"{sum(map(bool, dates))} of {len(rows)} claims have a date.")
+    runner.log(f"{sum(map(bool, dates))} of {len(rows)} claims have a date.")
 
   command.call(run)
 
@@ -49,15 +48,11 @@ def read() -> list[Row]:
 def since(
   rows: Iterable[Row], versions: Iterable[tuple[str, list[Row]]]
 ) -> list[str]:
-  """Returns when each row came to be as it is; "" if it is not committed.
+  """Returns the date of the last change of each row; "" if not committed.
 
   Args:
     rows: of the table.
-    versions: as from `history`.
-
-  >>> old, new = {"claim": "a", "since": ""}, {"claim": "b", "since": ""}
-  >>> since([old, new], [("2", [new]), ("1", [old, new])])
-  ['', '1']
+    versions: as `history` returns them.
   """
   contents = [_content(row) for row in rows]
   dates, unchanged = dict.fromkeys(contents, ""), set(contents)

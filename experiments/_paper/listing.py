@@ -1,34 +1,41 @@
-"""The list of rows: what each is for, how it is run, what it takes, its state.
+"""The list of rows: what each shows, its commands, its cost, its state."""
 
-Three lines a row; the third is the command.
-"""
-
+import math
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from etils import epath
 
-from experiments import costs
 from experiments._paper import catalog
-from lth_jax.config import configs, plan
+from lth_jax import runner
+from lth_jax.config import configs
 from lth_jax.config.configs import Config
-from lth_jax.parallel import progress
-from lth_jax.runner import workdir
-from lth_jax.storage import store
+from lth_jax.report import plan, records
 
 _HEAD = f"""\
-Time (h:mm:ss) is that of all trainings, about, on 2 CPU cores.
+Time (h:mm:ss) is a rough sum over all trainings, on 2 CPU cores.
 Where data are not found, add --data_dir=DIR. Figure {catalog.NETWORKS} shows \
 the networks and
 needs no training: python -m experiments.paper --figure={catalog.NETWORKS}
 """
-_LINE = "{:<24}{:<53}{:<6}{:>5}{:>10}{:>12}  {}"
+_LINE = "{:<24}{:<56}{:<6}{:>5}{:>10}{:>12}  {}"
+
+# Milliseconds a step, evaluation included, measured on 2 CPU cores: by model,
+# at a number of images a step, by width.
+_MILLISECONDS = {
+  "lenet": (60, {1.0: 0.71}),
+  "conv2": (60, {1.0: 70.0, 0.25: 14.4}),
+  "conv4": (60, {1.0: 122.0}),
+  "conv6": (60, {1.0: 183.0}),
+  "resnet20": (128, {1.0: 338.0, 0.5: 144.0}),
+  "vgg19": (64, {1.0: 1259.0, 0.125: 31.0}),
+}
 
 
 def text(
   rows: Sequence[catalog.Row], scale: str, folder: epath.Path | None
 ) -> str:
-  """Lists rows.
+  """Lists rows; of a part of them also the command of each run.
 
   Args:
     rows: of the catalog.
@@ -37,81 +44,62 @@ def text(
   """
   columns = "row", "figures", "scale", "runs", "trainings", "time", "state"
   lines = [_HEAD, _LINE.format(*columns)]
+  where = folder or "runs/paper"
   for row in rows:
-    lines += [
-      _numbers(row, scale, folder),
-      f"  {row.what}",
-      f"  {_command(row, scale, folder)}",
-    ]
-  return "\n".join(lines)
+    lines += [_numbers(row, scale, folder), f"  {row.what}"]
+    row_flags = f"--row={row.name}", f"--scale={scale}", f"--workdir={where}"
+    lines.append(_command("paper", *row_flags))
+    if len(rows) < len(catalog.ROWS):
+      lines += [
+        _command("mnist_lenet", *run.arguments, f"--workdir={where}/{run.name}")
+        for run in catalog.runs(row, scale)
+      ]
+  return "\n".join(lines) + "\n"
 
 
-def _numbers(row, scale, folder) -> str:
-  runs = {run.name: catalog.config(run) for run in catalog.runs(row, scale)}
-  counts = {
-    name: catalog.num_trainings(config) for name, config in runs.items()
-  }
-  needed = sum(
-    counts[name] * costs.seconds(config) for name, config in runs.items()
+def _command(module: str, *arguments: str) -> str:
+  return "  " + shlex.join(
+    ["python", "-m", f"experiments.{module}", *arguments]
   )
+
+
+def _numbers(row: catalog.Row, scale: str, folder: epath.Path | None) -> str:
+  runs = {run.name: catalog.config(run) for run in catalog.runs(row, scale)}
+  counts = {name: catalog.num_trainings(runs[name]) for name in runs}
+  needed = sum(counts[name] * _seconds(runs[name]) for name in runs)
   return _LINE.format(
     row.name,
     ", ".join(row.figures),
     scale,
     len(runs),
     sum(counts.values()),
-    progress.duration(needed),
+    runner.duration(needed),
     "-" if folder is None else _state(runs, folder),
   )
 
 
-def _command(row, scale, folder) -> str:
-  where = shlex.quote(str(folder or "runs/paper"))
-  return (
-    f"python -m experiments.paper --row={row.name} --scale={scale} "
-    f"--workdir={where}"
-  )
+def _seconds(config: Config) -> float:
+  """Estimates the time of one training, from the nearest measured width."""
+  width = config.model.width
+  images, known = _MILLISECONDS[config.model.model]
+  nearest = min(known, key=lambda each: abs(math.log(each / width)))
+  step = known[nearest] * width / nearest * config.training.batch_size / images
+  return config.training.steps * step / 1000
 
 
-def _state(runs: dict[str, Config], folder: epath.Path) -> str:
-  if any(_is_other(config, folder / name) for name, config in runs.items()):
-    return "other runs are there"
-  found = [num_done(config, folder / name) for name, config in runs.items()]
-  done, planned = map(sum, zip(*found))
+def _state(runs: Mapping[str, Config], folder: epath.Path) -> str:
+  done = planned = 0
+  for name, config in runs.items():
+    run = records.Run(name, configs.to_flat(config), ())
+    if records.committed(folder / name):
+      stored = records.read(folder / name)
+      found = configs.from_flat(stored.config)
+      if configs.run_id(found) != configs.run_id(config):
+        return "other runs are there"
+      run = stored._replace(config=run.config)
+    expected = len(plan.expected(run))
+    planned += expected
+    done += expected - len(plan.missing(run))
   if done == planned:
     return "complete"
   return f"{done} of {planned} trainings" if done else "not begun"
-
-
-def _is_other(config: Config, folder: epath.Path) -> bool:
-  """Says whether a folder holds another run, such as one of another scale."""
-  if not (folder / "config.json").exists():
-    return False
-  stored = workdir.read_config(folder)
-  return configs.run_id(stored) != configs.run_id(config)
-
-
-def num_done(config: Config, folder: epath.Path) -> tuple[int, int]:
-  """Counts a run's trainings that are stored, and all that it will have.
-
-  Where masks would come from a trial that diverged, the replicate's series has
-  ended.
-
-  Args:
-    config: the run.
-    folder: its workdir; files are trusted, not checked.
-  """
-  done = planned = 0
-  for replicate in plan.replicates(config):
-    for index in range(config.study.rounds + 1):
-      asked = plan.of_round(config, replicate, index)
-      stored = [trial for trial in asked if store.exists(folder / trial.name)]
-      planned += len(asked)
-      done += len(stored)
-      if any(
-        plan.supplies_masks(config, trial)
-        and store.read_json(folder / trial.name / "record.json")["diverged"]
-        for trial in stored
-      ):
-        break
-  return done, planned

@@ -1,4 +1,4 @@
-"""Figure 2: the networks, their weights, and the densities of their rounds."""
+"""Figure 2: the networks, their weights and the densities of their rounds."""
 
 import itertools
 from typing import Any
@@ -18,8 +18,8 @@ _IMAGES = {
   **dict.fromkeys(("mnist", "mnist_10k"), (28, 28, 1)),
   "cifar10": (32, 32, 3),
 }
-# By row: the network's name, its convolutions' weights and all of them as the
-# paper prints them.
+# By row: the name of the network, and as the paper prints them the numbers of
+# weights in its convolutions and in all layers.
 _PRINTED = {
   "mnist_lenet": ("LeNet", tables.DASH, "266K"),
   "conv2": ("Conv-2", "38K", "4.3M"),
@@ -36,12 +36,8 @@ prints. ResNet-20, the paper's Resnet-18: 274K counts BatchNorm and biases too.
 
 def markdown() -> str:
   """Writes figure 2's networks and their ladders as Markdown tables."""
-  runs = {
-    row.name: catalog.config(run)
-    for row in catalog.ROWS
-    if row.name in _PRINTED
-    for run in catalog.runs(row, "paper")
-  }
+  named = catalog.named("paper")
+  runs = {name: catalog.config(named[name]) for name in _PRINTED}
   full = {name: full_masks(config) for name, config in runs.items()}
   counts = tables.markdown(_counts(full), "Figure 2: weights, without biases")
   ladders = {name: ladder(runs[name], full[name]) for name in runs}
@@ -50,7 +46,7 @@ def markdown() -> str:
 
 
 def full_masks(config: Config) -> PyTree:
-  """Returns the full masks of a run's network, NumPy; nothing is computed."""
+  """Returns the full masks of a network, NumPy, without initializing it."""
   model = _model(config)
   shapes = jax.eval_shape(
     lambda key: masks.full(model.init(key)[0]), jax.random.key(0)
@@ -91,7 +87,7 @@ def ladder(config: Config, full: PyTree) -> tuple[float, ...]:
 
 
 def _by_round(ladders: dict[str, tuple[float, ...]]) -> tables.Table:
-  """One line a round; a dash behind a network's last one."""
+  """Tabulates densities by round, with a dash after a network's last round."""
   columns = itertools.zip_longest(*ladders.values())
   rows = tuple(
     (

@@ -1,11 +1,11 @@
-"""How many comparative claims hold where there is nothing to find.
+"""Counts the comparative claims that hold where there is nothing to find.
 
-  python -m experiments.null_claims --studies=200
+  python -m experiments._paper.null_claims --studies=200
 
-A study is one run of each kind that a claim names, made up: every arm at every
-density is as good and as fast as the dense network, but for noise, which is
-that of LeNet (standard deviations of 0.15 points within a replicate, of 25% in
-early stops). A claim is comparative if it denies this.
+A study has one simulated run of each kind that a claim names. In it, every arm
+at every density is as accurate and as fast as the dense network, plus the noise
+of LeNet (standard deviations of 0.15 points within a replicate, and of 25% in
+early stops). A claim is comparative if it says that there is a difference.
 """
 
 import sys
@@ -68,9 +68,8 @@ def studies(num: int, replicates: int) -> Iterator[dict[str, str]]:
   """
   rng = np.random.default_rng(0)
   planned = {
-    run.name: configs.to_flat(catalog.config(run))
-    for row in catalog.ROWS
-    for run in catalog.runs(row, "paper")
+    name: configs.to_flat(catalog.config(run))
+    for name, run in catalog.named("paper").items()
   }
   for _ in range(num):
     made, found = {}, {}
@@ -117,7 +116,7 @@ def _arms(config) -> list[tuple[str, int]]:
 
 
 def _numbers(level: float, num_steps: int, rng) -> dict[str, Any]:
-  """What a training measures, but for what it is."""
+  """Draws the measurements of one training."""
   accuracies = level + 0.15 * rng.standard_normal(5)
   test, valid, end_test, end_valid, early = accuracies / 100
   train, end_train = (99.3 + 0.1 * rng.standard_normal(2)) / 100

@@ -1,18 +1,17 @@
-"""The page of results: figure by figure, the paper beside ours.
+"""The page of results: figure by figure, what the paper says and what we found.
 
-It is made from what `experiments.results` has collected.
+It is made from what `experiments.results` has collected, by `results.md.j2`.
 """
 
 import pathlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from etils import epath
+import jinja2
 
 from experiments._paper import catalog, figures, networks
-from lth_jax import errors
+from lth_jax import errors, runner
 from lth_jax.config import configs
-from lth_jax.parallel import progress
 from lth_jax.report import (
   claims,
   plan,
@@ -21,16 +20,21 @@ from lth_jax.report import (
   summary_file,
   tables,
 )
-from lth_jax.storage import files
 
-# Where runs are collected, beside the page; a folder a scale.
+# Where runs are collected, in the folder of the page; a folder a scale.
 FOLDER = "results"
-_WHEN = {True: "before these runs", False: "after"}
 _SCALES = {
   "paper": "the paper's scale",
   "cpu": "cpu scale, which never counts as the paper's",
   "smoke": "smoke scale, which only shows that the code runs",
 }
+_ENVIRONMENT = jinja2.Environment(
+  loader=jinja2.FileSystemLoader(pathlib.Path(__file__).parent),
+  autoescape=False,  # of Markdown; tables.cell makes foreign text harmless
+  trim_blocks=True,
+  lstrip_blocks=True,
+  undefined=jinja2.StrictUndefined,
+)
 
 
 class Collected(NamedTuple):
@@ -38,11 +42,18 @@ class Collected(NamedTuple):
 
   Attributes:
     run: its records.
-    about: `seconds` of training, all trials added up, and the `environment`.
+    about: facts from `report.provenance`.
   """
 
   run: records.Run
   about: Mapping[str, Any]
+
+
+class _Judged(NamedTuple):
+  """A claim as it was judged, and whether it is older than the runs."""
+
+  result: claims.Result
+  is_registered: bool
 
 
 def text(folder: pathlib.Path) -> str:
@@ -56,19 +67,25 @@ def text(folder: pathlib.Path) -> str:
   """
   collected = {scale: read(folder / FOLDER / scale) for scale in catalog.SCALES}
   judged = {
-    figure: {scale: _judge(figure, runs) for scale, runs in collected.items()}
-    for figure in figures.FIGURES
+    (number, scale): _judge(number, runs)
+    for number in figures.FIGURES
+    for scale, runs in collected.items()
   }
-  parts = [
-    _HEAD,
-    _overview(judged),
-    *(
-      _section(figure, collected, judged[figure], folder)
-      for figure in figures.FIGURES
-    ),
-    _run_table(collected),
+  sections = [
+    (number, figure, _at_scales(number, collected, judged, folder))
+    for number, figure in figures.FIGURES.items()
   ]
-  return "\n\n".join(parts) + "\n"
+  page = _ENVIRONMENT.get_template("results.md.j2").render(
+    folder=FOLDER,
+    verdicts=list(claims.VERDICTS),
+    registered=_count(judged, True),
+    after=_count(judged, False),
+    chance=_by_chance(judged),
+    sections=sections,
+    networks={"number": catalog.NETWORKS, "text": networks.markdown()},
+    runs=_run_rows(collected),
+  )
+  return page.rstrip("\n") + "\n"
 
 
 def read(folder: pathlib.Path) -> dict[str, Collected]:
@@ -83,48 +100,26 @@ def read(folder: pathlib.Path) -> dict[str, Collected]:
   found = {}
   for path in sorted(folder.glob("*.json")):
     try:
-      found[path.stem] = Collected(
-        *summary_file.unpack(files.read(epath.Path(path)).decode())
-      )
+      unpacked = summary_file.unpack(path.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
       raise errors.InputError(f"{path}: {error}") from error
+    found[path.stem] = Collected(*unpacked)
   return found
 
 
-_HEAD = f"""\
-# Results
+def protocol(name: str, run: records.Run) -> str:
+  """Describes how a run differs from the same run at the paper's scale.
 
-Written by `python -m experiments.results` from the records in `{FOLDER}/`; do
-not edit. What is said of the paper is from Frankle & Carbin (2019). A claim
-*holds* if the mean of ours lies in its band and the 95% interval over
-replicates excludes the opposite and is no wider than the band, is *consistent*
-if the interval is wider, and *does not hold* if the interval excludes the band;
-else it is *undecided*, and always so under 3 replicates. It is *not measured*
-if a run cannot say: it is too small for a number that is about the paper's
-size, or had not trained to its end. The opposite is the value that refutes the
-claim: no difference, no effect of pruning, or the end of the band. Claims at
-cpu scale are about a smaller question (the differences stand beside each run)
-and never count as the paper's.
-
-In the drawings lines are means over replicates and bars run from the smallest
-to the largest. Arms and runs are moved sideways by half a percent of an axis
-of percentages, so that their bars stand beside each other. An open marker is a
-lower bound: in some training the validation loss still fell at the end. The
-vertical axis shows everything in figures 1 and 14; elsewhere it is that of
-tickets, controls that fall far below leave it, and the table of the run has
-their numbers. LeNet's leaves `Dense_0`, `Dense_1` and `Dense_2` are its first
-and second hidden layer and its output layer."""
-
-
-class _Judged(NamedTuple):
-  """A claim as it was judged, and whether it was there before the runs."""
-
-  result: claims.Result
-  is_registered: bool
+  Args:
+    name: of the run in the catalog.
+    run: its records.
+  """
+  original = configs.to_flat(catalog.config(catalog.named("paper")[name]))
+  return protocols.differences(run.config, original) or "as published"
 
 
 def _judge(figure: str, collected: Mapping[str, Collected]) -> list[_Judged]:
-  """The claims of a figure whose runs are there."""
+  """Returns the claims of a figure whose runs are there."""
   found = []
   for claim in claims.CLAIMS:
     if claim.figure == figure and set(claim.runs) <= set(collected):
@@ -137,201 +132,137 @@ def _judge(figure: str, collected: Mapping[str, Collected]) -> list[_Judged]:
   return found
 
 
-def _overview(judged) -> str:
-  registered, after = (
-    {
-      (figure, scale): [
-        each.result for each in found if each.is_registered is wanted
-      ]
-      for figure, scales in judged.items()
-      for scale, found in scales.items()
-    }
-    for wanted in (True, False)
-  )
-  return "\n\n".join(
-    [
-      "## Claims registered before their runs",
-      "Each claim has the date of its last change (`experiments.claim_dates`); "
-      "it is registered if the runs that it is judged on began after it.",
-      _counts(registered, "not run"),
-      *_by_chance([each for found in registered.values() for each in found]),
-      "## Claims written after these runs",
-      "Exploratory: these runs had been seen when the claims were written.",
-      _counts(after),
-    ]
-  )
+def _count(
+  judged: Mapping[tuple[str, str], Sequence[_Judged]], is_registered: bool
+) -> list[list[str]]:
+  """Counts verdicts by figure and scale, and in the last row altogether.
 
-
-def _counts(
-  found: Mapping[tuple[str, str], list[claims.Result]], *missing: str
-) -> str:
-  """Verdicts by figure and scale, and how many claims are missing there."""
-  head = ("Figure", "Scale", *claims.VERDICTS, *missing)
-  rows = []
+  Args:
+    judged: claims by figure and scale.
+    is_registered: which claims. Of registered claims a last column has the
+      number that are not run, and so have figures without runs.
+  """
+  rows: list[tuple[str, str, list[int]]] = []
   for figure in figures.FIGURES:
-    of_figure = [claim for claim in claims.CLAIMS if claim.figure == figure]
-    scales = [scale for scale in catalog.SCALES if found[figure, scale]]
-    for scale in scales or ([""] if of_figure and missing else []):
-      results = found.get((figure, scale), [])
-      counts = [_count_verdict(results, each) for each in claims.VERDICTS]
-      counts += [len(of_figure) - len(results)] * len(missing)
-      rows.append((f"[{figure}](#figure-{figure})", scale, counts))
+    num_claims = sum(claim.figure == figure for claim in claims.CLAIMS)
+    verdicts = {
+      scale: [
+        each.result.verdict
+        for each in judged[figure, scale]
+        if each.is_registered == is_registered
+      ]
+      for scale in catalog.SCALES
+    }
+    shown = [scale for scale in catalog.SCALES if verdicts[scale]]
+    for scale in shown or ([""] if is_registered and num_claims else []):
+      found = verdicts.get(scale, [])
+      counts = [found.count(verdict) for verdict in claims.VERDICTS]
+      missing = [num_claims - len(found)] * is_registered
+      rows.append((f"[{figure}](#figure-{figure})", scale, counts + missing))
   total = [sum(column) for column in zip(*(counts for *_, counts in rows))]
-  lines = [
-    (name, scale, *(str(count) if count else "" for count in counts))
+  return [
+    [name, scale, *(str(count or "") for count in counts)]
     for name, scale, counts in [*rows, ("all", "", total)]
   ]
-  rule = ("---",) * len(head)
-  return "\n".join(f"| {' | '.join(line)} |" for line in (head, rule, *lines))
 
 
-def _count_verdict(results: Sequence[claims.Result], verdict: str) -> int:
-  return sum(result.verdict == verdict for result in results)
-
-
-def _by_chance(results: Sequence[claims.Result]) -> Iterator[str]:
-  if not results:
-    return
+def _by_chance(
+  judged: Mapping[tuple[str, str], Sequence[_Judged]],
+) -> dict[str, float] | None:
+  """Counts comparative registered claims that hold, and would by chance."""
+  found = [each for every in judged.values() for each in every]
+  results = [each.result for each in found if each.is_registered]
   measured = [each for each in results if each.verdict != "not measured"]
-  comparative = sum(claims.is_comparative(each.claim) for each in measured)
-  held = sum(
-    claims.is_comparative(each.claim)
-    and each.verdict in ("holds", "consistent")
-    for each in measured
-  )
-  yield (
-    f"Of the {len(measured)} that were measured {comparative} say that there "
-    f"is a difference; {held} of these hold or are consistent, and about "
-    f"{comparative * claims.BY_CHANCE:.1f} would if there were none "
-    f"({100 * claims.BY_CHANCE:.1f}% of each, by "
-    "`python -m experiments.null_claims`). Claims on one run share its "
-    "networks, and all on LeNet the same dense ones, so that they hold or "
-    "fail together more often than that."
-  )
+  comparative = [x for x in measured if claims.is_comparative(x.claim)]
+  held = [x for x in comparative if x.verdict in ("holds", "consistent")]
+  if not results:
+    return None
+  return {
+    "measured": len(measured),
+    "comparative": len(comparative),
+    "held": len(held),
+    "expected": len(comparative) * claims.BY_CHANCE,
+    "percent": 100 * claims.BY_CHANCE,
+  }
 
 
-def _section(figure, collected, judged, folder: pathlib.Path) -> str:
-  title = figures.FIGURES[figure].title
-  parts = [f'<a id="figure-{figure}"></a>\n\n## Figure {figure}. {title}']
-  if figure == catalog.NETWORKS:
-    parts.append("`python -m experiments.paper --figure=2`")
-    parts.append(networks.markdown().strip())
-    return "\n\n".join(parts)
-  for scale in catalog.SCALES:
-    names = [name for name in _runs(figure, scale) if name in collected[scale]]
-    if names:
-      parts += _at_scale(figure, scale, names, judged[scale])
-      missing = [name for name in _runs(figure, scale) if name not in names]
-      if missing:
-        parts.append(f"Not run: {', '.join(missing)}.")
-      parts += _images(figure, scale, folder)
-  if len(parts) > 1:
-    parts += filter(None, [figures.FIGURES[figure].remark])
-  else:
-    parts.append(f"Not run: `{_command(figure, 'cpu')}`")
-  return "\n\n".join(parts)
+def _at_scales(
+  number: str, collected, judged, folder: pathlib.Path
+) -> list[dict[str, Any]]:
+  """Returns what the section of a figure has about the runs at each scale."""
+  found = []
+  for scale, title in _SCALES.items():
+    rows = catalog.find(number)
+    every = [run.name for row in rows for run in catalog.runs(row, scale)]
+    runs = [name for name in every if name in collected[scale]]
+    if runs:
+      quantities = figures.FIGURES[number].quantities
+      at_scale = {
+        "scale": scale,
+        "title": title,
+        "runs": runs,
+        "missing": [name for name in every if name not in runs],
+        "is_on_validation": quantities is figures.VALIDATION,
+        "claims": _claim_table(judged[number, scale]),
+        "images": _images(number, scale, folder),
+      }
+      found.append(at_scale)
+  return found
 
 
-def _runs(figure: str, scale: str) -> list[str]:
-  return [
-    run.name for row in catalog.find(figure) for run in catalog.runs(row, scale)
-  ]
-
-
-def _at_scale(figure, scale, names, judged) -> list[str]:
-  links = ", ".join(f"[{name}](#{scale}-{name})" for name in names)
-  parts = [f"At {_SCALES[scale]}: {links}.", f"`{_command(figure, scale)}`"]
-  if figures.FIGURES[figure].quantities is figures.ON_VALIDATION:
-    parts.append(
-      "Accuracies are those on validation images, as in the paper's appendices."
+def _claim_table(judged: Sequence[_Judged]) -> str:
+  if not judged:
+    return ""
+  table = tables.claim_table([each.result for each in judged]).text
+  rows = tuple(
+    (
+      *row[1:],
+      ", ".join(each.result.claim.runs),
+      "before these runs" if each.is_registered else "after",
     )
-  if judged:
-    text = tables.claim_table([each.result for each in judged]).text
-    rows = tuple(
-      (*row[1:], ", ".join(each.result.claim.runs), _WHEN[each.is_registered])
-      for row, each in zip(text.rows, judged)
-    )
-    table = tables.Table((*text.header[1:], "Runs", "Written"), rows)
-    parts.append(tables.markdown(table, "").strip())
-  return parts
+    for row, each in zip(table.rows, judged)
+  )
+  table = tables.Table((*table.header[1:], "Runs", "Written"), rows)
+  return tables.markdown(table, "").strip() + "\n"
 
 
-def _run_table(collected) -> str:
-  rows = []
+def _images(number: str, scale: str, folder: pathlib.Path) -> list[str]:
+  names = list(figures.FIGURES[number].drawings)
+  names += [each.name for each in figures.comparisons(number, scale)]
+  paths = [f"{FOLDER}/{scale}/{name}.png" for name in names]
+  return [path for path in paths if (folder / path).exists()]
+
+
+def _run_rows(
+  collected: Mapping[str, Mapping[str, Collected]],
+) -> list[tuple[str, ...]]:
+  rows: list[tuple[str, ...]] = []
   for scale, runs in collected.items():
-    planned = {
-      run.name: catalog.num_trainings(catalog.config(run))
-      for row in catalog.ROWS
-      for run in catalog.runs(row, scale)
-      if run.name in runs
-    }
+    named = catalog.named(scale)
     for name, (run, about) in runs.items():
-      count = _count(run, planned[name])
+      planned = catalog.num_trainings(catalog.config(named[name]))
       link = f"[{name}]({FOLDER}/{scale}/{name}.md)"
       rows.append(
         (
           f'<a id="{scale}-{name}"></a>{link}',
           scale,
-          count,
-          progress.duration(about.get("seconds", 0)),
+          _num_trainings(run, planned),
+          runner.duration(about.get("seconds", 0)),
           tables.cell(_machine(about.get("environment", {}))),
           tables.cell(protocol(name, run)),
         )
       )
-  head = "| Run | Scale | Trainings | Time | On | Protocol |"
-  lines = [f"| {' | '.join(row)} |" for row in rows]
-  return "\n".join(
-    [
-      "## Runs\n",
-      "Time is that of all trainings added up; as many run at once as there "
-      "are devices.\n",
-      head,
-      "|" + " --- |" * 6,
-      *lines,
-    ]
-  )
+  return rows
 
 
-def protocol(name: str, run: records.Run) -> str:
-  """Says how a run differs from the same one at the paper's scale.
-
-  Args:
-    name: of the run in the catalog.
-    run: its records.
-  """
-  [original] = [
-    catalog.config(each)
-    for row in catalog.ROWS
-    for each in catalog.runs(row, "paper")
-    if each.name == name
-  ]
-  found = protocols.differences(run.config, configs.to_flat(original))
-  return found or "as published"
-
-
-def _count(run: records.Run, planned: int) -> str:
-  """Trainings of a run; a series that diverged has fewer than were planned."""
-  ended = len(plan.expected(run)) if plan.ended(run) else planned
-  found = len(run.trials)
-  return str(found) if found >= min(ended, planned) else f"{found} of {planned}"
+def _num_trainings(run: records.Run, planned: int) -> str:
+  """Counts trainings; a replicate that diverged has fewer than were planned."""
+  if plan.ended(run):
+    planned = min(planned, len(plan.expected(run)))
+  found = len(plan.expected(run)) - len(plan.missing(run))
+  return str(found) if found >= planned else f"{found} of {planned}"
 
 
 def _machine(environment: Mapping[str, Any]) -> str:
   device = environment.get("device_kind", "?")
   return f"{device}, jax {environment.get('jax', '?')}"
-
-
-def _images(figure: str, scale: str, folder: pathlib.Path) -> list[str]:
-  names = [f"{run}_{name}" for run, name in figures.FIGURES[figure].drawings]
-  names += [each.name for each in figures.beside(figure, scale)]
-  paths = [f"{FOLDER}/{scale}/{name}.png" for name in names]
-  return [
-    f"![Figure {figure}]({path})" for path in paths if (folder / path).exists()
-  ]
-
-
-def _command(figure: str, scale: str) -> str:
-  return (
-    f"python -m experiments.paper --figure={figure} --scale={scale} "
-    "--workdir=runs/paper"
-  )

@@ -55,7 +55,8 @@ def load(
     name: 'mnist_10k', 'mnist', 'fashion_mnist', 'cifar10', or the TFDS name of
       a set, also with its configuration and version: 'emnist/letters:3.1.0'.
     source: one of 'auto', 'bundled', 'idx', 'cifar', 'tfds'.
-    data_dir: folder of the original files for 'idx' and 'cifar'; folder of
+    data_dir: folder of the original files for 'idx' and 'cifar', or the folder
+      above, if the files are in one named as the data set; folder of
       prepared sets for 'tfds', by default `$TFDS_DATA_DIR` or
       `~/tensorflow_datasets`. Not looked at for a bundled set.
 
@@ -68,7 +69,7 @@ def load(
       f"Unknown source '{source}'; choose one of {', '.join(SOURCES)}."
     )
   if data_dir is not None:
-    data_dir = os.path.expanduser(data_dir)
+    data_dir = _own_folder(name, os.path.expanduser(data_dir))
   if source == "auto":
     source = _find(name, data_dir)
   loaded = _READERS[source].load(name, data_dir)
@@ -76,6 +77,15 @@ def load(
     train=Examples(*map(_align, loaded.train)),
     test=Examples(*map(_align, loaded.test)),
   )
+
+
+def _own_folder(name: str, data_dir: str) -> str:
+  """Returns `<data_dir>/<name>` if the original files of a data set are there.
+
+  So one folder can hold several data sets.
+  """
+  own = os.path.join(data_dir, name)
+  return own if idx.holds(name, own) or cifar.holds(name, own) else data_dir
 
 
 def _align(array: np.ndarray) -> np.ndarray:

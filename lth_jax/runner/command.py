@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NoReturn
 
 import jax
@@ -13,7 +13,7 @@ from absl import flags as absl_flags
 from absl import logging
 from etils import epath
 
-from lth_jax import errors, report
+from lth_jax import data, errors, report
 from lth_jax.config import flags
 from lth_jax.config.configs import Config
 from lth_jax.parallel import processes, progress
@@ -44,22 +44,51 @@ def run_experiment(
     read_config = flags.define(values, default)
     check_no_arguments(parse(values, argv))
     config, workdir = read_config(), buckets.connect(flags.workdir(values))
-    processes.join(flags.processes(values))
-    with stop_signals() as stop:
-      experiment_lib.run(config, workdir, experiment, stop)
-      write_report(workdir)
+    with runs(values) as run_config:
+      run_config(experiment, config, workdir)
 
   call(run)
 
 
-def write_report(workdir: epath.Path) -> None:
-  """Writes a run's report and says where it is; once for all processes.
+@contextlib.contextmanager
+def runs(
+  values: absl_flags.FlagValues,
+) -> Iterator[Callable[[str, Config, epath.Path], None]]:
+  """Connects the processes and handles signals for one run or more.
 
   Args:
-    workdir: of a run.
+    values: parsed flags of a command.
+
+  Yields:
+    A function of an experiment's name, a config and a workdir. It runs, resumes
+    or extends that run and writes its report.
   """
-  written = processes.lead(lambda: str(report.write(workdir)))
-  processes.log(f"Report: {written}")
+  processes.join(flags.processes(values))
+  with stop_signals() as stop:
+
+    def run(experiment: str, config: Config, workdir: epath.Path) -> None:
+      experiment_lib.run(config, workdir, experiment, stop)
+      written = processes.lead(lambda: str(report.write(workdir)))
+      processes.log(f"Report: {written}")
+
+    yield run
+
+
+def check_data(configs: Iterable[Config]) -> None:
+  """Loads the images of several runs, since the last may start after days.
+
+  Args:
+    configs: of the runs.
+
+  Raises:
+    InputError: a data set is missing or damaged.
+  """
+  wanted = {
+    (config.data.dataset, config.execution.source, config.execution.data_dir)
+    for config in configs
+  }
+  for name, source, data_dir in sorted(wanted, key=str):
+    data.load(name, source=source, data_dir=data_dir)
 
 
 def parse(values: absl_flags.FlagValues, argv: Sequence[str]) -> Sequence[str]:

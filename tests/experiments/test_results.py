@@ -4,15 +4,14 @@ import json
 import pathlib
 import re
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
-from helpers import synthetic_runs
+from helpers import commands, synthetic_runs
 from matplotlib import colors, figure
 from PIL import Image
 
+from experiments import results
 from experiments._paper import catalog, collect, figures, results_page
 from lth_jax import errors
 from lth_jax.config import configs
@@ -30,9 +29,7 @@ def in_a_clone(monkeypatch):
 
 def _write(workdir, name, **changes):
   """A finished run of the catalog at cpu scale that was never trained."""
-  [row] = [row for row in catalog.ROWS if row.name == name]
-  [run] = catalog.runs(row, "cpu")
-  config = configs.to_flat(catalog.config(run)) | changes
+  config = configs.to_flat(catalog.config(catalog.named("cpu")[name])) | changes
   synthetic_runs.write(workdir / name, **config)
   environment = {"environments": [{"jax": "0.0", "cpus": 2}]}
   (workdir / name / "env.json").write_text(json.dumps(environment))
@@ -55,6 +52,14 @@ def collected(tmp_path_factory):
   return folder
 
 
+@pytest.fixture(scope="module")
+def page(collected):
+  """The page that is made of them."""
+  with pytest.MonkeyPatch.context() as patch:
+    patch.chdir(_ROOT)
+    return results_page.text(collected)
+
+
 @pytest.mark.parametrize(
   ("finished", "begun"),
   [
@@ -74,41 +79,38 @@ def test_a_run_is_collected_with_its_beginning(tmp_path, finished, begun):
   assert found["about"].get("begun") == begun
 
 
-def test_a_page_has_every_figure_of_the_paper(collected):
-  text = results_page.text(collected)
+def test_a_page_has_every_figure_of_the_paper(page):
   for number in figures.FIGURES:
-    assert f"\n## Figure {number}. " in text
-  assert text.count("Not run: `") > 20
-  assert "\n## Figure 4a. " in text.partition("Not run: `")[0]
+    assert f"\n## Figure {number}. " in page
+  assert page.count("Not run: `") > 20
+  assert "\n## Figure 4a. " in page.partition("Not run: `")[0]
 
 
-def test_a_page_has_claims_images_commands_and_time(collected):
-  text = results_page.text(collected)
-  section = text.partition("## Figure 4a.")[2].partition("## Figure")[0]
+def test_a_page_has_claims_images_commands_and_time(collected, page):
+  section = page.partition("## Figure 4a.")[2].partition("## Figure")[0]
   assert "--figure=4a --scale=cpu" in section
   assert "never counts as the paper's" in section
-  table = text.partition("\n## Runs")[2]
+  table = page.partition("\n## Runs")[2]
   assert "scaled down: steps 15,000 instead of 50,000" in table
   assert re.search(r"Tickets learn fastest at \| holds \| 21%", section)
-  section = text.partition("## Figure 4c.")[2].partition("## Figure")[0]
+  section = page.partition("## Figure 4c.")[2].partition("## Figure")[0]
   assert "Iterative tickets more accurate than one-shot" in section
   assert "mnist_lenet, lenet_oneshot" in section
-  for link in re.findall(r"\| \[\w+\]\((results[^)]*)\)", text):
+  for link in re.findall(r"\| \[\w+\]\((results[^)]*)\)", page):
     assert (collected / link).read_text().startswith("mnist_lenet, scaled") or (
       "oneshot" in link
     )
-  images = re.findall(r"!\[[^\]]*\]\(([^)]*)\)", text)
+  images = re.findall(r"!\[[^\]]*\]\(([^)]*)\)", page)
   assert "results/cpu/figure_4c.png" in images and len(images) > 5
   for image in images:
     assert (collected / image).read_bytes()[:4] == b"\x89PNG"
 
 
-def test_a_page_names_the_runs_that_a_figure_lacks(collected):
-  text = results_page.text(collected)
-  section = text.partition("## Figure 9.")[2].partition("## Figure")[0]
+def test_a_page_names_the_runs_that_a_figure_lacks(page):
+  section = page.partition("## Figure 9.")[2].partition("## Figure")[0]
   assert "Not run: lenet_continued." in section
-  assert "Accuracies are those on validation images" in section
-  section = text.partition("## Figure 4a.")[2].partition("## Figure")[0]
+  assert "Accuracies are on validation images" in section
+  section = page.partition("## Figure 4a.")[2].partition("## Figure")[0]
   assert "Not run" not in section and "validation images" not in section
 
 
@@ -166,17 +168,19 @@ def test_figures_of_random_masks_show_them_collapse(tmp_path, drawn):
     assert axes.get_ylim()[0] < lowest < 90
 
 
-@pytest.mark.parametrize("scale", catalog.SCALES)
-@pytest.mark.parametrize(
-  "number", [number for number, each in figures.FIGURES.items() if each.arms]
-)
-def test_a_comparison_names_each_run_for_a_reader(number, scale):
-  drawings = figures.beside(number, scale)
-  every = [run.name for row in catalog.find(number)
-           for run in catalog.runs(row, scale)]  # fmt: skip
-  named = {run: name for each in drawings for name, run in each.runs.items()}
-  assert sorted(named) == sorted(every)
-  assert not set(named.values()) & {row.name for row in catalog.ROWS}
+def test_a_comparison_names_each_run_for_a_reader():
+  rows = {row.name for row in catalog.ROWS}
+  for number in (x for x, each in figures.FIGURES.items() if each.arms):
+    for scale in catalog.SCALES:
+      shown = [each.runs for each in figures.comparisons(number, scale)]
+      named = [pair for runs in shown for pair in runs.items()]
+      every = [
+        run.name
+        for row in catalog.find(number)
+        for run in catalog.runs(row, scale)
+      ]
+      assert sorted(run for _, run in named) == sorted(every)
+      assert not {name for name, _ in named} & rows
 
 
 def _counts(table):
@@ -189,8 +193,8 @@ def _counts(table):
   return rows[:-1], rows[-1]
 
 
-def test_counts_of_verdicts_add_up(collected):
-  overview = results_page.text(collected).partition("## Figure")[0]
+def test_counts_of_verdicts_add_up(page):
+  overview = page.partition("## Figure")[0]
   tables = overview.split("## Claims ")[1:]
   for table in tables:
     rows, total = _counts(table)
@@ -214,7 +218,7 @@ def test_claims_before_their_runs_are_counted_apart(collected, tmp_path):
   assert sum(verdicts) > 30 and sum(verdicts) + missing == len(claims.CLAIMS)
   # Of a claim on two runs one is not enough.
   assert sum(exploratory) > 3
-  assert re.search(r"Of the \d+ that were measured \d+ say", registered)
+  assert re.search(r"Of the \d+ claims that were measured, \d+ say", registered)
   section = page.partition("## Figure 4c.")[2].partition("## Figure")[0]
   both = [x for x in section.splitlines() if "mnist_lenet, lenet_oneshot" in x]
   assert both and all(x.endswith("| after |") for x in both)
@@ -236,21 +240,12 @@ def test_a_damaged_file_is_named(collected, tmp_path):
     results_page.text(tmp_path)
 
 
-def _command(*arguments):
-  return subprocess.run(
-    [sys.executable, "-m", "experiments.results", *arguments],
-    cwd=_ROOT,
-    capture_output=True,
-    text=True,
-    check=False,
-  )
-
-
 def test_bad_input_is_one_line(tmp_path):
-  found = _command(f"--workdir={tmp_path}", f"--folder={tmp_path}")
+  found = commands.call(
+    f"--workdir={tmp_path}", f"--folder={tmp_path}", main=results.main
+  )
   assert found.returncode == 2
-  assert "no run of the catalog is here" in found.stderr
-  assert found.stderr.count("\n") == 1
+  commands.assert_one_line(found, "no run of the catalog is here")
 
 
 def test_comparisons_are_drawn_anew_without_a_workdir(collected, tmp_path):
@@ -261,7 +256,7 @@ def test_comparisons_are_drawn_anew_without_a_workdir(collected, tmp_path):
       shutil.copy(path, folder)
     (folder / "figure_4c.png").write_bytes(b"of other code")
     (folder / "figure_7.png").write_bytes(b"of runs that are gone")
-  found = _command(f"--folder={tmp_path}")
+  found = commands.call(f"--folder={tmp_path}", main=results.main)
   assert found.returncode == 0, found.stderr
   new = (collected / "results/cpu/figure_4c.png").read_bytes()
   for scale in ("cpu", "smoke"):

@@ -1,1 +1,0 @@
-"""Sweeps as text for what starts them: shells, schedulers, clouds."""
