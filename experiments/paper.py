@@ -161,10 +161,9 @@ def _compare(
     workdirs,
     folder / beside.name,
     beside.title,
-    arms=figure.arms,
-    quantities=figure.quantities,
-    by_weights=figure.by_weights,
-    whole=figure.whole,
+    comparison.View(
+      figure.arms, figure.quantities, figure.by_weights, figure.whole
+    ),
   )
   progress.log(f"Comparison: {path}")
 

@@ -3,6 +3,7 @@
 Of each run a small file of records and a table, and drawings.
 """
 
+import dataclasses
 import io
 import pathlib
 from collections.abc import Iterable
@@ -18,6 +19,7 @@ from lth_jax.parallel import progress
 from lth_jax.report import (
   claims,
   comparison,
+  parsing,
   records,
   structure,
   summary_file,
@@ -80,7 +82,8 @@ def compare(scale: str, folder: pathlib.Path) -> None:
 
 
 def _read(workdir: epath.Path, asked: configs.Config) -> records.Run:
-  run = records.read(workdir)._replace(looks=structure.read(workdir))
+  tickets = structure.read(workdir)
+  run = dataclasses.replace(records.read(workdir), tickets=tickets)
   stored = configs.from_flat(run.config)
   if configs.run_id(stored) != configs.run_id(asked):
     ours, theirs = configs.identity(asked), configs.identity(stored)
@@ -109,9 +112,9 @@ def _about(workdir: epath.Path) -> dict[str, Any]:
       seconds += timing["seconds"]
       # Runs of before 2026-11-27 do not say when they were made.
       begins.append(timing.get("finished", 0) - timing["seconds"])
-  except (*records.MALFORMED, IndexError, OSError) as error:
+  except (*parsing.MALFORMED, OSError) as error:
     raise errors.InputError(
-      f"{path}: damaged ({records.cause(error)}); {remedy}."
+      f"{path}: damaged ({parsing.cause(error)}); {remedy}."
     ) from error
   about = {"seconds": round(seconds), "environment": environment}
   if min(begins) > 0:
@@ -150,10 +153,9 @@ def _of_several(
           comparison.draw(
             here,
             title,
-            arms=figure.arms,
-            quantities=figure.quantities,
-            by_weights=figure.by_weights,
-            whole=figure.whole,
+            comparison.View(
+              figure.arms, figure.quantities, figure.by_weights, figure.whole
+            ),
           ),
         )
 

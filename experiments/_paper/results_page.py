@@ -14,6 +14,7 @@ from lth_jax import errors
 from lth_jax.config import configs
 from lth_jax.parallel import progress
 from lth_jax.report import (
+  claim_table,
   claims,
   plan,
   protocols,
@@ -119,7 +120,7 @@ and second hidden layer and its output layer."""
 class _Judged(NamedTuple):
   """A claim as it was judged, and whether it was there before the runs."""
 
-  result: claims.Result
+  result: claims.Judgment
   is_registered: bool
 
 
@@ -163,7 +164,7 @@ def _overview(judged) -> str:
 
 
 def _counts(
-  found: Mapping[tuple[str, str], list[claims.Result]], *missing: str
+  found: Mapping[tuple[str, str], list[claims.Judgment]], *missing: str
 ) -> str:
   """Verdicts by figure and scale, and how many claims are missing there."""
   head = ("Figure", "Scale", *claims.VERDICTS, *missing)
@@ -185,11 +186,11 @@ def _counts(
   return "\n".join(f"| {' | '.join(line)} |" for line in (head, rule, *lines))
 
 
-def _count_verdict(results: Sequence[claims.Result], verdict: str) -> int:
+def _count_verdict(results: Sequence[claims.Judgment], verdict: str) -> int:
   return sum(result.verdict == verdict for result in results)
 
 
-def _by_chance(results: Sequence[claims.Result]) -> Iterator[str]:
+def _by_chance(results: Sequence[claims.Judgment]) -> Iterator[str]:
   if not results:
     return
   measured = [each for each in results if each.verdict != "not measured"]
@@ -246,7 +247,7 @@ def _at_scale(figure, scale, names, judged) -> list[str]:
       "Accuracies are those on validation images, as in the paper's appendices."
     )
   if judged:
-    text = tables.claim_table([each.result for each in judged]).text
+    text = claim_table.tabulate([each.result for each in judged]).text
     rows = tuple(
       (*row[1:], ", ".join(each.result.claim.runs), _WHEN[each.is_registered])
       for row, each in zip(text.rows, judged)
@@ -312,7 +313,7 @@ def protocol(name: str, run: records.Run) -> str:
 def _count(run: records.Run, planned: int) -> str:
   """Trainings of a run; a series that diverged has fewer than were planned."""
   ended = len(plan.expected(run)) if plan.ended(run) else planned
-  found = len(run.trials)
+  found = len(run.results)
   return str(found) if found >= min(ended, planned) else f"{found} of {planned}"
 
 

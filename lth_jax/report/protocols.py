@@ -99,9 +99,6 @@ def has_early_stop(model: str) -> bool:
 
   Args:
     model: its name.
-
-  >>> has_early_stop("lenet"), has_early_stop("vgg19")
-  (True, False)
   """
   return model not in MILESTONES
 
@@ -112,9 +109,6 @@ def of(config: dict[str, Any]) -> dict[str, Any]:
   Args:
     config: the flat configuration of the run. Where the paper did several
       things, as with dropout or learning rates, it chooses among them.
-
-  >>> of({"model": "conv6", "dropout": 0.0})["rates"]
-  ['output=0.1', 'Conv=0.15', 'Dense=0.2']
   """
   model = config["model"]
   if model == "lenet":
@@ -159,10 +153,6 @@ def differences(
 
   Returns:
     For example "scaled down: steps 15,000 instead of 50,000".
-
-  >>> paper = LENET | {"pruning": "iterative"}
-  >>> differences(paper | {"steps": 15000})
-  'scaled down: steps 15,000 instead of 50,000'
   """
   ours, paper = _with_plain_rates(config), of(config)
   if original is not None:
@@ -192,9 +182,6 @@ def is_scaled_down(config: dict[str, Any]) -> bool:
 
   Args:
     config: the flat configuration of the run.
-
-  >>> is_scaled_down(LENET | {"pruning": "iterative", "steps": 15000})
-  True
   """
   return differences(config).startswith(_SCALED_DOWN)
 
