@@ -101,5 +101,3 @@ def _with_unit(text: str, unit: str) -> str:
   if unit in ("correlation", "ratio"):
     return text
   return f"{text}%" if unit.startswith("%") else f"{text} {unit}"
-
-

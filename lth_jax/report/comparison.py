@@ -1,4 +1,4 @@
-"""Several runs in one figure and table: sweeps, or one method against another."""
+"""Several runs in one figure and one table, such as those of a sweep."""
 
 import functools
 import math

@@ -62,7 +62,7 @@ class Result(NamedTuple):
     valid_steps: steps of the validation loss curve, `[V]`.
     valid_curve: mean validation loss at these steps, nats, `[V]`.
     counted: number of weights that a density is a fraction of.
-    steady_step: early-stop step of the smoothed validation loss (`steady_step`).
+    steady_step: early-stop step by the smoothed validation loss.
   """
 
   replicate: int

@@ -183,9 +183,7 @@ def is_lower_bound(result: records.Result) -> bool:
     result: of the trial.
   """
   stop = result.early_stop
-  return (
-    not result.diverged and math.isfinite(stop.step) and not stop.reached
-  )
+  return not result.diverged and math.isfinite(stop.step) and not stop.reached
 
 
 def lower_bounds(run: records.Run, arm: str) -> np.ndarray:

@@ -21,7 +21,7 @@ from lth_jax.report import parsing, protocols, records, structure
 from lth_jax.storage import files
 
 FORMAT = 1
-# About so many steps of a test curve are kept, closer together at the beginning.
+# About so many steps of a test curve are kept, more of them at the beginning.
 _NUM_STEPS = 24
 # Shares of the training at which claims and figures read the accuracy.
 _SHARES = (

@@ -45,6 +45,8 @@ _VERDICT_TITLES = (
   "Ticket \N{MINUS SIGN} dense early-stop step",
   "n",
 )
+
+
 class Table(NamedTuple):
   """A header and rows of equal length; every cell is text."""
 

@@ -116,7 +116,7 @@ def test_colours_of_arms_survive_in_small_files(collected):
   path = collected / "results/cpu/mnist_lenet_figure_3.png"
   picture = np.asarray(Image.open(path).convert("RGB"), int)
   for arm in ("ticket", "reinit"):
-    wanted = [255 * part for part in colors.to_rgb(panels.look(arm)[0])]
+    wanted = [255 * part for part in colors.to_rgb(panels.arm_style(arm)[0])]
     near = np.abs(picture - wanted).max(axis=-1) <= 8
     assert near.sum() > 500
 

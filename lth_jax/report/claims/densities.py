@@ -76,7 +76,7 @@ def back(a: Term, b: Term | None = None) -> Sample:
 
 
 def weights(a: Term) -> Sample:
-  """Returns how many weights are left where an arm is still as good as dense."""
+  """Returns the number of weights left at the density of `back`."""
   found = back(a)
   return found._replace(values=found.values / 100 * a.run.results[0].counted)
 

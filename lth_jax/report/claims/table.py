@@ -1,14 +1,14 @@
 """The table of published claims: Frankle & Carbin (2019).
 
-Each row of table.csv is a claim. The bands are ours, and follow one rule for all
-numbers of a kind: a difference d has the band d/2 to 2d, a factor f the band
-f^0.5 to f^1.5, a density P the band P/2 to 2P. "More than x" is open above. A
-claim without a number states a direction: more than nothing. "The same" is
-within half of the effect that the paper reports next to it; where it reports
-none, within 0.3 points for LeNet, 0.5 for ResNet-20 and VGG-19, 1 for Conv-2,
--4 and -6, and within 1.25 times in steps. "No slower" is at most 1.25 times,
-"no less accurate" at most 0.1 points below for LeNet, as where a ticket wins,
-0.5 for the others; "no tickets" is at most 0.1 above.
+Each row of table.csv is a claim. The bands are ours, by one rule for each kind
+of number: a difference d has the band d/2 to 2d, a factor f the band f^0.5 to
+f^1.5, a density P the band P/2 to 2P. "More than x" is open above. A claim
+without a number states a direction: more than nothing. "The same" is within
+half of the effect that the paper reports next to it; where it reports none,
+within 0.3 points for LeNet, 0.5 for ResNet-20 and VGG-19, 1 for Conv-2, -4 and
+-6, and within 1.25 times in steps. "No slower" is at most 1.25 times, "no less
+accurate" at most 0.1 points below for LeNet, as where a ticket wins, 0.5 for
+the others; "no tickets" is at most 0.1 above.
 
 Densities come from the paper's text; where it names none, as in appendix F, we
 take 21.1%, where section 2 compares. Main text and appendix I show test

@@ -21,9 +21,7 @@ _QUANTITIES = {
   "end_gap": statistics.Quantity(
     "end_gap_points",
     "Train minus test accuracy at the end (points)",
-    lambda result: (
-      100 * (result.end.train_accuracy - result.end.test_accuracy)
-    ),
+    lambda result: 100 * (result.end.train_accuracy - result.end.test_accuracy),
   ),
   "steady": statistics.Quantity(
     "steady_step",

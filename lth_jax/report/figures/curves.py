@@ -145,7 +145,7 @@ def _limits(
 
 
 def _loss_limits(low: float, early: float, rise: float) -> tuple[float, float]:
-  """Limits that show the fall from `early`, and at most twice it of the rise."""
+  """Limits that show the fall from `early` and at most twice as much rise."""
   fall = max(early - low, 1e-3)  # a flat curve has none
   return low - 0.05 * fall, low + 1.05 * max(fall, min(rise - low, 2 * fall))
 

@@ -126,14 +126,14 @@ _BARS = (
 )
 _ASIDE = (
   " Arms are moved sideways, by half a percent of the axis from one to the "
-  "next, so that their bars stand beside each other; the dense network is not."
+  "next, so that their bars do not overlap; the dense network is not."
 )
 _OPEN = (
   f"{_BARS} An open marker: in some trial the validation loss still fell at "
-  "the last evaluation, so the step is a lower bound."
+  "the last evaluation, so that the step is a lower bound."
 )
 _BANDS = (
-  "Means over replicates at the densities nearest to those of the paper's "
+  "Means over replicates at the densities nearest to the ones in the paper's "
   "figure 3; bands run from the smallest to the largest replicate."
 )
 _BEGIN = f"{_BANDS} At most the first {_BEGINNING:,} iterations are shown."

@@ -96,9 +96,10 @@ def numbers(
     The quantity, `[R, K]`, and the densities at which it is an early-stop step
     that some trial did not reach, bool `[K]`.
   """
-  is_open = statistics.lower_bounds(run, arm).any(axis=0)
-  is_open &= quantity is statistics.EARLY_STEP
-  return statistics.values(run, arm, quantity), is_open
+  values = statistics.values(run, arm, quantity)
+  if quantity is not statistics.EARLY_STEP:
+    return values, np.zeros(values.shape[1], bool)
+  return values, np.any(statistics.lower_bounds(run, arm), axis=0)
 
 
 def line(
