@@ -82,8 +82,7 @@ def write(
   when = "early stop" if any(map(_has_early_stop, read.values())) else "the end"
   note = _note(read)
   caption = f"{title}. Tickets, at {when}{'; ' + note if note else ''}"
-  rows = tuple(_row(name, run) for name, run in read.items())
-  text = tables.markdown(tables.Table(_HEAD, rows), caption)
+  text = tables.markdown(table(read), caption)
   (folder / "comparison.md").write_text(text)
   return folder / "comparison.md"
 
@@ -105,6 +104,15 @@ def draw(runs: _Runs, title: str, view: View = TICKETS) -> canvas.Drawn:
   if len(runs) == 1:
     title = f"{title} ({next(iter(runs))})"
   return canvas.draw_parts("comparison", title, parts, _note(runs))
+
+
+def table(runs: _Runs) -> tables.Table:
+  """Tabulates the tickets of several runs, one row a run.
+
+  Args:
+    runs: {name to show: run}, in the order to show them.
+  """
+  return tables.Table(_HEAD, tuple(_row(*item) for item in runs.items()))
 
 
 def _note(runs: _Runs) -> str:
