@@ -315,74 +315,66 @@ def test_few_claims_hold_where_nothing_makes_a_difference(monkeypatch):
 
 
 @functools.cache
-def _complete(scale):
-  """{name: a function that returns the whole run, made up}."""
-  configs_of = {
-    run.name: catalog.config(run)
-    for row in catalog.ROWS
-    for run in catalog.runs(row, scale)
-  }
-  return {
-    name: functools.cache(functools.partial(_made_up, name, config))
-    for name, config in configs_of.items()
-  }
+def _full_masks(network, dataset):
+  """The full masks of a network, which take a second to trace."""
+  default = configs.Config()
+  data = dataclasses.replace(default.data, dataset=dataset)
+  config = dataclasses.replace(default, model=network, data=data)
+  return networks.full_masks(config)
 
 
-def _made_up(name, config):
-  """Every trial that a run of the catalog has, at its density."""
-  full = networks.full_masks(config)
+def _complete(name, config):
+  """Returns a run with every trial of the catalog's, at its density."""
+  full = _full_masks(config.model, config.data.dataset)
   flat, counted = configs.to_flat(config), sum(map(np.size, jax_leaves(full)))
-  steps = np.arange(0, config.training.steps + 1, flat["test_every"])
-  curve = np.linspace(0.1, 0.98, len(steps))
+  last = config.training.steps
+  steps = np.arange(0, last + 1, flat["test_every"])
   found, described = [], []
   for index, density in enumerate(networks.ladder(config, full)):
-    test = 0.98 - 0.2 * (density < 0.015)
-    step = float(config.training.steps // 2)
-    good = records.Measurement(step, True, test, 1.0, 0.1, 0.97)
-    end = good._replace(step=config.training.steps, valid_loss=0.2)
+    accuracy = 98 - 20 * (density < 0.015)
     for replicate in plan_lib.replicates(config):
+      stop = last // 2 + 100 * index + replicate
+      curve = np.where(steps > stop, 0.98, np.linspace(0.1, 0.98, len(steps)))
       for trial in plan_lib.of_round(config, replicate, index):
         arm, draw = records.name_arm(flat, trial.arm, trial.draw or 0)
-        stop = good._replace(step=good.step + 100 * index + replicate)
+        each = results.result(
+          replicate, index, float(density), stop, accuracy, arm, draw,
+          test_steps=steps, test_curve=curve, counted=counted, steady_step=stop,
+        )  # fmt: skip
         fits = density > {"ticket": 0.02, "reinit": 0.05}.get(arm, 0.1)
         found.append(
-          records.Result(
-            replicate,
-            index,
-            arm,
-            draw,
-            float(density),
-            steps,
-            np.where(steps > stop.step, 0.98, curve),
-            stop,
-            end._replace(train_accuracy=1.0 if fits else 0.9),
-            False,
-            (),
-            counted=counted,
-            steady_step=stop.step,
+          each._replace(
+            early_stop=each.early_stop._replace(reached=True),
+            end=each.end._replace(
+              step=last, train_accuracy=1.0 if fits else 0.9, valid_loss=0.2
+            ),
           )
         )
+      numbers = 0.8, 55.0, 1.2, 10.0, 0.3, 0.5, 0.9, 0.5
       described += [
         structure.TicketStatistics(
-          replicate, index, f"Dense_{i}/kernel", density, *_NUMBERS
+          replicate, index, f"Dense_{i}/kernel", density, *numbers
         )
         for i in range(3)
       ]
   return records.Run(name, flat, tuple(found), tuple(described))
 
 
-_NUMBERS = 0.8, 55.0, 1.2, 10.0, 0.3, 0.5, 0.9, 0.5
-
-
 def _measured(scale):
-  """{(figure, text): whether runs of the catalog can speak about it}."""
-  runs, found = _complete(scale), {}
+  """{(figure, text): whether runs of the catalog can answer it}."""
+  planned = {
+    run.name: catalog.config(run)
+    for row in catalog.ROWS
+    for run in catalog.runs(row, scale)
+  }
+  run = functools.cache(lambda name: _complete(name, planned[name]))
+  found = {}
   for claim in claims.CLAIMS:
     rows = {row.name for row in catalog.find(claim.figure)}
     assert any(
       n == r or n.startswith(f"{r}_") for n in claim.runs for r in rows
     )
-    sample = claims.measure(claim, *(runs[name]() for name in claim.runs))
+    sample = claims.measure(claim, *map(run, claim.runs))
     found[claim.figure, claim.text] = bool(np.isfinite(sample.values).any())
   return found
 

@@ -2,15 +2,13 @@
 
 import dataclasses
 import itertools
-import json
 import math
 
 import numpy as np
 import pytest
-from helpers import synthetic_runs
+from helpers import results, synthetic_runs
 from matplotlib import colors, figure
 
-from lth_jax import report
 from lth_jax.report import (
   records,
   statistics,
@@ -340,22 +338,24 @@ def test_markers_are_inside_of_their_panel(tmp_path, rounds):
 
 
 @pytest.mark.parametrize("same", ["accuracy", "loss", "both"])
-@pytest.mark.parametrize("step", [0, 900])
+@pytest.mark.parametrize("step", [0.0, 900.0])
 def test_a_curve_whose_values_are_all_equal_is_drawn(tmp_path, same, step):
   """Warnings are errors here."""
-  workdir = synthetic_runs.write(tmp_path, **{**_SMALL, "rounds": 1})
-  for path in workdir.glob("replicate_*/round_*/*/record.json"):
-    record = json.loads(path.read_text())
+
+  def flatten(each):
+    stop, end = each.early_stop._replace(step=step), each.end
     if same != "loss":
-      record["tests"]["accuracy"] = [0.1] * len(record["tests"]["step"])
-      for point in (record["early_stop"], record["end"]):
-        point |= {"test_accuracy": 0.1, "train_accuracy": 0.1}
+      flat = {"test_accuracy": 0.1, "train_accuracy": 0.1}
+      stop, end = stop._replace(**flat), end._replace(**flat)
+      each = each._replace(test_curve=np.full_like(each.test_curve, 0.1))
     if same != "accuracy":
-      number = len(record["evaluations"]["step"])
-      record["evaluations"]["valid_loss"] = [2.3] * (number - 1) + [None]
-    record["early_stop"]["step"] = step
-    synthetic_runs.write_trial(workdir, record)
-  assert {"figure_3", "figure_11"} <= report.draw(workdir).keys()
+      each = each._replace(valid_curve=np.full_like(each.valid_curve, 2.3))
+    return each._replace(early_stop=stop, end=end)
+
+  run = results.change(_read(tmp_path, rounds=1), flatten)
+  for each in layout.of(run):
+    for panel in each.panels:
+      _drawn(panel).figure.draw_without_rendering()
 
 
 def test_arms_beside_each_other_leave_the_dense_network_in_place():
