@@ -20,7 +20,7 @@ from lth_jax.config import configs
 from lth_jax.report import parsing, protocols, records, structure
 from lth_jax.storage import files
 
-FORMAT = 1
+FORMAT = 2
 # About so many steps of a test curve are kept, more of them at the beginning.
 _NUM_STEPS = 24
 # Shares of the training at which claims and figures read the accuracy.
@@ -51,7 +51,7 @@ def pack(run: records.Run, about: Mapping[str, Any]) -> str:
   }
   parts = {
     "trials": [_pack(each, run.config["steps"]) for each in run.results],
-    "looks": [_rounded(each._asdict()) for each in run.tickets],
+    "tickets": [_rounded(each._asdict()) for each in run.tickets],
   }
   text = json.dumps(header, indent=1).removesuffix("\n}")
   for name, rows in parts.items():
@@ -77,7 +77,7 @@ def unpack(text: str) -> tuple[records.Run, dict[str, Any]]:
       content["experiment"],
       configs.to_flat(configs.from_flat(content["config"])),
       tuple(map(_unpack, content["trials"])),
-      tuple(map(_unpack_ticket, content["looks"])),
+      tuple(map(_unpack_ticket, content["tickets"])),
     )
     return run, content["about"]
   except parsing.MALFORMED as error:
