@@ -11,7 +11,7 @@ import numpy as np
 from etils import epath
 
 from lth_jax import errors
-from lth_jax.config import configs, plan
+from lth_jax.config import checks, configs, plan
 from lth_jax.report import parsing, structure
 from lth_jax.storage import files
 
@@ -166,7 +166,9 @@ def read(workdir: epath.PathLike) -> Run:
       f"{root}: no trial of this run is complete yet; start the run again, let "
       "it pass its first round, then ask for the report."
     )
-  config = configs.to_flat(configs.from_flat(stored["config"]))
+  asked = configs.from_flat(stored["config"])
+  checks.check(asked)
+  config = configs.to_flat(asked)
   found = []
   for path in commits:
     name = path.parent.relative_to(root).as_posix()
