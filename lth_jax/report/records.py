@@ -12,7 +12,7 @@ from etils import epath
 
 from lth_jax import errors
 from lth_jax.config import checks, configs, plan
-from lth_jax.report import parsing, structure
+from lth_jax.report import origins, parsing, structure
 from lth_jax.storage import files
 
 # Folders with other names, such as "replicate_0 copy", are a person's.
@@ -139,7 +139,8 @@ class Run:
 def read(workdir: epath.PathLike) -> Run:
   """Reads config.json and every committed record below `workdir`.
 
-  A trial without commit.json is still being written and is left out.
+  A trial without commit.json is still being written and is left out. Results
+  must follow from one another (`origins`).
 
   Args:
     workdir: folder of a run.
@@ -169,13 +170,20 @@ def read(workdir: epath.PathLike) -> Run:
   asked = configs.from_flat(stored["config"])
   checks.check(asked)
   config = configs.to_flat(asked)
-  found = []
+  found, digests = [], []
   for path in commits:
     name = path.parent.relative_to(root).as_posix()
-    owner = plan.owner(stored["run_id"], stored["data"], name)
-    result = _read_result(path, owner)
+    content = _read_record(
+      path, plan.owner(stored["run_id"], stored["data"], name)
+    )
+    result = _result(content)
     arm, draw = name_arm(config, result.arm, result.draw)
     found.append(result._replace(arm=arm, draw=draw))
+    digests.append((path.parent, origins.of_record(asked, content)))
+  for path in sorted(root.glob("replicate_*/structure.json")):
+    remedy = "start the run again, which makes it again"
+    digests.append((path, parsing.load(path, origins.of_description, remedy)))
+  origins.check(digests)
   return Run(
     stored["experiment"],
     config,
@@ -247,7 +255,7 @@ def name_arm(config: dict[str, Any], arm: str, draw: int) -> tuple[str, int]:
   return f"noise {levels[draw]:g}", 0
 
 
-def _read_result(commit: epath.Path, owner: str) -> Result:
+def _read_record(commit: epath.Path, owner: str) -> dict[str, Any]:
   """Reads a record whose commit names its owner and its SHA-256."""
   remedy = "start the run again, which trains this trial again"
   found, digest = parsing.load(
@@ -259,15 +267,15 @@ def _read_result(commit: epath.Path, owner: str) -> Result:
       "place; remove it."
     )
   path = commit.with_name("record.json")
-  result = parsing.load(path, _parse, remedy)
+  content = parsing.load(path, lambda content: content, remedy)
   if digest != hashlib.sha256(files.read(path)).hexdigest():
     raise errors.InputError(
       f"{path}: damaged (not as it was written); {remedy}."
     )
-  return result
+  return content
 
 
-def _parse(content: dict[str, Any]) -> Result:
+def _result(content: dict[str, Any]) -> Result:
   tests, evaluations = content["tests"], content["evaluations"]
   valid_steps = _floats(evaluations["step"])
   valid_curve = _floats(evaluations["valid_loss"])

@@ -377,7 +377,6 @@ def test_a_damaged_file_of_the_workdir_is_named(
 _RUN_FILES = ".lock", "env.json", "env.json.tmp", "report/.index.html.part"
 _REPORT_FILES = (
   "config.json",
-  "report/.lock",
   "replicate_0/structure.json",
   *(f"replicate_0/round_001/ticket/{x}.json" for x in ("commit", "record")),
 )
