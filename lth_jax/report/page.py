@@ -78,7 +78,7 @@ def render(content: Content) -> str:
 
 
 def _notes(run: records.Run) -> list[str]:
-  """What the reader must know first: what is missing or was left out."""
+  """Notes for the top of the page, on trials that are missing or left out."""
   notes = []
   if missing := plan.missing(run):
     arms = collections.Counter(key.arm for key in missing)

@@ -152,44 +152,26 @@ def read(workdir: epath.PathLike) -> Run:
     errors.InputError: no run, no committed trial, or a damaged file.
   """
   root = epath.Path(workdir)
-  if not (root / "config.json").exists():
-    raise errors.InputError(
-      f"{root}: no config.json here; --workdir must name the folder of a run."
-    )
-  stored = parsing.load(
-    root / "config.json",
-    files.unseal,
-    f"remove it and start the run again with --flagfile={root / 'run.flags'}",
-  )
-  commits = committed(root)
-  if not commits:
-    raise errors.InputError(
-      f"{root}: no trial of this run is complete yet; start the run again, let "
-      "it pass its first round, then ask for the report."
-    )
-  asked = configs.from_flat(stored["config"])
-  checks.check(asked)
-  config = configs.to_flat(asked)
+  stored = _read_config(root)
+  config = configs.from_flat(stored["config"])
+  checks.check(config)
+  flat = configs.to_flat(config)
   found, digests = [], []
-  for path in commits:
+  for path in _commits(root):
     name = path.parent.relative_to(root).as_posix()
-    content = _read_record(
-      path, plan.owner(stored["run_id"], stored["data"], name)
-    )
+    owner = plan.owner(stored["run_id"], stored["data"], name)
+    content = _read_record(path, owner)
     result = _result(content)
-    arm, draw = name_arm(config, result.arm, result.draw)
+    arm, draw = name_arm(flat, result.arm, result.draw)
     found.append(result._replace(arm=arm, draw=draw))
-    digests.append((path.parent, origins.of_record(asked, content)))
+    digests.append((path.parent, origins.of_record(config, content)))
   for path in sorted(root.glob("replicate_*/structure.json")):
     remedy = "start the run again, which makes it again"
     digests.append((path, parsing.load(path, origins.of_description, remedy)))
   origins.check(digests)
-  return Run(
-    stored["experiment"],
-    config,
-    tuple(sorted(found, key=lambda each: each[:4])),
-    software=_software(root / "env.json"),
-  )
+  results = tuple(sorted(found, key=lambda each: each[:4]))
+  software = _software(root / "env.json")
+  return Run(stored["experiment"], flat, results, software=software)
 
 
 def steady_step(steps: np.ndarray, losses: np.ndarray) -> float:
@@ -253,6 +235,28 @@ def name_arm(config: dict[str, Any], arm: str, draw: int) -> tuple[str, int]:
       f"{draw + 1}; ask for the levels that the run was stored with."
     )
   return f"noise {levels[draw]:g}", 0
+
+
+def _read_config(root: epath.Path) -> dict[str, Any]:
+  path = root / "config.json"
+  if not path.exists():
+    raise errors.InputError(
+      f"{root}: no config.json here; --workdir must name the folder of a run."
+    )
+  flagfile = root / "run.flags"
+  remedy = f"remove it and start the run again with --flagfile={flagfile}"
+  return parsing.load(path, files.unseal, remedy)
+
+
+def _commits(root: epath.Path) -> list[epath.Path]:
+  """The commits of all finished trials; at least one."""
+  found = committed(root)
+  if not found:
+    raise errors.InputError(
+      f"{root}: no trial of this run is complete yet; start the run again, let "
+      "it pass its first round, then ask for the report."
+    )
+  return found
 
 
 def _read_record(commit: epath.Path, owner: str) -> dict[str, Any]:

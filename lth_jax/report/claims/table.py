@@ -156,13 +156,8 @@ def timestamp(seconds: float) -> str:
   return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
-def load(path: pathlib.Path = _TABLE) -> tuple[Claim, ...]:
-  """Reads the table of claims.
-
-  Args:
-    path: its CSV file.
-  """
-  with path.open(encoding="utf-8", newline="") as file:
+def _load() -> tuple[Claim, ...]:
+  with _TABLE.open(encoding="utf-8", newline="") as file:
     return tuple(_claim(row) for row in csv.DictReader(file))
 
 
@@ -184,4 +179,4 @@ def _claim(row: Mapping[str, str]) -> Claim:
   )
 
 
-CLAIMS = load()
+CLAIMS = _load()

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from etils import epath
 from matplotlib import axes as mpl_axes
 
 from lth_jax.analysis import histograms
@@ -39,21 +38,6 @@ class Pooled(NamedTuple):
   leaves: dict[str, dict[str, Any]]
 
 
-def read(workdir: epath.PathLike) -> tuple[Pooled, ...]:
-  """Reads and pools the descriptions of a run's tickets, dense first.
-
-  Args:
-    workdir: folder of a run.
-
-  Returns:
-    The rounds that every replicate has; empty if there is no description.
-
-  Raises:
-    lth_jax.errors.InputError: a description is damaged.
-  """
-  return pool(structure.load(workdir))
-
-
 def pool(replicates: Mapping[int, structure.Rounds]) -> tuple[Pooled, ...]:
   """Pools the descriptions of replicates, dense first.
 
@@ -61,7 +45,7 @@ def pool(replicates: Mapping[int, structure.Rounds]) -> tuple[Pooled, ...]:
     replicates: as from `structure.load`.
 
   Returns:
-    The rounds that every replicate has.
+    The rounds that every replicate has; empty if none is described.
   """
   found = list(replicates.values())
   if not found:
@@ -77,7 +61,7 @@ def draw(rounds: tuple[Pooled, ...], note: str) -> tuple[canvas.Drawn, ...]:
   """Draws initial weights, movement and connectivity, a panel a layer.
 
   Args:
-    rounds: as from `read`.
+    rounds: as from `pool`.
     note: written below each figure.
   """
   if not rounds:
