@@ -107,7 +107,7 @@ def test_an_interval_wider_than_the_band_is_only_consistent(
   assert claims.judge(claim, samples.Sample(values)).verdict == verdict
 
 
-def test_zero_is_a_number_where_ratios_are_averaged_as_they_are():
+def test_zero_counts_where_ratios_are_not_averaged_as_logarithms():
   claim = next(c for c in claims.CLAIMS if "have two peaks" in c.text)
   found = claims.judge(claim, samples.Sample(np.array([0.0, 0.0, 0.1])))
   assert found.ours.n == 3 and found.verdict == "holds"
@@ -143,7 +143,7 @@ def test_absolute_claims_need_the_papers_size():
   assert np.isnan(sample.values).all() and "scaled down" in sample.note
 
 
-def test_numbers_as_such_need_the_papers_size():
+def test_absolute_numbers_need_the_papers_size():
   for claim in claims.CLAIMS:
     accuracy = claim.quantity in ("valid", "test", "end_test", "end_train")
     if claim.unit == "weights" or (
@@ -186,7 +186,7 @@ def test_a_network_has_trained_if_its_loss_rose_or_it_is_accurate(
   assert ("not trained" in result.note) != trained
 
 
-def test_claims_choose_their_runs():
+def test_claims_apply_by_optimizer():
   by_optimizer = {
     optimizer: {
       claim.figure
@@ -384,7 +384,7 @@ def test_every_claim_can_be_measured_by_the_papers_runs():
   assert missing == []
 
 
-def test_what_the_small_runs_cannot_measure_is_known():
+def test_small_runs_cannot_measure_a_known_set_of_claims():
   """Densities beyond their rounds, and accuracies as such."""
   absolute = {
     (claim.figure, claim.text)

@@ -59,7 +59,7 @@ def _lines(axes):
   }
 
 
-def test_colour_says_the_run_and_dash_says_the_arm(tmp_path, shown):
+def test_colours_are_runs_and_dashes_are_arms(tmp_path, shown):
   comparison.draw(
     _two(tmp_path),
     "Figure 5",
@@ -107,7 +107,7 @@ def test_arms_of_a_single_run_look_as_in_its_report(tmp_path, shown):
     assert {bars[0].get_linestyle() for bars in axes.containers} == {"-"}
 
 
-def test_lines_of_a_comparison_stand_beside_each_other(tmp_path, shown):
+def test_lines_of_a_comparison_do_not_overlap(tmp_path, shown):
   comparison.draw(_two(tmp_path), "x", comparison.View(("ticket", "reinit")))
   for axes in shown["axes"]:
     places = [bars[0].get_xdata() for bars in axes.containers]
@@ -115,7 +115,7 @@ def test_lines_of_a_comparison_stand_beside_each_other(tmp_path, shown):
     assert len({x[-1] for x in places}) == 4
 
 
-def test_tickets_alone_need_no_word_for_the_arm(tmp_path, shown):
+def test_legend_of_tickets_alone_does_not_name_the_arm(tmp_path, shown):
   comparison.draw(_two(tmp_path), "Sizes")
   titles = [axes.get_title() for axes in shown["axes"]]
   assert titles == [
@@ -136,7 +136,7 @@ def test_an_arm_that_a_run_lacks_is_left_out(tmp_path, shown):
     assert axes.get_legend_handles_labels()[1] == list(runs)
 
 
-def test_weights_may_be_counted(tmp_path, shown):
+def test_the_axis_may_be_the_number_of_weights(tmp_path, shown):
   runs = _two(tmp_path)
   runs["b"] = results.change(
     runs["b"], lambda each: each._replace(counted=1000)
@@ -152,7 +152,7 @@ def test_weights_may_be_counted(tmp_path, shown):
     assert axes.xaxis.get_major_formatter()(2_000_000) == "2M"
 
 
-def test_deep_networks_are_compared_on_the_way(tmp_path, shown):
+def test_deep_networks_are_compared_at_their_milestones(tmp_path, shown):
   comparison.draw(_two(tmp_path, **_RESNET), "Figure 8")
   titles = [axes.get_title() for axes in shown["axes"]]
   assert titles == [
@@ -177,7 +177,7 @@ def test_controls_that_collapse_leave_a_comparison(tmp_path, shown):
   assert shown["axes"][1].get_ylim()[0] < every.min()
 
 
-def test_what_all_runs_share_is_noted_once(tmp_path, shown):
+def test_differences_that_all_runs_share_are_noted_once(tmp_path, shown):
   runs = _two(tmp_path)
   runs["c"] = _read(tmp_path / "c", learning_rate=0.1)
   comparison.draw(runs, "Rates")

@@ -53,7 +53,7 @@ def test_an_early_stop_that_is_not_reached_counts_for_its_replicate():
   np.testing.assert_array_equal(found, [0, 100, math.nan])
 
 
-def test_a_late_rival_leaves_a_lead_in_time_open():
+def test_an_unreached_stop_of_the_other_arm_leaves_the_gain_open():
   run = results.run(
     ticket=[[(100, 98), (100, 99)]], reinit=[[None, (1000, 98)]]
   )
@@ -141,7 +141,7 @@ def test_only_shared_replicates_are_compared():
   assert found.values.tolist() == [3, 3]
 
 
-def test_runs_that_share_no_replicate_say_nothing():
+def test_runs_that_share_no_replicate_give_no_number():
   other = results.run(ticket=[[(9, 98), (9, 98)]])
   other = dataclasses.replace(
     other, results=tuple(trial._replace(replicate=7) for trial in other.results)
@@ -150,7 +150,7 @@ def test_runs_that_share_no_replicate_say_nothing():
   assert "no replicate" in found.note
 
 
-def test_a_pattern_is_that_of_the_weakest_run():
+def test_weakest_is_the_average_gain_of_the_run_with_the_least():
   weak = results.run(ticket=[[(9, 98), (9, 98.1)], [(9, 98), (9, 98.3)]])
   strong = results.run(ticket=[[(9, 98), (9, 99)]] * 2)
   for runs in ((weak, strong), (strong, weak)):
@@ -179,7 +179,7 @@ def test_trainings_that_diverge_or_fail_are_counted():
   np.testing.assert_allclose(found.values, [100, 0])
 
 
-def test_equal_steps_are_no_surer_than_an_evaluation():
+def test_equal_steps_are_known_to_an_evaluation_only():
   run = results.run({"eval_every": 20}, ticket=[[(100, 98), (50, 99)]] * 3)
   claim = claims.CLAIMS[0]._replace(
     band=(1.0, math.inf), opposites=(1.0,), unit="times",
@@ -197,7 +197,7 @@ def test_equal_steps_are_no_surer_than_an_evaluation():
     assert ours.high - ours.low >= 20
 
 
-def test_crossings_are_sought_from_the_sparse_end():
+def test_crossings_are_searched_from_the_sparse_end():
   accuracy = [[98, 97.9, 98.2, 97], [98, 98.2, 97, 97], [98, 97, 97, 97]]
   accuracy.append(accuracy[-1])
   step = [[5000, 4000, 4500, 6000]] * 4
@@ -365,7 +365,7 @@ def test_the_best_of_many_is_tested_at_the_corrected_level():
   assert "level 99.75%" in result.note
 
 
-def test_equal_crossings_are_no_surer_than_the_ladder():
+def test_equal_crossings_are_known_to_a_step_of_the_ladder_only():
   claim = _claim_of(
     "Tickets: back to the original's test accuracy at 3.6%, it falls below at"
   )

@@ -124,9 +124,7 @@ def test_validation_losses_that_are_not_finite_are_left_out(tmp_path, lost):
     ),
   ],
 )
-def test_a_network_has_the_figures_that_the_paper_has_of_it(
-  tmp_path, changes, expected
-):
+def test_each_network_has_its_figures_of_the_paper(tmp_path, changes, expected):
   found = layout.of(_read(tmp_path, **changes))
   assert {each.name: each.title for each in found} == expected
   assert [each.name for each in found] == list(expected)
@@ -189,14 +187,14 @@ def test_number_of_panels(tmp_path, changes, count):
     (_RESNET | {"steps": 12000, "test_every": 12000}, ["the end (%)"]),
   ],
 )
-def test_deep_networks_are_shown_on_the_way(tmp_path, changes, where):
+def test_deep_networks_are_shown_at_their_milestones(tmp_path, changes, where):
   run = _read(tmp_path, rounds=1, **changes)
   parts = layout.of(run)[0].panels
   titles = [_drawn(panel).get_title() for panel in parts]
   assert titles == [f"Test accuracy at {each}" for each in where]
 
 
-def test_accuracy_on_the_way_is_that_of_the_curve(tmp_path):
+def test_accuracy_at_a_milestone_is_read_from_the_curve(tmp_path):
   run = _read(tmp_path, arms=["ticket"], **_RESNET)
   [bars] = _lines(_drawn(layout.of(run)[0].panels[0])).values()
   curve = [
@@ -262,7 +260,7 @@ def test_labels_of_densities_are_few_and_equally_far_apart(rounds):
   assert len(set(np.diff(places))) <= 1
 
 
-def test_panels_stand_three_in_a_row():
+def test_a_row_has_three_panels():
   sizes = []
   for count in (3, 4):
     svg = canvas.draw_parts("x", "", count * [lambda axes: None], "").svg
@@ -320,7 +318,7 @@ def test_a_short_legend_is_one_row():
   assert len({text.get_window_extent().y0 for text in legend.get_texts()}) == 1
 
 
-def test_no_grid_runs_across_what_is_drawn():
+def test_the_grid_is_behind_the_lines():
   *_, title = _laid_out("Title", ["ticket"])
   assert title.axes.get_axisbelow() is True
 
@@ -358,7 +356,7 @@ def test_a_curve_whose_values_are_all_equal_is_drawn(tmp_path, same, step):
       _drawn(panel).figure.draw_without_rendering()
 
 
-def test_arms_beside_each_other_leave_the_dense_network_in_place():
+def test_arms_are_shifted_but_not_the_dense_network():
   percent = 100 * 0.8 ** np.arange(21)
   for log in (True, False):
     assert panels.shift(percent, 0, log).tolist() == percent.tolist()

@@ -91,7 +91,7 @@ def test_each_network_has_its_protocol_and_its_claims(changes, protocol):
   assert protocols.differences(config | protocols.of(config)) == ""
 
 
-def test_missing_drops_are_called_none():
+def test_an_empty_list_is_shown_as_none():
   config = synthetic_runs.config(model="resnet20", drops=[])
   assert "drops none instead of 20000, 25000" in protocols.differences(config)
 

@@ -73,7 +73,7 @@ def test_unevenness_of_random_masks_is_that_of_chance():
   assert abs(ticket.uneven_in - 1) < 0.2 and abs(ticket.uneven_out - 1) < 0.2
 
 
-def test_a_leaf_is_chosen_whatever_a_replicate_lacks():
+def test_least_and_most_ignore_replicates_without_statistics():
   run = results.run(ticket=[[(9, 98), (9, 98)]] * 2)
   found = tuple(
     structure.TicketStatistics(0, 1, leaf, 0.5, value, *[math.nan] * 6)
