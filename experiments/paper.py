@@ -107,17 +107,13 @@ def _compare(
   number: str, scale: str, trained: set[str], folder: epath.Path
 ) -> None:
   """Writes the comparisons of a figure whose runs have all been trained."""
-  figure = figures.FIGURES[number]
   for each in figures.comparisons(number, scale):
     if len(each.runs) > 1 and trained >= set(each.runs.values()):
       path = comparison.write(
         {shown: folder / run for shown, run in each.runs.items()},
         folder / each.name,
         each.title,
-        arms=figure.arms,
-        quantities=figure.quantities,
-        by_weights=figure.by_weights,
-        whole=figure.whole,
+        each.view,
       )
       runner.log(f"Comparison: {path}")
 

@@ -18,6 +18,8 @@ EXEMPT = {
   "data.prepare.prepare": "needs a network or the original files",
   "data.tfds.import_library": "an optional package",
   "data.tfds.load": "needs a prepared data set and an optional package",
+  "report.draw": "needs the folder of a run",
+  "report.write": "needs the folder of a run",
 }
 
 

@@ -164,7 +164,7 @@ def test_every_module_imports_only_what_is_above_it():
     ("lth_jax.data.idx", "import tensorflow_datasets", "belongs in"),
     ("lth_jax.training", "import orbax.checkpoint", "orbax belongs in"),
     ("lth_jax.training", "from absl import flags", "absl belongs in"),
-    ("lth_jax.report.html", "import jax.numpy as jnp", "without jax"),
+    ("lth_jax.report.page", "import jax.numpy as jnp", "without jax"),
     ("lth_jax.runner", "from experiments import a", "is not above it"),
     ("lth_jax.report.a", "from lth_jax.report import b", "cycle"),
     ("lth_jax.masks", "import lth_jax", "is not above it"),

@@ -5,6 +5,7 @@ comes home are its records, without arrays, and its digest.
 """
 
 import contextlib
+import dataclasses
 import json
 import os
 import pathlib
@@ -199,7 +200,8 @@ def write_digest(workdir: pathlib.Path, target: pathlib.Path) -> None:
   if not any(_ends(workdir)):
     return
   folder = epath.Path(workdir)
-  run = records.read(folder)._replace(looks=structure.read(folder))
+  tickets = structure.read(folder)
+  run = dataclasses.replace(records.read(folder), tickets=tickets)
   environment = json.loads((workdir / "env.json").read_text())
   about = {"environment": environment["environments"][-1]}
   target.write_text(summary_file.pack(run, about), encoding="utf-8")

@@ -71,28 +71,22 @@ def compare(scale: str, folder: pathlib.Path) -> None:
     InputError: a file of records is damaged.
   """
   collected = results_page.read(folder)
-  for number, figure in figures.FIGURES.items():
-    for name, title, named in figures.comparisons(number, scale):
+  for number in figures.FIGURES:
+    for name, title, named, view in figures.comparisons(number, scale):
       runs = {
         shown: collected[run].run
         for shown, run in named.items()
         if run in collected
       }
       if runs:
-        drawn = comparison.draw(
-          runs,
-          title,
-          arms=figure.arms,
-          quantities=figure.quantities,
-          by_weights=figure.by_weights,
-          whole=figure.whole,
-        )
+        drawn = comparison.draw(runs, title, view)
         (folder / f"{name}.png").write_bytes(_small(drawn.png))
         runner.log(f"Drawn: {name}")
 
 
 def _read(workdir: epath.Path, asked: configs.Config) -> records.Run:
-  run = records.read(workdir)._replace(looks=structure.read(workdir))
+  tickets = structure.read(workdir)
+  run = dataclasses.replace(records.read(workdir), tickets=tickets)
   ours = configs.identity(asked)
   theirs = configs.identity(configs.from_flat(run.config))
   changed = [name for name in ours if ours[name] != theirs[name]]

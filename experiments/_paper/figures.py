@@ -3,15 +3,16 @@
 import pathlib
 import tomllib
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from experiments._paper import catalog
-from lth_jax.report import statistics
+from lth_jax.report import comparison, statistics
 
 # What appendices B, G and H show.
 VALIDATION = statistics.EARLY_STEP, statistics.EARLY_VALID
 _EARLY = statistics.EARLY_STEP, statistics.EARLY_TEST
 _QUANTITIES = {
+  "": (),
   "early": _EARLY,
   "ends": (*_EARLY, statistics.EARLY_TRAIN, statistics.END_TEST),
   "end_test": (statistics.END_TEST,),
@@ -21,16 +22,21 @@ _QUANTITIES = {
 
 
 class Figure(NamedTuple):
-  """A figure of the paper; `figures.toml` describes its fields."""
+  """A figure of the paper, as `figures.toml` describes it.
+
+  Attributes:
+    title: what it shows.
+    drawings: drawings of the reports of runs, `<run>_<drawing>`.
+    view: what comparisons of its runs show; None if there are none.
+    names: what it calls runs.
+    remark: what differs from the paper, or "".
+  """
 
   title: str
-  drawings: Sequence[str] = ()
-  arms: Sequence[str] = ()
-  quantities: Sequence[statistics.Quantity] = ()
-  by_weights: bool = False
-  whole: bool = False
-  names: Mapping[str, str] = {}
-  remark: str = ""
+  drawings: Sequence[str]
+  view: comparison.View | None
+  names: Mapping[str, str]
+  remark: str
 
 
 class Comparison(NamedTuple):
@@ -40,11 +46,13 @@ class Comparison(NamedTuple):
     name: of the drawing.
     title: of the drawing.
     runs: names of runs, by the names to show.
+    view: what it shows.
   """
 
   name: str
   title: str
   runs: Mapping[str, str]
+  view: comparison.View
 
 
 def comparisons(number: str, scale: str) -> list[Comparison]:
@@ -58,22 +66,26 @@ def comparisons(number: str, scale: str) -> list[Comparison]:
     scale: of the runs.
   """
   figure = FIGURES[number]
+  if figure.view is None:
+    return []
   found: list[Comparison] = []
   groups: dict[str, dict[str, str]] = {}
-  for row in catalog.find(number) if figure.arms else ():
+  for row in catalog.find(number):
     runs = catalog.runs(row, scale)
     if row.is_sweep:
       name, title = (
         f"figure_{number}_{row.name}",
         f"Figure {number}. {row.what}",
       )
-      found.append(Comparison(name, title, {x.label: x.name for x in runs}))
+      points = {run.label: run.name for run in runs}
+      found.append(Comparison(name, title, points, figure.view))
     else:
       dataset = "mnist" if row.network == "mnist_lenet" else "cifar10"
       groups.setdefault(dataset, {})[figure.names[row.name]] = row.name
   for dataset, named in groups.items():
     name = f"figure_{number}" + (f"_{dataset}" if len(groups) > 1 else "")
-    found.append(Comparison(name, f"Figure {number}. {figure.title}", named))
+    title = f"Figure {number}. {figure.title}"
+    found.append(Comparison(name, title, named, figure.view))
   return found
 
 
@@ -82,12 +94,24 @@ def _load() -> dict[str, Figure]:
   content = tomllib.loads(text)
   names = content.pop("names")
   return {
-    number: Figure(**fields)._replace(
-      quantities=_QUANTITIES.get(fields.get("quantities"), ()),
-      names=names | fields.get("names", {}),
+    number: Figure(
+      fields["title"],
+      fields.get("drawings", ()),
+      _view(fields) if "arms" in fields else None,
+      names | fields.get("names", {}),
+      fields.get("remark", ""),
     )
     for number, fields in content.items()
   }
+
+
+def _view(fields: Mapping[str, Any]) -> comparison.View:
+  return comparison.View(
+    fields["arms"],
+    _QUANTITIES[fields.get("quantities", "")],
+    fields.get("by_weights", False),
+    fields.get("whole", False),
+  )
 
 
 FIGURES = _load()

@@ -1,5 +1,6 @@
 """The list of rows: what each shows, its commands, its cost, its state."""
 
+import dataclasses
 import math
 import shlex
 from collections.abc import Mapping, Sequence
@@ -96,7 +97,7 @@ def _state(runs: Mapping[str, Config], folder: epath.Path) -> str:
       found = configs.from_flat(stored.config)
       if configs.run_id(found) != configs.run_id(config):
         return "other runs are there"
-      run = stored._replace(config=run.config)
+      run = dataclasses.replace(stored, config=run.config)
     expected = len(plan.expected(run))
     planned += expected
     done += expected - len(plan.missing(run))

@@ -126,8 +126,10 @@ def _numbers(level: float, num_steps: int, rng) -> dict[str, Any]:
   return {
     "test_steps": steps,
     "test_curve": np.where(steps < reaching, 0.9, early - 0.01),
-    "early_stop": records.Point(step, True, test, train, 0.08, valid),
-    "end": records.Point(_STEPS, True, end_test, end_train, 0.12, end_valid),
+    "early_stop": records.Measurement(step, True, test, train, 0.08, valid),
+    "end": records.Measurement(
+      _STEPS, True, end_test, end_train, 0.12, end_valid
+    ),
     "steady_step": steady,
   }
 

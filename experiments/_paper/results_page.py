@@ -52,7 +52,7 @@ class Collected(NamedTuple):
 class _Judged(NamedTuple):
   """A claim as it was judged, and whether it is older than the runs."""
 
-  result: claims.Result
+  result: claims.Judgment
   is_registered: bool
 
 
@@ -196,13 +196,14 @@ def _at_scales(
     every = [run.name for row in rows for run in catalog.runs(row, scale)]
     runs = [name for name in every if name in collected[scale]]
     if runs:
-      quantities = figures.FIGURES[number].quantities
+      view = figures.FIGURES[number].view
       at_scale = {
         "scale": scale,
         "title": title,
         "runs": runs,
         "missing": [name for name in every if name not in runs],
-        "is_on_validation": quantities is figures.VALIDATION,
+        "is_on_validation": view is not None
+        and view.quantities is figures.VALIDATION,
         "claims": _claim_table(judged[number, scale]),
         "images": _images(number, scale, folder),
       }
@@ -213,7 +214,7 @@ def _at_scales(
 def _claim_table(judged: Sequence[_Judged]) -> str:
   if not judged:
     return ""
-  table = tables.claim_table([each.result for each in judged]).text
+  table = claim_table.tabulate([each.result for each in judged]).text
   rows = tuple(
     (
       *row[1:],

@@ -4,23 +4,23 @@ Nothing here needs jax or a device.
 """
 
 import contextlib
+import dataclasses
 import os
-from collections.abc import Iterator
 
 from etils import epath
 
 from lth_jax.report import (
+  claim_table,
   claims,
-  html,
+  page,
   protocols,
   records,
-  statistics,
   structure,
   tables,
+  winning,
 )
 from lth_jax.report.figures import canvas, distributions, layout
 from lth_jax.storage import buckets
-from lth_jax.storage import files as files_lib
 
 _PAGE = "index.html"
 _FIGURES = tuple(
@@ -33,9 +33,9 @@ _FIGURES = tuple(
 def write(workdir: epath.PathLike) -> epath.Path:
   """Writes `<workdir>/report/` and returns the path of its index.html.
 
-  Reports of equal records are equal byte for byte. A report is whole if its
-  index.html is there: that file is removed first and comes back last, and
-  every file appears whole.
+  Reports of equal records are equal byte for byte. A report is complete if its
+  index.html is there: this file is removed first and written last, and every
+  file is written whole.
 
   Args:
     workdir: folder of a run, finished or not.
@@ -45,26 +45,16 @@ def write(workdir: epath.PathLike) -> epath.Path:
 
   Raises:
     lth_jax.errors.InputError: no run, no finished trial, or a damaged record.
-
-  >>> import tempfile
-  >>> with tempfile.TemporaryDirectory() as folder:
-  ...   write(folder)
-  Traceback (most recent call last):
-    ...
-  lth_jax.errors.InputError: ...: no config.json here; --workdir must name
-  the folder of a run.
   """
-  files_lib.check_links(epath.Path(workdir))
   files = _render(workdir)
   folder = epath.Path(workdir) / "report"
   folder.mkdir(parents=True, exist_ok=True)
-  with _one_at_a_time(folder):
-    (folder / _PAGE).unlink(missing_ok=True)
-    for name in _FIGURES:
-      if name not in files:
-        (folder / name).unlink(missing_ok=True)
-    for name, content in files.items():
-      _write_whole(folder / name, content)
+  # Figures of an earlier run in this folder would be taken for those of this.
+  for name in (_PAGE, *_FIGURES):
+    if name == _PAGE or name not in files:
+      (folder / name).unlink(missing_ok=True)
+  for name, content in files.items():
+    _write_whole(folder / name, content)
   return folder / _PAGE
 
 
@@ -76,76 +66,57 @@ def draw(workdir: epath.PathLike) -> dict[str, canvas.Drawn]:
 
   Raises:
     lth_jax.errors.InputError: as `write`.
-
-  >>> import tempfile
-  >>> with tempfile.TemporaryDirectory() as folder:
-  ...   draw(folder)
-  Traceback (most recent call last):
-    ...
-  lth_jax.errors.InputError: ...: no config.json here; --workdir must name
-  the folder of a run.
   """
-  drawn = _draw(records.read(workdir), distributions.read(workdir))
+  run, described = records.read(workdir), structure.load(workdir)
+  drawn = _draw(run, described, protocols.differences(run.config))
   return {each.name: each for each in drawn}
 
 
-@contextlib.contextmanager
-def _one_at_a_time(folder: epath.Path) -> Iterator[None]:
-  """Waits for another process that writes a report there."""
-  if buckets.is_remote(folder):  # of several that write an object, one wins
-    yield
-    return
-  import fcntl  # not on every platform
-
-  with files_lib.open_lock(folder / ".lock") as file:
-    fcntl.flock(file, fcntl.LOCK_EX)
-    yield
-
-
 def _write_whole(path: epath.Path, content: bytes) -> None:
-  if buckets.is_remote(path):  # an object always does
+  """Writes a file that others see complete or not at all."""
+  if buckets.is_remote(path):  # an object always is
     path.write_bytes(content)
     return
-  part = path.with_name(f".{path.name}.part")
-  with contextlib.suppress(FileNotFoundError):
-    os.unlink(part)  # opening a FIFO would wait for a reader
-  part.write_bytes(content)
-  part.replace(path)
+  # Another process may write the same report.
+  part = path.with_name(f".{path.name}.{os.urandom(4).hex()}.part")
+  try:
+    part.write_bytes(content)
+    part.replace(path)
+  finally:
+    with contextlib.suppress(FileNotFoundError):
+      part.unlink()
 
 
 def _draw(
-  run: records.Run, rounds: tuple[distributions.Round, ...]
+  run: records.Run, described: dict[int, structure.Rounds], protocol: str
 ) -> tuple[canvas.Drawn, ...]:
-  protocol = protocols.differences(run.config)
+  rounds = distributions.pool(described)
   return canvas.draw(run, protocol) + distributions.draw(rounds, protocol)
 
 
 def _render(workdir: epath.PathLike) -> dict[str, bytes]:
   """Returns the content of every file, the page last."""
-  run = records.read(workdir)
-  described = structure.load(workdir)
-  run = run._replace(looks=structure.of(described))
+  run, described = records.read(workdir), structure.load(workdir)
+  run = dataclasses.replace(run, tickets=structure.measure(described))
   protocol = protocols.differences(run.config)
-  content = html.Content(
-    run,
-    protocol,
-    statistics.winning(run),
-    claims.evaluate(run),
-    _draw(run, distributions.pool(described)),
-  )
-  files = {}
-  for drawn in content.drawn:
-    files[f"{drawn.name}.svg"] = drawn.svg
-    files[f"{drawn.name}.png"] = drawn.png
+  wins = winning.winning(run)
   made = {
     "table": tables.results(run),
-    "claims": tables.claim_table(content.claims),
-    "verdicts": tables.verdicts(content.winning),
+    "claims": claim_table.tabulate(claims.evaluate(run)),
+    "verdicts": tables.verdicts(wins),
   }
-  caption = f"{run.experiment}, {protocol or 'protocol of the paper'}"
+  about = run.experiment, protocol or "protocol of the paper", *run.software
+  caption = ", ".join(about)
   texts = {"summary.md": tables.markdown(tables.summary(run), caption)}
   for name, table in made.items():
     texts[f"{name}.csv"] = tables.csv(table.data, protocol)
     texts[f"{name}.md"] = tables.markdown(table.text, caption)
-  texts[_PAGE] = html.page(content)
-  return files | {name: text.encode() for name, text in texts.items()}
+  figures = _draw(run, described, protocol)
+  shown = {name: table.text for name, table in made.items()}
+  content = page.Content(run, protocol, wins, shown, figures)
+  files = {}
+  for drawn in figures:
+    files[f"{drawn.name}.svg"] = drawn.svg
+    files[f"{drawn.name}.png"] = drawn.png
+  files |= {name: text.encode() for name, text in texts.items()}
+  return files | {_PAGE: page.render(content).encode()}

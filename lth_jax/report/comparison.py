@@ -1,9 +1,9 @@
-"""Several runs beside each other: sweeps, and one method against another."""
+"""Several runs in one figure and one table, such as those of a sweep."""
 
 import functools
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from etils import epath
@@ -27,84 +27,67 @@ _HEAD = (
   "at",
   "As accurate as dense down to",
 )
+_Runs = Mapping[str, records.Run]
 
 
-class _Line(NamedTuple):
-  """A line of a panel: of what, and how it looks."""
+class View(NamedTuple):
+  """What a comparison shows.
 
-  run: str
-  arm: str
-  label: str
-  color: Any
-  marker: str
-  dashes: str
+  Attributes:
+    arms: of several runs at most four, in the order solid, dashed, dotted,
+      dash-dotted; a run need not have all of them.
+    quantities: a panel for each; empty for early stop and end, as far as all
+      runs have them, and for the steps of figures 7 and 8 for ResNet-20 and
+      VGG-19.
+    by_weights: whether the axis is the number of weights left instead of their
+      percentage.
+    whole: whether vertical axes show all controls, however far below tickets.
+  """
+
+  arms: Sequence[str] = ("ticket",)
+  quantities: Sequence[statistics.Quantity] = ()
+  by_weights: bool = False
+  whole: bool = False
+
+
+TICKETS = View()
 
 
 def write(
   runs: Mapping[str, epath.PathLike],
   folder: epath.PathLike,
   title: str,
-  *,
-  arms: Sequence[str] = ("ticket",),
-  quantities: Sequence[statistics.Quantity] = (),
-  by_weights: bool = False,
-  whole: bool = False,
+  view: View = TICKETS,
 ) -> epath.Path:
   """Draws several runs in one figure, and tabulates their tickets.
 
   Args:
-    runs: workdirs, by the names to show; in the order to show them in.
-    folder: where `comparison.svg`, `comparison.png` and `comparison.md` go.
+    runs: {name to show: workdir}, in the order to show them.
+    folder: gets `comparison.svg`, `comparison.png` and `comparison.md`.
     title: of the figure.
-    arms: as for `draw`.
-    quantities: likewise.
-    by_weights: likewise.
-    whole: likewise.
+    view: what to show.
 
   Returns:
     The path of the table.
 
   Raises:
     lth_jax.errors.InputError: a workdir holds no run, or a damaged one.
-
-  >>> import tempfile
-  >>> with tempfile.TemporaryDirectory() as empty:
-  ...   write({"0.1": empty}, empty, "Rates", arms=("ticket", "random"))
-  Traceback (most recent call last):
-    ...
-  lth_jax.errors.InputError: ...: no config.json here; ...
   """
   read = {name: records.read(path) for name, path in runs.items()}
-  drawn = draw(
-    read,
-    title,
-    arms=arms,
-    quantities=quantities,
-    by_weights=by_weights,
-    whole=whole,
-  )
+  drawn = draw(read, title, view)
   folder = epath.Path(folder)
   folder.mkdir(parents=True, exist_ok=True)
   (folder / "comparison.svg").write_bytes(drawn.svg)
   (folder / "comparison.png").write_bytes(drawn.png)
-  rows = [_row(name, run) for name, run in read.items()]
   when = "early stop" if any(map(_has_early_stop, read.values())) else "the end"
   note = _note(read)
   caption = f"{title}. Tickets, at {when}{'; ' + note if note else ''}"
-  text = tables.markdown(tables.Table(_HEAD, tuple(rows)), caption)
+  text = tables.markdown(table(read), caption)
   (folder / "comparison.md").write_text(text)
   return folder / "comparison.md"
 
 
-def draw(
-  runs: Mapping[str, records.Run],
-  title: str,
-  *,
-  arms: Sequence[str] = ("ticket",),
-  quantities: Sequence[statistics.Quantity] = (),
-  by_weights: bool = False,
-  whole: bool = False,
-) -> canvas.Drawn:
+def draw(runs: _Runs, title: str, view: View = TICKETS) -> canvas.Drawn:
   """Draws several runs in one figure.
 
   A colour is a run, a dash an arm; of a single run, which the title then names,
@@ -112,51 +95,45 @@ def draw(
   first density that they were trained at.
 
   Args:
-    runs: by the names to show; in the order to show them in.
+    runs: {name to show: run}, in the order to show them.
     title: of the figure.
-    arms: which arms, of several runs at most four, in the order solid, dashed,
-      dotted, dash-dotted; a run need not have all of them.
-    quantities: a panel for each; by default those at early stop and at the end
-      that all runs have, and of ResNet-20 and VGG-19 those of figures 7 and 8.
-    by_weights: whether the axis is the number of weights left instead of their
-      percentage.
-    whole: whether vertical axes show all controls, however far below tickets.
-
-  >>> from lth_jax.report import example
-  >>> runs = {"a": example.run(ticket=[(500, 98.0), (400, 98.5)])}
-  >>> draw(runs, "Rates").name
-  'comparison'
+    view: what to show.
   """
-  parts = [
-    functools.partial(_panel, runs, each, tuple(arms), by_weights, whole)
-    for each in quantities or _quantities(tuple(runs.values()))
-  ]
+  quantities = view.quantities or _quantities(tuple(runs.values()))
+  parts = [functools.partial(_panel, runs, each, view) for each in quantities]
   if len(runs) == 1:
     title = f"{title} ({next(iter(runs))})"
   return canvas.draw_parts("comparison", title, parts, _note(runs))
 
 
-def _note(runs: Mapping[str, records.Run]) -> str:
-  """How the runs differ from the paper: what all share, then each its own."""
+def table(runs: _Runs) -> tables.Table:
+  """Tabulates the tickets of several runs, one row a run.
+
+  Args:
+    runs: {name to show: run}, in the order to show them.
+  """
+  return tables.Table(_HEAD, tuple(_row(*item) for item in runs.items()))
+
+
+def _note(runs: _Runs) -> str:
+  """How the runs differ from the paper: first what all share, then each run."""
   notes = [
     protocols.differences(run.config).partition(": ") for run in runs.values()
   ]
   labels = dict.fromkeys(label for label, _, _ in notes if label)
   each = [[text for text in texts.split("; ") if text] for _, _, texts in notes]
   shared = [text for text in each[0] if all(text in own for own in each)]
-  said = ["; ".join(shared)]
+  parts = ["; ".join(shared)]
   for name, own in zip(runs, each):
     rest = "; ".join(text for text in own if text not in shared)
-    said.append(f"{name}: {rest}" if rest else "")
-  text = ". ".join(filter(None, said))
+    parts.append(f"{name}: {rest}" if rest else "")
+  text = ". ".join(filter(None, parts))
   return f"{' or '.join(labels)}: {text}" if text else ""
 
 
-def _quantities(
-  runs: Sequence[records.Run],
-) -> Sequence[statistics.Quantity]:
-  alike = {(run.config["model"], run.config["steps"]) for run in runs}
-  if len(alike) == 1 and (found := layout.milestones(runs[0])):
+def _quantities(runs: Sequence[records.Run]) -> Sequence[statistics.Quantity]:
+  kinds = {(run.config["model"], run.config["steps"]) for run in runs}
+  if len(kinds) == 1 and (found := layout.milestones(runs[0])):
     return found
   if all(map(_has_early_stop, runs)):
     return statistics.EARLY_STEP, statistics.EARLY_TEST, statistics.END_TEST
@@ -164,44 +141,29 @@ def _quantities(
 
 
 def _has_early_stop(run: records.Run) -> bool:
-  return any(math.isfinite(trial.early_stop.step) for trial in run.trials)
+  return any(math.isfinite(each.early_stop.step) for each in run.results)
 
 
 def _panel(
-  runs: Mapping[str, records.Run],
-  quantity: statistics.Quantity,
-  arms: Sequence[str],
-  by_weights: bool,
-  whole: bool,
-  axes: mpl_axes.Axes,
+  runs: _Runs, quantity: statistics.Quantity, view: View, axes: mpl_axes.Axes
 ) -> None:
   """Draws a line for each run and arm, tickets from the dense network on."""
   left = {
-    name: statistics.grid(run).density
-    * (run.trials[0].counted if by_weights else 100)
+    name: run.grid.density
+    * (run.results[0].counted if view.by_weights else 100)
     for name, run in runs.items()
   }
-  lines = _lines(runs, arms)
-  for place, each in enumerate(lines):
-    x = left[each.run]
-    if not by_weights:
-      x = panels.beside(x, place - (len(lines) - 1) / 2, log=True)
-    panels.line(
-      runs[each.run],
-      each.arm,
-      quantity,
-      axes,
-      x,
-      label=each.label,
-      color=each.color,
-      marker=each.marker,
-      dashes=each.dashes,
-      zorder=4 - place / 10,
-    )
+  styles = _styles(runs, view.arms)
+  for place, ((name, arm), style) in enumerate(styles.items()):
+    x = left[name]
+    if not view.by_weights:
+      x = panels.shift(x, place - (len(styles) - 1) / 2, log=True)
+    numbers = panels.numbers(runs[name], arm, quantity)
+    panels.line(axes, x, *numbers, style._replace(zorder=4 - place / 10))
   if len(runs) > 1:
-    _explain(runs.values(), arms, axes)
+    _explain(runs, view.arms, axes)
   every = np.concatenate(list(left.values()))
-  if by_weights:
+  if view.by_weights:
     panels.weights_axis(axes, every)
   else:
     panels.density_axis(axes, np.unique(every), log=True)
@@ -209,23 +171,23 @@ def _panel(
     statistics.values(run, "ticket", quantity).flatten()
     for run in runs.values()
   ]
-  panels.value_axis(axes, quantity, np.concatenate(tickets), whole)
+  panels.value_axis(axes, quantity, np.concatenate(tickets), view.whole)
 
 
-def _lines(runs: Mapping[str, records.Run], arms: Sequence[str]) -> list[_Line]:
-  """The lines of a panel; of each run those of the arms that it has."""
+def _styles(
+  runs: _Runs, arms: Sequence[str]
+) -> dict[tuple[str, str], panels.Style]:
+  """{(run, arm): its style}, for the arms that each run has."""
   if len(runs) == 1:
     [(name, run)] = runs.items()
-    return [
-      _Line(name, arm, arm, *panels.look(arm, arms), "-")
+    return {
+      (name, arm): panels.Style(arm, *panels.arm_style(arm, arms))
       for arm in arms
       if arm in statistics.arms(run)
-    ]
+    }
   colours = colormaps["viridis"](np.linspace(0, 0.8, len(runs)))
-  return [
-    _Line(
-      name,
-      arm,
+  return {
+    (name, arm): panels.Style(
       name if arm == arms[0] else "",
       colours[index],
       _MARKERS[index % len(_MARKERS)],
@@ -234,14 +196,12 @@ def _lines(runs: Mapping[str, records.Run], arms: Sequence[str]) -> list[_Line]:
     for index, (name, run) in enumerate(runs.items())
     for arm, dashes in zip(arms, _DASHES)
     if arm in statistics.arms(run)
-  ]
+  }
 
 
-def _explain(
-  runs: Iterable[records.Run], arms: Sequence[str], axes: mpl_axes.Axes
-) -> None:
-  """Adds to the legend which dash is which arm, if several are shown."""
-  shown = {arm for run in runs for arm in statistics.arms(run)}
+def _explain(runs: _Runs, arms: Sequence[str], axes: mpl_axes.Axes) -> None:
+  """Adds the dash of each arm to the legend, if several arms are shown."""
+  shown = {arm for run in runs.values() for arm in statistics.arms(run)}
   lines = [pair for pair in zip(arms, _DASHES) if pair[0] in shown]
   if len(lines) > 1:
     for arm, dashes in lines:
@@ -258,7 +218,7 @@ def _row(name: str, run: records.Run) -> tuple[str, ...]:
     statistics.EARLY_STEP,
     lambda table, dense: 100 * (1 - table / np.where(dense > 0, dense, np.nan)),
   )
-  density = 100 * statistics.grid(run).density
+  density = 100 * run.grid.density
   missing = len(plan.missing(run))
   return (
     name + (f" ({missing} trainings to come)" if missing else ""),
@@ -271,16 +231,20 @@ def _row(name: str, run: records.Run) -> tuple[str, ...]:
   )
 
 
-def _gains(run, quantity, gain) -> tuple[np.ndarray, np.ndarray]:
-  """The dense network's numbers `[R]`, and means over replicates `[K]`."""
-  table = statistics.values(run, "ticket", quantity)
-  dense = statistics.at(table, statistics.column(run, 1.0))
-  found = gain(table, dense[:, None])
+def _gains(
+  run: records.Run,
+  quantity: statistics.Quantity,
+  gain: Callable[[np.ndarray, np.ndarray], np.ndarray],
+) -> tuple[np.ndarray, np.ndarray]:
+  """The dense networks' numbers `[R]`, and mean gains over replicates `[K]`."""
+  dense = statistics.dense(run, quantity)
+  found = gain(statistics.values(run, "ticket", quantity), dense[:, None])
   means = [statistics.interval(column).mean for column in found.T]
   return dense, np.array(means)
 
 
-def _best(means, density, form: str) -> tuple[str, str]:
+def _best(means: np.ndarray, density: np.ndarray, form: str) -> tuple[str, str]:
+  """The largest mean and its density; dashes if there is none."""
   pruned = np.where(density < 100, means, np.nan)
   if not np.isfinite(pruned).any():
     return tables.DASH, tables.DASH
@@ -288,13 +252,13 @@ def _best(means, density, form: str) -> tuple[str, str]:
   return form.format(pruned[best]), f"{density[best]:.1f}%"
 
 
-def _down_to(gains, density) -> str:
+def _down_to(gains: np.ndarray, density: np.ndarray) -> str:
   """The density before the first at which the mean is below dense."""
   gains, density = gains[np.isfinite(gains)], density[np.isfinite(gains)]
   fine = density[np.logical_and.accumulate(gains >= 0)]
   return f"{fine.min():.1f}%" if len(fine) else tables.DASH
 
 
-def _mean(values, form: str) -> str:
+def _mean(values: np.ndarray, form: str) -> str:
   known = values[np.isfinite(values)]
   return form.format(known.mean()) if len(known) else tables.DASH

@@ -1,4 +1,4 @@
-"""What the paper did, network by network: the protocols that runs are held to.
+"""The paper's protocol of each network, which runs are compared with.
 
 Frankle & Carbin (2019), figure 2, sections 2 to 4, appendices G to I.
 """
@@ -40,7 +40,8 @@ LENET = {
   "replicates": 5,
 }
 
-# (steps, learning rate) without and with dropout, and the convolutions' rate.
+# (steps, learning rate) without and with dropout, and the pruning rate of the
+# convolutions.
 _CONV = {
   "conv2": ((20000, 2e-4), (60000, 3e-4), 0.1),
   "conv4": ((25000, 3e-4), (75000, 2e-4), 0.1),
@@ -70,15 +71,15 @@ _VGG19 = {
   "drops": [56240, 84360],
   "rates": ["output=0", "kernel=0.2"],
 }
-# Of these the paper reports no early stop, but accuracies on the way (figures 7
-# and 8): at which shares of the training.
+# For these the paper reports no early stop, but test accuracies at these shares
+# of the training (figures 7 and 8).
 MILESTONES = {
   "resnet20": (10_000 / 30_000, 20_000 / 30_000),
   "vgg19": (30_000 / 112_480, 60_000 / 112_480),
 }
-# Of dense networks, in percent: Frankle et al. (2019b, arXiv 1903.01611) for
-# LeNet and for the lowest of each of the last two; on validation images, at
-# early stop, for Conv-2, -4 and -6 (appendix H).
+# Accuracy of dense networks in percent. LeNet, and the lowest value for each of
+# the last two: test accuracy, Frankle et al. (2019b, arXiv 1903.01611). Conv-2,
+# -4 and -6: validation accuracy at early stop (appendix H).
 DENSE_ACCURACY = {
   "lenet": 98.0,
   "conv2": 67.6,
@@ -87,7 +88,7 @@ DENSE_ACCURACY = {
   "resnet20": 89.1,
   "vgg19": 91.5,
 }
-# Learning rate and warm-up that the paper combined.
+# The paper's pairs of learning rate and warm-up.
 _RATES = {
   "resnet20": ((0.1, 0), (0.01, 0), (0.03, 20000)),
   "vgg19": ((0.1, 0), (0.01, 0), (0.1, 10000)),
@@ -95,13 +96,10 @@ _RATES = {
 
 
 def has_early_stop(model: str) -> bool:
-  """Says whether the paper reports when a network stops early.
+  """Returns whether the paper reports the early stop of a network.
 
   Args:
     model: its name.
-
-  >>> has_early_stop("lenet"), has_early_stop("vgg19")
-  (True, False)
   """
   return model not in MILESTONES
 
@@ -110,11 +108,8 @@ def of(config: dict[str, Any]) -> dict[str, Any]:
   """Returns the paper's protocol for a run's network.
 
   Args:
-    config: the flat configuration of the run. Where the paper did several
-      things, as with dropout or learning rates, it chooses among them.
-
-  >>> of({"model": "conv6", "dropout": 0.0})["rates"]
-  ['output=0.1', 'Conv=0.15', 'Dense=0.2']
+    config: the flat configuration of the run. It selects among the variants
+      of the paper, such as dropout or learning rates.
   """
   model = config["model"]
   if model == "lenet":
@@ -150,19 +145,15 @@ def of(config: dict[str, Any]) -> dict[str, Any]:
 def differences(
   config: dict[str, Any], original: dict[str, Any] | None = None
 ) -> str:
-  """Says how a run differs from the paper's protocol; "" if it does not.
+  """Returns how a run differs from the paper's protocol; "" if it does not.
 
   Args:
     config: the flat configuration of the run.
-    original: that of the paper's run, if it is not the main one of its network;
-      only what a protocol states is compared.
+    original: the configuration of the paper's run, if it is not the main run
+      of its network; only the fields of a protocol are compared.
 
   Returns:
     For example "scaled down: steps 15,000 instead of 50,000".
-
-  >>> paper = LENET | {"pruning": "iterative"}
-  >>> differences(paper | {"steps": 15000})
-  'scaled down: steps 15,000 instead of 50,000'
   """
   ours, paper = _with_plain_rates(config), of(config)
   if original is not None:
@@ -188,13 +179,10 @@ def differences(
 
 
 def is_scaled_down(config: dict[str, Any]) -> bool:
-  """Says whether a run is smaller than the paper's.
+  """Returns whether a run is smaller than the paper's.
 
   Args:
     config: the flat configuration of the run.
-
-  >>> is_scaled_down(LENET | {"pruning": "iterative", "steps": 15000})
-  True
   """
   return differences(config).startswith(_SCALED_DOWN)
 

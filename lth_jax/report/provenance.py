@@ -5,7 +5,7 @@ from typing import Any
 from etils import epath
 
 from lth_jax import errors
-from lth_jax.report import claims, records
+from lth_jax.report import claims, parsing, records
 from lth_jax.storage import files
 
 
@@ -34,9 +34,9 @@ def read(workdir: epath.Path) -> dict[str, Any]:
       timing = _parse(path)
       seconds += timing["seconds"]
       begins.append(timing.get("finished", 0) - timing["seconds"])
-  except (*records.MALFORMED, IndexError, OSError) as error:
+  except (*parsing.MALFORMED, OSError) as error:
     raise errors.InputError(
-      f"{path}: damaged ({records.cause(error)}); {remedy}."
+      f"{path}: damaged ({parsing.cause(error)}); {remedy}."
     ) from error
   about = {"seconds": round(seconds), "environment": environment}
   if min(begins) > 0:

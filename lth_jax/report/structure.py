@@ -1,4 +1,4 @@
-"""What tickets look like, in numbers: claims of appendix F are about these.
+"""Statistics of tickets, which the claims of appendix F are about.
 
 They follow from the counts in `replicate_<r>/structure.json`.
 """
@@ -6,171 +6,140 @@ They follow from the counts in `replicate_<r>/structure.json`.
 import math
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from etils import epath
 
 from lth_jax import errors
 from lth_jax.analysis import histograms
-from lth_jax.report import records
+from lth_jax.report import parsing
 from lth_jax.storage import files
 
-# {round: {leaf: what `analysis.summary.describe` counts}}
+# {round: {leaf: counts of `analysis.summary.describe`}}
 Rounds = dict[str, dict[str, dict[str, Any]]]
 
-# In standard deviations of Glorot's initialization: what is near zero, and what
-# is around one of them.
+# Ranges around zero and around one standard deviation of Glorot's
+# initialization, in such deviations.
 _NEAR_ZERO, _AROUND_ONE = (0.0, 0.2), (0.8, 1.2)
 # MNIST's digits fill 20 x 20 of 28 x 28 pixels.
 _SIDE, _BORDER = 28, 4
 
 
+class TicketStatistics(NamedTuple):
+  """Numbers that describe one leaf of a ticket.
+
+  Attributes:
+    replicate: index of the replicate.
+    round: pruning round.
+    leaf: name of the leaf.
+    kept: fraction of its weights that the ticket keeps.
+    valley: density of its initial weights near zero over their density around
+      one standard deviation; below 1 their distribution has two peaks.
+    positive: percent of its initial weights above zero.
+    moved: mean |trained - initial| of the dense network's weights inside the
+      ticket over the mean outside.
+    grown: percent of the dense network's weights that grew in magnitude, inside
+      the ticket minus outside.
+    uneven_in: standard deviation of the number of connections kept into a unit,
+      over its value for a random mask of the same density.
+    uneven_out: the same of the connections kept out of a unit.
+    border: fraction of connections kept from pixels at the image's border over
+      the fraction from the others; NaN where inputs are no pixels.
+    trough: number of pixels that keep a fraction halfway between these two over
+      the number that keep about as much as either; below 1 there are two peaks.
+  """
+
+  replicate: int
+  round: int
+  leaf: str
+  kept: float
+  valley: float
+  positive: float
+  moved: float
+  grown: float
+  uneven_in: float
+  uneven_out: float
+  border: float
+  trough: float = math.nan
+
+
 def load(workdir: epath.PathLike) -> dict[int, Rounds]:
-  """Reads what each replicate of a run says of its tickets.
+  """Reads the descriptions of a run's tickets.
 
   Args:
     workdir: folder of a run.
 
   Returns:
-    By the replicate's number; empty if there is no description.
+    {replicate: its rounds}, counts and edges as arrays; empty if no replicate
+    is described yet.
 
   Raises:
     errors.InputError: a description is damaged.
-
-  >>> import tempfile
-  >>> with tempfile.TemporaryDirectory() as folder:
-  ...   load(folder)
-  {}
   """
   paths = [
     path
     for path in epath.Path(workdir).glob("replicate_*/structure.json")
     if re.fullmatch(r"replicate_\d+", path.parent.name)
   ]
-  return {replicate: rounds for replicate, rounds in sorted(map(_load, paths))}
+  remedy = "start the run again, which makes it again"
+  found = {}
+  for path in paths:
+    content = parsing.load(path, files.unseal, remedy)
+    if path.parent.name != f"replicate_{content['replicate']}":
+      raise errors.InputError(
+        f"{path}: it is of replicate {content['replicate']}; remove this copy "
+        "and start the run again."
+      )
+    found[content["replicate"]] = {
+      index: {name: _as_arrays(leaf) for name, leaf in leaves.items()}
+      for index, leaves in content["rounds"].items()
+    }
+  return dict(sorted(found.items()))
 
 
-def read(workdir: epath.PathLike) -> tuple[records.Look, ...]:
-  """Returns the numbers of all tickets of a run.
+def read(workdir: epath.PathLike) -> tuple[TicketStatistics, ...]:
+  """Reads the statistics of all tickets of a run.
 
   Args:
     workdir: folder of a run.
 
   Raises:
     errors.InputError: a description is damaged.
-
-  >>> import tempfile
-  >>> with tempfile.TemporaryDirectory() as folder:
-  ...   read(folder)
-  ()
   """
-  return of(load(workdir))
+  return measure(load(workdir))
 
 
-def of(replicates: Mapping[int, Rounds]) -> tuple[records.Look, ...]:
-  """Returns the numbers of all tickets of several replicates.
+def measure(replicates: Mapping[int, Rounds]) -> tuple[TicketStatistics, ...]:
+  """Returns the statistics of every leaf, by replicate and round.
 
   Args:
-    replicates: as from `load`.
-
-  >>> of({})
-  ()
+    replicates: {replicate: its rounds}, as from `load`.
   """
   return tuple(
-    look
+    _measure(replicate, int(index), name, leaf)
     for replicate, rounds in replicates.items()
-    for look in of_replicate(replicate, rounds)
-  )
-
-
-def of_replicate(replicate: int, rounds: Rounds) -> tuple[records.Look, ...]:
-  """Returns the numbers of every leaf of a replicate's tickets.
-
-  Args:
-    replicate: its number.
-    rounds: its tickets.
-
-  >>> bins = {"edges": [-1.0, 0.0, 1.0], "kept": [1, 3], "pruned": [2, 2]}
-  >>> leaf = {"shape": [2, 4], "num_incoming": [1, 1, 1, 1]}
-  >>> leaf |= {"num_outgoing": [3, 1], "num_kept": 4}
-  >>> leaf |= dict.fromkeys(("initial", "moved", "grown"), bins)
-  >>> [look] = of_replicate(0, {"1": {"w": leaf}})
-  >>> look.kept, look.positive, look.grown, look.uneven_in, look.uneven_out
-  (0.5, 75.0, 25.0, 0.0, 1.0)
-  """
-  return tuple(
-    _look(replicate, int(index), name, leaf)
     for index, leaves in sorted(rounds.items(), key=lambda item: int(item[0]))
     for name, leaf in leaves.items()
   )
 
 
-def _load(path: epath.Path) -> tuple[int, Rounds]:
-  try:
-    content = files.parse(files.read(path).decode())
-    files.unseal(content)
-    if content["format"] != records.FORMAT:
-      raise ValueError(f"format {content['format']!r} is not {records.FORMAT}")
-    rounds = {
-      str(int(index)): {name: _checked(leaf) for name, leaf in leaves.items()}
-      for index, leaves in content["rounds"].items()
-    }
-    if len({tuple(leaves) for leaves in rounds.values()}) > 1:
-      raise ValueError("rounds have different leaves")
-    replicate = int(content["replicate"])
-    if path.parent.name != f"replicate_{replicate}":
-      raise errors.InputError(
-        f"{path}: it is of replicate {replicate}; remove this copy and start "
-        "the run again."
-      )
-    return replicate, rounds
-  except errors.InputError:
-    raise
-  except (*records.MALFORMED, OSError) as error:
-    raise errors.InputError(
-      f"{path}: damaged ({records.cause(error)}); start the run again, which "
-      "makes it anew."
-    ) from error
-
-
-def _checked(leaf) -> dict[str, Any]:
-  """A leaf's description, its lists as arrays, if it makes sense."""
-  shape = [int(size) for size in leaf["shape"]]
-  found: dict[str, Any] = {"shape": shape, "num_kept": int(leaf["num_kept"])}
+def _as_arrays(leaf: Mapping[str, Any]) -> dict[str, Any]:
+  found = {name: leaf[name] for name in ("shape", "num_kept")}
   for name in ("num_incoming", "num_outgoing"):
-    found[name] = _counts(leaf[name])
-    if len(found[name]) == 0 or found[name].sum() != found["num_kept"]:
-      raise ValueError("connections do not add up")
+    found[name] = np.array(leaf[name])
   for name in ("initial", "moved", "grown"):
-    bins = {
-      "edges": np.array([float(edge) for edge in leaf[name]["edges"]]),
-      "kept": _counts(leaf[name]["kept"]),
-      "pruned": _counts(leaf[name]["pruned"]),
-    }
-    num = len(bins["edges"]) - 1
-    if not len(bins["kept"]) == len(bins["pruned"]) == num > 0:
-      raise ValueError(f"'{name}' has counts without bins")
-    if not (np.diff(bins["edges"]) > 0).all():
-      raise ValueError(f"edges of '{name}' do not ascend")
-    found[name] = bins
-  if min(shape, default=0) < 1 or math.prod(shape) < found["num_kept"]:
-    raise ValueError(f"shape {shape} does not fit")
+    found[name] = {part: np.array(x) for part, x in leaf[name].items()}
   return found
 
 
-def _counts(values) -> np.ndarray:
-  found = np.array([int(value) for value in values], np.int64)
-  if (found < 0).any():
-    raise ValueError("a count is negative")
-  return found
-
-
-def _look(replicate, index, name, leaf) -> records.Look:
+def _measure(
+  replicate: int, index: int, name: str, leaf: Mapping[str, Any]
+) -> TicketStatistics:
   initial = leaf["initial"]
   kept, edges = np.array(initial["kept"], float), np.array(initial["edges"])
   above = np.where(edges[:-1] >= 0, kept, 0).sum()
-  return records.Look(
+  return TicketStatistics(
     replicate,
     index,
     name,
@@ -207,7 +176,7 @@ def _share(counts, part: str) -> float:
 
 
 def _unevenness(num_connections, shape) -> float:
-  """Their deviation over a binomial one; NaN where all or none are kept."""
+  """Their deviation over the binomial one; NaN if all or none are kept."""
   fan = math.prod(shape) / len(num_connections)
   kept = np.mean(num_connections) / fan
   chance = math.sqrt(max(0.0, fan * kept * (1 - kept)))
@@ -232,7 +201,7 @@ def _trough(num_outgoing) -> float:
 
 
 def _pixels(num_outgoing) -> tuple[np.ndarray, np.ndarray]:
-  """Connections out of pixels at the border and inside; none if no pixels."""
+  """Connections out of pixels at the border and inside; empty if no pixels."""
   if len(num_outgoing) != _SIDE**2:
     return np.empty(0), np.empty(0)
   image = np.reshape(num_outgoing, (_SIDE, _SIDE)).astype(float)

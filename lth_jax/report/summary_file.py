@@ -1,9 +1,9 @@
-"""A run's records in one small file, to be kept with the code.
+"""A run's results in one small file, to be kept with the code.
 
-It has what claims and tables need of every trial, and test accuracy at a few
-steps. `unpack` gives back a run that they cannot tell from the original, but
-for these curves and those of the validation loss. How it was computed is left
-out: paths of a machine have no place here.
+It has all that claims and tables need of every trial, and test accuracy at a
+few steps. A run that was packed and unpacked gives the same verdicts and
+tables; its accuracy curves are thinner and its validation curves are gone.
+Execution settings, such as paths of a machine, are left out.
 """
 
 import dataclasses
@@ -16,23 +16,22 @@ from typing import Any
 import numpy as np
 
 from lth_jax import errors
-from lth_jax.config import checks, configs
-from lth_jax.report import protocols, records
+from lth_jax.config import configs
+from lth_jax.report import parsing, protocols, records, structure
 from lth_jax.storage import files
 
-FORMAT = 1
-# About so many steps of a test curve are kept, closer at the beginning.
+FORMAT = 2
+# About so many steps of a test curve are kept, more of them at the beginning.
 _NUM_STEPS = 24
-# Parts of the training at which claims and figures look at accuracy.
-_PARTS = (
+# Shares of the training at which claims and figures read the accuracy.
+_SHARES = (
   *(1 / 50, 1 / 4, 1 / 2, 1),
   *itertools.chain(*protocols.MILESTONES.values()),
 )
-_TRIAL = (
+_SCALARS = (
   *("replicate", "round", "arm", "draw", "density", "diverged", "counted"),
   "steady_step",
 )
-_POINT = records.Point._fields
 
 
 def pack(run: records.Run, about: Mapping[str, Any]) -> str:
@@ -40,12 +39,7 @@ def pack(run: records.Run, about: Mapping[str, Any]) -> str:
 
   Args:
     run: the run.
-    about: whatever else is to be kept, such as how long it took.
-
-  >>> from lth_jax.report import example
-  >>> text = pack(example.run(ticket=[(500, 98.0)]), {"seconds": 12})
-  >>> unpack(text)[1]
-  {'seconds': 12}
+    about: further facts to keep, such as how long it took.
   """
   config = configs.from_flat(run.config)
   config = dataclasses.replace(config, execution=configs.Execution())
@@ -56,8 +50,8 @@ def pack(run: records.Run, about: Mapping[str, Any]) -> str:
     "about": dict(about),
   }
   parts = {
-    "trials": [_trial(trial, run.config["steps"]) for trial in run.trials],
-    "looks": [_rounded(look._asdict()) for look in run.looks],
+    "trials": [_pack(each, run.config["steps"]) for each in run.results],
+    "tickets": [_rounded(each._asdict()) for each in run.tickets],
   }
   text = json.dumps(header, indent=1).removesuffix("\n}")
   for name, rows in parts.items():
@@ -67,98 +61,77 @@ def pack(run: records.Run, about: Mapping[str, Any]) -> str:
 
 
 def unpack(text: str) -> tuple[records.Run, dict[str, Any]]:
-  """Returns what `pack` was given.
+  """Returns the run and the facts that `pack` was given.
 
   Args:
     text: content of the file.
 
   Raises:
     errors.InputError: it is damaged or of another format.
-
-  >>> unpack("{}")
-  Traceback (most recent call last):
-    ...
-  lth_jax.errors.InputError: damaged (no 'format'); collect the results again.
   """
   try:
     content = files.parse(text)
     if content["format"] != FORMAT:
       raise ValueError(f"format {content['format']!r} is not {FORMAT}")
-    asked = configs.from_flat(content["config"])
-    checks.check(asked)
-    config = configs.to_flat(asked)
     run = records.Run(
-      str(content["experiment"]),
-      config,
-      tuple(_read_trial(trial) for trial in content["trials"]),
-      tuple(_read_look(look) for look in content["looks"]),
+      content["experiment"],
+      configs.to_flat(configs.from_flat(content["config"])),
+      tuple(map(_unpack, content["trials"])),
+      tuple(map(_unpack_ticket, content["tickets"])),
     )
-    about = content["about"]
-    if not run.trials or not isinstance(about, dict):
-      raise ValueError("no trials, or nothing about them")
-    return run, about
-  except records.MALFORMED as error:
+    return run, content["about"]
+  except parsing.MALFORMED as error:
     raise errors.InputError(
-      f"damaged ({records.cause(error)}); collect the results again."
+      f"damaged ({parsing.cause(error)}); collect the results again."
     ) from error
 
 
-def _trial(trial: records.Result, num_steps: int) -> dict[str, Any]:
-  chosen = _choose(np.asarray(trial.test_steps), num_steps)
-  packed = {name: getattr(trial, name) for name in _TRIAL}
+def _pack(result: records.Result, num_steps: int) -> dict[str, Any]:
+  chosen = _choose(np.asarray(result.test_steps), num_steps)
+  packed = {name: getattr(result, name) for name in _SCALARS}
   return _rounded(packed) | {
-    "early_stop": list(_rounded(trial.early_stop._asdict()).values()),
-    "end": list(_rounded(trial.end._asdict()).values()),
-    "test_steps": [int(trial.test_steps[i]) for i in chosen],
-    "test_curve": [_round(trial.test_curve[i]) for i in chosen],
+    "early_stop": list(_rounded(result.early_stop._asdict()).values()),
+    "end": list(_rounded(result.end._asdict()).values()),
+    "test_steps": [int(result.test_steps[i]) for i in chosen],
+    "test_curve": [_round(result.test_curve[i]) for i in chosen],
   }
 
 
 def _choose(steps: np.ndarray, num_steps: int) -> list[int]:
-  """Indices of the recorded steps nearest to those that are wanted."""
+  """Indices of the recorded steps nearest to the wanted ones."""
   if len(steps) == 0:
     return []
-  early = np.geomspace(max(steps[-1], 1) / 200, max(steps[-1], 1), _NUM_STEPS)
-  wanted = [0, *early, *(part * num_steps for part in _PARTS)]
+  last = max(steps[-1], 1)
+  early = np.geomspace(last / 200, last, _NUM_STEPS)
+  wanted = [0, *early, *(share * num_steps for share in _SHARES)]
   return sorted({int(np.argmin(np.abs(steps - step))) for step in wanted})
 
 
-def _read_trial(content) -> records.Result:
-  trial = records.Result(
-    replicate=int(content["replicate"]),
-    round=int(content["round"]),
-    arm=str(content["arm"]),
-    draw=int(content["draw"]),
-    density=float(content["density"]),
-    diverged=bool(content["diverged"]),
-    counted=int(content["counted"]),
+def _unpack(content: dict[str, Any]) -> records.Result:
+  return records.Result(
+    **{name: content[name] for name in _SCALARS[:-1]},
     steady_step=_number(content.get("steady_step")),
-    early_stop=_read_point(content["early_stop"]),
-    end=_read_point(content["end"]),
-    test_steps=np.array([float(x) for x in content["test_steps"]]),
-    test_curve=np.array([_number(x) for x in content["test_curve"]]),
+    early_stop=_unpack_measurement(content["early_stop"]),
+    end=_unpack_measurement(content["end"]),
+    test_steps=np.array(content["test_steps"], float),
+    test_curve=np.array(content["test_curve"], float),  # None becomes NaN
     warnings=(),
   )
-  if trial.test_steps.shape != trial.test_curve.shape:
-    raise ValueError("test steps and accuracies differ in length")
-  return records.check(trial)
 
 
-def _read_point(values) -> records.Point:
-  found = dict(zip(_POINT, values, strict=True))
-  reached = bool(found.pop("reached"))
-  return records.Point(
-    reached=reached, **{name: _number(value) for name, value in found.items()}
-  )
+def _unpack_measurement(values: list[Any]) -> records.Measurement:
+  step, reached, *metrics = values
+  return records.Measurement(_number(step), reached, *map(_number, metrics))
 
 
-def _read_look(content) -> records.Look:
-  where = int(content["replicate"]), int(content["round"]), str(content["leaf"])
-  numbers = (_number(content.get(name)) for name in records.Look._fields[3:])
-  return records.Look(*where, *numbers)
+def _unpack_ticket(content: dict[str, Any]) -> structure.TicketStatistics:
+  where = content["replicate"], content["round"], content["leaf"]
+  names = structure.TicketStatistics._fields[len(where) :]
+  numbers = (_number(content.get(name)) for name in names)
+  return structure.TicketStatistics(*where, *numbers)
 
 
-def _number(value: Any) -> float:
+def _number(value: float | None) -> float:
   return math.nan if value is None else float(value)
 
 

@@ -118,7 +118,7 @@ def test_colours_of_arms_survive_in_small_files(collected):
   path = collected / "results/cpu/mnist_lenet_figure_3.png"
   picture = np.asarray(Image.open(path).convert("RGB"), int)
   for arm in ("ticket", "reinit"):
-    wanted = [255 * part for part in colors.to_rgb(panels.look(arm)[0])]
+    wanted = [255 * part for part in colors.to_rgb(panels.arm_style(arm)[0])]
     near = np.abs(picture - wanted).max(axis=-1) <= 8
     assert near.sum() > 500
 
@@ -170,7 +170,7 @@ def test_figures_of_random_masks_show_them_collapse(tmp_path, drawn):
 
 def test_a_comparison_names_each_run_for_a_reader():
   rows = {row.name for row in catalog.ROWS}
-  for number in (x for x, each in figures.FIGURES.items() if each.arms):
+  for number in (x for x, each in figures.FIGURES.items() if each.view):
     for scale in catalog.SCALES:
       shown = [each.runs for each in figures.comparisons(number, scale)]
       named = [pair for runs in shown for pair in runs.items()]

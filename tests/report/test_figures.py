@@ -1,24 +1,31 @@
 """Which figures a network has, and what their lines show."""
 
+import dataclasses
 import itertools
+import math
 
 import numpy as np
 import pytest
-from helpers import synthetic_runs
+from helpers import results, synthetic_runs
 from matplotlib import colors, figure
 
-from lth_jax import report
-from lth_jax.report import comparison, records, statistics
-from lth_jax.report.figures import canvas as canvas_lib
-from lth_jax.report.figures import curves, layout, panels
+from lth_jax.report import (
+  records,
+  statistics,
+)
+from lth_jax.report.figures import canvas, curves, layout, panels
 
 _SMALL = {"rounds": 2, "replicates": 2, "arms": ["ticket", "reinit"]}
+
+
 _RESNET = {
   "model": "resnet20",
   "scope": "global",
   "steps": 30000,
   "test_every": 5000,
 }
+
+
 _VGG = {
   "model": "vgg19",
   "scope": "global",
@@ -56,8 +63,8 @@ def test_validation_losses_that_are_not_finite_are_left_out(tmp_path, lost):
     curve[[*lost]] = np.nan
     return trial._replace(valid_curve=curve)
 
-  trials = [x if x.replicate else without(x) for x in run.trials]
-  run = run._replace(trials=tuple(trials))
+  trials = [x if x.replicate else without(x) for x in run.results]
+  run = dataclasses.replace(run, results=tuple(trials))
   for panel in curves.draw(run, statistics.VALID_CURVE, 15000):
     low, high = _drawn(panel).get_ylim()
     assert low < high
@@ -117,9 +124,7 @@ def test_validation_losses_that_are_not_finite_are_left_out(tmp_path, lost):
     ),
   ],
 )
-def test_a_network_has_the_figures_that_the_paper_has_of_it(
-  tmp_path, changes, expected
-):
+def test_each_network_has_its_figures_of_the_paper(tmp_path, changes, expected):
   found = layout.of(_read(tmp_path, **changes))
   assert {each.name: each.title for each in found} == expected
   assert [each.name for each in found] == list(expected)
@@ -182,27 +187,25 @@ def test_number_of_panels(tmp_path, changes, count):
     (_RESNET | {"steps": 12000, "test_every": 12000}, ["the end (%)"]),
   ],
 )
-def test_deep_networks_are_shown_on_the_way(tmp_path, changes, where):
+def test_deep_networks_are_shown_at_their_milestones(tmp_path, changes, where):
   run = _read(tmp_path, rounds=1, **changes)
   parts = layout.of(run)[0].panels
   titles = [_drawn(panel).get_title() for panel in parts]
   assert titles == [f"Test accuracy at {each}" for each in where]
 
 
-def test_accuracy_on_the_way_is_that_of_the_curve(tmp_path):
+def test_accuracy_at_a_milestone_is_read_from_the_curve(tmp_path):
   run = _read(tmp_path, arms=["ticket"], **_RESNET)
   [bars] = _lines(_drawn(layout.of(run)[0].panels[0])).values()
   curve = [
     [100 * trial.test_curve[trial.test_steps == 10000][0] for trial in trials]
     for _, trials in itertools.groupby(
-      sorted(run.trials, key=lambda trial: trial.round),
+      sorted(run.results, key=lambda trial: trial.round),
       lambda trial: trial.round,
     )
   ]
   np.testing.assert_allclose(bars.get_ydata(), np.mean(curve, axis=1))
-  np.testing.assert_allclose(
-    bars.get_xdata(), 100 * statistics.grid(run).density
-  )
+  np.testing.assert_allclose(bars.get_xdata(), 100 * run.grid.density)
 
 
 def test_curves_of_lenet_show_the_beginning_those_of_others_everything(
@@ -233,11 +236,11 @@ def test_validation_loss_shows_the_minimum_and_the_rise(tmp_path):
 
 def test_a_loss_that_only_falls_and_one_that_explodes_are_seen(tmp_path):
   run = _read(tmp_path, arms=["ticket"])
-  steps = run.trials[0].valid_steps
+  steps = run.results[0].valid_steps
   for loss in (1 + np.exp(-steps / 3000), 1 + steps / 100):
-    trials = tuple(trial._replace(valid_curve=loss) for trial in run.trials)
+    trials = tuple(trial._replace(valid_curve=loss) for trial in run.results)
     [panel, _] = curves.draw(
-      run._replace(trials=trials), statistics.VALID_CURVE, 15000
+      dataclasses.replace(run, results=trials), statistics.VALID_CURVE, 15000
     )
     low, high = _drawn(panel).get_ylim()
     assert low < loss.min() < high
@@ -257,10 +260,10 @@ def test_labels_of_densities_are_few_and_equally_far_apart(rounds):
   assert len(set(np.diff(places))) <= 1
 
 
-def test_panels_stand_three_in_a_row():
+def test_a_row_has_three_panels():
   sizes = []
   for count in (3, 4):
-    svg = canvas_lib.draw_parts("x", "", count * [lambda axes: None], "").svg
+    svg = canvas.draw_parts("x", "", count * [lambda axes: None], "").svg
     box = svg.decode().split('viewBox="0 0 ')[1].split('"')[0]
     sizes.append([float(size) for size in box.split()])
   (wide, low), (as_wide, high) = sizes
@@ -277,10 +280,10 @@ def _laid_out(title, labels, count=1):
     for label in labels:
       axes.plot([0, 1], label=label)
 
-  canvas_lib.draw_parts("x", title, count * [part], "")
-  canvas = found[0].axes.figure
-  canvas.draw_without_rendering()  # at the scale that it is asked about
-  return canvas.texts[0], canvas.legends[0], found[0]
+  canvas.draw_parts("x", title, count * [part], "")
+  whole = found[0].axes.figure
+  whole.draw_without_rendering()  # at the scale that it is asked about
+  return whole.texts[0], whole.legends[0], found[0]
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
@@ -315,112 +318,9 @@ def test_a_short_legend_is_one_row():
   assert len({text.get_window_extent().y0 for text in legend.get_texts()}) == 1
 
 
-def test_no_grid_runs_across_what_is_drawn():
+def test_the_grid_is_behind_the_lines():
   *_, title = _laid_out("Title", ["ticket"])
   assert title.axes.get_axisbelow() is True
-
-
-def test_report_of_a_deep_network(tmp_path):
-  workdir = synthetic_runs.write(
-    tmp_path, **{**_SMALL, **_RESNET, "num_valid": 0}
-  )
-  folder = workdir / "report"
-  folder.mkdir()
-  for name in ("figure_4a.png", "figure_41.svg", "validation.png"):
-    (folder / name).write_bytes(b"of an earlier report")
-  page = report.write(workdir).read_text()
-  assert {path.name for path in folder.glob("*.png")} == {
-    "figure_8.png",
-    "learning.png",
-  }
-  assert not (folder / "figure_41.svg").exists()
-  assert page.index("<h2>Figure 8. Test") < page.index("<h2>Winning tickets")
-  assert page.index("<h2>Published claims") < page.index("<h2>Test accuracy")
-  assert page.count("<svg") == 6
-  assert "figure 4a" not in page.lower()
-
-
-@pytest.fixture
-def shown(monkeypatch):
-  """What `comparison` draws: {"axes": a list, "title" and "note": strings}."""
-  kept = {}
-
-  def draw_parts(name, title, parts, note):
-    axes = [_drawn(part) for part in parts]
-    kept.update(axes=axes, title=title, note=note)
-    return canvas_lib.Drawn(name, title, b"", b"", ())
-
-  monkeypatch.setattr(canvas_lib, "draw_parts", draw_parts)
-  return kept
-
-
-def _two(folder, **changes):
-  return {
-    name: synthetic_runs.write(
-      folder / name, **{**_SMALL, "seed": seed, **changes}
-    )
-    for seed, name in enumerate(("a", "b"))
-  }
-
-
-def test_colour_says_the_run_and_dash_says_the_arm(tmp_path, shown):
-  comparison.write(
-    _two(tmp_path),
-    tmp_path,
-    "Figure 5",
-    arms=("ticket", "reinit"),
-    quantities=statistics.QUANTITIES,
-  )
-  titles = [axes.get_title() for axes in shown["axes"]]
-  assert titles == [each.title for each in statistics.QUANTITIES]
-  for axes in shown["axes"]:
-    lines = _lines(axes)
-    assert len(lines) == 4
-    assert {dash for _, dash in lines} == {"-", "--"}
-    assert len({colour for colour, _ in lines}) == 2
-    labels = set(axes.get_legend_handles_labels()[1])
-    assert labels == {"a", "b", "ticket", "reinit"}
-    # Only tickets begin with the dense network.
-    for (_, dash), line in lines.items():
-      assert len(line.get_xdata()) == (3 if dash == "-" else 2)
-      assert (line.get_xdata()[0] == 100) == (dash == "-")
-
-
-def test_three_arms_have_three_dashes(tmp_path, shown):
-  arms = ("ticket", "reinit", "random")
-  comparison.write(
-    _two(tmp_path, arms=list(arms)),
-    tmp_path,
-    "Figure 14",
-    arms=arms,
-    quantities=[statistics.END_TEST],
-  )
-  [axes] = shown["axes"]
-  assert {dash for _, dash in _lines(axes)} == {"-", "--", ":"}
-
-
-def test_arms_of_a_single_run_look_as_in_its_report(tmp_path, shown):
-  arms = "ticket", "random", "reinit", "noise 1", "noise 2"
-  run = _read(tmp_path, arms=["ticket", "reinit", "noise"], noise=[1.0, 2.0])
-  comparison.draw({"LeNet": run}, "Figure 1", arms=arms)
-  assert shown["title"] == "Figure 1 (LeNet)"
-  there = ["ticket", "reinit", "noise 1", "noise 2"]
-  for axes in shown["axes"]:
-    assert axes.get_legend_handles_labels()[1] == there
-    drawn = [
-      (colors.to_hex(bars[0].get_color()).upper(), bars[0].get_marker())
-      for bars in axes.containers
-    ]
-    assert drawn == [panels.look(arm, arms) for arm in there]
-    assert {bars[0].get_linestyle() for bars in axes.containers} == {"-"}
-
-
-def test_lines_of_a_comparison_stand_beside_each_other(tmp_path, shown):
-  comparison.write(_two(tmp_path), tmp_path, "x", arms=("ticket", "reinit"))
-  for axes in shown["axes"]:
-    places = [bars[0].get_xdata() for bars in axes.containers]
-    assert all(x[0] == 100 for x in places if len(x) == 3)
-    assert len({x[-1] for x in places}) == 4
 
 
 @pytest.mark.parametrize("rounds", [1, 5, 20])
@@ -435,74 +335,42 @@ def test_markers_are_inside_of_their_panel(tmp_path, rounds):
     assert (left - x).max() / (left - right) < 1 - 2.25 / (72 * 3.5)
 
 
-def test_tickets_alone_need_no_word_for_the_arm(tmp_path, shown):
-  comparison.write(_two(tmp_path), tmp_path, "Sizes")
-  titles = [axes.get_title() for axes in shown["axes"]]
-  assert titles == [
-    "Early-stop step",
-    "Test accuracy at early stop (%)",
-    "Test accuracy at the end (%)",
-  ]
-  for axes in shown["axes"]:
-    assert axes.get_legend_handles_labels()[1] == ["a", "b"]
-    assert axes.get_xlabel() == "Percent of weights left"
+@pytest.mark.parametrize("same", ["accuracy", "loss", "both"])
+@pytest.mark.parametrize("step", [0.0, 900.0])
+def test_a_curve_whose_values_are_all_equal_is_drawn(tmp_path, same, step):
+  """Warnings are errors here."""
+
+  def flatten(each):
+    stop, end = each.early_stop._replace(step=step), each.end
+    if same != "loss":
+      flat = {"test_accuracy": 0.1, "train_accuracy": 0.1}
+      stop, end = stop._replace(**flat), end._replace(**flat)
+      each = each._replace(test_curve=np.full_like(each.test_curve, 0.1))
+    if same != "accuracy":
+      each = each._replace(valid_curve=np.full_like(each.valid_curve, 2.3))
+    return each._replace(early_stop=stop, end=end)
+
+  run = results.change(_read(tmp_path, rounds=1), flatten)
+  for each in layout.of(run):
+    for panel in each.panels:
+      _drawn(panel).figure.draw_without_rendering()
 
 
-def test_an_arm_that_a_run_lacks_is_left_out(tmp_path, shown):
-  runs = _two(tmp_path, arms=["ticket"])
-  comparison.write(runs, tmp_path, "Some", arms=("ticket", "random"))
-  assert all(len(_lines(axes)) == 2 for axes in shown["axes"])
-  for axes in shown["axes"]:
-    assert axes.get_legend_handles_labels()[1] == list(runs)
+def test_arms_are_shifted_but_not_the_dense_network():
+  percent = 100 * 0.8 ** np.arange(21)
+  for log in (True, False):
+    assert panels.shift(percent, 0, log).tolist() == percent.tolist()
+    right, left = (panels.shift(percent, n, log) for n in (1, -1))
+    assert right[0] == left[0] == 100
+    assert (right[1:] < percent[1:]).all()
+    assert (left[1:] > percent[1:]).all()
+  moved = panels.shift(percent, 1, True)[1:] / percent[1:]
+  axis = 1.05 * math.log(100 / percent[-1])
+  np.testing.assert_allclose(np.log(moved), -0.005 * axis)
 
 
-def test_weights_may_be_counted(tmp_path, shown):
-  runs = {name: records.read(path) for name, path in _two(tmp_path).items()}
-  small = tuple(trial._replace(counted=1000) for trial in runs["b"].trials)
-  runs["b"] = runs["b"]._replace(trials=small)
-  comparison.draw(runs, "Figure 31", by_weights=True)
-  density = statistics.grid(runs["a"]).density
-  for axes in shown["axes"]:
-    assert axes.get_xlabel() == "Number of weights left"
-    found = [bars[0].get_xdata() for bars in axes.containers]
-    np.testing.assert_allclose(found, [266200 * density, 1000 * density])
-    left, right = axes.get_xlim()
-    assert left > 266200 > 1000 * density[-1] > right
-    assert axes.xaxis.get_major_formatter()(2_000_000) == "2M"
-
-
-def test_deep_networks_are_compared_on_the_way(tmp_path, shown):
-  comparison.write(_two(tmp_path, **_RESNET), tmp_path, "Figure 8")
-  titles = [axes.get_title() for axes in shown["axes"]]
-  assert titles == [
-    "Test accuracy at step 10,000 (%)",
-    "Test accuracy at step 20,000 (%)",
-    "Test accuracy at the end (%)",
-  ]
-
-
-def test_controls_that_collapse_leave_a_comparison(tmp_path, shown):
-  runs = _two(tmp_path, rounds=20, arms=["ticket", "random"], replicates=1)
-  comparison.write(runs, tmp_path, "Figure 1", arms=("ticket", "random"))
-  axes = shown["axes"][1]
-  every = np.concatenate([x.get_ydata() for x in _lines(axes).values()])
-  tickets = [
-    x.get_ydata() for (_, dash), x in _lines(axes).items() if dash == "-"
-  ]
-  low, high = axes.get_ylim()
-  assert every.min() < low < np.min(tickets) < np.max(tickets) < high
-  comparison.write(
-    runs, tmp_path, "Figure 1", arms=("ticket", "random"), whole=True
-  )
-  assert shown["axes"][1].get_ylim()[0] < every.min()
-
-
-def test_what_all_runs_share_is_noted_once(tmp_path, shown):
-  runs = _two(tmp_path)
-  runs["c"] = synthetic_runs.write(
-    tmp_path / "c", **{**_SMALL, "learning_rate": 0.1}
-  )
-  comparison.write(runs, tmp_path, "Rates")
-  assert shown["note"].startswith("scaled down: ")
-  assert shown["note"].count("steps 15,000 instead of 50,000") == 1
-  assert shown["note"].endswith(". c: learning_rate 0.1 instead of 0.0012")
+def test_the_shift_is_mentioned_where_there_is_one(tmp_path):
+  for arms in (["ticket"], ["ticket", "reinit"]):
+    found = layout.of(_read(tmp_path / str(len(arms)), arms=arms))
+    shifted = ["moved sideways" in each.caption for each in found]
+    assert shifted == [len(arms) > 1, False, False, len(arms) > 1]

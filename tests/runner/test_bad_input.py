@@ -299,7 +299,7 @@ def test_a_persons_copies_are_no_part_of_a_run(undisturbed, tmp_path):
   shutil.copytree(replicate, folder / "replicate_0 copy")
   shutil.copytree(replicate / "round_001", replicate / "round_001.bak")
   (folder / "replicate_0 copy/round_000/ticket/record.json").write_text("cut")
-  assert len(report_records.read(folder).trials) == len(there.trials)
+  assert len(report_records.read(folder).results) == len(there.results)
   report.write(folder)
   result = commands.call(f"--workdir={folder}", *_TINY)
   assert result.returncode == 0, result.stderr
@@ -377,7 +377,6 @@ def test_a_damaged_file_of_the_workdir_is_named(
 _RUN_FILES = ".lock", "env.json", "env.json.tmp", "report/.index.html.part"
 _REPORT_FILES = (
   "config.json",
-  "report/.lock",
   "replicate_0/structure.json",
   *(f"replicate_0/round_001/ticket/{x}.json" for x in ("commit", "record")),
 )

@@ -62,7 +62,7 @@ def copied(finished, tmp_path):
 def told(folder):
   """What a report is made of; None where it is refused."""
   try:
-    shown = *report_records.read(folder).trials, *structure.read(folder)
+    shown = *report_records.read(folder).results, *structure.read(folder)
     return set(map(repr, shown))
   except errors.InputError as error:
     assert "\n" not in str(error)

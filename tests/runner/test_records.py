@@ -10,6 +10,7 @@ from helpers import synthetic_runs
 
 from lth_jax.config.plan import Trial
 from lth_jax.parallel import segments
+from lth_jax.report import parsing
 from lth_jax.report import records as report_records
 from lth_jax.runner import records
 from lth_jax.training import evaluation, loop
@@ -84,7 +85,7 @@ def record(trial=TICKET, at=None, num=NUM, **changes):
 def test_a_record_is_plain_data():
   made = record()
   assert json.loads(json.dumps(made, allow_nan=False)) == made
-  assert made["format"] == records.FORMAT == report_records.FORMAT
+  assert made["format"] == records.FORMAT == parsing.FORMAT
   assert {k: made[k] for k in ("replicate", "round", "arm", "draw")} == {
     "replicate": 1,
     "round": 2,
@@ -226,7 +227,7 @@ def test_the_report_reads_records(tmp_path):
     owner = f"run {run_id}, data 0, {trial.name}"
     commit = {"format": 2, "owner": owner, "files": {"record.json": digest}}
     (folder / "commit.json").write_text(json.dumps(commit))
-  _, reinit, ticket, lost = _sorted(report_records.read(tmp_path).trials)
+  _, reinit, ticket, lost = _sorted(report_records.read(tmp_path).results)
   assert ticket.density == 0.9 and ticket.early_stop.step == 10
   assert ticket.early_stop.reached and ticket.end.test_accuracy == 0.8
   assert ticket.test_steps.tolist() == [0, 20]

@@ -55,7 +55,7 @@ def test_a_run_holds_all_its_trials_and_the_report_reads_them(undisturbed):
   assert sorted(found) == sorted(
     f"replicate_{r}/{name}" for r in range(2) for name in per_replicate
   )
-  trials = report_records.read(undisturbed).trials
+  trials = report_records.read(undisturbed).results
   assert len(trials) == 2 * 7
   assert {round(trial.density, 2) for trial in trials} == {1.0, 0.8, 0.64}
 

@@ -1,18 +1,18 @@
 """The table of published claims: Frankle & Carbin (2019).
 
-A row of table.csv is a claim. The bands are ours, and the same for all numbers
-of a kind: a difference d has the band d/2 to 2d, a factor f that of its half
-and its one and a half fold logarithm, a density P that of P/2 to 2P. "More than
-x" is open above. A claim without a number states a direction: more than
-nothing. "The same" is within half of the effect that the paper reports beside
-it; where it reports none, within 0.3 points for LeNet, 0.5 for ResNet-20 and
-VGG-19, 1 for Conv-2, -4 and -6, and within 1.25 times in steps. "No slower" is
-at most 1.25 times, "no less accurate" at most 0.1 points below for LeNet, as
-where a ticket wins, 0.5 for the others; "no tickets" is at most 0.1 above.
+Each row of table.csv is a claim. The bands are ours, by one rule for each kind
+of number: a difference d has the band d/2 to 2d, a factor f the band f^0.5 to
+f^1.5, a density P the band P/2 to 2P. "More than x" is open above. A claim
+without a number states a direction: more than nothing. "The same" is within
+half of the effect that the paper reports next to it; where it reports none,
+within 0.3 points for LeNet, 0.5 for ResNet-20 and VGG-19, 1 for Conv-2, -4 and
+-6, and within 1.25 times in steps. "No slower" is at most 1.25 times, "no less
+accurate" at most 0.1 points below for LeNet, as where a ticket wins, 0.5 for
+the others; "no tickets" is at most 0.1 above.
 
-Densities are those of the paper's text; where it names none, as in appendix F,
-ours is 21.1%, where section 2 compares. Main text and appendix I show test
-accuracies, appendices B, G and H those on validation images.
+Densities come from the paper's text; where it names none, as in appendix F, we
+take 21.1%, where section 2 compares. Main text and appendix I show test
+accuracies, appendices B, G and H validation accuracies.
 """
 
 import csv
@@ -32,20 +32,20 @@ class Claim(NamedTuple):
     figure: figure of the paper.
     text: the claim.
     published: the published number.
-    band: what counts as the same, inclusive.
-    opposites: values that stand for the opposite.
+    band: range that counts as the same, inclusive.
+    opposites: values that refute the claim.
     unit: "points", "%", "ratio", "correlation", "times", "weights" or "% of
       weights"; "times" and the last two are averaged as logarithms.
-    runs: names of the runs of `experiments.catalog` that it is about: that of
-      `place`, then that of `against` if it is another.
+    runs: names of the runs that it is about, as in the catalog of experiments:
+      the run of `place`, then the run of `against` if it is another.
     estimator: function of `estimators` or `densities` that computes our number.
-    quantity: what it is computed from (`terms`).
+    quantity: the quantity that it is computed from (`terms`).
     place: an arm, and its density or range of densities.
-    against: what that is compared with, or "".
-    needs: "scale" if only a run of the paper's size can tell, since the number
-      is not in proportion to another; "trained" if only networks can that had
-      trained to the end (`training`).
-    since: when this row was last changed (`experiments.claim_dates`), UTC.
+    against: the place that it is compared with, or "".
+    needs: "scale" if only a run of the paper's size can tell, because the
+      number is not relative to another; "trained" if the networks must have
+      trained to their end.
+    since: when this row was last changed, UTC.
   """
 
   figure: str
@@ -63,8 +63,8 @@ class Claim(NamedTuple):
   since: str
 
 
-# What a run must be to be judged like one of the catalog; a truth value means
-# whether the field is anything but 0.
+# Fields by which a run is judged like one of the catalog; True means that the
+# field is not 0.
 _LENET = {"model": "lenet", "pruning": "iterative", "reset": "every_round"}
 _KINDS = {
   "mnist_lenet": _LENET | {"optimizer": "adam"},
@@ -89,7 +89,7 @@ _KINDS = {
 }  # fmt: skip
 
 
-# Where there is no difference, and what is no comparison.
+# The value of no difference, by unit, and estimators that compare nothing.
 _NULL = {"points": 0.0, "%": 0.0, "correlation": 0.0, "times": 1.0}
 _ABSOLUTE = ("level", "lowest", "mean", "diverged")
 # Share of the comparative claims that hold or are consistent in runs where
@@ -98,18 +98,11 @@ BY_CHANCE = 0.015
 
 
 def applies(claim: Claim, config: Mapping[str, Any]) -> bool:
-  """Says whether a claim is about runs of a configuration.
+  """Returns whether a claim is about runs of a configuration.
 
   Args:
     claim: the claim.
     config: the flat configuration of a run.
-
-  >>> warm = next(claim for claim in CLAIMS if claim.runs == ("vgg19_warmup",))
-  >>> config = {"model": "vgg19", "scope": "global", "learning_rate": 0.1}
-  >>> applies(warm, config | {"warmup": 10000})
-  True
-  >>> applies(warm, config | {"warmup": 0})
-  False
   """
   wanted = _KINDS.get(claim.runs[0])
   return (
@@ -125,18 +118,13 @@ def applies(claim: Claim, config: Mapping[str, Any]) -> bool:
 
 
 def is_comparative(claim: Claim) -> bool:
-  """Says whether a claim denies that nothing makes a difference.
+  """Returns whether a claim states that something makes a difference.
 
-  One on what tickets look like is not counted, nor one that tickets are as good
-  as the original down to some density.
+  Claims about ticket statistics do not count, nor claims that tickets are as
+  good as the original down to some density.
 
   Args:
     claim: the claim.
-
-  >>> {claim.published for claim in CLAIMS if not is_comparative(claim)} >= {
-  ...   "the same", "two peaks", "2%"
-  ... }
-  True
   """
   null = _NULL.get(claim.unit)
   return (
@@ -148,15 +136,11 @@ def is_comparative(claim: Claim) -> bool:
 
 
 def registered(claim: Claim, begun: Iterable[str | None]) -> bool:
-  """Says whether a claim was there before the runs that it is judged on.
+  """Returns whether a claim is older than the runs that it is judged on.
 
   Args:
     claim: the claim.
-    begun: when each of these runs began, as from `timestamp`, if it is known.
-
-  >>> claim = CLAIMS[0]._replace(since="2026-11-27T07:00:00Z")
-  >>> registered(claim, ["2026-11-27T07:00:01Z"]), registered(claim, [None])
-  (True, False)
+    begun: when each of these runs began, as from `timestamp`; None if unknown.
   """
   return bool(claim.since) and all(
     each is not None and claim.since < each for each in begun
@@ -168,24 +152,12 @@ def timestamp(seconds: float) -> str:
 
   Args:
     seconds: since 1970.
-
-  >>> timestamp(0)
-  '1970-01-01T00:00:00Z'
   """
   return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
-def load(path: pathlib.Path = _TABLE) -> tuple[Claim, ...]:
-  """Reads the table of claims.
-
-  Args:
-    path: its CSV file.
-
-  >>> claim = load()[0]
-  >>> claim.figure, claim.published, claim.band, claim.unit
-  ('1', 'slower', (1.0, inf), 'times')
-  """
-  with path.open(encoding="utf-8", newline="") as file:
+def _load() -> tuple[Claim, ...]:
+  with _TABLE.open(encoding="utf-8", newline="") as file:
     return tuple(_claim(row) for row in csv.DictReader(file))
 
 
@@ -207,4 +179,4 @@ def _claim(row: Mapping[str, str]) -> Claim:
   )
 
 
-CLAIMS = load()
+CLAIMS = _load()

@@ -4,51 +4,70 @@ A claim *holds* if the mean over replicates lies in its band and the 95%
 interval (two-sided paired t) excludes the opposite and is no wider than the
 band; it is *consistent* if the interval is wider. It *does not hold* if the
 interval excludes the band; else it is *undecided*, and always so under 3
-replicates. It is *not measured* if the run cannot say: it has no such data, it
-is too small for a number that is about the paper's size, or it had not trained.
-A verdict that the end of the training or of the run could still overturn (see
-`Sample`) is undecided.
+replicates. It is *not measured* if the run cannot tell: it has no such data, it
+is too small for a number of the paper's size, or it had not trained. A verdict
+that the end of the training or of the run could still overturn (see `Sample`)
+is undecided.
 
 A band that is open on one side, and whose end is not the opposite, counts as
-wide as twice the way from its end to the opposite; one that ends at the
-opposite states a direction and asks for no precision. A density and an
-early-stop step are known to a step of their grid only: the interval is half a
-step wider on each side. Of a value that is the best of K densities the interval
-is that at level 1 - 0.05 / K (Bonferroni). The density that is best in each
-replicate counts only if they agree on it better than by luck.
+wide as twice the distance from its end to the opposite; one that ends at the
+opposite states a direction and needs no precision. Densities and early-stop
+steps are known to a step of their grid only: the interval is half a step wider
+on each side. The interval of the best of K densities is that at level
+1 - 0.05 / K (Bonferroni). The density that is best in each replicate counts
+only if they agree on it better than by luck.
 """
 
+import dataclasses
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from lth_jax.report import protocols, records, statistics
-from lth_jax.report.claims import (
-  densities,
-  estimators,
-  samples,
-  table,
-  terms,
-  training,
-)
+from lth_jax.report.claims import densities, estimators, samples, table, terms
 from lth_jax.report.claims.samples import Sample
 
-_ESTIMATORS = vars(densities) | vars(estimators)
 VERDICTS = (
   *("holds", "consistent", "does not hold", "undecided"),
   "not measured",
 )
+_ESTIMATORS = {
+  each.__name__: each
+  for each in (
+    estimators.level,
+    estimators.difference,
+    estimators.ratio,
+    estimators.earlier,
+    estimators.mean,
+    estimators.lowest,
+    estimators.average,
+    estimators.gains,
+    estimators.weakest,
+    estimators.best,
+    estimators.worst,
+    estimators.diverged,
+    estimators.order,
+    densities.fastest,
+    densities.back,
+    densities.weights,
+    densities.falls,
+    densities.fits,
+  )
+}
 _AS_LOGARITHMS = ("times", "weights", "% of weights")
+# A network had trained if its validation loss rose by this factor from its
+# minimum, or if its accuracy is within so many points of the paper's; ours.
+_PASSED, _NEAR = 1.01, 3.0
 
 
-class Result(NamedTuple):
+class Judgment(NamedTuple):
   """A claim, our number and the verdict.
 
   Attributes:
     claim: the claim.
-    ours: our number in its unit, over replicates.
+    ours: our number in the claim's unit, over replicates.
     verdict: one of `VERDICTS`.
     bound: "at least" or "at most" if the truth may lie beyond, else "".
     note: a remark for the reader.
@@ -61,24 +80,16 @@ class Result(NamedTuple):
   note: str
 
 
-def judge(claim: table.Claim, sample: Sample) -> Result:
-  """Applies the verdict rules of the module's docstring.
+def judge(claim: table.Claim, sample: Sample) -> Judgment:
+  """Applies the rules of the module's docstring.
 
   Args:
     claim: the claim.
     sample: our numbers in the claim's unit, one a replicate, `[R]`.
-
-  >>> claim = next(each for each in table.CLAIMS if each.published == "38%")
-  >>> claim.band, claim.opposites
-  ((21.0, 51.0), (0.0,))
-  >>> result = judge(claim, Sample(np.array([30.0, 36.0, 39.0])))
-  >>> result.ours.mean, round(result.ours.low, 1), result.verdict
-  (35.0, 23.6, 'holds')
   """
-  scale, back = float, float
-  values = sample.values
+  scale, unscale, values = float, float, sample.values
   if claim.unit in _AS_LOGARITHMS:
-    scale, back, values = _log, _exp, np.log(values)
+    scale, unscale, values = _log, _exp, np.log(values)
   level = 1 - 0.05 / sample.tries
   scaled = statistics.interval(values, level)
   scaled = scaled._replace(
@@ -90,34 +101,28 @@ def judge(claim: table.Claim, sample: Sample) -> Result:
     [scale(opposite) for opposite in claim.opposites],
     sample,
   )
-  ours = statistics.Interval._make([*map(back, scaled[:5]), scaled.n])
+  ours = statistics.Interval._make([*map(unscale, scaled[:5]), scaled.n])
   bound = {(True, False): "at least", (False, True): "at most"}.get(
     (sample.may_rise, sample.may_fall), ""
   )
   note = sample.note or ("" if ours.n else "the run has no such data")
   if sample.tries > 1:
     note += f"; interval at level {100 * level:.4g}%, corrected for that choice"
-  return Result(claim, ours, verdict, bound, note)
+  return Judgment(claim, ours, verdict, bound, note)
 
 
 def measure(claim: table.Claim, *runs: records.Run) -> Sample:
-  """Returns what runs have for a claim.
+  """Returns our number for a claim.
 
   Args:
     claim: the claim.
-    *runs: those that it is about. Of several, only the replicates count that
-      all of them have.
-
-  >>> from lth_jax.report import example
-  >>> run = example.run(ticket=[(500, 98.0), (400, 98.0)])
-  >>> measure(table.CLAIMS[0], run).values  # it has no random masks
-  array([nan])
+    *runs: the runs that it is about; only replicates that all of them have
+      count.
   """
-  for reason in _cannot_say(claim, runs):
-    return samples.nothing(runs[0], reason)
-  shared = set.intersection(
-    *({trial.replicate for trial in run.trials} for run in runs)
-  )
+  for run in runs:
+    if reason := _cannot_tell(claim, run):
+      return samples.nothing(runs[0], reason)
+  shared = set.intersection(*(set(run.grid.replicates) for run in runs))
   if not shared:
     return samples.nothing(runs[0], "the runs share no replicate")
   runs = tuple(_only(run, shared) for run in runs)
@@ -129,20 +134,34 @@ def measure(claim: table.Claim, *runs: records.Run) -> Sample:
   )
 
 
-def _cannot_say(
-  claim: table.Claim, runs: Sequence[records.Run]
-) -> Iterator[str]:
-  """Why runs are not what a claim needs."""
-  for run in runs:
-    if "scale" in claim.needs and protocols.is_scaled_down(run.config):
-      yield "an absolute number, and the run is scaled down"
-    if "trained" in claim.needs and training.untrained(run):
-      yield training.untrained(run)
+def _cannot_tell(claim: table.Claim, run: records.Run) -> str:
+  """Why a run is not what a claim needs; "" if it is."""
+  if "scale" in claim.needs and protocols.is_scaled_down(run.config):
+    return "an absolute number, and the run is scaled down"
+  return _untrained(run) if "trained" in claim.needs else ""
+
+
+def _untrained(run: records.Run) -> str:
+  """Why the dense networks of a run had not trained; "" if they had."""
+  rise, accuracy = (
+    statistics.interval(estimators.level(terms.parse(run, x, "dense")).values)
+    for x in ("loss_rise", "end_test")
+  )
+  published = protocols.DENSE_ACCURACY[run.config["model"]]
+  if rise.mean >= _PASSED or accuracy.mean >= published - _NEAR:
+    return ""
+  return (
+    "not trained: the validation loss of the dense network ends at "
+    f"{rise.mean:.3f} of its minimum, and its test accuracy at "
+    f"{accuracy.mean:.1f}% (the paper has {published}%)"
+  )
 
 
 def _only(run: records.Run, replicates: set[int]) -> records.Run:
-  trials = tuple(trial for trial in run.trials if trial.replicate in replicates)
-  return run._replace(trials=trials)
+  if replicates == set(run.grid.replicates):
+    return run
+  found = tuple(each for each in run.results if each.replicate in replicates)
+  return dataclasses.replace(run, results=found)
 
 
 def _verdict(
@@ -176,8 +195,8 @@ def _width(band: tuple[float, float], opposites: Sequence[float]) -> float:
   ends = [end for end in band if math.isfinite(end)]
   if math.isfinite(width) or not ends:
     return width
-  way = min(abs(ends[0] - opposite) for opposite in opposites)
-  return 2 * way if way > 0 else math.inf
+  distance = min(abs(ends[0] - opposite) for opposite in opposites)
+  return 2 * distance if distance > 0 else math.inf
 
 
 def _log(value: float) -> float:

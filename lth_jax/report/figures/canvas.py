@@ -1,16 +1,18 @@
-"""Figures as files: panels beside and below each other, title, legend, note.
+"""Figures as files: rows of panels with a title, a legend and a note.
 
-Each comes as two files with all of its panels, and as one SVG element a panel,
+Each figure is two files with all of its panels, and one SVG element a panel,
 which a page can stack on a narrow screen.
 """
 
 import io
+import itertools
 import math
 import re
 import textwrap
 from collections.abc import Collection, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 from matplotlib import figure as mpl_figure
 from matplotlib import style
 
@@ -45,8 +47,8 @@ _STYLE = {
 }
 
 
-# Panels in a row; everything else in inches: panels keep their size whatever
-# stands around them. On the right is half of an axis's last label.
+# Panels in a row; everything else in inches, so that panels keep their size
+# whatever is around them. At the right there is half of an axis's last label.
 _COLUMNS = 3
 _WIDE, _HIGH, _LEFT, _RIGHT, _BESIDE, _BELOW = 3.5, 2.8, 0.72, 0.28, 0.75, 0.95
 # A line of the title and of the legend; an entry of the legend without its
@@ -81,8 +83,8 @@ def draw(run: records.Run, protocol: str) -> tuple[Drawn, ...]:
 
   Args:
     run: the run.
-    protocol: how it differs from the paper's protocol, shown below each
-      figure; "" if it does not.
+    protocol: how the run differs from the paper's protocol, "" if it does not;
+      shown below each figure.
   """
   return tuple(
     draw_parts(each.name, each.title, each.panels, protocol)._replace(
@@ -103,24 +105,18 @@ def draw_parts(
     parts: the panels.
     note: written below, "" for none.
 
-  >>> drawn = draw_parts("empty", "Nothing", [lambda axes: None], "")
-  >>> drawn.svg[:5], len(drawn.panels)
-  (b'<?xml', 1)
+  Returns:
+    The figure without a caption.
   """
-  # Neither the reader's settings nor a window system have a say.
+  # The reader's settings and window system must not change the bytes.
   with style.context(["default", _STYLE]):
-    return _drawn(name, title, parts, note)
-
-
-def _drawn(
-  name: str, title: str, parts: Sequence[panels.DrawPanel], note: str
-) -> Drawn:
-  whole = _canvas(parts, title, note)
-  elements = tuple(
-    _element(_save(_canvas([part]), "svg"), f"{name}-{index}")
-    for index, part in enumerate(parts)
-  )
-  return Drawn(name, title, _save(whole, "svg"), _save(whole, "png"), elements)
+    whole = _canvas(parts, title, note)
+    elements = tuple(
+      _element(_save(_canvas([part]), "svg"), f"{name}-{index}")
+      for index, part in enumerate(parts)
+    )
+    svg, png = (_save(whole, kind) for kind in ("svg", "png"))
+  return Drawn(name, title, svg, png, elements)
 
 
 def _canvas(
@@ -130,14 +126,7 @@ def _canvas(
   canvas = mpl_figure.Figure()
   columns = min(len(parts), _COLUMNS)
   rows = math.ceil(len(parts) / columns)
-  grid = canvas.subplots(rows, columns, squeeze=False).flatten()
-  legend = {}
-  for part, axes in zip(parts, grid):
-    part(axes)
-    handles, labels = axes.get_legend_handles_labels()
-    legend |= dict(zip(labels, handles))
-  for axes in grid[len(parts) :]:
-    axes.remove()
+  legend = _draw_panels(canvas.subplots(rows, columns, squeeze=False), parts)
   title = textwrap.fill(title, _TITLE * columns)
   note = textwrap.fill(note, 60 * columns)
   width = _LEFT + columns * _WIDE + (columns - 1) * _BESIDE + _RIGHT
@@ -146,7 +135,15 @@ def _canvas(
   head = above + _LINE * math.ceil(len(legend) / per_row) + 0.38
   foot = 0.55 + 0.145 * len(note.splitlines())
   height = head + rows * _HIGH + (rows - 1) * _BELOW + foot
-  _resize(canvas, width, height, head, foot)
+  canvas.set_size_inches(width, height)
+  canvas.subplots_adjust(
+    _LEFT / width,
+    foot / height,
+    1 - _RIGHT / width,
+    1 - head / height,
+    wspace=_BESIDE / _WIDE,
+    hspace=_BELOW / _HIGH,
+  )
   edge = 0.1 / width
   canvas.text(edge, 1 - 0.1 / height, title, va="top", weight="bold", size=13)
   canvas.text(edge, 0.06 / height, note, va="bottom", size=8.5, color="#555555")
@@ -163,35 +160,31 @@ def _canvas(
   return canvas
 
 
+def _draw_panels(
+  grid: np.ndarray, parts: Sequence[panels.DrawPanel]
+) -> dict[str, Any]:
+  """Draws each panel and returns the legend of all, {label: handle}."""
+  legend = {}
+  for axes, part in itertools.zip_longest(grid.flatten(), parts):
+    if part is None:
+      axes.remove()
+      continue
+    part(axes)
+    handles, labels = axes.get_legend_handles_labels()
+    legend |= dict(zip(labels, handles))
+  return legend
+
+
 def _per_row(labels: Collection[str], width: float) -> int:
-  """How many entries of a legend fit beside each other; at least one."""
+  """How many entries of a legend fit in a row; at least one."""
   each = [_HANDLE + _LETTER * len(label) for label in labels]
   if sum(each) <= width:
     return max(1, len(each))
   return max(1, int(width / max(each)))
 
 
-def _resize(
-  canvas: mpl_figure.Figure,
-  width: float,
-  height: float,
-  head: float,
-  foot: float,
-) -> None:
-  """Makes room for the panels and what is around them."""
-  canvas.set_size_inches(width, height)
-  canvas.subplots_adjust(
-    _LEFT / width,
-    foot / height,
-    1 - _RIGHT / width,
-    1 - head / height,
-    wspace=_BESIDE / _WIDE,
-    hspace=_BELOW / _HIGH,
-  )
-
-
 def _save(canvas: mpl_figure.Figure, kind: str) -> bytes:
-  # Nothing of the day or of the software: equal runs give equal bytes.
+  # Without the date and the software, equal runs give equal bytes.
   unsigned = {"svg": ("Date", "Creator"), "png": ("Software",)}[kind]
   out = io.BytesIO()
   canvas.savefig(out, format=kind, dpi=160, metadata=dict.fromkeys(unsigned))

@@ -1,7 +1,8 @@
-"""Curves while training, a few densities a panel: figures 3 and 11."""
+"""Curves over a training, a few densities a panel: figures 3 and 11."""
 
 import functools
 from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib import axes as mpl_axes
@@ -14,7 +15,7 @@ from lth_jax.report.figures import panels
 # white (positive) or black (negative).
 _SHADES = {51.3: 0.5, 21.1: 0.0, 7.0: 0.55, 3.6: 0.2, 1.9: -0.55}
 _DASHES = {51.3: "-", 21.1: "-", 7.0: (0, (5, 1.5)), 3.6: "--", 1.9: ":"}
-# Title of a panel, and (arm, density in percent) of its curves.
+# Title of each panel, and (arm, density in percent) of its curves.
 _PANELS = (
   ("First rounds", (("ticket", 51.3), ("ticket", 21.1))),
   (
@@ -31,8 +32,8 @@ _PANELS = (
     ),
   ),
 )
-# Share of the training that is shown after which the dense network's curve
-# has to be inside of a panel.
+# The dense network's curve is inside the panel from this share of the shown
+# training on.
 _EARLY = 0.04
 
 
@@ -43,43 +44,42 @@ def draw(
 
   Args:
     run: the run.
-    curve: of what.
+    curve: test accuracy or validation loss.
     last_step: where the panels end.
 
-  >>> end = records.Point(500, True, 0.98, 1.0)
-  >>> curve = np.array([0, 500]), np.array([0.1, 0.98])
-  >>> dense = records.Result(0, 0, "ticket", 0, 1.0, *curve, end, end, 0, ())
-  >>> both = dense, dense._replace(round=1, density=0.5, arm="reinit")
-  >>> runs = [records.Run("example", {}, trials) for trials in ((dense,), both)]
-  >>> [len(draw(run, statistics.TEST_CURVE, 500)) for run in runs]
-  [2, 3]
-  >>> draw(runs[0], statistics.VALID_CURVE, 500)  # it has none
-  ()
+  Returns:
+    The panels; empty if no trial has such a curve.
   """
-  if not any(np.isfinite(curve.read(trial)[1]).any() for trial in run.trials):
+  if not any(np.isfinite(curve.read(each)[1]).any() for each in run.results):
     return ()
   present = statistics.arms(run)
   return tuple(
-    functools.partial(_panel, run, curve, title, wanted, last_step)
+    functools.partial(_draw, run, curve, _Panel(title, wanted, last_step))
     for title, wanted in _PANELS
     if all(arm in present for arm, _ in wanted)
   )
 
 
-def _panel(
+class _Panel(NamedTuple):
+  """A title, the (arm, density in percent) of its curves, and the last step."""
+
+  title: str
+  wanted: Sequence[tuple[str, float]]
+  last_step: int
+
+
+def _draw(
   run: records.Run,
   curve: statistics.Curve,
-  title: str,
-  wanted: Sequence[tuple[str, float]],
-  last_step: int,
+  panel: _Panel,
   axes: mpl_axes.Axes,
 ) -> None:
   """Draws a curve against the training step, one line a density."""
-  density = dict(zip(statistics.grid(run).rounds, statistics.grid(run).density))
+  density = dict(zip(run.grid.rounds, run.grid.density))
   dense = statistics.curves(run, "ticket", 0, curve)
-  _line(axes, *dense, "100%", panels.DENSE, "--")
+  _line(axes, *dense, label="100%", color=panels.DENSE, linestyle="--")
   drawn = set()
-  for arm, percent in wanted:
+  for arm, percent in panel.wanted:
     index = _nearest(run, arm, percent)
     if index is None or (arm, index) in drawn:
       continue
@@ -87,40 +87,37 @@ def _panel(
     _line(
       axes,
       *statistics.curves(run, arm, index, curve),
-      f"{tables.percent(density[index])} {arm}",
-      _shade(panels.look(arm)[0], _SHADES[percent]),
-      _DASHES[percent],
+      label=f"{tables.percent(density[index])} {arm}",
+      color=_shade(panels.arm_style(arm)[0], _SHADES[percent]),
+      linestyle=_DASHES[percent],
     )
-  axes.set_title(title)
+  axes.set_title(panel.title)
   axes.set_xlabel("Training iteration")
   axes.set_ylabel(curve.label)
   axes.xaxis.set_major_formatter(ticker.StrMethodFormatter("{x:,.0f}"))
   axes.xaxis.set_major_locator(ticker.MaxNLocator(4))
-  axes.set_xlim(0, last_step)
-  axes.set_ylim(_limits(run, curve, last_step))
+  axes.set_xlim(0, panel.last_step)
+  axes.set_ylim(_limits(run, curve, panel.last_step))
 
 
-def _line(axes, steps, values, label, colour, dashes) -> None:
+def _line(
+  axes: mpl_axes.Axes, steps: np.ndarray, values: np.ndarray, **style: Any
+) -> None:
+  """Draws the mean of `[R, T]`, and a band from minimum to maximum."""
   if len(steps) == 0:
     return
   low, high = values.min(axis=0), values.max(axis=0)
-  axes.fill_between(steps, low, high, color=colour, alpha=0.16, linewidth=0)
-  axes.plot(
-    steps,
-    values.mean(axis=0),
-    color=colour,
-    linestyle=dashes,
-    linewidth=1.7,
-    label=label,
-  )
+  band = {"color": style["color"], "alpha": 0.16, "linewidth": 0}
+  axes.fill_between(steps, low, high, **band)
+  axes.plot(steps, values.mean(axis=0), linewidth=1.7, **style)
 
 
 def _nearest(run: records.Run, arm: str, percent: float) -> int | None:
-  """The round of an arm whose density is nearest, dense left out."""
+  """The pruned round of an arm whose density is nearest."""
   rounds = {
-    trial.round: abs(np.log(100 * trial.density / percent))
-    for trial in run.trials
-    if trial.arm == arm and trial.round > 0
+    each.round: abs(np.log(100 * each.density / percent))
+    for each in run.results
+    if each.arm == arm and each.round > 0
   }
   return min(rounds, key=lambda index: (rounds[index], index), default=None)
 
@@ -128,7 +125,7 @@ def _nearest(run: records.Run, arm: str, percent: float) -> int | None:
 def _limits(
   run: records.Run, curve: statistics.Curve, last_step: int
 ) -> tuple[float, float] | None:
-  """One vertical axis for all panels, from the dense network early on."""
+  """The vertical axis of all panels: it begins with the early dense network."""
   steps, dense = statistics.curves(run, "ticket", 0, curve)
   shown = dense[:, steps <= last_step]
   if shown.shape[1] < 2:
@@ -137,7 +134,7 @@ def _limits(
   early = shown[:, min(index, shown.shape[1] - 1)]
   if not np.isfinite(early).any():
     return None
-  each = [curve.read(trial)[1] for trial in run.trials if not trial.diverged]
+  each = [curve.read(x)[1] for x in run.results if not x.diverged]
   every = np.concatenate(each)
   if curve is statistics.VALID_CURVE:
     last, least = shown[:, -1], float(np.nanmin(every))
@@ -148,7 +145,7 @@ def _limits(
 
 
 def _loss_limits(low: float, early: float, rise: float) -> tuple[float, float]:
-  """Shows the fall from `early`, and of the rise twice as much at most."""
+  """Limits that show the fall from `early` and at most twice as much rise."""
   fall = max(early - low, 1e-3)  # a flat curve has none
   return low - 0.05 * fall, low + 1.05 * max(fall, min(rise - low, 2 * fall))
 

@@ -1,4 +1,4 @@
-"""Which figures of the paper a network has, and what they show."""
+"""The figures of each network, after those of the paper."""
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
@@ -28,7 +28,7 @@ class Figure(NamedTuple):
     name: stem of its files.
     title: its number in the paper, if it has one, and what it shows.
     caption: how to read it.
-    panels: what it is made of.
+    panels: functions that draw one panel each.
   """
 
   name: str
@@ -38,17 +38,10 @@ class Figure(NamedTuple):
 
 
 def of(run: records.Run) -> tuple[Figure, ...]:
-  """Returns the figures that a run has data for; the first is the main one.
+  """Returns the figures that a run has data for, the main one first.
 
-  >>> from lth_jax.config import configs
-  >>> end = records.Point(500, True, 0.98, 1.0)
-  >>> none, config = np.empty(0), configs.to_flat(configs.Config())
-  >>> dense = records.Result(
-  ...   0, 0, "ticket", 0, 1.0, none, none, end, end, False, ()
-  ... )
-  >>> main, *others = of(records.Run("example", config, (dense,)))
-  >>> main.title, [figure.name for figure in others]  # there are no curves
-  ('Figure 4a. At early stopping, iterative pruning', ['figure_4b'])
+  Args:
+    run: the run.
   """
   one_shot = run.config["pruning"] == "oneshot"
   words = {
@@ -66,15 +59,13 @@ def of(run: records.Run) -> tuple[Figure, ...]:
 
 
 def milestones(run: records.Run) -> tuple[statistics.Quantity, ...]:
-  """Returns the quantities of figures 7 and 8; () for other networks.
+  """Returns the quantities of figures 7 and 8, for their networks.
 
-  >>> end = records.Point(500, True, 0.98, 1.0)
-  >>> curve = np.array([0, 200, 400]), np.array([0.1, 0.9, 0.95])
-  >>> dense = records.Result(0, 0, "ticket", 0, 1.0, *curve, end, end, 0, ())
-  >>> config = {"model": "resnet20", "steps": 500}
-  >>> each = milestones(records.Run("example", config, (dense,)))
-  >>> [quantity.title.removeprefix("Test accuracy at ") for quantity in each]
-  ['step 200 (%)', 'step 400 (%)', 'the end (%)']
+  Args:
+    run: the run.
+
+  Returns:
+    Test accuracy at the milestones and at the end; empty for other networks.
   """
   shares = protocols.MILESTONES.get(run.config["model"])
   if shares is None:
@@ -106,7 +97,7 @@ def _against_density(
   return tuple(
     functools.partial(panels.against_density, run, quantity, log=log)
     for quantity in quantities
-    if any(np.isfinite(quantity.read(trial)) for trial in run.trials)
+    if any(np.isfinite(quantity.read(each)) for each in run.results)
   )
 
 
@@ -135,14 +126,14 @@ _BARS = (
 )
 _ASIDE = (
   " Arms are moved sideways, by half a percent of the axis from one to the "
-  "next, so that their bars stand beside each other; the dense network is not."
+  "next, so that their bars do not overlap; the dense network is not."
 )
 _OPEN = (
   f"{_BARS} An open marker: in some trial the validation loss still fell at "
-  "the last evaluation, so the step is a lower bound."
+  "the last evaluation, so that the step is a lower bound."
 )
 _BANDS = (
-  "Means over replicates at the densities nearest to those of the paper's "
+  "Means over replicates at the densities nearest to the ones in the paper's "
   "figure 3; bands run from the smallest to the largest replicate."
 )
 _BEGIN = f"{_BANDS} At most the first {_BEGINNING:,} iterations are shown."

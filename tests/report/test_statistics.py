@@ -1,0 +1,168 @@
+"""Statistics over replicates, winning tickets, and missing trials."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+from helpers import results, synthetic_runs
+from scipy import stats
+
+from lth_jax.config import configs
+from lth_jax.config import plan as plan_lib
+from lth_jax.report import (
+  plan,
+  records,
+  statistics,
+  tables,
+  winning,
+)
+
+
+def _verdicts(run):
+  return [each.verdict for each in winning.winning(run)]
+
+
+def test_interval_is_the_paired_t_interval():
+  sample = np.array([0.3, math.nan, 0.1, 0.5, 0.2])
+  found = statistics.interval(sample)
+  expected = stats.ttest_1samp(
+    sample[np.isfinite(sample)], 0
+  ).confidence_interval(0.95)
+  np.testing.assert_allclose([found.low, found.high], expected)
+  assert (found.n, found.minimum, found.maximum) == (4, 0.1, 0.5)
+  np.testing.assert_allclose(found.mean, 0.275)
+
+
+def test_one_value_or_none_bounds_nothing():
+  assert statistics.interval(np.array([1.0])).low == -math.inf
+  assert statistics.interval(np.array([math.nan])).n == 0
+
+
+def test_draws_are_averaged_inside_a_replicate_and_divergence_drops_it():
+  trials = (
+    results.result(0, 1, 0.5, 100, 90, "reinit", 0),
+    results.result(0, 1, 0.5, 300, 94, "reinit", 1),
+    results.result(1, 1, 0.5, 100, 90, "reinit", 0),
+    results.result(1, 1, 0.5, 100, 90, "reinit", 1, diverged=True),
+  )
+  run = records.Run("test", synthetic_runs.config(), trials)
+  steps = statistics.values(run, "reinit", statistics.EARLY_STEP)
+  np.testing.assert_array_equal(steps, [[200], [math.nan]])
+  accuracy = statistics.values(run, "reinit", statistics.EARLY_TEST)
+  np.testing.assert_allclose(accuracy, [[92], [math.nan]])
+
+
+def test_ticket_wins_by_non_inferiority():
+  # Better and sooner; as good and as soon; worse; too late.
+  step = [[5000, 3000, 5000, 3000], [5200, 3100, 5200, 3100],
+          [5100, 3200, 5100, 3200]]  # fmt: skip
+  accuracy = [[98.0, 98.3, 97.95, 97.8], [98.1, 98.5, 98.05, 97.9],
+              [98.2, 98.5, 98.15, 98.0]]  # fmt: skip
+  assert _verdicts(results.tickets(step, accuracy)) == [
+    "wins",
+    "wins",
+    "does not win",
+  ]
+  late = [[row[0], row[0] + 1000, row[0], row[0]] for row in step]
+  same = [[row[0]] * 4 for row in accuracy]
+  assert _verdicts(results.tickets(late, same)) == [
+    "does not win",
+    "wins",
+    "wins",
+  ]
+  # Steps are known to an evaluation: it may be later by more than one.
+  late = [[row[0], row[0] + 100, row[0], row[0]] for row in step]
+  assert _verdicts(results.tickets(late, same)) == ["undecided", "wins", "wins"]
+
+
+@pytest.mark.parametrize("later", [-500, 0, 50, 1000])
+def test_an_interval_of_steps_is_no_narrower_than_an_evaluation(later):
+  run = results.tickets([[5000, 5000 + later, 5000, 5000]] * 3, [[98] * 4] * 3)
+  ticket = winning.winning(run)[0]
+  assert (ticket.step.low, ticket.step.high) == (later - 50, later + 50)
+  cell = tables.verdicts([ticket]).text.rows[0][3]
+  low, high = (tables.number(later + x, 0) for x in (-50, 50))
+  assert f"({low} to {high})" in cell
+
+
+def test_few_replicates_and_noise_are_undecided():
+  step = [[5000, 3000, 5000, 5000]] * 3
+  accuracy = [[98, 99, 97.5, 98], [98, 99, 98.5, 98], [98, 99, 98.0, 98]]
+  assert _verdicts(results.tickets(step, accuracy)) == [
+    "wins",
+    "undecided",
+    "wins",
+  ]
+  assert set(_verdicts(results.tickets(step[:2], accuracy[:2]))) == {
+    "undecided"
+  }
+
+
+def test_step_that_is_a_lower_bound_proves_neither_win_nor_loss():
+  accuracy = [[98] * 4] * 3
+  dense_open = [[15000, 3000, 15000, 15000]] * 3
+  assert _verdicts(results.tickets(dense_open, accuracy)) == [
+    "wins",
+    "undecided",
+    "undecided",
+  ]
+  ticket_open = [[5000, 15000, 15000, 5000]] * 3
+  assert _verdicts(results.tickets(ticket_open, accuracy))[0] == "does not win"
+
+
+def _keys(config):
+  trials = tuple(
+    plan_lib.of_round(config, replicate, index)
+    for replicate in plan_lib.replicates(config)
+    for index in range(config.study.rounds + 1)
+  )
+  return sorted(
+    (x.replicate, x.round, x.arm, x.draw or 0) for row in trials for x in row
+  )
+
+
+@pytest.mark.parametrize(
+  "changes",
+  [
+    {"arms": ["ticket"]},
+    {"arms": ["random_global", "ticket", "reinit"], "reinits": 3},
+    {"control_rounds": [2, 4], "first_replicate": 2, "replicates": 2},
+    {"reset": "continued", "rounds": 3},
+    {"pruning": "oneshot", "rounds": 2},
+  ],
+)
+def test_expected_trials_are_those_that_a_run_trains(changes):
+  config = configs.from_flat({"rounds": 5, **changes})
+  run = records.Run("test", configs.to_flat(config), ())
+  assert sorted(plan.expected(run)) == _keys(config)
+  for arm in config.study.arms:
+    rounds = [index for _, index, name, _ in _keys(config) if name == arm]
+    assert plan.last_round(run.config, arm) == max(rounds)
+
+
+def test_one_shot_and_control_trials_end_no_series():
+  trials = tuple(
+    results.result(0, 1, 0.5, 100, 90, arm, diverged=True)
+    for arm in ("ticket", "random")
+  )
+  one_shot = synthetic_runs.config(pruning="oneshot")
+  assert plan.ended(records.Run("test", one_shot, trials)) == {}
+  iterative = synthetic_runs.config()
+  assert plan.ended(records.Run("test", iterative, trials)) == {0: 1}
+  assert plan.ended(records.Run("test", iterative, trials[1:])) == {}
+  continued = synthetic_runs.config(reset="continued")
+  assert plan.ended(records.Run("test", continued, trials)) == {}
+
+
+def test_levels_of_noise_are_arms_of_their_own(tmp_path):
+  arms = ["ticket", "noise"]
+  folder = synthetic_runs.write(tmp_path, arms=arms, noise=[0.5, 2.0])
+  run = records.read(folder)
+  assert statistics.arms(run) == ("ticket", "noise 0.5", "noise 2")
+  assert plan.missing(run) == ()
+  assert plan.last_round(run.config, "noise 2") == 20
+  few = dataclasses.replace(
+    run, results=tuple(x for x in run.results if x.arm != "noise 2")
+  )
+  assert {key.arm for key in plan.missing(few)} == {"noise 2"}
