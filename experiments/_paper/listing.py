@@ -14,7 +14,7 @@ from lth_jax.config import configs, plan
 from lth_jax.config.configs import Config
 from lth_jax.parallel import progress
 from lth_jax.runner import workdir
-from lth_jax.storage import store
+from lth_jax.storage import files, store
 
 _HEAD = f"""\
 Time (h:mm:ss) is that of all trainings, about, on 2 CPU cores.
@@ -110,7 +110,7 @@ def num_done(config: Config, folder: epath.Path) -> tuple[int, int]:
       done += len(stored)
       if any(
         plan.supplies_masks(config, trial)
-        and store.read_json(folder / trial.name / "record.json")["diverged"]
+        and files.read_json(folder / trial.name / "record.json")["diverged"]
         for trial in stored
       ):
         break

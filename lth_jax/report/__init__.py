@@ -4,7 +4,6 @@ Nothing here needs jax or a device.
 """
 
 import contextlib
-import os
 from collections.abc import Iterator
 
 from etils import epath
@@ -54,7 +53,6 @@ def write(workdir: epath.PathLike) -> epath.Path:
   lth_jax.errors.InputError: ...: no config.json here; --workdir must name
   the folder of a run.
   """
-  files_lib.check_links(epath.Path(workdir))
   files = _render(workdir)
   folder = epath.Path(workdir) / "report"
   folder.mkdir(parents=True, exist_ok=True)
@@ -64,7 +62,7 @@ def write(workdir: epath.PathLike) -> epath.Path:
       if name not in files:
         (folder / name).unlink(missing_ok=True)
     for name, content in files.items():
-      _write_whole(folder / name, content)
+      files_lib.write(folder / name, content)
   return folder / _PAGE
 
 
@@ -97,20 +95,9 @@ def _one_at_a_time(folder: epath.Path) -> Iterator[None]:
     return
   import fcntl  # not on every platform
 
-  with files_lib.open_lock(folder / ".lock") as file:
+  with open(folder / ".lock", "a") as file:
     fcntl.flock(file, fcntl.LOCK_EX)
     yield
-
-
-def _write_whole(path: epath.Path, content: bytes) -> None:
-  if buckets.is_remote(path):  # an object always does
-    path.write_bytes(content)
-    return
-  part = path.with_name(f".{path.name}.part")
-  with contextlib.suppress(FileNotFoundError):
-    os.unlink(part)  # opening a FIFO would wait for a reader
-  part.write_bytes(content)
-  part.replace(path)
 
 
 def _draw(

@@ -185,7 +185,7 @@ def read(workdir: epath.PathLike) -> Run:
   >>> stored = {"format": FORMAT, "experiment": "mnist_lenet"}
   >>> stored |= {"run_id": configs.run_id(config)}
   >>> stored |= {"data": "0a1b", "config": configs.to_flat(config)}
-  >>> text = json.dumps(files.seal(stored))
+  >>> text = json.dumps(files.add_checksum(stored))
   >>> with tempfile.TemporaryDirectory() as folder:
   ...   _ = (epath.Path(folder) / "config.json").write_text(text)
   ...   read(folder)
@@ -430,7 +430,7 @@ def _config(content) -> tuple[str, str, str, dict[str, Any]]:
     stored[field]  # A KeyError names what is missing.
   config = configs.from_flat(stored)
   checks.check(config)
-  files.unseal(content)
+  files.verify_checksum(content)
   run_id = configs.run_id(config)
   if content["run_id"] != run_id:
     raise ValueError("its run_id is not that of its fields")

@@ -109,7 +109,7 @@ def of_replicate(replicate: int, rounds: Rounds) -> tuple[records.Look, ...]:
 def _load(path: epath.Path) -> tuple[int, Rounds]:
   try:
     content = files.parse(files.read(path).decode())
-    files.unseal(content)
+    files.verify_checksum(content)
     if content["format"] != records.FORMAT:
       raise ValueError(f"format {content['format']!r} is not {records.FORMAT}")
     rounds = {

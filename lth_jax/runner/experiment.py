@@ -29,7 +29,7 @@ from lth_jax.runner import build, partials, settings, tickets, trials, workdir
 from lth_jax.runner import checkpoints as checkpoints_lib
 from lth_jax.runner.checkpoints import Stores
 from lth_jax.runner.trials import Session
-from lth_jax.storage import files, store
+from lth_jax.storage import files, lock, store
 from lth_jax.training.loop import Start
 
 # Flags that may differ between the processes of a run.
@@ -108,9 +108,8 @@ def _lock(
   """Locks the folder, in the one process that writes."""
   if not processes.is_first():
     return lambda: None
-  files.check_links(folder)
   folder.mkdir(parents=True, exist_ok=True)
-  return until_the_end.enter_context(store.lock(folder, progress.log, stop))
+  return until_the_end.enter_context(lock.hold(folder, progress.log, stop))
 
 
 def _settle(folder, config, experiment, digest, devices):

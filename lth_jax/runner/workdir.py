@@ -90,7 +90,7 @@ def settle(
     )
   resumed = path.exists() or _find_stored(folder, config, data)
   _settle_environment(folder / "env.json", sharing, resumed, log)
-  store.write_text(folder / "run.flags", flags.to_flagfile(config))
+  files.write(folder / "run.flags", flags.to_flagfile(config).encode())
   stored = {
     "format": FORMAT,
     "experiment": experiment,
@@ -98,7 +98,7 @@ def settle(
     "data": data,
     "config": configs.to_flat(config),
   }
-  store.write_json(path, files.seal(stored))
+  files.write_json(path, files.add_checksum(stored))
 
 
 def check_shared(folder: epath.Path) -> None:
@@ -118,7 +118,7 @@ def check_shared(folder: epath.Path) -> None:
 
   def write() -> str:
     token = uuid.uuid4().hex
-    store.write_text(path, token)
+    files.write(path, token.encode())
     return token
 
   token = processes.lead(write)
@@ -155,7 +155,7 @@ def _read(folder) -> tuple[Config, str]:
   """Returns the config, and the digest of the images and labels."""
   path = folder / "config.json"
   try:
-    stored = store.read_json(path)
+    stored = files.read_json(path)
   except store.DamagedError as error:
     raise _damaged(path, "it is cut short or altered") from error
   if not isinstance(stored.get("config"), dict):
@@ -172,7 +172,7 @@ def _read(folder) -> tuple[Config, str]:
   if stored.get("run_id") != configs.run_id(config):
     raise _damaged(path, "its run_id is not that of its fields")
   try:
-    files.unseal(stored)
+    files.verify_checksum(stored)
     return config, stored["data"]
   except (KeyError, ValueError) as error:
     raise _damaged(path, str(error)) from error
@@ -257,7 +257,7 @@ def _settle_environment(path, sharing, resumed, log):
     log(f"note: this run began elsewhere: {'; '.join(changed)}. {_PROMISE}")
   if not seen or seen[-1] != now:
     seen = [*seen, now]
-  store.write_json(path, files.seal({"environments": seen}))
+  files.write_json(path, files.add_checksum({"environments": seen}))
 
 
 def sharings(folder: epath.Path) -> list[vmapped.Sharing]:
@@ -297,7 +297,7 @@ def sharings(folder: epath.Path) -> list[vmapped.Sharing]:
 def _read_key(path, key: str, kind: type) -> Any:
   """Reads one entry of a file that only this module writes."""
   try:
-    content = store.read_json(path)
+    content = files.read_json(path)
   except store.DamagedError as error:
     raise errors.InputError(f"{error} Remove it; it is made again.") from error
   value = content.get(key)
@@ -305,7 +305,7 @@ def _read_key(path, key: str, kind: type) -> Any:
   if not isinstance(value, kind) or not all(isinstance(x, dict) for x in items):
     raise _altered(path, key)
   try:
-    files.unseal(content)
+    files.verify_checksum(content)
   except ValueError as error:
     raise _altered(path, key) from error
   return value

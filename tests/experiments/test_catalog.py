@@ -298,7 +298,7 @@ def test_a_run_of_another_scale_is_not_counted(tmp_path):
     "config": configs.to_flat(config),
   }
   (tmp_path / run.name / "config.json").write_text(
-    json.dumps(files.seal(stored))
+    json.dumps(files.add_checksum(stored))
   )
   assert state(row, "smoke", tmp_path) == "complete"
   assert state(row, "cpu", tmp_path) == "other runs are there"

@@ -8,6 +8,7 @@ from etils import epath
 
 from lth_jax import data
 from lth_jax.runner import build, workdir
+from lth_jax.storage import files
 from lth_jax.storage import store as store_lib
 
 
@@ -32,7 +33,7 @@ def content_of(folder):
   like = _like(folder)
   for name in commits(folder):
     store = epath.Path(folder / name)
-    owner = store_lib.read_json(store / "commit.json")["owner"]
+    owner = files.read_json(store / "commit.json")["owner"]
     arrays, record = store_lib.load(store, owner, like)
     assert store_lib.digest(arrays["params"]) == record["digests"]["params"]
     content[f"{name}/arrays"] = store_lib.digest(arrays)
@@ -55,10 +56,10 @@ def check_equal(content, expected):
 def stats_of(folder):
   """{path: stat} of all below a folder, while another process changes it."""
   stats = {}
-  for parent, folders, files in os.walk(folder):
+  for parent, folders, names in os.walk(folder):
     if ".timing" in folders:  # what is timed before a run is no phase of it
       folders.remove(".timing")
-    for name in folders + files:
+    for name in folders + names:
       path = pathlib.Path(parent, name)
       with contextlib.suppress(FileNotFoundError):
         stats[path] = path.stat()

@@ -962,7 +962,9 @@ def _damage(path, change):
   content = json.loads(path.read_text())
   sealed = content.pop("sha256", None)
   change(content)
-  path.write_text(json.dumps(files.seal(content) if sealed else content))
+  path.write_text(
+    json.dumps(files.add_checksum(content) if sealed else content)
+  )
 
 
 @pytest.mark.parametrize(
@@ -1130,7 +1132,7 @@ def _described(folder, replicate, kept):
   path.parent.mkdir(parents=True, exist_ok=True)
   content = {"format": 2, "replicate": replicate, "rounds": rounds}
   content |= {"theta_0": "0", "trained": "0", "masks": {}}
-  path.write_text(json.dumps(files.seal(content)))
+  path.write_text(json.dumps(files.add_checksum(content)))
   return path
 
 
