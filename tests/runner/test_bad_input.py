@@ -287,7 +287,7 @@ def test_a_file_as_workdir_is_refused(tmp_path):
 def test_what_a_new_folder_may_hold_is_no_hindrance(tmp_path, name):
   (tmp_path / name).touch()
   config, sharing = configs.Config(), vmapped.Sharing("loop", 1)
-  workdir.settle(epath.Path(tmp_path), config, "a", {}, sharing, log=print)
+  workdir.initialize(epath.Path(tmp_path), config, "a", {}, sharing, log=print)
   assert (tmp_path / "config.json").exists()
 
 

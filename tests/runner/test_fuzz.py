@@ -23,7 +23,7 @@ from lth_jax import errors, report
 from lth_jax.analysis import summary
 from lth_jax.config import configs
 from lth_jax.report import claims, example, records, structure, summary_file
-from lth_jax.runner import workdir
+from lth_jax.runner import environment, workdir
 from lth_jax.storage import files, store
 
 _EXAMPLES = settings(
@@ -209,7 +209,7 @@ def test_descriptions_with_any_value_are_read_or_refused(data):
 
 @pytest.mark.parametrize(
   ("name", "read"),
-  [("config.json", workdir.read_config), ("env.json", workdir.sharings)],
+  [("config.json", workdir.read_config), ("env.json", environment.sharings)],
 )
 @_EXAMPLES
 @given(data=st.data())
