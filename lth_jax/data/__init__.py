@@ -15,6 +15,7 @@ batch in `lth_jax.data.augment` and `lth_jax.data.scaling`.
 """
 
 import pathlib
+import types
 
 import numpy as np
 
@@ -27,7 +28,12 @@ from lth_jax.data.dataset import digests as digests
 
 # Each reader has NAMES (None: any name), `holds(name, folder)` and
 # `load(name, folder)`. 'auto' takes the first that holds a data set.
-_READERS = {"bundled": bundled, "idx": idx, "cifar": cifar, "tfds": tfds}
+_READERS: dict[str, types.ModuleType] = {
+  "bundled": bundled,
+  "idx": idx,
+  "cifar": cifar,
+  "tfds": tfds,
+}
 SOURCES = ("auto", *_READERS)
 
 

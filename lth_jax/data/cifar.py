@@ -14,6 +14,7 @@ pixels is taken, and the numbers that follow the string 'labels'.
 """
 
 import hashlib
+import os
 import pathlib
 import pickletools
 
@@ -59,7 +60,8 @@ def load(name: str, folder: pathlib.Path) -> dataset.Dataset:
   Args:
     name: 'cifar10'.
     folder: has the six `.bin` files, or `cifar-10-batches-bin` with them; or
-      the six pickles, or `cifar-10-batches-py` with them; or the sheets.
+      the six pickles, or `cifar-10-batches-py` with them; or the sheets. All
+      may also lie in `cifar10` below it.
 
   Returns:
     50,000 training and 10,000 test images `[N, 32, 32, 3]`, red, green, blue;
@@ -94,34 +96,34 @@ def load(name: str, folder: pathlib.Path) -> dataset.Dataset:
   )
 
 
-def holds(name: str, folder: pathlib.Path) -> bool:
+def holds(name: str, folder: str | os.PathLike[str]) -> bool:
   """Returns whether a folder has at least one file of CIFAR-10, in any form.
 
   >>> import tempfile
   >>> with tempfile.TemporaryDirectory() as folder:
   ...   pathlib.Path(folder, 'test_batch.bin').touch()
-  ...   holds('cifar10', pathlib.Path(folder))
-  True
+  ...   holds('cifar10', folder), holds('cifar100', folder)
+  (True, False)
 
   Args:
-    name: 'cifar10'.
+    name: of a data set; False if it is not 'cifar10'.
     folder: as for `load`; its files are not read.
   """
-  del name
-  return _find(folder) is not None
+  return name in NAMES and _find(pathlib.Path(folder)) is not None
 
 
 def _find(folder):
   """Returns the place, the files that it should have, and their reader."""
-  for place, files, read in (
-    ("", BINARY_FILES, _read_binary),
-    ("cifar-10-batches-bin", BINARY_FILES, _read_binary),
-    ("", PICKLES, _read_pickles),
-    ("cifar-10-batches-py", PICKLES, _read_pickles),
-    ("", sheets.FILES, sheets.read),
-  ):
-    if any((folder / place / file).exists() for file in files):
-      return folder / place, files, read
+  for parent in (folder, folder / "cifar10"):
+    for place, files, read in (
+      ("", BINARY_FILES, _read_binary),
+      ("cifar-10-batches-bin", BINARY_FILES, _read_binary),
+      ("", PICKLES, _read_pickles),
+      ("cifar-10-batches-py", PICKLES, _read_pickles),
+      ("", sheets.FILES, sheets.read),
+    ):
+      if any((parent / place / file).exists() for file in files):
+        return parent / place, files, read
   return None
 
 

@@ -8,6 +8,7 @@ MNIST in one `.npz` instead; an array is written as IDX before it is checked.
 import gzip
 import hashlib
 import io
+import os
 import pathlib
 import tokenize
 import zipfile
@@ -92,21 +93,23 @@ def load(name: str, folder: pathlib.Path) -> dataset.Dataset:
   )
 
 
-def holds(name: str, folder: pathlib.Path) -> bool:
+def holds(name: str, folder: str | os.PathLike[str]) -> bool:
   """Returns whether a folder has at least one file of a data set.
 
   >>> import tempfile
   >>> with tempfile.TemporaryDirectory() as folder:
   ...   pathlib.Path(folder, 'train-images-idx3-ubyte.gz').touch()
-  ...   holds('mnist', pathlib.Path(folder))
-  True
+  ...   holds('mnist', folder), holds('mnist_10k', folder)
+  (True, False)
 
   Args:
-    name: one of NAMES.
+    name: of a data set; False if it is none of NAMES.
     folder: as for `load`; its files are not read.
   """
-  return any(
-    path.exists() for file in FILES for path in _paths(name, folder, file)
+  return name in NAMES and any(
+    path.exists()
+    for file in FILES
+    for path in _paths(name, pathlib.Path(folder), file)
   )
 
 

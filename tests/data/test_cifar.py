@@ -82,7 +82,7 @@ def pickles(examples, tmp_path, monkeypatch):
 
   def write(place=""):
     folder = tmp_path / place
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     for i, file in enumerate(cifar.PICKLES):
       part = slice(i * BATCH, (i + 1) * BATCH)
       contents = _python_2(pixels[part], labels[part])
@@ -93,7 +93,9 @@ def pickles(examples, tmp_path, monkeypatch):
   return write
 
 
-@pytest.mark.parametrize("place", ["", "cifar-10-batches-py"])
+@pytest.mark.parametrize(
+  "place", ["", "cifar-10-batches-py", "cifar10/cifar-10-batches-py"]
+)
 def test_pickles_are_read_in_their_order(pickles, tmp_path, examples, place):
   pickles(place)
   loaded = data.load("cifar10", data_dir=str(tmp_path))
