@@ -8,7 +8,8 @@ import pytest
 from helpers import tiny
 
 from lth_jax import models
-from lth_jax.models.cpu import convolution, pooling, strided
+from lth_jax.models import cpu
+from lth_jax.models.cpu import convolution
 
 SHAPES = [
   ((6, 8, 6, 3), (3, 3, 3, 5)),
@@ -167,7 +168,7 @@ def test_pooling_and_its_gradient_are_xlas_also_for_ties(shape):
     *(
       (value, *pullback(outer))
       for value, pullback in (
-        jax.vjp(f, images) for f in (pooling.max_pool, reference)
+        jax.vjp(f, images) for f in (cpu.max_pool, reference)
       )
     )
   ):
@@ -191,7 +192,7 @@ def test_pooling_behind_batch_norm_keeps_its_gradient():
 
   found, expected = (
     gradient(pool)
-    for pool in (pooling.max_pool, lambda x: nn.max_pool(x, (2, 2), (2, 2)))
+    for pool in (cpu.max_pool, lambda x: nn.max_pool(x, (2, 2), (2, 2)))
   )
   assert_close(found, expected)
 
