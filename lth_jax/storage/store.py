@@ -96,15 +96,28 @@ def load(
     NumPy arrays in the structure of `like`, and the record.
 
   Raises:
-    DamagedError, InputError: as `load_record`; also if the arrays differ from
-      `like` in names or shapes.
-    StorageError: they cannot be read, which tells nothing about their content.
+    DamagedError, InputError, OSError: as `load_record`.
+    DamagedError, StorageError: as `load_arrays`.
   """
   record = load_record(folder, owner)
+  return load_arrays(folder, like), record
+
+
+def load_arrays(folder: epath.Path, like: PyTree) -> PyTree:
+  """Loads the arrays of a checkpoint whose files were checked before.
+
+  Args:
+    folder: of the checkpoint.
+    like: as for `load`.
+
+  Raises:
+    DamagedError: the arrays differ from `like` in names or shapes.
+    StorageError: they cannot be read, which tells nothing about their content.
+  """
   target = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), like)
   try:
     with _ORBAX, _checkpointer() as checkpointer:
-      arrays = checkpointer.restore(folder / _ARRAYS, target)
+      return checkpointer.restore(folder / _ARRAYS, target)
   except _ERRORS as error:
     if not isinstance(error, _CONTENT_ERRORS) or buckets.explain(error):
       raise _storage_error(folder, error) from error
@@ -112,7 +125,6 @@ def load(
     raise DamagedError(
       f"{folder / _ARRAYS} does not fit this run: {cause}."
     ) from error
-  return arrays, record
 
 
 def load_record(folder: epath.Path, owner: str) -> dict[str, Any]:
