@@ -84,10 +84,33 @@ def run_builder(
       builder fails, or the set is there in another format.
   """
   folder = tfds.find(name, root)
-  if folder is None:
-    folder = _run_builder(name, root, manual_dir)
-  tfds.require_array_record(name, folder)
-  return folder
+  if folder is not None:
+    return folder
+  library = tfds.import_library()
+  if importlib.util.find_spec("tensorflow") is None:
+    raise errors.InputError(
+      f"Preparing '{name}' needs TensorFlow, once (reading does not): `pip "
+      f"install tensorflow`; only {' and '.join(idx.NAMES)} do without."
+    )
+  from tensorflow_datasets.core.download import downloader
+
+  downloader.MAX_RETRIES = 0  # Ten retries take 205 s without a network.
+  # In a shared folder, TFDS takes the files of one data set for another's of
+  # the same names, silently.
+  downloads = root / "downloads" / name.replace("/", "_").replace(":", "_")
+  try:
+    builder = library.builder(name, data_dir=root, file_format="array_record")
+    builder.download_and_prepare(
+      download_dir=downloads,
+      download_config=library.download.DownloadConfig(manual_dir=manual_dir),
+    )
+  except Exception as error:  # Builders raise whatever they like.
+    reason = textwrap.shorten(str(error), 300)
+    raise errors.InputError(
+      f"TFDS cannot prepare '{name}' ({type(error).__name__}: {reason}); "
+      "check the name, the network, or give the original files by --from_dir."
+    ) from error
+  return pathlib.Path(builder.data_dir)
 
 
 def main() -> None:
@@ -125,34 +148,6 @@ def _fetch(url, name):
       f"the four original .gz files of {name} and give their folder as "
       "--data_dir of the experiment."
     ) from error
-
-
-def _run_builder(name, root, manual_dir):
-  library = tfds.import_library()
-  if importlib.util.find_spec("tensorflow") is None:
-    raise errors.InputError(
-      f"Preparing '{name}' needs TensorFlow, once (reading does not): `pip "
-      f"install tensorflow`; only {' and '.join(idx.NAMES)} do without."
-    )
-  from tensorflow_datasets.core.download import downloader
-
-  downloader.MAX_RETRIES = 0  # Ten retries take 205 s without a network.
-  # In a shared folder, TFDS takes the files of one data set for another's of
-  # the same names, silently.
-  downloads = root / "downloads" / name.replace("/", "_").replace(":", "_")
-  try:
-    builder = library.builder(name, data_dir=root, file_format="array_record")
-    builder.download_and_prepare(
-      download_dir=downloads,
-      download_config=library.download.DownloadConfig(manual_dir=manual_dir),
-    )
-  except Exception as error:  # Builders raise whatever they like.
-    reason = textwrap.shorten(str(error), 300)
-    raise errors.InputError(
-      f"TFDS cannot prepare '{name}' ({type(error).__name__}: {reason}); "
-      "check the name, the network, or give the original files by --from_dir."
-    ) from error
-  return pathlib.Path(builder.data_dir)
 
 
 if __name__ == "__main__":

@@ -39,7 +39,6 @@ def load(name: str, folder: pathlib.Path) -> dataset.Dataset:
       f"No prepared data set '{name}' in {folder}; prepare it by "
       f"`{dataset.preparation(name, folder)}` or give its --data_dir."
     )
-  require_array_record(name, found)
   library = import_library()
   try:
     builder = library.builder_from_directory(found)
@@ -63,7 +62,7 @@ def load(name: str, folder: pathlib.Path) -> dataset.Dataset:
 
 
 def holds(name: str, folder: pathlib.Path) -> bool:
-  """Returns whether a data set is prepared, in any format.
+  """Returns whether a data set is prepared; raises as `find`.
 
   >>> holds('mnist', pathlib.Path('/nowhere'))
   False
@@ -83,7 +82,8 @@ def find(name: str, folder: pathlib.Path) -> pathlib.Path | None:
   ...   for version in ('3.0.9', '3.0.10'):
   ...     folder = pathlib.Path(root, 'mnist', version)
   ...     folder.mkdir(parents=True)
-  ...     (folder / 'dataset_info.json').touch()
+  ...     info = folder / 'dataset_info.json'
+  ...     _ = info.write_text('{"fileFormat": "array_record"}')
   ...   find('mnist', pathlib.Path(root)).name
   '3.0.10'
 
@@ -92,7 +92,8 @@ def find(name: str, folder: pathlib.Path) -> pathlib.Path | None:
     folder: of prepared sets.
 
   Raises:
-    errors.InputError: the set has configurations and `name` has none.
+    errors.InputError: the set has configurations and `name` has none; or it is
+      of another format than ArrayRecord, or damaged.
   """
   base, _, version = name.partition(":")
   root = folder / base
@@ -101,7 +102,9 @@ def find(name: str, folder: pathlib.Path) -> pathlib.Path | None:
   ]
   found = [x for x in found if x.name.replace(".", "").isdigit()]
   if found:
-    return max(found, key=lambda x: [int(n) for n in x.name.split(".")])
+    newest = max(found, key=lambda x: [int(n) for n in x.name.split(".")])
+    _check_format(name, newest)
+    return newest
   configs = {x.parents[1].name for x in root.glob("*/*.*.*/dataset_info.json")}
   if configs:
     names = ", ".join(f"'{base}/{config}'" for config in sorted(configs))
@@ -109,43 +112,6 @@ def find(name: str, folder: pathlib.Path) -> pathlib.Path | None:
       f"Data set '{name}' has configurations; choose one of {names}."
     )
   return None
-
-
-def require_array_record(name: str, folder: pathlib.Path) -> None:
-  """Refuses a prepared set of another format than ArrayRecord.
-
-  >>> import tempfile
-  >>> with tempfile.TemporaryDirectory() as root:
-  ...   info = pathlib.Path(root, 'dataset_info.json')
-  ...   _ = info.write_text('{"fileFormat": "tfrecord"}')
-  ...   require_array_record('mnist', pathlib.Path(root))
-  Traceback (most recent call last):
-    ...
-  lth_jax.errors.InputError: ... is of format tfrecord, which needs TensorFlow
-  to read; prepare it as ArrayRecord in another folder by `python -m ...
-
-  Args:
-    name: name of the data set, for the message.
-    folder: of the prepared set, as from `find`.
-
-  Raises:
-    errors.InputError: the set is of another format, or its description is
-      missing or damaged.
-  """
-  path = folder / "dataset_info.json"
-  try:
-    for each in folder.glob("*.*"):  # the reader would wait for a FIFO
-      files.check(each)
-    info = json.loads(dataset.read(path))
-  except (OSError, ValueError) as error:
-    raise _damaged(f"{path}", folder, error) from error
-  file_format = info.get("fileFormat", "tfrecord")
-  if file_format != "array_record":
-    raise errors.InputError(
-      f"{folder} is of format {file_format}, which needs TensorFlow to read; "
-      f"prepare it as ArrayRecord in another folder by `python -m "
-      f"lth_jax.data.prepare {name} --data_dir=FOLDER`."
-    )
 
 
 def import_library() -> types.ModuleType:
@@ -164,6 +130,23 @@ def import_library() -> types.ModuleType:
       "clone of lth_jax, `pip install -e '.[tfds]'`."
     ) from error
   return tensorflow_datasets
+
+
+def _check_format(name, folder):
+  path = folder / "dataset_info.json"
+  try:
+    for each in folder.glob("*.*"):  # the reader would wait for a FIFO
+      files.check(each)
+    info = json.loads(dataset.read(path))
+  except (OSError, ValueError) as error:
+    raise _damaged(f"{path}", folder, error) from error
+  file_format = info.get("fileFormat", "tfrecord")
+  if file_format != "array_record":
+    raise errors.InputError(
+      f"{folder} is of format {file_format}, which needs TensorFlow to read; "
+      f"prepare it as ArrayRecord in another folder by `python -m "
+      f"lth_jax.data.prepare {name} --data_dir=FOLDER`."
+    )
 
 
 def _examples(builder, part, folder):

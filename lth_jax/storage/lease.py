@@ -76,8 +76,7 @@ def hold(
     LostError: instead of a `StoppedError` that the loss has caused.
   """
   number = _take(workdir, log, seconds, stop)
-  ended = threading.Event()
-  renewed, lost = time.monotonic(), None
+  ended, renewed, lost = threading.Event(), time.monotonic(), None
 
   def renew() -> None:
     nonlocal renewed
@@ -114,9 +113,7 @@ def hold(
   finally:
     ended.set()
     thread.join()
-    with contextlib.suppress(Exception):  # else it ends after one term
-      _check_last(workdir, number)
-      _path(workdir, number).write_text(_GIVEN_BACK)
+    _give_back(workdir, number)
 
 
 def _take(
@@ -165,6 +162,12 @@ def _check_last(workdir: epath.Path, number: int) -> None:
       "stalled or cut off for too long. Earlier results are kept; stop one of "
       "the two."
     )
+
+
+def _give_back(workdir: epath.Path, number: int) -> None:
+  with contextlib.suppress(Exception):  # else it ends after one term
+    _check_last(workdir, number)
+    _path(workdir, number).write_text(_GIVEN_BACK)
 
 
 def _remove_before(workdir: epath.Path, number: int) -> None:

@@ -14,6 +14,7 @@ from lth_jax.data import prepare, tfds
 
 
 def pretend(folder, **info):
+  info = info or {"fileFormat": "array_record"}
   folder.mkdir(parents=True)
   (folder / "dataset_info.json").write_text(json.dumps(info))
 
@@ -35,7 +36,7 @@ def test_find_asks_for_a_configuration(tmp_path):
 
 
 @pytest.mark.parametrize("function", [tfds.load, prepare.run_builder])
-@pytest.mark.parametrize("info", [{"fileFormat": "tfrecord"}, {}])
+@pytest.mark.parametrize("info", [{"fileFormat": "tfrecord"}, {"name": "svhn"}])
 def test_tfrecord_is_an_error_that_names_the_command(tmp_path, function, info):
   pretend(tmp_path / "svhn" / "3.0.1", **info)
   message = hostile.error(function, "svhn", tmp_path)
