@@ -124,7 +124,12 @@ def test_a_lease_that_is_read_while_it_is_renewed_is_not_taken(
   """A read may return a part of the new content."""
   with hold(workdir, pytest.fail, 60):
     whole = path_of(workdir).read_text()
-    clock.then = lambda: path_of(workdir).write_text(whole[:part])
+
+    def renewed():
+      clock.now += 60  # at the last moment
+      path_of(workdir).write_text(whole[:part])
+
+    clock.then = renewed
     refused = pytest.raises(errors.InputError, match="in use")
     with refused, hold(workdir, lambda _: None, 60, clock):
       pass
