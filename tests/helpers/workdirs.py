@@ -26,8 +26,9 @@ def content_of(folder):
   content = {}
   for path in sorted(folder.rglob("*")):
     name = str(path.relative_to(folder))
-    if path.name in ("commit.json", "timing.json"):
-      content[name] = None  # times, and digests of Orbax's random file names
+    if path.name in ("commit.json", "timing.json", "env.json"):
+      # Digests of Orbax's random file names, times, the commit of this clone.
+      content[name] = None
     elif path.is_file() and "arrays" not in path.parts:
       content[name] = path.read_bytes()
   like = _like(folder)
