@@ -25,6 +25,8 @@ from lth_jax.pruning import prune as prune
 from lth_jax.rewinding import reinitialize as reinitialize
 from lth_jax.rewinding import rewind as rewind
 
+__version__ = "0.2.0"
+
 __all__ = [
   "count_schedule",
   "density_schedule",

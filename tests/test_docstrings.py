@@ -12,10 +12,10 @@ _PACKAGE = pathlib.Path(lth_jax.__file__).parent
 _WITH_EXAMPLES = ("models", "data", "training", "lottery", "analysis")
 # Functions of these without an example, and why.
 EXEMPT = {
-  "data.bundle.main": "a process, and needs the original files",
-  "data.prepare.fetch": "needs a network or the original files",
+  "data.prepare.download": "needs a network",
   "data.prepare.main": "a process",
-  "data.prepare.prepare": "needs a network or the original files",
+  "data.prepare.run_builder": "needs a network and an optional package",
+  "data.sheets.read": "needs files that are not in the package",
   "data.tfds.import_library": "an optional package",
   "data.tfds.load": "needs a prepared data set and an optional package",
   "report.draw": "needs the folder of a run",

@@ -4,6 +4,7 @@ Of each run, finished or not, these are a small file of records, a table, and
 some of its report's drawings.
 """
 
+import dataclasses
 import io
 import pathlib
 from collections.abc import Mapping

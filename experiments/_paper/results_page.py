@@ -13,6 +13,7 @@ from experiments._paper import catalog, figures, networks
 from lth_jax import errors, runner
 from lth_jax.config import configs
 from lth_jax.report import (
+  claim_table,
   claims,
   plan,
   protocols,

@@ -1,20 +1,21 @@
 """Image data sets, whole and in memory, as NumPy arrays.
 
-Four sources, and never a silent change from one to another:
+Four sources; one is never replaced by another silently:
 
 * 'bundled': `mnist_10k`, a subset of MNIST that comes with the package;
-* 'idx': `mnist` and `fashion_mnist` from a folder of their original files, as
-  they are published or as torchvision, Keras and Kaggle leave them;
-* 'cifar': `cifar10` from a folder of its original files, binary or pickled, or
-  of lossless sheets;
-* 'tfds': any image-classification set that `python -m lth_jax.data.prepare`
-  has prepared.
+* 'idx': `mnist` and `fashion_mnist` from their original files, as they are
+  published or as torchvision, Keras and Kaggle leave them;
+* 'cifar': `cifar10` from its original files, binary or pickled, or from
+  lossless sheets;
+* 'tfds': any image-classification set that TFDS has prepared.
 
-Splits and the order of batches are in `lth_jax.data.order`, what happens to a
+`python -m lth_jax.data.prepare` downloads or prepares them. Splits and the
+order of batches are in `lth_jax.data.order`, what happens to the images of a
 batch in `lth_jax.data.augment` and `lth_jax.data.scaling`.
 """
 
-import os
+import pathlib
+import types
 
 import numpy as np
 
@@ -22,16 +23,18 @@ from lth_jax import errors
 from lth_jax.data import bundled, cifar, idx, tfds
 from lth_jax.data.dataset import Dataset as Dataset
 from lth_jax.data.dataset import Examples as Examples
-from lth_jax.data.dataset import describe, preparation
+from lth_jax.data.dataset import default_dir, describe, preparation
 from lth_jax.data.dataset import digests as digests
 
-# What has `holds` and `load`, both of a name and a data_dir; 'auto' takes the
-# first that holds a data set.
-_READERS = {"bundled": bundled, "idx": idx, "cifar": cifar, "tfds": tfds}
+# Each reader has NAMES (None: any name), `holds(name, folder)` and
+# `load(name, folder)`. 'auto' takes the first that holds a data set.
+_READERS: dict[str, types.ModuleType] = {
+  "bundled": bundled,
+  "idx": idx,
+  "cifar": cifar,
+  "tfds": tfds,
+}
 SOURCES = ("auto", *_READERS)
-
-_ORIGINALS = dict.fromkeys(idx.NAMES, ".gz files")
-_ORIGINALS |= dict.fromkeys(cifar.NAMES, ".bin files")
 
 
 def load(
@@ -39,13 +42,11 @@ def load(
 ) -> Dataset:
   """Loads a data set.
 
-  `source='auto'` takes the bundled set if `name` is one, else the original
-  files if `data_dir` holds any, else what TFDS prepared in `data_dir` (by
-  default in the folder that TFDS uses), else it is an error.
+  `source='auto'` takes the bundled set if `name` is one, else original files in
+  `data_dir`, else what TFDS has prepared there.
 
-  Examples are in the order of their source. TFDS shuffles when it prepares,
-  so `source='tfds'` gives MNIST in another order, and with other `digests`,
-  than `source='idx'`.
+  Examples are in the order of their source. TFDS shuffles when it prepares, so
+  'tfds' gives MNIST in another order, and with other `digests`, than 'idx'.
 
   >>> data = load('mnist_10k')
   >>> data.train.images.shape, data.test.labels.shape, data.num_classes
@@ -55,37 +56,29 @@ def load(
     name: 'mnist_10k', 'mnist', 'fashion_mnist', 'cifar10', or the TFDS name of
       a set, also with its configuration and version: 'emnist/letters:3.1.0'.
     source: one of 'auto', 'bundled', 'idx', 'cifar', 'tfds'.
-    data_dir: folder of the original files for 'idx' and 'cifar', or the folder
-      above, if the files are in one named as the data set; folder of
-      prepared sets for 'tfds', by default `$TFDS_DATA_DIR` or
-      `~/tensorflow_datasets`. Not looked at for a bundled set.
+    data_dir: folder of the original files or of prepared sets; by default
+      `$TFDS_DATA_DIR` or `~/tensorflow_datasets`.
 
   Raises:
-    errors.InputError: the source or name is unknown, there is no such data,
-      or a file is damaged.
+    errors.InputError: the source or name is unknown, there is no such data, or
+      a file is damaged.
   """
   if source not in SOURCES:
     raise errors.InputError(
       f"Unknown source '{source}'; choose one of {', '.join(SOURCES)}."
     )
-  if data_dir is not None:
-    data_dir = _own_folder(name, os.path.expanduser(data_dir))
-  if source == "auto":
-    source = _find(name, data_dir)
-  loaded = _READERS[source].load(name, data_dir)
+  folder = pathlib.Path(data_dir).expanduser() if data_dir else default_dir()
+  reader = _find(name, folder) if source == "auto" else _READERS[source]
+  if not _knows(reader, name):
+    raise errors.InputError(
+      f"Source '{source}' has no data set '{name}'; it has "
+      f"{', '.join(reader.NAMES)}."
+    )
+  loaded = reader.load(name, folder)
   return loaded._replace(
     train=Examples(*map(_align, loaded.train)),
     test=Examples(*map(_align, loaded.test)),
   )
-
-
-def _own_folder(name: str, data_dir: str) -> str:
-  """Returns `<data_dir>/<name>` if the original files of a data set are there.
-
-  So one folder can hold several data sets.
-  """
-  own = os.path.join(data_dir, name)
-  return own if idx.holds(name, own) or cifar.holds(name, own) else data_dir
 
 
 def _align(array: np.ndarray) -> np.ndarray:
@@ -101,28 +94,27 @@ def _align(array: np.ndarray) -> np.ndarray:
   return aligned
 
 
-def _find(name, data_dir):
-  for source, reader in _READERS.items():
-    if reader.holds(name, data_dir):
-      return source
-  folder = data_dir or tfds.default_dir()
-  original = (
-    f"(1) give the folder of the original {name} {_ORIGINALS[name]} by "
-    "--data_dir, "
-    if name in _ORIGINALS
-    else f"(1) only {', '.join(_ORIGINALS)} can be read from a --data_dir of "
-    "original files, "
+def _knows(reader, name):
+  return reader.NAMES is None or name in reader.NAMES
+
+
+def _find(name, folder):
+  for reader in _READERS.values():
+    if _knows(reader, name) and reader.holds(name, folder):
+      return reader
+  original = (*idx.NAMES, *cifar.NAMES)
+  first = (
+    f"(1) give the folder of the original files of {name} by --data_dir"
+    if name in original
+    else f"(1) only {', '.join(original)} can be read from original files"
   )
-  extra = "" if name in idx.NAMES else " and TensorFlow"
   subset = (
-    " A subset of MNIST is bundled: --dataset=mnist_10k of "
+    ""
+    if name in cifar.NAMES
+    else " A subset of MNIST is bundled: --dataset=mnist_10k of "
     "experiments.mnist_lenet."
-    if name not in cifar.NAMES
-    else ""
   )
   raise errors.InputError(
-    f"No data set '{name}' in {folder}. {describe(folder)} Two ways to "
-    f"get it: {original}"
-    f"(2) prepare it once by `{preparation(name, data_dir)}` "
-    f"(needs `{tfds.INSTALL}`{extra}).{subset}"
+    f"No data set '{name}' in {folder}. {describe(folder)} Two ways to get it: "
+    f"{first}, (2) run `{preparation(name, folder)}` once.{subset}"
   )

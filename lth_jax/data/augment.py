@@ -1,13 +1,16 @@
-"""Random changes to training images, inside the step.
+"""Random changes to training images, inside the compiled step.
 
-They act on uint8 pixels, before `lth_jax.data.scaling`: what they fill with is
-0, black, which is 0 after "unit" and "l2" scaling but not after "standard".
+They act on uint8 pixels, before `lth_jax.data.scaling`, and fill with black.
+That is 0 after "unit" and "l2" scaling, but not after "standard".
 """
 
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+
+# (key, `[B, H, W, C]` uint8) -> `[B, H, W, C]` uint8
+Augment = Callable[[jax.Array, jax.Array], jax.Array]
 
 # Pixels on each side, for ResNet and VGG in the paper (appendix I.3).
 PAD = 4
@@ -19,10 +22,10 @@ _SHIFTS = 2 * PAD + 1
 def crop_and_flip(key: jax.Array, images: jax.Array) -> jax.Array:
   """Shifts each image by up to 4 pixels and mirrors half of them.
 
-  Pads an image with 4 black pixels on each side, crops it at random to its old
-  size, and flips it left to right at random: the paper's augmentation for
-  ResNet and VGG on CIFAR-10 (appendix I.3). The 9 * 9 * 2 results are
-  equally likely, each image draws its own, and a key always gives the same.
+  Each image is padded with 4 black pixels on each side, cropped at random to
+  its old size, and flipped left to right at random: the paper's augmentation
+  for ResNet and VGG on CIFAR-10 (appendix I.3). All 9 * 9 * 2 results are
+  equally likely, and each image draws its own.
 
   >>> key = jax.random.key(0, impl='threefry2x32')
   >>> image = jnp.arange(1, 6, dtype=jnp.uint8).reshape(1, 1, 5, 1)
@@ -49,7 +52,7 @@ def crop_and_flip(key: jax.Array, images: jax.Array) -> jax.Array:
     )
   shape = images.shape[1:]
 
-  # Under vmap, slices are whole rows to copy; a gather of pixels with computed
+  # Under vmap, a slice copies whole rows. A gather of pixels by computed
   # indices takes ten times as long on CPU.
   def change(padded, draw):
     start = draw // 2 // _SHIFTS, draw // 2 % _SHIFTS, 0
@@ -62,15 +65,15 @@ def crop_and_flip(key: jax.Array, images: jax.Array) -> jax.Array:
   return jax.vmap(change)(padded, draws)
 
 
-def make(name: str) -> Callable[[jax.Array, jax.Array], jax.Array]:
-  """Returns a function from a key and uint8 images to images like them.
+def make(name: str) -> Augment:
+  """Returns the augmentation of a name.
 
   >>> images = jnp.zeros([2, 32, 32, 3], jnp.uint8)
   >>> make("none")(jax.random.key(0), images) is images
   True
 
   Args:
-    name: "none" to leave images as they are, "crop_flip" for `crop_and_flip`.
+    name: "none" leaves images as they are, "crop_flip" is `crop_and_flip`.
 
   Raises:
     ValueError: unknown name.

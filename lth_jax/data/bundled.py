@@ -3,7 +3,7 @@
 import hashlib
 import importlib.resources
 import lzma
-import os
+import pathlib
 
 import numpy as np
 
@@ -17,62 +17,22 @@ NUM_TEST = 2_000
 _SHA256 = "2cc7b436f5e58f0019108c38a73f8fd9ba418b4ff584c2b56581aaab2f4bdd5f"
 
 
-def load(
-  name: str, data_dir: str | os.PathLike[str] | None = None
-) -> dataset.Dataset:
-  """Loads a bundled data set, its checksum checked.
+def load(name: str, folder: pathlib.Path | None = None) -> dataset.Dataset:
+  """Loads 10,000 training and 2,000 test images of MNIST.
 
   >>> test = load('mnist_10k').test
   >>> test.images.shape, test.images.dtype, test.labels[:5]
   ((2000, 28, 28, 1), dtype('uint8'), array([1, 4, 1, 0, 7], dtype=int32))
 
   Args:
-    name: 'mnist_10k': 10,000 training and 2,000 test images of MNIST.
-    data_dir: not looked at.
+    name: 'mnist_10k'.
+    folder: not used.
 
   Raises:
-    errors.InputError: an unknown name, or the packed file is damaged.
+    errors.InputError: the packed file is missing or damaged.
   """
-  del data_dir
-  if not holds(name):
-    raise errors.InputError(
-      f"No data set '{name}' is bundled; there is {', '.join(NAMES)}."
-    )
-  contents = np.frombuffer(_contents(f"{name}.xz"), np.uint8)
-  ends = np.cumsum([NUM_TRAIN * 784, NUM_TRAIN, NUM_TEST * 784])
-  train_images, train_labels, test_images, test_labels = np.split(
-    contents, ends
-  )
-  return dataset.Dataset(
-    name=name,
-    train=_split(train_images, train_labels),
-    test=_split(test_images, test_labels),
-    num_classes=10,
-    source="bundled",
-  )
-
-
-def holds(name: str, data_dir: str | os.PathLike[str] | None = None) -> bool:
-  """Whether a data set is bundled.
-
-  Args:
-    name: name of the data set.
-    data_dir: not looked at.
-
-  >>> holds('mnist_10k'), holds('mnist')
-  (True, False)
-  """
-  del data_dir
-  return name in NAMES
-
-
-def _split(images, labels):
-  images = images.reshape(-1, 28, 28, 1)
-  return dataset.Examples(images, labels.astype(np.int32))
-
-
-def _contents(file):
-  path = importlib.resources.files("lth_jax.data") / file
+  del folder
+  path = importlib.resources.files("lth_jax.data") / f"{name}.xz"
   try:
     contents = lzma.decompress(path.read_bytes())
   except (OSError, EOFError, lzma.LZMAError) as error:
@@ -83,4 +43,33 @@ def _contents(file):
     raise errors.InputError(
       f"The bundled {path} has a wrong sha256; install lth_jax again."
     )
-  return contents
+  ends = np.cumsum([NUM_TRAIN * 784, NUM_TRAIN, NUM_TEST * 784])
+  train_images, train_labels, test_images, test_labels = np.split(
+    np.frombuffer(contents, np.uint8), ends
+  )
+  return dataset.Dataset(
+    name=name,
+    train=_examples(train_images, train_labels),
+    test=_examples(test_images, test_labels),
+    num_classes=10,
+    source="bundled",
+  )
+
+
+def holds(name: str, folder: pathlib.Path) -> bool:
+  """Returns True: a bundled set is always there.
+
+  >>> holds('mnist_10k', pathlib.Path('/nowhere'))
+  True
+
+  Args:
+    name: one of NAMES.
+    folder: not used.
+  """
+  del name, folder
+  return True
+
+
+def _examples(images, labels):
+  images = images.reshape(-1, 28, 28, 1)
+  return dataset.Examples(images, labels.astype(np.int32))

@@ -13,8 +13,8 @@ from lth_jax import errors
 from lth_jax.storage import files
 
 # More than the largest file of MNIST, 47 MB unpacked, or of CIFAR-10, 31 MB.
-MOST_BYTES = 2**26
-_ARCHIVES = {
+MAX_BYTES = 2**26
+_UNPACK = {
   ".zip": "unzip {file} -d {folder}",
   **dict.fromkeys(
     (".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz"),
@@ -24,7 +24,7 @@ _ARCHIVES = {
 
 
 class Examples(NamedTuple):
-  """One part of a data set, whole and in memory.
+  """One part of a data set.
 
   Attributes:
     images: `[N, H, W, C]` uint8, 0 to 255.
@@ -41,7 +41,7 @@ class Dataset(NamedTuple):
   Attributes:
     name: as given to `load`.
     train: examples to train on; a validation split is taken from these.
-    test: examples that choose nothing.
+    test: examples that nothing is chosen by.
     num_classes: number of classes.
     source: 'bundled', 'idx', 'cifar', 'cifar_sheets' or 'tfds'.
   """
@@ -56,14 +56,12 @@ class Dataset(NamedTuple):
 def digests(dataset: Dataset) -> dict[str, str]:
   """Returns the SHA-256 of each array of a data set, in hexadecimal.
 
-  A digest covers dtype, shape and contents in their order, and neither the
-  name of the data set nor its source: 'idx' read from `.gz` files or from
-  unpacked ones gives the same. (TFDS keeps examples in an order of its own,
-  so the same images read by 'tfds' give other digests.)
+  A digest covers dtype, shape and contents in their order, but neither the name
+  of the data set nor its source.
 
   >>> image = np.zeros([1, 2, 2, 1], np.uint8)
-  >>> split = Examples(image, np.zeros([1], np.int32))
-  >>> digest = digests(Dataset('tiny', split, split, 10, 'idx'))
+  >>> part = Examples(image, np.zeros([1], np.int32))
+  >>> digest = digests(Dataset('tiny', part, part, 10, 'idx'))
   >>> digest['train/images'][:8], digest['test/labels'][:8]
   ('80171294', '6e5af853')
 
@@ -89,19 +87,20 @@ def _digest(array):
 def read(path: pathlib.Path) -> bytes:
   """Returns the contents of a file of a data set.
 
-  Args:
-    path: of the file.
-
-  Raises:
-    errors.InputError: it cannot be read, is no regular file, or is too large.
-
   >>> read(pathlib.Path(os.devnull))
   Traceback (most recent call last):
     ...
   lth_jax.errors.InputError: Cannot read /dev/null (it is a device, not ...
+
+  Args:
+    path: of the file.
+
+  Raises:
+    errors.InputError: it cannot be read, is no regular file, or is larger than
+      any file of a data set.
   """
   try:
-    return files.read(epath.Path(path), MOST_BYTES)
+    return files.read(epath.Path(path), MAX_BYTES)
   except (OSError, ValueError) as error:
     raise errors.InputError(
       f"Cannot read {path} ({error}); put the original file there, or check "
@@ -109,30 +108,42 @@ def read(path: pathlib.Path) -> bytes:
     ) from error
 
 
-def preparation(name: str, data_dir: str | os.PathLike[str] | None) -> str:
-  """Returns the command that prepares a data set where it is looked for.
+def default_dir() -> pathlib.Path:
+  """Returns the folder that TFDS uses by default.
 
-  Args:
-    name: as TFDS spells it.
-    data_dir: folder of prepared sets; None for the default of TFDS.
-
-  >>> preparation("cifar10", "my data")
-  "python -m lth_jax.data.prepare cifar10 --data_dir='my data'"
+  >>> from unittest import mock
+  >>> with mock.patch.dict(os.environ, TFDS_DATA_DIR='prepared'):
+  ...   str(default_dir())
+  'prepared'
   """
-  where = f" --data_dir={shlex.quote(str(data_dir))}" if data_dir else ""
-  return f"python -m lth_jax.data.prepare {name}{where}"
+  folder = os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")
+  return pathlib.Path(os.path.expanduser(folder))  # fails for nobody
 
 
-def describe(folder: str | os.PathLike[str]) -> str:
-  """Says what there is in place of the files of a data set, and what to do.
+def preparation(name: str, folder: pathlib.Path) -> str:
+  """Returns the command that puts a data set where it is looked for.
+
+  >>> preparation("mnist", pathlib.Path("my data"))
+  "python -m lth_jax.data.prepare mnist --data_dir='my data'"
 
   Args:
-    folder: where they were looked for.
+    name: of the data set.
+    folder: as given to a reader.
+  """
+  where = "" if folder == default_dir() else shlex.quote(str(folder))
+  command = f"python -m lth_jax.data.prepare {name}"
+  return f"{command} --data_dir={where}" if where else command
 
-  >>> describe("/nowhere")
+
+def describe(folder: pathlib.Path) -> str:
+  """Tells what a folder has instead of a data set, and what to do with it.
+
+  >>> describe(pathlib.Path("/nowhere"))
   'There is no such folder.'
+
+  Args:
+    folder: where a data set was looked for.
   """
-  folder = pathlib.Path(folder)
   if not folder.exists():
     return "There is no such folder."
   if not folder.is_dir():
@@ -142,11 +153,11 @@ def describe(folder: str | os.PathLike[str]) -> str:
   except OSError as error:
     return f"It cannot be listed ({error}): check its access."
   for name in names:
-    for ending, command in _ARCHIVES.items():
+    for ending, command in _UNPACK.items():
       if name.endswith(ending):
         file, where = (shlex.quote(str(x)) for x in (folder / name, folder))
         return (
-          f"It holds an archive: unpack it by "
+          "It holds an archive: unpack it by "
           f"`{command.format(file=file, folder=where)}`."
         )
   return f"It holds {', '.join(names[:3])}." if names else "It is empty."

@@ -1,14 +1,13 @@
 """MNIST and Fashion-MNIST from a folder of their original files.
 
 The IDX format: two zero bytes, 8 for unsigned bytes, the number of axes, each
-axis as a big-endian 32-bit integer, then the contents. Keras keeps the arrays
-of MNIST in one `.npz` instead, which is written as IDX before it is checked.
+axis as a big-endian 32-bit integer, then the values. Keras keeps the arrays of
+MNIST in one `.npz` instead; an array is written as IDX before it is checked.
 """
 
 import gzip
 import hashlib
 import io
-import math
 import os
 import pathlib
 import tokenize
@@ -46,15 +45,17 @@ SHA256 = {
 }
 NAMES = tuple(SHA256)
 
-# Folders below --data_dir; the others are those of torchvision and Keras.
+# Folders below --data_dir: that of `prepare`, those of torchvision and Debian.
 _PLACES = {
-  "mnist": ("", "raw", "MNIST/raw"),
-  "fashion_mnist": ("", "raw", "FashionMNIST/raw", "fashion-mnist"),
+  "mnist": ("", "mnist", "raw", "MNIST/raw"),
+  "fashion_mnist": (
+    *("", "fashion_mnist", "raw", "FashionMNIST/raw", "fashion-mnist"),
+  ),
 }
 # Of Keras; its arrays in the order of FILES.
-_NPZ = {"mnist": "mnist.npz"}
+_NPZ = "mnist.npz"
 _ARRAYS = ("x_train", "y_train", "x_test", "y_test")
-# What reading a packed file raises that is not as it was written.
+# What gzip, zipfile and NumPy raise for damaged files.
 _DAMAGED = (
   *(EOFError, KeyError, MemoryError, NotImplementedError, OSError),
   *(OverflowError, RuntimeError, SyntaxError, ValueError),
@@ -62,34 +63,24 @@ _DAMAGED = (
 )
 
 
-def load(name: str, data_dir: str | os.PathLike[str] | None) -> dataset.Dataset:
-  """Loads MNIST or Fashion-MNIST in the original order, checksums checked.
+def load(name: str, folder: pathlib.Path) -> dataset.Dataset:
+  """Loads MNIST or Fashion-MNIST in the original order; checks all checksums.
 
-  >>> load('mnist', '/nowhere')
+  >>> load('mnist', pathlib.Path('/nowhere'))
   Traceback (most recent call last):
     ...
   lth_jax.errors.InputError: No file train-images-idx3-ubyte.gz in /nowhere; ...
 
   Args:
     name: 'mnist' or 'fashion_mnist'.
-    data_dir: folder of the four files, each as `.gz` or unpacked, also with a
-      dot before `idx`; or of Keras' `mnist.npz`; or torchvision's folder.
+    folder: has the four files, each as `.gz` or unpacked, also with a dot
+      before `idx`; or Keras' `mnist.npz`; or torchvision's folder.
 
   Raises:
-    errors.InputError: an unknown name, or a file that is missing, cut short,
-      of another format, or not the original.
+    errors.InputError: a file is missing, damaged, or not the original.
   """
-  if name not in NAMES:
-    raise errors.InputError(
-      f"Source 'idx' has no data set '{name}'; it has {', '.join(NAMES)}."
-    )
-  if data_dir is None:
-    raise errors.InputError(
-      f"Source 'idx' needs --data_dir, the folder of the four original .gz "
-      f"files of {name}."
-    )
   train_images, train_labels, test_images, test_labels = (
-    _array(name, pathlib.Path(data_dir), file) for file in FILES
+    _array(name, _path(name, folder, file), file) for file in FILES
   )
   return dataset.Dataset(
     name=name,
@@ -102,8 +93,8 @@ def load(name: str, data_dir: str | os.PathLike[str] | None) -> dataset.Dataset:
   )
 
 
-def holds(name: str, data_dir: str | os.PathLike[str] | None) -> bool:
-  """Whether a folder has at least one of a data set's original files.
+def holds(name: str, folder: str | os.PathLike[str]) -> bool:
+  """Returns whether a folder has at least one file of a data set.
 
   >>> import tempfile
   >>> with tempfile.TemporaryDirectory() as folder:
@@ -112,109 +103,84 @@ def holds(name: str, data_dir: str | os.PathLike[str] | None) -> bool:
   (True, False)
 
   Args:
-    name: name of the data set.
-    data_dir: the folder; its files may be packed or not, and are not read.
+    name: of a data set; False if it is none of NAMES.
+    folder: as for `load`; its files are not read.
   """
-  if name not in NAMES or data_dir is None:
-    return False
-  folder = pathlib.Path(data_dir)
-  return any(
-    path.exists() for file in FILES for path in _paths(name, folder, file)
-  )
-
-
-def _array(name, folder, file):
-  path = _path(name, folder, file)
-  if path.name == _NPZ.get(name):
-    contents = _npz_contents(path, file)
-  else:
-    contents = _contents(path)
-  array = _decode(contents, path, 3 if "idx3" in file else 1)
-  digest = hashlib.sha256(contents).hexdigest()
-  position = FILES.index(file)
-  if digest == SHA256[name][position]:
-    return array
-  owners = [n for n in NAMES if SHA256[n][position] == digest]
-  found = f"it belongs to {owners[0]}" if owners else "wrong sha256"
-  raise errors.InputError(
-    f"{path} is not the original file of {name} ({found}, "
-    f"{digest} unpacked); get the original."
+  return name in NAMES and any(
+    path.exists()
+    for file in FILES
+    for path in _paths(name, pathlib.Path(folder), file)
   )
 
 
 def _paths(name, folder, file):
-  """All paths under which a file may be found."""
+  """Yields all paths under which a file may be found."""
   for place in _PLACES[name]:
     for spelled in (file, file.replace("-idx", ".idx")):
       for suffix in (".gz", ""):
         yield folder / place / (spelled + suffix)
-  if name in _NPZ:
-    yield folder / _NPZ[name]
+  if name == "mnist":
+    yield folder / _NPZ
 
 
 def _path(name, folder, file):
   found = [path for path in _paths(name, folder, file) if path.exists()]
   if not found:
     raise errors.InputError(
-      f"No file {file}.gz in {folder}; --data_dir (of prepare: --from_dir) "
-      f"must be the folder of the four original files of {name}. "
-      f"{dataset.describe(folder)}"
+      f"No file {file}.gz in {folder}; --data_dir must be the folder of the "
+      f"four original files of {name}. {dataset.describe(folder)} Or run "
+      f"`{dataset.preparation(name, folder)}` once."
     )
-  # Kaggle's archive has folders of the files' names beside the files.
+  # Kaggle's archive has folders of the files' names next to the files.
   return min(found, key=lambda path: not path.is_file())
 
 
-def _contents(path):
-  """An IDX file, unpacked; browsers unpack some and keep the name."""
-  contents = dataset.read(path)
-  if contents[:2] != b"\x1f\x8b":
+def _array(name, path, file):
+  position = FILES.index(file)
+  packed = dataset.read(path)
+  try:
+    contents = _unpack(packed, position if path.name == _NPZ else None)
+  except _DAMAGED as error:
+    reason = (
+      "cut short" if isinstance(error, EOFError) else f"damaged ({error})"
+    )
+    raise errors.InputError(
+      f"{path} is {reason}; download it again."
+    ) from error
+  digest = hashlib.sha256(contents).hexdigest()
+  if digest != SHA256[name][position]:
+    owners = [x for x in NAMES if SHA256[x][position] == digest]
+    found = f"it belongs to {owners[0]}" if owners else "wrong sha256"
+    raise errors.InputError(
+      f"{path} is not the original file of {name} ({found}, {digest}, "
+      f"{len(contents):,} bytes unpacked); download it again."
+    )
+  num_axes = contents[3]
+  shape = np.frombuffer(contents, ">u4", num_axes, offset=4)
+  values = np.frombuffer(contents, np.uint8, offset=4 + 4 * num_axes)
+  return values.reshape(shape)
+
+
+def _unpack(contents, position):
+  """Returns an IDX file; `position` is that of an array in a `.npz`."""
+  if position is not None:
+    packed = zipfile.ZipFile(io.BytesIO(contents))
+    with packed.open(f"{_ARRAYS[position]}.npy") as member:
+      return _to_idx(np.load(io.BytesIO(_bounded(member))))
+  if contents[:2] != b"\x1f\x8b":  # browsers unpack some and keep the name
     return contents
-  try:
-    with gzip.GzipFile(fileobj=io.BytesIO(contents)) as file:
-      return _bounded(file)
-  except _DAMAGED as error:
-    raise _unreadable(path, error) from error
+  with gzip.GzipFile(fileobj=io.BytesIO(contents)) as file:
+    return _bounded(file)
 
 
-def _npz_contents(path, file):
-  """The IDX file of an array in a `.npz`."""
-  try:
-    packed = zipfile.ZipFile(io.BytesIO(dataset.read(path)))
-    with packed.open(f"{_ARRAYS[FILES.index(file)]}.npy") as member:
-      contents = _bounded(member)
-    array = np.load(io.BytesIO(contents), allow_pickle=False)
-    sizes = np.array(array.shape, ">u4").tobytes()
-  except _DAMAGED as error:
-    raise _unreadable(path, error) from error
+def _to_idx(array):
+  sizes = np.array(array.shape, ">u4").tobytes()
   return bytes([0, 0, 8, array.ndim]) + sizes + array.tobytes()
 
 
 def _bounded(file):
-  contents = file.read(dataset.MOST_BYTES + 1)
-  if len(contents) > dataset.MOST_BYTES:
-    raise ValueError(f"it unpacks to more than {dataset.MOST_BYTES:,} bytes")
+  """Reads a file that may unpack to far more than its size."""
+  contents = file.read(dataset.MAX_BYTES + 1)
+  if len(contents) > dataset.MAX_BYTES:
+    raise ValueError(f"it unpacks to more than {dataset.MAX_BYTES:,} bytes")
   return contents
-
-
-def _unreadable(path, error):
-  if isinstance(error, errors.InputError):
-    return error
-  reason = "cut short" if isinstance(error, EOFError) else f"damaged ({error})"
-  return errors.InputError(f"{path} is {reason}; download it again.")
-
-
-def _decode(contents, path, num_axes):
-  start = 4 + 4 * num_axes
-  if contents[:4] != bytes([0, 0, 8, num_axes]) or len(contents) < start:
-    raise errors.InputError(
-      f"{path} is not an IDX file of unsigned bytes with {num_axes} axes "
-      f"(it starts with {contents[:4].hex() or 'nothing'}); download it again."
-    )
-  shape = tuple(int(n) for n in np.frombuffer(contents, ">u4", num_axes, 4))
-  expected = start + math.prod(shape)
-  if len(contents) != expected:
-    raise errors.InputError(
-      f"{path} is cut short or altered ({len(contents):,} bytes unpacked, "
-      f"{expected:,} by its header); download it again."
-    )
-  return np.frombuffer(contents, np.uint8, offset=start).reshape(shape)

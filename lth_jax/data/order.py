@@ -1,4 +1,4 @@
-"""Which examples a step sees: a pure function of a key, an epoch, a step.
+"""The examples of each step, as a pure function of key, epoch and step.
 
 Keys are typed and threefry: `jax.random.key(seed, impl='threefry2x32')`.
 """
@@ -12,7 +12,7 @@ from lth_jax import errors
 def split_indices(
   key: jax.Array, num_examples: int, num_valid: int
 ) -> tuple[jax.Array, jax.Array]:
-  """Sets a uniform random choice of the examples aside for validation.
+  """Splits the examples at random into training and validation sets.
 
   The paper takes 5,000 of MNIST's 60,000 at random (section 2).
 
@@ -23,12 +23,12 @@ def split_indices(
 
   Args:
     key: consumed.
-    num_examples: number of examples N to split.
-    num_valid: number of validation examples V; 0 gives an empty set.
+    num_examples: N, number of examples.
+    num_valid: V, number of validation examples, may be 0.
 
   Returns:
-    Indices for training `[N - V]` and for validation `[V]`, both int32, both
-    in random order; together each of 0 .. N - 1 once.
+    int32 indices for training `[N - V]` and for validation `[V]`, in random
+    order; each of 0 .. N - 1 is in one of them.
 
   Raises:
     errors.InputError: V is negative or leaves nothing to train on.
@@ -45,14 +45,14 @@ def split_indices(
 
 
 def num_batches(num_examples: int, batch_size: int) -> int:
-  """Returns the number of steps in an epoch; a last partial batch is dropped.
+  """Returns the number of steps of an epoch; a partial batch is dropped.
 
   >>> num_batches(55_000, 60)
   916
 
   Args:
     num_examples: number of training examples.
-    batch_size: examples a step.
+    batch_size: examples per step.
 
   Raises:
     errors.InputError: the batch is empty or larger than the data.
@@ -71,19 +71,17 @@ def epoch_order(
   indices: jax.Array,
   batch_size: int,
 ) -> jax.Array:
-  """Returns the batches of one epoch: each index at most once.
-
-  The epoch may be traced, so that an order is made inside a compiled loop.
+  """Returns the batches of one epoch, in which no index is twice.
 
   >>> key = jax.random.key(0, impl='threefry2x32')
   >>> epoch_order(key, 3, jnp.arange(55_000), 60).shape
   (916, 60)
 
   Args:
-    key: the key of the whole run's order, the same for each epoch.
-    epoch: which epoch, from 0; folded into the key.
+    key: of the order of a whole run, the same for all epochs.
+    epoch: from 0, may be traced; is folded into the key.
     indices: `[N]` integers, the training examples.
-    batch_size: B, examples a step.
+    batch_size: B, examples per step.
 
   Returns:
     `[num_batches, B]`, of the dtype of `indices`; row i is step i's batch.

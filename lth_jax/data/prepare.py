@@ -1,10 +1,10 @@
-"""Prepares a data set for `--source=tfds`, once, in a process of its own.
+"""Downloads MNIST or Fashion-MNIST, or prepares another data set with TFDS.
 
   python -m lth_jax.data.prepare mnist
-  python -m lth_jax.data.prepare mnist --from_dir=FOLDER_OF_THE_GZ_FILES
+  python -m lth_jax.data.prepare cifar10
 
-MNIST and Fashion-MNIST need no TensorFlow. All others are prepared by their
-stock builders, which do. Needs `pip install -e '.[tfds]'` in the clone.
+MNIST and Fashion-MNIST need no other package. All other sets are prepared by
+TFDS, once, with TensorFlow: `pip install -e '.[tfds]' tensorflow` in the clone.
 """
 
 import argparse
@@ -19,71 +19,98 @@ import urllib.request
 from lth_jax import errors
 from lth_jax.data import dataset, idx, tfds
 
-# As in tensorflow_datasets/image_classification/mnist.py (4.9.10), which
-# names the version 3.0.1 for both.
+# As in tensorflow_datasets/image_classification/mnist.py (4.9.10).
 URLS = {
   "mnist": "https://storage.googleapis.com/cvdf-datasets/mnist/",
   "fashion_mnist": (
     "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
   ),
 }
-VERSION = "3.0.1"
 TIMEOUT_SECONDS = 10
 
 
-def prepare(
-  name: str, data_dir: str | None = None, from_dir: str | None = None
-) -> pathlib.Path:
-  """Writes a data set as ArrayRecord, unless it is there.
-
-  Nothing half-written is ever found: TFDS writes to a folder of another name
-  and renames it.
+def download(name: str, root: pathlib.Path) -> pathlib.Path:
+  """Downloads the original files of MNIST or Fashion-MNIST, unless they exist.
 
   Args:
-    name: a TFDS name; 'mnist' and 'fashion_mnist' need no TensorFlow.
-    data_dir: folder of prepared sets; None is the one that TFDS uses.
-    from_dir: folder of the original files, instead of downloading them.
+    name: 'mnist' or 'fashion_mnist'.
+    root: the files are put into a folder of that name below it, where
+      `data.load` finds them.
+
+  Returns:
+    That folder. Files appear in it once all have the right checksums.
+
+  Raises:
+    errors.InputError: no network, a file is not the original, or the folder
+      cannot be written.
+  """
+  folder = root / name
+  if idx.holds(name, folder):
+    idx.load(name, folder)
+    return folder
+  try:
+    root.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=root) as temporary:
+      for file in idx.FILES:
+        contents = _fetch(f"{URLS[name]}{file}.gz", name)
+        pathlib.Path(temporary, f"{file}.gz").write_bytes(contents)
+      idx.load(name, pathlib.Path(temporary))
+      folder.mkdir(exist_ok=True)
+      for path in pathlib.Path(temporary).iterdir():
+        path.rename(folder / path.name)
+  except OSError as error:
+    raise errors.InputError(
+      f"Cannot write to {root} ({error}); free space there or give another "
+      "--data_dir."
+    ) from error
+  return folder
+
+
+def run_builder(
+  name: str, root: pathlib.Path, manual_dir: str | None = None
+) -> pathlib.Path:
+  """Prepares a data set with its TFDS builder as ArrayRecord, unless it exists.
+
+  Args:
+    name: as TFDS spells it.
+    root: folder of prepared sets.
+    manual_dir: folder of files that the builder cannot download.
 
   Returns:
     The folder of the prepared set.
 
   Raises:
-    errors.InputError: no network, a file that is not the original, no such
-      data set, a package is missing, the folder cannot be written, or the set
-      is there in another format.
+    errors.InputError: a package is missing, there is no such data set, the
+      builder fails, or the set is there in another format.
   """
-  root = pathlib.Path(data_dir or tfds.default_dir())
   folder = tfds.find(name, root)
-  if folder is None:
-    library = tfds.import_library()
-    if name in idx.NAMES:
-      folder = _write(fetch(name, from_dir), root, library)
-    else:
-      folder = _run_stock_builder(name, root, from_dir, library)
-  tfds.require_array_record(name, folder)
-  return folder
+  if folder is not None:
+    return folder
+  library = tfds.import_library()
+  if importlib.util.find_spec("tensorflow") is None:
+    raise errors.InputError(
+      f"Preparing '{name}' needs TensorFlow, once (reading does not): `pip "
+      f"install tensorflow`; only {' and '.join(idx.NAMES)} do without."
+    )
+  from tensorflow_datasets.core.download import downloader
 
-
-def fetch(name: str, from_dir: str | None = None) -> dataset.Dataset:
-  """Gets MNIST or Fashion-MNIST in the original order, checksums checked.
-
-  Downloaded files go to a temporary folder, which is gone afterwards.
-
-  Args:
-    name: 'mnist' or 'fashion_mnist'.
-    from_dir: folder of the original files, instead of downloading them.
-
-  Raises:
-    errors.InputError: no network, or a file that is not the original.
-  """
-  if from_dir is not None:
-    return idx.load(name, from_dir)
-  with tempfile.TemporaryDirectory() as folder:
-    for file in idx.FILES:
-      url = f"{URLS[name]}{file}.gz"
-      print(f"downloading {url}", flush=True)
-      (pathlib.Path(folder) / f"{file}.gz").write_bytes(_download(url, name))
-    return idx.load(name, folder)
+  downloader.MAX_RETRIES = 0  # Ten retries take 205 s without a network.
+  # In a shared folder, TFDS takes the files of one data set for another's of
+  # the same names, silently.
+  downloads = root / "downloads" / name.replace("/", "_").replace(":", "_")
+  try:
+    builder = library.builder(name, data_dir=root, file_format="array_record")
+    builder.download_and_prepare(
+      download_dir=downloads,
+      download_config=library.download.DownloadConfig(manual_dir=manual_dir),
+    )
+  except Exception as error:  # Builders raise whatever they like.
+    reason = textwrap.shorten(str(error), 300)
+    raise errors.InputError(
+      f"TFDS cannot prepare '{name}' ({type(error).__name__}: {reason}); "
+      "check the name, the network, or give the original files by --from_dir."
+    ) from error
+  return pathlib.Path(builder.data_dir)
 
 
 def main() -> None:
@@ -95,95 +122,32 @@ def main() -> None:
   )
   parser.add_argument("name", help="TFDS name of the data set")
   parser.add_argument("--data_dir", help="where to; default: as TFDS")
-  parser.add_argument("--from_dir", help="folder of the original files")
+  parser.add_argument("--from_dir", help="folder of files that TFDS asks for")
   args = parser.parse_args()
+  root = dataset.default_dir()
+  if args.data_dir:
+    root = pathlib.Path(args.data_dir).expanduser()
   try:
-    folder = prepare(args.name, args.data_dir, args.from_dir)
+    if args.name in idx.NAMES:
+      folder = download(args.name, root)
+    else:
+      folder = run_builder(args.name, root, args.from_dir)
   except errors.InputError as error:
     sys.exit(f"error: {error}")
-  print(f"{args.name} is prepared in {folder}")
+  print(f"{args.name} is in {folder}")
 
 
-def _download(url, name):
+def _fetch(url, name):
+  print(f"downloading {url}", flush=True)
   try:
     with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as response:
       return response.read()
   except (OSError, http.client.HTTPException) as error:
     raise errors.InputError(
       f"Cannot download {url} ({error}); on a machine without a network, bring "
-      f"the four original .gz files of {name} and give --from_dir=FOLDER."
+      f"the four original .gz files of {name} and give their folder as "
+      "--data_dir of the experiment."
     ) from error
-
-
-def _write(data: dataset.Dataset, root, library):
-  class Builder(library.core.GeneratorBasedBuilder, skip_registration=True):
-    """MNIST as the stock builder makes it, from arrays."""
-
-    name = data.name
-    VERSION = library.core.Version(VERSION)
-
-    def _info(self):
-      return library.core.DatasetInfo(
-        builder=self,
-        features=library.features.FeaturesDict(
-          {
-            "image": library.features.Image(shape=data.train.images.shape[1:]),
-            "label": library.features.ClassLabel(num_classes=data.num_classes),
-          }
-        ),
-        supervised_keys=("image", "label"),
-      )
-
-    def _split_generators(self, dl_manager):
-      return {
-        "train": self._generate_examples(data.train),
-        "test": self._generate_examples(data.test),
-      }
-
-    def _generate_examples(self, split):
-      import PIL.Image  # A PIL image is encoded without TensorFlow.
-
-      for i, (image, label) in enumerate(zip(*split)):
-        yield i, {"image": PIL.Image.fromarray(image[..., 0]), "label": label}
-
-  try:
-    builder = Builder(data_dir=root, file_format="array_record")
-    with tempfile.TemporaryDirectory() as unused:
-      builder.download_and_prepare(download_dir=unused)
-  except (OSError, RuntimeError) as error:
-    raise errors.InputError(
-      f"Cannot write '{data.name}' to {root} "
-      f"({textwrap.shorten(str(error), 300)}); free space there or give "
-      "another --data_dir."
-    ) from error
-  return pathlib.Path(builder.data_dir)
-
-
-def _run_stock_builder(name, root, from_dir, library):
-  if importlib.util.find_spec("tensorflow") is None:
-    raise errors.InputError(
-      f"Preparing '{name}' needs TensorFlow, once (reading does not): `pip "
-      f"install tensorflow`; only {' and '.join(idx.NAMES)} do without."
-    )
-  from tensorflow_datasets.core.download import downloader
-
-  downloader.MAX_RETRIES = 0  # Ten retries take 205 s without a network.
-  # With a shared folder, TFDS takes the files of one data set for another's
-  # of the same file names, and says nothing.
-  downloads = root / "downloads" / name.replace("/", "_").replace(":", "_")
-  try:
-    builder = library.builder(name, data_dir=root, file_format="array_record")
-    builder.download_and_prepare(
-      download_dir=downloads,
-      download_config=library.download.DownloadConfig(manual_dir=from_dir),
-    )
-  except Exception as error:  # Stock builders raise whatever they like.
-    reason = textwrap.shorten(str(error), 300)
-    raise errors.InputError(
-      f"TFDS cannot prepare '{name}' ({type(error).__name__}: {reason}); "
-      "check the name, the network, or give the original files by --from_dir."
-    ) from error
-  return pathlib.Path(builder.data_dir)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""From uint8 pixels to the numbers that a network sees, inside the step."""
+"""From uint8 pixels to the inputs of a network, inside the compiled step."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -9,11 +9,14 @@ import numpy as np
 
 from lth_jax import errors
 
+# `[B, H, W, C]` uint8 -> `[B, H, W, C]` float32
+Scale = Callable[[jax.Array], jax.Array]
 
-def make(name: str, images: np.ndarray) -> Callable[[jax.Array], jax.Array]:
-  """Returns a function from uint8 `[B, H, W, C]` to float32 of that shape.
 
-  The paper does not say how it scales pixels; its released code divides an
+def make(name: str, images: np.ndarray) -> Scale:
+  """Returns the scaling of a name.
+
+  The paper does not tell how it scales pixels; its released code divides an
   image by its norm, others use [0, 1] or standardise.
 
   >>> images = np.array([0, 255], np.uint8).reshape(2, 1, 1, 1)
@@ -23,7 +26,7 @@ def make(name: str, images: np.ndarray) -> Callable[[jax.Array], jax.Array]:
   Args:
     name: "unit" for [0, 1]; "standard" for mean 0 and standard deviation 1 of
       each channel over `images`; "l2" for a Euclidean norm of 1 an image.
-    images: the training images `[N, H, W, C]`, looked at by "standard" only.
+    images: the training images `[N, H, W, C]`; used by "standard" only.
 
   Raises:
     InputError: "standard", and a channel is constant.
@@ -47,9 +50,10 @@ def make(name: str, images: np.ndarray) -> Callable[[jax.Array], jax.Array]:
 
 
 def _moments(images):
-  """Mean and standard deviation of each channel, of pixels in [0, 1].
+  """Returns mean and standard deviation of each channel, of pixels in [0, 1].
 
-  From exact counts of the 256 values, without a copy of the images as floats.
+  They follow from exact counts of the 256 values, so that no copy of the images
+  as floats is needed.
   """
   values = np.arange(256) / 255
   counts = np.stack(
@@ -64,7 +68,7 @@ def _moments(images):
   return mean.astype(np.float32), np.sqrt(variance).astype(np.float32)
 
 
-@functools.cache  # an equal function compiles nothing anew
+@functools.cache  # an equal function object, so nothing is compiled twice
 def _standard(mean, deviation):
   return lambda x: (_unit(x) - _like(mean, x)) / _like(deviation, x)
 

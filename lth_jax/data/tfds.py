@@ -1,13 +1,11 @@
 """Any image-classification set that TFDS has prepared, without TensorFlow.
 
-The one reader of `tensorflow_datasets`. It reads ArrayRecord, the format that
-`python -m lth_jax.data.prepare` writes; TFRECORD, the default of TFDS, cannot
-be read without TensorFlow.
+ArrayRecord, the format that `python -m lth_jax.data.prepare` writes, is read;
+TFRECORD, the default of TFDS, cannot be read without TensorFlow.
 """
 
 import importlib
 import json
-import os
 import pathlib
 import textwrap
 import types
@@ -18,48 +16,42 @@ from lth_jax import errors
 from lth_jax.data import dataset
 from lth_jax.storage import files
 
-# From a clone: lth_jax is in no package index.
-INSTALL = "pip install -e '.[tfds]'"
+NAMES = None  # any
 _CHUNK = 1_000
 
 
-def load(
-  name: str, data_dir: str | os.PathLike[str] | None = None
-) -> dataset.Dataset:
+def load(name: str, folder: pathlib.Path) -> dataset.Dataset:
   """Loads a prepared data set, in the order in which TFDS stored it.
 
   Args:
     name: as TFDS spells it: 'mnist', 'emnist/letters', 'cifar10:3.0.2'.
       Without a version, the newest that is prepared.
-    data_dir: folder of prepared sets; None is `default_dir()`.
+    folder: of prepared sets.
 
   Raises:
     errors.InputError: the set is not prepared, not of ArrayRecord, damaged,
       has no 'train' and 'test', or is not of uint8 images of one size with
       one class each; or tensorflow_datasets or pillow is not installed.
   """
-  folder = find(name, data_dir)
-  if folder is None:
+  found = find(name, folder)
+  if found is None:
     raise errors.InputError(
-      f"No prepared data set '{name}' in {data_dir or default_dir()}; prepare "
-      f"it by `{dataset.preparation(name, data_dir)}` or give its --data_dir."
+      f"No prepared data set '{name}' in {folder}; prepare it by "
+      f"`{dataset.preparation(name, folder)}` or give its --data_dir."
     )
-  require_array_record(name, folder)
   library = import_library()
   try:
-    builder = library.builder_from_directory(folder)
+    builder = library.builder_from_directory(found)
   except ValueError as error:
-    raise _damaged(f"The description in {folder}", folder, error) from error
-  image_key, label_key = _keys(builder.info, library, folder)
-  train, test = (
-    _split(builder, part, image_key, label_key, folder)
-    for part in ("train", "test")
-  )
+    raise _damaged(f"The description in {found}", found, error) from error
+  train, test = (_examples(builder, part, found) for part in ("train", "test"))
   if train.images.shape[1:] != test.images.shape[1:]:
-    raise errors.InputError(
-      f"{folder} has training images of {train.images.shape[1:]} and test "
-      f"images of {test.images.shape[1:]}; choose a data set of one size."
+    raise _unsuitable(
+      found,
+      f"training images of {train.images.shape[1:]} and test images of "
+      f"{test.images.shape[1:]}",
     )
+  label_key = builder.info.supervised_keys[1]
   return dataset.Dataset(
     name=name,
     train=train,
@@ -69,36 +61,20 @@ def load(
   )
 
 
-def holds(name: str, data_dir: str | os.PathLike[str] | None = None) -> bool:
-  """Whether a data set is prepared, in any format.
+def holds(name: str, folder: pathlib.Path) -> bool:
+  """Returns whether a data set is prepared; raises as `find`.
 
-  >>> import tempfile
-  >>> with tempfile.TemporaryDirectory() as folder:
-  ...   holds('mnist', folder)
+  >>> holds('mnist', pathlib.Path('/nowhere'))
   False
 
   Args:
-    name: as for `find`.
-    data_dir: as for `find`.
+    name: as for `load`.
+    folder: of prepared sets.
   """
-  return find(name, data_dir) is not None
+  return find(name, folder) is not None
 
 
-def default_dir() -> pathlib.Path:
-  """Returns the folder that TFDS itself uses by default.
-
-  >>> from unittest import mock
-  >>> with mock.patch.dict(os.environ, TFDS_DATA_DIR='prepared'):
-  ...   str(default_dir())
-  'prepared'
-  """
-  folder = os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")
-  return pathlib.Path(os.path.expanduser(folder))  # fails for nobody
-
-
-def find(
-  name: str, data_dir: str | os.PathLike[str] | None = None
-) -> pathlib.Path | None:
+def find(name: str, folder: pathlib.Path) -> pathlib.Path | None:
   """Returns the folder of a prepared data set, or None.
 
   >>> import tempfile
@@ -106,63 +82,64 @@ def find(
   ...   for version in ('3.0.9', '3.0.10'):
   ...     folder = pathlib.Path(root, 'mnist', version)
   ...     folder.mkdir(parents=True)
-  ...     (folder / 'dataset_info.json').touch()
-  ...   find('mnist', root).name, find('mnist:3.0.9', root).name
-  ('3.0.10', '3.0.9')
+  ...     info = folder / 'dataset_info.json'
+  ...     _ = info.write_text('{"fileFormat": "array_record"}')
+  ...   find('mnist', pathlib.Path(root)).name
+  '3.0.10'
 
   Args:
-    name: as TFDS spells it; without a version, the newest.
-    data_dir: folder of prepared sets; None is `default_dir()`.
+    name: as for `load`.
+    folder: of prepared sets.
 
   Raises:
-    errors.InputError: the set has configurations and `name` names none.
+    errors.InputError: the set has configurations and `name` has none; or it is
+      of another format than ArrayRecord, or damaged.
   """
   base, _, version = name.partition(":")
-  root = pathlib.Path(data_dir or default_dir()) / base
-  folders = [
-    file.parent for file in root.glob(f"{version or '*.*.*'}/dataset_info.json")
+  root = folder / base
+  found = [
+    info.parent for info in root.glob(f"{version or '*.*.*'}/dataset_info.json")
   ]
-  folders = [f for f in folders if f.name.replace(".", "").isdigit()]
-  if folders:
-    return max(folders, key=lambda f: [int(n) for n in f.name.split(".")])
-  configs = {f.parents[1].name for f in root.glob("*/*.*.*/dataset_info.json")}
+  found = [x for x in found if x.name.replace(".", "").isdigit()]
+  if found:
+    newest = max(found, key=lambda x: [int(n) for n in x.name.split(".")])
+    _check_format(name, newest)
+    return newest
+  configs = {x.parents[1].name for x in root.glob("*/*.*.*/dataset_info.json")}
   if configs:
+    names = ", ".join(f"'{base}/{config}'" for config in sorted(configs))
     raise errors.InputError(
-      f"Data set '{name}' has configurations; choose one of "
-      + ", ".join(f"'{base}/{config}'" for config in sorted(configs))
-      + "."
+      f"Data set '{name}' has configurations; choose one of {names}."
     )
   return None
 
 
-def require_array_record(name: str, folder: pathlib.Path) -> None:
-  """Refuses a prepared set of another format than ArrayRecord.
-
-  >>> import tempfile
-  >>> with tempfile.TemporaryDirectory() as root:
-  ...   info = pathlib.Path(root, 'dataset_info.json')
-  ...   _ = info.write_text('{"fileFormat": "tfrecord"}')
-  ...   require_array_record('mnist', pathlib.Path(root))
-  Traceback (most recent call last):
-    ...
-  lth_jax.errors.InputError: ... is of format tfrecord, which needs TensorFlow
-  to read; prepare it as ArrayRecord in another folder by `python -m ...
-
-  Args:
-    name: name of the data set, for the message.
-    folder: of the prepared set, as from `find`.
+def import_library() -> types.ModuleType:
+  """Returns the package tensorflow_datasets.
 
   Raises:
-    errors.InputError: the set is of another format, or its description is
-      missing or damaged.
+    errors.InputError: it, or a package that it needs, is not installed.
   """
-  file = folder / "dataset_info.json"
   try:
-    for each in folder.glob("*.*"):  # its reader would wait for a FIFO
+    for package in ("PIL", "importlib_resources"):  # not declared by TFDS
+      importlib.import_module(package)
+    import tensorflow_datasets
+  except ImportError as error:
+    raise errors.InputError(
+      f"TFDS data needs a package that is not installed ({error}): in the "
+      "clone of lth_jax, `pip install -e '.[tfds]'`."
+    ) from error
+  return tensorflow_datasets
+
+
+def _check_format(name, folder):
+  path = folder / "dataset_info.json"
+  try:
+    for each in folder.glob("*.*"):  # the reader would wait for a FIFO
       files.check(each)
-    info = json.loads(dataset.read(file))
+    info = json.loads(dataset.read(path))
   except (OSError, ValueError) as error:
-    raise _damaged(f"{file}", folder, error) from error
+    raise _damaged(f"{path}", folder, error) from error
   file_format = info.get("fileFormat", "tfrecord")
   if file_format != "array_record":
     raise errors.InputError(
@@ -172,63 +149,40 @@ def require_array_record(name: str, folder: pathlib.Path) -> None:
     )
 
 
-def import_library() -> types.ModuleType:
-  """Imports tensorflow_datasets, or says how to install it.
-
-  Raises:
-    errors.InputError: it or a package that it needs is not installed.
-  """
-  try:
-    for package in ("PIL", "importlib_resources"):  # not declared by TFDS
-      importlib.import_module(package)
-    import tensorflow_datasets
-  except ImportError as error:
-    raise errors.InputError(
-      f"TFDS data needs a package that is not installed ({error}): in the "
-      f"clone of lth_jax, `{INSTALL}`."
-    ) from error
-  return tensorflow_datasets
-
-
-def _keys(info, library, folder) -> tuple[str, str]:
-  keys = info.supervised_keys
-  kinds = tuple(type(info.features[key]) for key in keys or ())
-  if kinds != (library.features.Image, library.features.ClassLabel):
-    raise errors.InputError(
-      f"{folder} is not for image classification (its supervised keys are "
-      f"{keys or 'not set'}); choose another data set."
-    )
-  return keys
-
-
-def _split(builder, part, image_key, label_key, folder):
-  splits = builder.info.splits
-  if part not in splits or not splits[part].num_examples:
-    raise errors.InputError(
-      f"{folder} has no examples of split '{part}' (it has "
-      f"{', '.join(splits)}); choose another data set."
-    )
+def _examples(builder, part, folder):
+  """Reads a split, chunk by chunk."""
+  image_key, label_key = _keys(builder.info, folder)
+  if (
+    part not in builder.info.splits
+    or not builder.info.splits[part].num_examples
+  ):
+    splits = ", ".join(builder.info.splits)
+    raise _unsuitable(folder, f"no examples of split '{part}', but {splits}")
+  source = builder.as_data_source(split=part)
   images, labels = [], []
-  for example in _examples(builder.as_data_source(split=part), part, folder):
-    images.append(_checked(example[image_key], images, part, folder))
-    labels.append(example[label_key])
-  if min(labels) < 0:
-    raise errors.InputError(
-      f"{folder} has examples without a label in '{part}'; choose another data "
-      "set."
-    )
-  return dataset.Examples(np.stack(images), np.array(labels, np.int32))
-
-
-def _examples(source, part, folder):
-  # In one go, the reader holds every encoded example at once; one by one, it
-  # is twice as slow.
+  # At once, TFDS would hold every encoded example; one by one is twice as slow.
   for start in range(0, len(source), _CHUNK):
     stop = min(start + _CHUNK, len(source))
     try:
-      yield from source.__getitems__(range(start, stop))
+      examples = source.__getitems__(range(start, stop))
     except (OSError, RuntimeError, ValueError, IndexError) as error:
       raise _damaged(f"Split '{part}' in {folder}", folder, error) from error
+    images += [example[image_key] for example in examples]
+    labels += [example[label_key] for example in examples]
+  kinds = sorted({(str(image.dtype), image.shape) for image in images})
+  if len(kinds) > 1 or kinds[0][0] != "uint8":
+    raise _unsuitable(folder, f"not images of uint8 of one size: {kinds[:3]}")
+  if min(labels) < 0:
+    raise _unsuitable(folder, f"examples without a label in '{part}'")
+  return dataset.Examples(np.stack(images), np.array(labels, np.int32))
+
+
+def _keys(info, folder):
+  keys = info.supervised_keys
+  kinds = [type(info.features[key]).__name__ for key in keys or ()]
+  if kinds != ["Image", "ClassLabel"]:
+    raise _unsuitable(folder, f"the supervised keys {keys}")
+  return keys
 
 
 def _damaged(what, folder, error):
@@ -238,16 +192,8 @@ def _damaged(what, folder, error):
   )
 
 
-def _checked(image, earlier, part, folder):
-  if image.dtype != np.uint8:
-    raise errors.InputError(
-      f"{folder} has images of {image.dtype}, not uint8; choose another data "
-      "set."
-    )
-  if earlier and image.shape != earlier[0].shape:
-    raise errors.InputError(
-      f"{folder} has images of differing sizes ({earlier[0].shape}, but "
-      f"{image.shape} at {len(earlier)} of '{part}'); choose a data set of one "
-      "size."
-    )
-  return image
+def _unsuitable(folder, reason):
+  return errors.InputError(
+    f"{folder} is not for classification of images of one size: it has "
+    f"{reason}; choose another data set."
+  )

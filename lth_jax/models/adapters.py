@@ -1,7 +1,7 @@
 """A network as two pure functions, made from Flax Linen or Flax NNX.
 
-Linen is that pair already, with short stable leaf names; NNX is what Flax
-recommends to newcomers, so it has an adapter too.
+Our networks are Linen modules, which have short and stable leaf names; NNX is
+what Flax recommends to newcomers.
 """
 
 from collections.abc import Callable
@@ -32,10 +32,10 @@ class Apply(Protocol):
 
     Args:
       params: trainable leaves.
-      stats: what is not trained: BatchNorm statistics; `{}` without any.
+      stats: leaves that are not trained, such as BatchNorm's; or `{}`.
       images: `[B, H, W, C]` float32.
       train: whether dropout and batch statistics are on.
-      key: consumed by dropout.
+      key: for dropout; consumed.
     """
     ...
 
@@ -46,8 +46,8 @@ class Model(NamedTuple):
   Attributes:
     init: key -> (params, stats).
     apply: see `Apply`.
-    output: name of the leaf that is the output layer's kernel; "" if there is
-      none to prune at a rate of its own.
+    output: name of the output layer's kernel, which is pruned at a rate of its
+      own; "" if there is none.
   """
 
   init: Callable[[jax.Array], tuple[Params, Stats]]
@@ -66,8 +66,8 @@ def from_linen(
     output: as in `Model`.
 
   Returns:
-    The model; its params are the plain dict that Linen makes. Its `init`
-    raises a ValueError for a module with other collections.
+    The model; its params are Linen's plain dict. Its `init` raises a ValueError
+    for a module with other collections.
 
   Example:
     >>> class Linear(nn.Module):
@@ -108,13 +108,13 @@ def from_nnx(make: Callable[[nnx.Rngs], nnx.Module], output: str = "") -> Model:
   """Wraps an NNX module that is called as `module(images)`.
 
   Args:
-    make: builds the module; called anew for every key.
+    make: builds the module; is called for every key.
     output: as in `Model`.
 
   Returns:
-    The model; its params are the `nnx.State` of `nnx.Param` variables, so leaf
-    names are attribute paths (`linear/kernel`), and its stats are all other
-    variables but random streams, which are seeded from `apply`'s key.
+    The model. Its params are the `nnx.State` of `nnx.Param` variables, with
+    attribute paths as leaf names (`linear/kernel`). Its stats are all other
+    variables except random streams, which are seeded from `apply`'s key.
 
   Example:
     >>> model = from_nnx(lambda rngs: nnx.Linear(4, 10, rngs=rngs))
@@ -129,13 +129,14 @@ def from_nnx(make: Callable[[nnx.Rngs], nnx.Module], output: str = "") -> Model:
     return params, stats
 
   def apply(params, stats, images, *, train, key):
-    # New variables: NNX refuses to change those of an outer trace.
+    # New variables, since NNX refuses to change those of an outer trace.
     new = jax.tree.map(lambda leaf: leaf, (randomness, stats))
     module = nnx.merge(graph, params, *new)
     if not train:
       module.eval()
       return module(images), stats
     module.train()
+    # By name, since `nnx.reseed` silently keeps a stream that it is not given.
     streams = _stream_names(randomness)
     nnx.reseed(
       module, **dict(zip(streams, jax.random.split(key, len(streams))))
@@ -147,7 +148,7 @@ def from_nnx(make: Callable[[nnx.Rngs], nnx.Module], output: str = "") -> Model:
 
 
 def _stream_names(randomness: nnx.State) -> list[str]:
-  """Names of a module's random streams: dropout, or whatever it asks for."""
+  """Returns the names of a module's random streams, such as dropout."""
   states = jax.tree.leaves(
     randomness, is_leaf=lambda x: isinstance(x, nnx.RngState)
   )

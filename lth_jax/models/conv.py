@@ -2,8 +2,7 @@
 
 import flax.linen as nn
 
-from lth_jax.models import adapters, layers
-from lth_jax.models.cpu import pooling
+from lth_jax.models import adapters, cpu, layers
 
 # Output channels of the convolutions, two before each pooling (figure 2).
 _CHANNELS = {2: (64,), 4: (64, 128), 6: (64, 128, 256)}
@@ -32,7 +31,7 @@ class Conv(nn.Module):
     for width in self.channels:
       for _ in range(2):
         x = nn.relu(layers.convolution(width)(x))
-      x = pooling.max_pool(x)
+      x = cpu.max_pool(x)
     x = x.reshape(len(x), -1)
     for width in self.dense:
       x = nn.Dropout(self.dropout, deterministic=not train)(x)
@@ -49,15 +48,13 @@ def conv(
   width: float = 1.0,
   dropout: float = 0.0,
 ) -> adapters.Model:
-  """Conv-2, -4 or -6: 4.3M, 2.4M and 2.3M weights on CIFAR-10 (figure 2).
+  """Returns Conv-2, -4 or -6: 4.3M, 2.4M or 2.3M weights (figure 2).
 
-  Kernels are drawn from Glorot's normal distribution, biases start at zero,
-  as `lenet`'s.
+  Kernels are drawn from Glorot's normal distribution, biases start at zero.
 
   Args:
     num_convolutions: 2, 4 or 6.
-    image_shape: `(H, W, C)`; each pooling halves H and W and leaves out a
-      last odd row or column.
+    image_shape: `(H, W, C)`; each pooling halves H and W, rounded down.
     num_classes: number of logits.
     width: factor for the channels and the dense layers.
     dropout: rate before each dense layer.
@@ -67,8 +64,8 @@ def conv(
     `[fan_in, fan_out]` and their biases.
 
   Raises:
-    ValueError: another number of convolutions, or images that pooling leaves
-      nothing of.
+    ValueError: another number of convolutions, or images that are too small
+      for the poolings.
 
   >>> import jax
   >>> model = conv(6, (32, 32, 3), 10)

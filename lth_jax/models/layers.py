@@ -4,8 +4,7 @@ from collections.abc import Sequence
 
 import flax.linen as nn
 
-from lth_jax.models.cpu import convolution as convolution_lib
-from lth_jax.models.cpu import strided
+from lth_jax.models import cpu
 
 
 def dense(width: int) -> nn.Dense:
@@ -31,15 +30,15 @@ def convolution(
   """Returns a convolution, `[B, H, W, C] -> [B, H', W', width]`.
 
   H' is `ceil(H / strides)`. Windows lie around the pixels 0, strides,
-  2 strides, ..., and zeros around the image: PyTorch's `padding=1` for a 3x3
-  kernel. XLA's `SAME` pads images of an even size by 0 and 1 at stride 2, which
-  moves the windows off the pixels that a 1x1 shortcut of stride 2 takes.
+  2 strides, ..., with zeros outside the image: PyTorch's `padding=1` for a 3x3
+  kernel. XLA's `SAME` pads an even size by 0 and 1 at stride 2, which moves the
+  windows off the pixels that a 1x1 shortcut of stride 2 takes.
 
   Args:
     width: number of output channels.
     kernel_size: height and width of the kernel, odd.
     strides: pixels from one window to the next.
-    use_bias: False before a `batch_norm`, which would take the bias out again.
+    use_bias: False before a `batch_norm`, which would cancel the bias.
     name: name in the tree of params; by default `Conv_i`.
 
   Raises:
@@ -63,17 +62,17 @@ def convolution(
 
 
 def batch_norm(train: bool, *, name: str | None = None) -> nn.BatchNorm:
-  """Returns a BatchNorm of the last axis, which has a scale and a bias.
+  """Returns a BatchNorm of the last axis with a scale and a bias.
 
-  The paper states neither momentum nor epsilon. Momentum is 0.9: the running
-  statistics begin anew each round, at 0 and 1, of which `0.9**steps` is left.
-  After 100 steps that is 3e-5; at 0.99 it would be 37%, and evaluations of
+  The paper states neither momentum nor epsilon. Momentum is 0.9: running
+  statistics start at 0 and 1 in each round, and `0.9**steps` of that start is
+  left. After 100 steps that is 3e-5; at 0.99 it would be 37%, so evaluations of
   short runs and early steps would not measure the network that was trained.
   Epsilon is 1e-5, the default of Flax and PyTorch.
 
   Args:
-    train: whether to normalise by the batch and to update the statistics, or
-      to normalise by the statistics.
+    train: True normalises by the batch and updates the running statistics,
+      False normalises by these.
     name: name in the tree of params; by default `BatchNorm_i`.
 
   >>> batch_norm(train=True).momentum
@@ -98,7 +97,5 @@ def scaled(widths: Sequence[int], factor: float) -> tuple[int, ...]:
 
 
 def _convolve(images, kernel, strides, padding, **options):
-  del padding, options  # as `convolution` sets them
-  if tuple(strides) == (1, 1):
-    return convolution_lib.convolve(images, kernel)
-  return strided.convolve(images, kernel, strides)
+  del padding, options  # `convolution` sets what `cpu.convolve` assumes
+  return cpu.convolve(images, kernel, strides)

@@ -33,12 +33,12 @@ def lenet(
   num_classes: int,
   hidden: Sequence[int] = (300, 100),
 ) -> adapters.Model:
-  """LeNet-300-100 with 266,200 weights on 28x28 images (paper, figure 2).
+  """Returns LeNet-300-100: 266,200 weights on 28x28 images (figure 2).
 
   Kernels are drawn from Glorot's normal distribution, biases start at zero
-  (paper, section 2). JAX's `glorot_normal` is truncated at two standard
-  deviations and rescaled to the nominal variance 2 / (fan_in + fan_out); the
-  authors' "Gaussian Glorot" in TensorFlow 1 had the same variance.
+  (section 2). JAX's `glorot_normal` is cut at two standard deviations and
+  scaled to the variance 2 / (fan_in + fan_out); the authors' "Gaussian Glorot"
+  in TensorFlow 1 had the same variance.
 
   Args:
     image_shape: `(H, W, C)`.

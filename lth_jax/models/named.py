@@ -1,11 +1,11 @@
-"""The networks by the names that flags give them."""
+"""The networks by their names in flags."""
 
 from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 
-from lth_jax.models import adapters
+from lth_jax.models import adapters, layers
 from lth_jax.models.conv import conv
 from lth_jax.models.lenet import lenet
 from lth_jax.models.resnet import resnet20
@@ -32,7 +32,7 @@ def make(
     dropout: rate before each dense layer of the Conv networks.
 
   Raises:
-    ValueError: there is no such network, or it does not take such images.
+    ValueError: there is no such network, or the images do not fit it.
 
   >>> model = make("lenet", (28, 28, 1), 10, width=0.1)
   >>> params, _ = jax.eval_shape(model.init, jax.random.key(0))
@@ -40,8 +40,7 @@ def make(
   (784, 30)
   """
   if name == "lenet":
-    scaled = tuple(max(1, round(width * units)) for units in hidden)
-    return lenet(image_shape, num_classes, scaled)
+    return lenet(image_shape, num_classes, layers.scaled(hidden, width))
   if name.startswith("conv"):
     return conv(
       int(name.removeprefix("conv")),
@@ -58,11 +57,11 @@ def make(
 
 
 def with_normal_kernels(model: adapters.Model, std: float) -> adapters.Model:
-  """Draws all kernels from a normal distribution (appendix G.6, figure 30).
+  """Returns a model with kernels from one normal distribution (appendix G.6).
 
   Args:
-    model: any; its leaves with two or more axes count as kernels.
-    std: the standard deviation, the same for all.
+    model: any; its leaves with two or more axes are kernels.
+    std: the standard deviation of all (figure 30).
 
   >>> model = with_normal_kernels(make("lenet", (28, 28, 1), 10), std=0.5)
   >>> params, _ = model.init(jax.random.key(0))

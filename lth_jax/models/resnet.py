@@ -10,7 +10,7 @@ _BLOCKS = 3
 
 
 class Block(nn.Module):
-  """Two 3x3 convolutions, and a shortcut that is added to what they return.
+  """Two 3x3 convolutions, and a shortcut that is added to their output.
 
   Attributes:
     width: output channels.
@@ -41,7 +41,7 @@ class ResNet(nn.Module):
   """A 3x3 convolution, stages of blocks, the mean of all pixels, an output.
 
   Attributes:
-    channels: output channels of each stage; all but the first begin with
+    channels: output channels of each stage; all but the first start with
       stride 2.
     blocks: number of blocks in a stage.
     num_classes: width of the output layer.
@@ -53,7 +53,7 @@ class ResNet(nn.Module):
 
   @nn.compact
   def __call__(self, images, train: bool):
-    """Returns logits `[B, num_classes]`; `train` is that of `batch_norm`."""
+    """Returns logits `[B, num_classes]`; `train` as in `batch_norm`."""
     x = layers.convolution(self.channels[0], use_bias=False)(images)
     x = nn.relu(layers.batch_norm(train)(x))
     for stage, width in enumerate(self.channels):
@@ -66,12 +66,12 @@ class ResNet(nn.Module):
 def resnet20(
   image_shape: tuple[int, ...], num_classes: int, *, width: float = 1.0
 ) -> adapters.Model:
-  """ResNet-20, the paper's "Resnet-18": 270,896 weights (figure 2, I.3).
+  """Returns ResNet-20, the paper's "Resnet-18" (figure 2, I.3).
 
-  267,696 of them are in 3x3 convolutions. 2,560 are in the 1x1 convolutions
-  of the two shortcuts across which the shape changes and 640 in the output
-  layer; the paper prunes neither (I.3). Each convolution is followed by
-  BatchNorm and has no bias. Kernels are drawn from Glorot's normal
+  It has 270,896 weights: 267,696 in 3x3 convolutions, 2,560 in the 1x1
+  convolutions of the two shortcuts at which the shape changes, 640 in the
+  output layer; the paper prunes only the first (I.3). Convolutions have no bias
+  and are followed by BatchNorm. Kernels are drawn from Glorot's normal
   distribution (figure 2), scales start at one, biases at zero.
 
   Args:
@@ -80,12 +80,12 @@ def resnet20(
     width: factor for the channels.
 
   Returns:
-    The model. Its params have `Conv_0/kernel` `[3, 3, C, 16]`, in `Block_0` to
-    `Block_8` `Conv_0/kernel` and `Conv_1/kernel`, in `Block_3` and `Block_6`
-    also `shortcut/kernel` `[1, 1, C, N]`, and `Dense_0/kernel`; beside them
-    `scale` and `bias` of each BatchNorm, and `Dense_0/bias`. Its stats are
-    `mean` and `var` of each BatchNorm (`layers.batch_norm`): `apply` returns
-    new ones in training, and whoever resets the weights resets them.
+    The model. Its params are `Conv_0/kernel` `[3, 3, C, 16]`; `Conv_0/kernel`
+    and `Conv_1/kernel` in `Block_0` to `Block_8`; `shortcut/kernel`
+    `[1, 1, C, N]` in `Block_3` and `Block_6`; `Dense_0/kernel` and
+    `Dense_0/bias`; `scale` and `bias` of each BatchNorm. Its stats are `mean`
+    and `var` of each BatchNorm. Reset both together: `apply` returns new stats
+    in training.
 
   >>> import jax
   >>> model = resnet20((32, 32, 3), 10)

@@ -2,8 +2,7 @@
 
 import flax.linen as nn
 
-from lth_jax.models import adapters, layers
-from lth_jax.models.cpu import pooling
+from lth_jax.models import adapters, cpu, layers
 
 # (output channels, number of convolutions) of each group (figure 2).
 _GROUPS = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4))
@@ -24,10 +23,10 @@ class VGG(nn.Module):
 
   @nn.compact
   def __call__(self, images, train: bool):
-    """Returns logits `[B, num_classes]`; `train` is that of `batch_norm`."""
+    """Returns logits `[B, num_classes]`; `train` as in `batch_norm`."""
     x = images
     for group, width in enumerate(self.channels):
-      x = pooling.max_pool(x) if group else x
+      x = cpu.max_pool(x) if group else x
       for _ in range(self.convolutions[group]):
         x = layers.convolution(width, use_bias=False)(x)
         x = nn.relu(layers.batch_norm(train)(x))
@@ -37,25 +36,24 @@ class VGG(nn.Module):
 def vgg19(
   image_shape: tuple[int, ...], num_classes: int, *, width: float = 1.0
 ) -> adapters.Model:
-  """VGG-19 with 20,024,000 weights on CIFAR-10 (figure 2, I.2).
+  """Returns VGG-19: 20,024,000 weights on CIFAR-10 (figure 2, I.2).
 
   5,120 of them are in the output layer, which the paper does not prune (I.2).
-  The last group ends in the mean over all pixels, 2x2 on CIFAR-10. Each
-  convolution is followed by BatchNorm and has no bias. Kernels are drawn from
-  Glorot's normal distribution (figure 2), scales start at one, biases at zero.
+  The last group ends in the mean over all pixels, 2x2 on CIFAR-10. Convolutions
+  have no bias and are followed by BatchNorm. Kernels are drawn from Glorot's
+  normal distribution (figure 2), scales start at one, biases at zero.
 
   Args:
-    image_shape: `(H, W, C)`, H and W at least 16; each pooling leaves out a
-      last odd row or column.
+    image_shape: `(H, W, C)`, H and W at least 16; each pooling halves them,
+      rounded down.
     num_classes: number of logits.
     width: factor for the channels.
 
   Returns:
-    The model. Its params have `Conv_0/kernel` to `Conv_15/kernel`
-    `[3, 3, C, N]` and `Dense_0/kernel`; beside them `BatchNorm_i/scale`,
-    `BatchNorm_i/bias` and `Dense_0/bias`. Its stats are `BatchNorm_i/mean` and
-    `BatchNorm_i/var` (`layers.batch_norm`): `apply` returns new ones in
-    training, and whoever resets the weights resets them.
+    The model. Its params are `Conv_0/kernel` to `Conv_15/kernel`
+    `[3, 3, C, N]`, `Dense_0/kernel`, `Dense_0/bias`, `BatchNorm_i/scale` and
+    `BatchNorm_i/bias`, its stats `BatchNorm_i/mean` and `BatchNorm_i/var`.
+    Reset both together: `apply` returns new stats in training.
 
   Raises:
     ValueError: images smaller than that.

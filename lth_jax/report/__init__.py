@@ -5,7 +5,7 @@ Nothing here needs jax or a device.
 
 import contextlib
 import dataclasses
-import os
+from collections.abc import Iterator
 
 from etils import epath
 
@@ -20,7 +20,7 @@ from lth_jax.report import (
   winning,
 )
 from lth_jax.report.figures import canvas, distributions, layout
-from lth_jax.storage import buckets
+from lth_jax.storage import buckets, files
 
 _PAGE = "index.html"
 _FIGURES = tuple(
@@ -46,15 +46,16 @@ def write(workdir: epath.PathLike) -> epath.Path:
   Raises:
     lth_jax.errors.InputError: no run, no finished trial, or a damaged record.
   """
-  files = _render(workdir)
+  contents = _render(workdir)
   folder = epath.Path(workdir) / "report"
   folder.mkdir(parents=True, exist_ok=True)
-  # Figures of an earlier run in this folder would be taken for those of this.
-  for name in (_PAGE, *_FIGURES):
-    if name == _PAGE or name not in files:
-      (folder / name).unlink(missing_ok=True)
-  for name, content in files.items():
-    _write_whole(folder / name, content)
+  with _one_writer(folder):
+    # Figures of an earlier run in this folder would be taken for those of this.
+    for name in (_PAGE, *_FIGURES):
+      if name == _PAGE or name not in contents:
+        (folder / name).unlink(missing_ok=True)
+    for name, content in contents.items():
+      files.write(folder / name, content)
   return folder / _PAGE
 
 
@@ -72,19 +73,17 @@ def draw(workdir: epath.PathLike) -> dict[str, canvas.Drawn]:
   return {each.name: each for each in drawn}
 
 
-def _write_whole(path: epath.Path, content: bytes) -> None:
-  """Writes a file that others see complete or not at all."""
-  if buckets.is_remote(path):  # an object always is
-    path.write_bytes(content)
+@contextlib.contextmanager
+def _one_writer(folder: epath.Path) -> Iterator[None]:
+  """Waits for another process that writes a report to this folder."""
+  if buckets.is_remote(folder):  # objects appear at once; the last writer wins
+    yield
     return
-  # Another process may write the same report.
-  part = path.with_name(f".{path.name}.{os.urandom(4).hex()}.part")
-  try:
-    part.write_bytes(content)
-    part.replace(path)
-  finally:
-    with contextlib.suppress(FileNotFoundError):
-      part.unlink()
+  import fcntl  # not on every platform
+
+  with open(folder / ".lock", "a") as file:
+    fcntl.flock(file, fcntl.LOCK_EX)
+    yield
 
 
 def _draw(

@@ -245,7 +245,7 @@ def _read_config(root: epath.Path) -> dict[str, Any]:
     )
   flagfile = root / "run.flags"
   remedy = f"remove it and start the run again with --flagfile={flagfile}"
-  return parsing.load(path, files.unseal, remedy)
+  return parsing.load(path, files.verify_checksum, remedy)
 
 
 def _commits(root: epath.Path) -> list[epath.Path]:

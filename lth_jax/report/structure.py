@@ -85,7 +85,7 @@ def load(workdir: epath.PathLike) -> dict[int, Rounds]:
   remedy = "start the run again, which makes it again"
   found = {}
   for path in paths:
-    content = parsing.load(path, files.unseal, remedy)
+    content = parsing.load(path, files.verify_checksum, remedy)
     if path.parent.name != f"replicate_{content['replicate']}":
       raise errors.InputError(
         f"{path}: it is of replicate {content['replicate']}; remove this copy "

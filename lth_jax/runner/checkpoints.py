@@ -66,7 +66,7 @@ def read(
   >>> with tempfile.TemporaryDirectory() as folder:
   ...   stores = Stores(epath.Path(folder), "0123456789abcdef", "4567", print)
   ...   (stores.folder / "ticket").mkdir()
-  ...   store.write_json(stores.folder / "ticket" / "commit.json", {})
+  ...   files.write_json(stores.folder / "ticket" / "commit.json", {})
   ...   read(stores, "ticket", load) is None
   warning: ticket is no store. It is discarded and made again.
   True
@@ -162,7 +162,7 @@ def read_record(
   >>> with tempfile.TemporaryDirectory() as folder:
   ...   stores = Stores(epath.Path(folder), "0123456789abcdef", "4567", print)
   ...   (stores.folder / "ticket").mkdir()
-  ...   store.write_json(stores.folder / "ticket" / "commit.json", {})
+  ...   files.write_json(stores.folder / "ticket" / "commit.json", {})
   ...   read_record(stores, "ticket") is None
   warning: .../ticket/commit.json is altered. It is discarded and made again.
   True

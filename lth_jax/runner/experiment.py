@@ -25,11 +25,19 @@ from lth_jax.parallel import devices as devices_lib
 from lth_jax.parallel import processes, progress, scheduler, vmapped
 from lth_jax.parallel import workers as workers_lib
 from lth_jax.parallel.workers import Worker
-from lth_jax.runner import build, partials, settings, tickets, trials, workdir
+from lth_jax.runner import (
+  build,
+  environment,
+  partials,
+  settings,
+  tickets,
+  trials,
+  workdir,
+)
 from lth_jax.runner import checkpoints as checkpoints_lib
 from lth_jax.runner.checkpoints import Stores
 from lth_jax.runner.trials import Session
-from lth_jax.storage import files, store
+from lth_jax.storage import files, lock, store
 from lth_jax.training.loop import Start
 
 # Flags that may differ between the processes of a run.
@@ -108,15 +116,14 @@ def _lock(
   """Locks the folder, in the one process that writes."""
   if not processes.is_first():
     return lambda: None
-  files.check_links(folder)
   folder.mkdir(parents=True, exist_ok=True)
-  return until_the_end.enter_context(store.lock(folder, progress.log, stop))
+  return until_the_end.enter_context(lock.hold(folder, progress.log, stop))
 
 
 def _settle(folder, config, experiment, digest, devices):
   """Makes the folder this run's, and decides how trials share."""
-  sharing = build.share_devices(config, devices, workdir.sharings(folder))
-  workdir.settle(folder, config, experiment, digest, sharing, progress.log)
+  sharing = build.share_devices(config, devices, environment.sharings(folder))
+  workdir.initialize(folder, config, experiment, digest, sharing, progress.log)
   return sharing
 
 
@@ -133,7 +140,7 @@ def _common(config, folder, digest) -> dict[str, Any]:
     "--workdir": str(folder),
     **dict(sorted(asked.items())),
     "the data set": digest,
-    **workdir.environment(),
+    **environment.describe(),
   }
 
 

@@ -75,14 +75,14 @@ def settle(
     for ticket in found
   }
   stores.check()
-  content = files.seal(header | {"rounds": rounds})
-  store.write_text(path, json.dumps(content, allow_nan=False) + "\n")
+  content = files.add_checksum(header | {"rounds": rounds})
+  files.write(path, json.dumps(content, allow_nan=False).encode() + b"\n")
 
 
 def _read_header(path: epath.Path) -> dict[str, Any] | None:
   """All but the description; None if it is not there or damaged."""
   try:
-    content = files.unseal(store.read_json(path))
+    content = files.verify_checksum(files.read_json(path))
   except ValueError:
     return None
   content.pop("rounds", None)

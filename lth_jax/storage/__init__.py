@@ -1,4 +1,6 @@
 """Files and checkpoints that are complete or absent, locally or on gs://.
 
-Knows no science, and imports only `errors`.
+`files` reads and writes single files, `store` saves and loads checkpoints,
+`lock` gives a workdir one writer, `buckets` has what is special about object
+stores. Nothing here knows what is stored.
 """

@@ -1,8 +1,8 @@
-"""Object stores (`gs://`): what they have that folders have not, and back.
+"""Object stores (`gs://`): where they differ from folders, and how they fail.
 
-A single object appears whole or not at all, and can be created only if it is
-absent. There are no folders: one without an object in it does not exist, and
-nothing can be renamed in one step.
+A single object appears at once or not at all, and can be created only if it is
+absent. There are no folders: a folder without an object does not exist, and
+cannot be renamed in one step.
 """
 
 import importlib.util
@@ -16,25 +16,27 @@ from etils import epath
 from lth_jax import errors
 
 _SCHEME = "gs://"
-# The top-level packages whose exceptions say that a store failed.
-_FOREIGN = ("aiohttp", "fsspec", "gcsfs", "google", "requests")
-# Of HTTP's refusals, what may pass: 408 Request Timeout, 429 Too Many Requests.
-_PASSING = (408, 429)
-# TensorStore begins its errors with a status. These are failures of a store;
-# any other, unless an error code of the system follows, is about what was read.
-_PASSING_STATUS = (
+# Top-level packages whose exceptions mean that a store failed.
+_STORE_PACKAGES = ("aiohttp", "fsspec", "gcsfs", "google", "requests")
+# Requests refused with these codes may be repeated: timeout, too many requests.
+_TRANSIENT_CODES = (408, 429)
+# TensorStore raises plain ValueErrors that begin with a status. With these the
+# store failed; with any other, unless an error code of the system follows, the
+# error is about the content.
+_TRANSIENT_STATUS = (
   *("ABORTED", "UNAVAILABLE", "DEADLINE_EXCEEDED"),
   *("RESOURCE_EXHAUSTED", "UNKNOWN"),
 )
-_REFUSING_STATUS = ("CANCELLED", "PERMISSION_DENIED", "UNAUTHENTICATED")
+_REFUSED_STATUS = ("CANCELLED", "PERMISSION_DENIED", "UNAUTHENTICATED")
 
 
 class Failure(NamedTuple):
-  """How a store failed.
+  """How a disk or an object store failed.
 
   Attributes:
-    reason: for people, one line.
-    passes: whether the same may do later; a refusal is a matter of settings.
+    reason: one line for people.
+    passes: whether the same may succeed later; False where a person has to
+      change something.
   """
 
   reason: str
@@ -42,23 +44,16 @@ class Failure(NamedTuple):
 
 
 def is_remote(path: epath.PathLike) -> bool:
-  """Says whether a path is on an object store.
+  """Returns whether a path is on an object store.
 
   Args:
     path: a path or a URL.
-
-  >>> is_remote("/tmp/run"), is_remote(epath.Path("gs://bucket/run"))
-  (False, True)
   """
   return "://" in str(path)
 
 
 def connect(path: epath.Path) -> epath.Path:
-  """Checks that a store can be reached before anything else is done there.
-
-  Listings are not cached from then on, in all of this process: Orbax writes
-  past the cache, and so do other processes. Nor does gcsfs print tracebacks of
-  what it raises, and of what it tries again.
+  """Checks that an object store can be reached, and sets its client up.
 
   Args:
     path: of any kind; nothing is done for a local one.
@@ -67,14 +62,8 @@ def connect(path: epath.Path) -> epath.Path:
     The path.
 
   Raises:
-    InputError: no gcsfs, no such bucket, no credentials, no connection.
-
-  >>> str(connect(epath.Path("runs/first")))
-  'runs/first'
-  >>> connect(epath.Path("s3://bucket/run"))
-  Traceback (most recent call last):
-    ...
-  lth_jax.errors.InputError: s3://bucket/run: of object stores only gs:// ...
+    InputError: gcsfs is missing, there is no such bucket, or it cannot be
+      listed.
   """
   if not is_remote(path):
     return path
@@ -87,20 +76,20 @@ def connect(path: epath.Path) -> epath.Path:
       f"{path}: gs:// needs the package gcsfs: in the clone of lth_jax, "
       "`pip install -e '.[gcs]'`."
     )
+  # gcsfs caches listings, and TensorStore, through which Orbax writes, does not
+  # update them: a checkpoint was committed with digests of an older listing.
   fsspec.config.conf.setdefault("gs", {})["use_listings_cache"] = False
+  # It prints tracebacks of what it raises and of what it repeats.
   logging.getLogger("gcsfs").setLevel(logging.CRITICAL)
   _check_bucket(path)
   return path
 
 
 def children(folder: epath.Path) -> list[epath.Path]:
-  """Lists what is directly below a folder; nothing if it does not exist.
+  """Lists the direct children of a folder; none if it does not exist.
 
   Args:
-    folder: of any kind; on a store it exists once something is in it.
-
-  >>> children(epath.Path("nowhere"))
-  []
+    folder: of any kind.
   """
   try:
     return list(folder.iterdir())
@@ -109,82 +98,68 @@ def children(folder: epath.Path) -> list[epath.Path]:
 
 
 def create(path: epath.Path, text: str) -> bool:
-  """Writes an object unless it is there, in one step; says whether it did.
+  """Creates an object unless it exists; returns whether it was created.
 
-  Of several that create one object at a time, one succeeds. Where a connection
-  breaks, False may also mean that this very call has created it.
+  If several processes create one object, one succeeds. If the connection
+  breaks, False may also mean that this call has created it.
 
   Args:
-    path: of the object; or of a local file, which does not appear whole.
-    text: what to write.
-
-  >>> import tempfile
-  >>> with tempfile.TemporaryDirectory() as name:
-  ...   path = epath.Path(name) / "1.json"
-  ...   create(path, "first"), create(path, "second"), path.read_text()
-  (True, False, 'first')
+    path: on an object store.
+    text: the content.
   """
   try:
-    if is_remote(path):
-      # One request with ifGenerationMatch=0. open(mode="xb") takes two, of
-      # which the second, which writes, has no such condition.
-      _store().pipe_file(str(path), text.encode(), mode="create")
-    else:
-      with open(path, "x", encoding="utf-8") as file:
-        file.write(text)
+    # One request with ifGenerationMatch=0. gcsfs's open(mode="xb") takes two,
+    # and the second, which writes, has no such condition.
+    _store().pipe_file(str(path), text.encode(), mode="create")
   except FileExistsError:
     return False
   return True
 
 
 def explain(error: Exception) -> Failure | None:
-  """Says how a store failed; None if it is no such failure.
+  """Returns how a store failed; None if the error is about something else.
 
   Args:
-    error: that was raised by any library.
-
-  >>> explain(KeyError("w")) is None
-  True
-  >>> explain(ValueError("UNAVAILABLE: Error writing gs://b/x: no answer"))
-  Failure(reason='UNAVAILABLE: Error writing gs://b/x: no answer', passes=True)
+    error: raised by any library.
   """
   text = str(error)
   status = text.partition(":")[0]
   if isinstance(error, ValueError) and (
-    status in _PASSING_STATUS + _REFUSING_STATUS or "[os_error_code=" in text
+    status in _TRANSIENT_STATUS + _REFUSED_STATUS or "[os_error_code=" in text
   ):
-    # The cause stands behind all files, and before what was asked for.
+    # 'STATUS: Error ...: Error at "file": cause [os_error_code=...] [spec ...]'
     cause = re.sub(r" \[\w+=.*", "", text, flags=re.S).rpartition('": ')[2]
-    passes = is_remote(text) and status in _PASSING_STATUS
+    passes = is_remote(text) and status in _TRANSIENT_STATUS
     return Failure(_one_line(ValueError(cause)), passes)
-  top = type(error).__module__.partition(".")[0]
-  if top not in _FOREIGN:
+  package = type(error).__module__.partition(".")[0]
+  if package not in _STORE_PACKAGES:
     return None
   code = getattr(error, "code", getattr(error, "status", None))
-  refused = str(code).startswith("4") and code not in _PASSING
-  refused |= top == "google" and type(error).__name__ != "TransportError"
+  refused = str(code).startswith("4") and code not in _TRANSIENT_CODES
+  # google.auth: every error but that of the transport is about credentials.
+  refused |= package == "google" and type(error).__name__ != "TransportError"
   return Failure(_one_line(error), not refused)
 
 
 def _check_bucket(path: epath.Path) -> None:
   bucket = str(path).removeprefix(_SCHEME).partition("/")[0]
   try:
-    # Whoever may use a folder of a bucket may list it; few may ask for more.
+    # Listing objects needs the fewest permissions of all requests.
     _store().call("GET", "b/{}/o", bucket, maxResults=1)
   except FileNotFoundError:
     raise errors.InputError(
       f"{path}: there is no bucket '{bucket}'; make it first."
     ) from None
-  except Exception as error:  # as many kinds as there are ways to fail
+  except Exception as error:  # each layer below raises its own types
     raise errors.InputError(
       f"{path}: the bucket cannot be listed ({_one_line(error)}); check the "
-      "connection and the credentials, such as those of 'gcloud auth "
+      "connection and the credentials, for example with 'gcloud auth "
       "application-default login'."
     ) from error
 
 
 def _store() -> Any:
-  """The instance that etils uses; of a class of gcsfs."""
+  """Returns the instance of gcsfs that etils uses."""
   return fsspec.filesystem("gcs", finalize_on_close=True)
 
 

@@ -1,89 +1,75 @@
-"""Files that anybody may have made: seals show damage, links may lead out.
+"""Single files that are complete or absent, and checksums for JSON.
 
-A seal finds what a disk or a copy did to a file. It proves nothing about who
-wrote it.
+Paths are local or on `gs://`. A checksum shows that a disk or a copy damaged a
+file; it does not show who wrote the file.
 """
 
+import contextlib
 import hashlib
 import json
 import os
 import stat
 from collections.abc import Mapping
-from typing import IO, Any
+from typing import Any
 
 from etils import epath
 
 from lth_jax import errors
 from lth_jax.storage import buckets
 
-_SEAL = "sha256"
-# Far more than what is written as JSON.
-_MOST = 2**30
+_CHECKSUM = "sha256"
+# A gigabyte; the JSON files of a run have a thousandth of it.
+_MAX_BYTES = 2**30
 
 
-def seal(content: Mapping[str, Any]) -> dict[str, Any]:
-  """Adds the digest of all else to what is to be written as JSON.
+class DamagedError(errors.InputError):
+  """A file is missing, cut short or altered."""
+
+
+def add_checksum(content: Mapping[str, Any]) -> dict[str, Any]:
+  """Returns JSON content with the SHA-256 of all its entries added.
 
   Args:
-    content: what JSON can hold, with names that are strings.
-
-  >>> sorted(seal({"rounds": 3}))
-  ['rounds', 'sha256']
+    content: what JSON can hold, with strings as names.
   """
-  return {**content, _SEAL: digest(content)}
+  return {**content, _CHECKSUM: digest(content)}
 
 
-def unseal(content: Mapping[str, Any]) -> dict[str, Any]:
-  """Returns what was sealed.
+def verify_checksum(content: Mapping[str, Any]) -> dict[str, Any]:
+  """Returns JSON content without its checksum.
 
   Args:
     content: as read from JSON.
 
   Raises:
-    ValueError: it is not what was sealed.
-
-  >>> unseal(seal({"rounds": 3}))
-  {'rounds': 3}
-  >>> unseal(seal({"rounds": 3}) | {"rounds": 2})
-  Traceback (most recent call last):
-    ...
-  ValueError: it is altered
+    ValueError: the checksum is missing or wrong.
   """
-  rest = {name: value for name, value in content.items() if name != _SEAL}
-  if content.get(_SEAL) != digest(rest):
+  rest = {name: value for name, value in content.items() if name != _CHECKSUM}
+  if content.get(_CHECKSUM) != digest(rest):
     raise ValueError("it is altered")
   return rest
 
 
 def digest(content: Mapping[str, Any]) -> str:
-  """Returns the SHA-256 of what JSON can hold.
+  """Returns the SHA-256 of JSON content, whatever the order of its names.
 
   Args:
-    content: with names that are strings, in any order.
-
-  >>> digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1})
-  True
+    content: what JSON can hold, with strings as names.
   """
   text = json.dumps(content, sort_keys=True)
   return hashlib.sha256(text.encode()).hexdigest()
 
 
 def parse(text: str) -> Any:
-  """Parses JSON whose strings can be written again.
+  r"""Returns the content of JSON text.
 
   Args:
     text: of a file.
 
   Raises:
-    ValueError: it is no JSON, or a string in it is no text.
+    ValueError: the text is not JSON, or has half of a surrogate pair
+      (`"\ud800"`), which Python accepts and cannot write again.
     RecursionError: it is nested too deeply.
-
-  >>> parse('{"arm": "ticket"}')
-  {'arm': 'ticket'}
-  >>> parse('{"arm": "' + chr(92) + 'ud800"}')  # half of a character
-  Traceback (most recent call last):
-    ...
-  UnicodeEncodeError: ... surrogates not allowed
   """
   content = json.loads(text)
   if "\\u" in text:
@@ -92,21 +78,16 @@ def parse(text: str) -> Any:
 
 
 def check(path: epath.PathLike) -> None:
-  """Refuses a FIFO or a device; a folder cannot be opened anyway.
+  """Refuses FIFOs and devices.
 
-  Opening a FIFO waits for a writer, and not even a signal ends that; some
-  devices have no end.
+  Opening a FIFO waits for a writer, and no signal ends that; some devices have
+  no end.
 
   Args:
-    path: of any kind; what is on an object store is an object.
+    path: of any kind, also one that does not exist.
 
   Raises:
-    ValueError: says what is there.
-
-  >>> check(os.devnull)
-  Traceback (most recent call last):
-    ...
-  ValueError: it is a device, not a file
+    ValueError: the path is a FIFO or a device.
   """
   if buckets.is_remote(path) or not os.path.exists(path):
     return
@@ -116,85 +97,77 @@ def check(path: epath.PathLike) -> None:
     raise ValueError(f"it is {kind}, not a file")
 
 
-def open_lock(path: epath.Path) -> IO[str]:
-  """Opens a local file that is there to be locked, and made if it is not.
-
-  Args:
-    path: of the file.
-
-  Raises:
-    InputError: it is a FIFO or a device.
-
-  >>> open_lock(epath.Path(os.devnull))
-  Traceback (most recent call last):
-    ...
-  lth_jax.errors.InputError: /dev/null: it is a device, not a file; remove it.
-  """
-  try:
-    check(path)
-  except ValueError as error:
-    raise errors.InputError(f"{path}: {error}; remove it.") from error
-  return open(path, "a")
-
-
-def read(path: epath.Path, most: int = _MOST) -> bytes:
+def read(path: epath.Path, max_bytes: int = _MAX_BYTES) -> bytes:
   """Returns the contents of a regular file.
 
   Args:
     path: of any kind.
-    most: bytes that it may have.
+    max_bytes: the largest size that is accepted.
 
   Raises:
-    ValueError: it is a FIFO or a device, or larger.
+    ValueError: the file is a FIFO, a device, or larger.
     OSError: it cannot be read.
-
-  >>> import tempfile
-  >>> with tempfile.TemporaryDirectory() as name:
-  ...   path = epath.Path(name) / "record.json"
-  ...   _ = path.write_text("{}")
-  ...   read(path)
-  b'{}'
   """
   check(path)
   with path.open("rb") as file:
-    contents = file.read(most + 1)
-  if len(contents) > most:
-    raise ValueError(f"it is larger than {most:,} bytes")
+    contents = file.read(max_bytes + 1)
+  if len(contents) > max_bytes:
+    raise ValueError(f"it is larger than {max_bytes:,} bytes")
   return contents
 
 
-def check_links(folder: epath.Path) -> None:
-  """Refuses a folder below which a link leads out of it.
-
-  Whoever writes there, or removes something, would do so elsewhere.
+def write(path: epath.Path, contents: bytes) -> None:
+  """Writes a file that is complete or absent at any time.
 
   Args:
-    folder: need not exist; may be a link itself.
+    path: of any kind; replaced if it exists.
+    contents: all of the file.
 
   Raises:
-    InputError: names the link.
-
-  >>> import tempfile
-  >>> with tempfile.TemporaryDirectory() as name:
-  ...   os.symlink("/", os.path.join(name, "report"))
-  ...   check_links(epath.Path(name))
-  Traceback (most recent call last):
-    ...
-  lth_jax.errors.InputError: .../report is a link that leads out of ...
+    OSError: it cannot be written; an older file is kept.
   """
-  if buckets.is_remote(folder):  # object stores have no links
+  if buckets.is_remote(path):  # an object appears at once
+    path.write_bytes(contents)
     return
-  top = os.path.realpath(folder)
-  for parent, folders, names in os.walk(top):
-    for name in folders + names:
-      path = os.path.join(parent, name)
-      if os.path.islink(path) and not _is_inside(os.path.realpath(path), top):
-        shown = folder / os.path.relpath(path, top)
-        raise errors.InputError(
-          f"{shown} is a link that leads out of {folder}; remove it, or put "
-          "there what it leads to."
-        )
+  temporary = f"{path}.tmp"
+  with contextlib.suppress(FileNotFoundError):
+    os.unlink(temporary)  # a link there would be followed, a FIFO waited for
+  with open(temporary, "wb") as file:
+    file.write(contents)
+    file.flush()
+    os.fsync(file.fileno())
+  os.replace(temporary, path)
 
 
-def _is_inside(path: str, top: str) -> bool:
-  return os.path.commonpath([path, top]) == top
+def write_json(path: epath.Path, content: Any) -> None:
+  """Writes content as JSON, with `write`.
+
+  Args:
+    path: of any kind; replaced if it exists.
+    content: what JSON can hold.
+
+  Raises:
+    ValueError: the content has a NaN or an infinity.
+    OSError: the file cannot be written; an older one is kept.
+  """
+  text = json.dumps(content, indent=1, allow_nan=False) + "\n"
+  write(path, text.encode())
+
+
+def read_json(path: epath.Path) -> dict[str, Any]:
+  """Returns the content of a JSON file.
+
+  Args:
+    path: of any kind.
+
+  Raises:
+    DamagedError: the file is missing, cut short, or no JSON object.
+    OSError: it cannot be read, which tells nothing about its content.
+  """
+  try:
+    content = parse(read(path).decode())
+  except (ValueError, RecursionError, FileNotFoundError) as error:
+    raise DamagedError(f"{path} is damaged: {error}.") from error
+  if not isinstance(content, dict):
+    raise DamagedError(f"{path} is damaged: it holds no JSON object.")
+  return content

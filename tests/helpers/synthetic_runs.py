@@ -43,7 +43,7 @@ def write(workdir, *, seed=0, **changes):
   workdir.mkdir(parents=True, exist_ok=True)
   (workdir / "config.json").write_text(
     json.dumps(
-      files.seal(
+      files.add_checksum(
         {
           "format": 2,
           "experiment": "mnist_lenet",

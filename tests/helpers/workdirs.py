@@ -8,6 +8,7 @@ from etils import epath
 
 from lth_jax import data
 from lth_jax.runner import build, workdir
+from lth_jax.storage import files
 from lth_jax.storage import store as store_lib
 
 
@@ -25,14 +26,15 @@ def content_of(folder):
   content = {}
   for path in sorted(folder.rglob("*")):
     name = str(path.relative_to(folder))
-    if path.name in ("commit.json", "timing.json"):
-      content[name] = None  # times, and digests of Orbax's random file names
+    if path.name in ("commit.json", "timing.json", "env.json"):
+      # Digests of Orbax's random file names, times, the commit of this clone.
+      content[name] = None
     elif path.is_file() and "arrays" not in path.parts:
       content[name] = path.read_bytes()
   like = _like(folder)
   for name in commits(folder):
     store = epath.Path(folder / name)
-    owner = store_lib.read_json(store / "commit.json")["owner"]
+    owner = files.read_json(store / "commit.json")["owner"]
     arrays, record = store_lib.load(store, owner, like)
     assert store_lib.digest(arrays["params"]) == record["digests"]["params"]
     content[f"{name}/arrays"] = store_lib.digest(arrays)
@@ -55,10 +57,10 @@ def check_equal(content, expected):
 def stats_of(folder):
   """{path: stat} of all below a folder, while another process changes it."""
   stats = {}
-  for parent, folders, files in os.walk(folder):
+  for parent, folders, names in os.walk(folder):
     if ".timing" in folders:  # what is timed before a run is no phase of it
       folders.remove(".timing")
-    for name in folders + files:
+    for name in folders + names:
       path = pathlib.Path(parent, name)
       with contextlib.suppress(FileNotFoundError):
         stats[path] = path.stat()

@@ -136,7 +136,7 @@ def _described(folder, replicate, kept):
   path.parent.mkdir(parents=True, exist_ok=True)
   content = {"format": 2, "replicate": replicate, "rounds": rounds}
   content |= {"theta_0": "0", "trained": "0", "masks": {}}
-  path.write_text(json.dumps(files.seal(content)))
+  path.write_text(json.dumps(files.add_checksum(content)))
   return path
 
 

@@ -287,7 +287,7 @@ def test_a_file_as_workdir_is_refused(tmp_path):
 def test_what_a_new_folder_may_hold_is_no_hindrance(tmp_path, name):
   (tmp_path / name).touch()
   config, sharing = configs.Config(), vmapped.Sharing("loop", 1)
-  workdir.settle(epath.Path(tmp_path), config, "a", {}, sharing, log=print)
+  workdir.initialize(epath.Path(tmp_path), config, "a", {}, sharing, log=print)
   assert (tmp_path / "config.json").exists()
 
 
@@ -322,7 +322,9 @@ def test_a_folder_of_something_else_is_refused(tmp_path, name):
 
 def test_what_a_kill_left_before_there_was_a_config_is_no_hindrance(tmp_path):
   for name in (".shared.tmp", "config.json.tmp", "env.json", "run.flags.tmp"):
-    (tmp_path / name).write_text(json.dumps(files.seal({"environments": []})))
+    (tmp_path / name).write_text(
+      json.dumps(files.add_checksum({"environments": []}))
+    )
   (tmp_path / "replicate_0").mkdir()
   result = commands.call(f"--workdir={tmp_path}", *_TINY)
   assert result.returncode == 0, result.stderr
@@ -374,7 +376,7 @@ def test_a_damaged_file_of_the_workdir_is_named(
   )
 
 
-_RUN_FILES = ".lock", "env.json", "env.json.tmp", "report/.index.html.part"
+_RUN_FILES = "env.json", "env.json.tmp", "report/index.html.tmp"
 _REPORT_FILES = (
   "config.json",
   "replicate_0/structure.json",

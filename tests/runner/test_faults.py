@@ -103,7 +103,7 @@ def change_json(path, **changes):
 
 
 def write_sealed(path, content):
-  path.write_text(json.dumps(files.seal(content)))
+  path.write_text(json.dumps(files.add_checksum(content)))
 
 
 def commit_anew(store):
@@ -496,7 +496,7 @@ def test_every_harm_to_the_top_of_a_workdir_is_named(copied, name):
   content = (copied / name).read_bytes()
   for harmed in _harms(content, num_flips=10):
     (copied / name).write_bytes(harmed)
-    if not _holds(harmed, files.unseal(json.loads(content))):
+    if not _holds(harmed, files.verify_checksum(json.loads(content))):
       assert_refused(copied, name)
 
 
@@ -516,7 +516,7 @@ def test_without_env_json_a_run_goes_on_and_says_so(copied, undisturbed):
 def test_a_machine_with_names_unknown_today_is_shown(copied, undisturbed):
   content = json.loads((copied / "env.json").read_text())
   seen = content["environments"][-1] | {"colour": "blue"}
-  sealed = files.seal({"environments": [seen]})
+  sealed = files.add_checksum({"environments": [seen]})
   (copied / "env.json").write_text(json.dumps(sealed))
   assert_goes_on(copied, undisturbed, "colour was blue, is not known")
 
@@ -593,38 +593,10 @@ def test_a_folder_in_the_place_of_a_file_is_named(copied, name):
   assert_refused(copied, name, "Is a directory", "mend that")
 
 
-@pytest.mark.parametrize(
-  "name",
-  [
-    *("replicate_0", "replicate_0/round_001", _TICKET, "report", ".timing"),
-    *("run.flags.tmp", "config.json", ".lock", "report/.index.html.part"),
-  ],
-)
-def test_nothing_is_written_or_removed_through_a_link(copied, tmp_path, name):
-  path, outside = copied / name, tmp_path / "outside"
-  if path.is_dir():
-    shutil.rmtree(path)
-  path.unlink(missing_ok=True)
-  path.parent.mkdir(exist_ok=True)
-  for below in (".", "ticket", "round_001/ticket"):
-    (outside / below).mkdir(parents=True, exist_ok=True)
-    (outside / below / "commit.json").write_text("{}")
-  before = _tree(outside)
-  path.symlink_to(outside)
-  assert_refused(copied, str(path), "leads out of", "remove it")
-  with pytest.raises(errors.InputError, match="leads out of"):
-    report.write(copied)
-  path.unlink()
-  path.symlink_to(outside / "new")  # leads to nothing, yet
-  assert_refused(copied, str(path), "leads out of", "remove it")
-  assert _tree(outside) == before
-
-
-def test_links_that_stay_inside_and_to_the_workdir_are_followed(
-  copied, undisturbed, tmp_path
-):
-  (copied / "replicate_0").rename(copied / "moved")
-  (copied / "replicate_0").symlink_to("moved")
+def test_links_are_followed(copied, undisturbed, tmp_path):
+  """Replicates may lie on a scratch disk."""
+  (copied / "replicate_0").rename(tmp_path / "scratch")
+  (copied / "replicate_0").symlink_to(tmp_path / "scratch")
   (tmp_path / "link").symlink_to(copied)
   assert_goes_on(tmp_path / "link", undisturbed, "is complete")
 
@@ -644,12 +616,14 @@ _EVIL = "../../x</td><script>alert(1)</script>$\\frac{$|[a](javascript:b)\n$y$"
 def test_a_report_of_a_stranger_stays_inside_and_escapes(copied, tmp_path):
   for replicate in range(2):
     path = copied / f"replicate_{replicate}/structure.json"
-    content = files.unseal(json.loads(path.read_text()))
+    content = files.verify_checksum(json.loads(path.read_text()))
     for leaves in content["rounds"].values():
       for leaf in list(leaves):
         leaves[leaf + _EVIL] = leaves.pop(leaf)
     write_sealed(path, content)
-  stored = files.unseal(json.loads((copied / "config.json").read_text()))
+  stored = files.verify_checksum(
+    json.loads((copied / "config.json").read_text())
+  )
   stored["experiment"] = _EVIL
   write_sealed(copied / "config.json", stored)
   record = copied / _TICKET / "record.json"
@@ -736,7 +710,9 @@ def test_what_is_nested_deeply_or_is_no_text_is_damage(copied, text):
 
 
 def test_a_config_that_asks_for_countless_trainings_is_refused(copied):
-  stored = files.unseal(json.loads((copied / "config.json").read_text()))
+  stored = files.verify_checksum(
+    json.loads((copied / "config.json").read_text())
+  )
   stored["config"] |= {"replicates": 10_000, "rounds": 1000}
   write_sealed(copied / "config.json", stored)
   with pytest.raises(errors.InputError, match="ask for fewer"):

@@ -106,7 +106,7 @@ def _sealed(value):
   """Its JSON, with a checksum that fits."""
   if isinstance(value, dict):
     rest = {name: each for name, each in value.items() if name != "sha256"}
-    value = files.seal(rest)
+    value = files.add_checksum(rest)
   return json.dumps(value)
 
 
@@ -147,7 +147,7 @@ def test_a_report_stays_in_its_folder_and_escapes(small_run, name):
   config = json.loads((folder / "config.json").read_text())
   config["experiment"] = name
   del config["sha256"]
-  (folder / "config.json").write_text(json.dumps(files.seal(config)))
+  (folder / "config.json").write_text(json.dumps(files.add_checksum(config)))
   page = report.write(folder).read_text()
   assert "<script>alert" not in page and "<img src=x" not in page
   written = {p for p in folder.rglob("*") if p.is_file()}

@@ -22,7 +22,7 @@ from lth_jax.report import records as report_records
 from lth_jax.report import structure
 from lth_jax.runner import build, partials, settings, trials
 from lth_jax.runner import checkpoints as checkpoints_lib
-from lth_jax.storage import store as store_lib
+from lth_jax.storage import files
 
 SMALL = {"replicates": 1, "steps": 20}
 NOISY = SMALL | {"arms": ["ticket", "noise"], "noise": [0.5], "rounds": 1}
@@ -70,7 +70,7 @@ def told(folder):
 
 
 def arrays(folder, trial, parts):
-  digest = store_lib.read_json(epath.Path(folder) / "config.json")["data"]
+  digest = files.read_json(epath.Path(folder) / "config.json")["data"]
   stores = checkpoints_lib.Stores(
     epath.Path(folder), parts.run_id, digest, print
   )

@@ -67,7 +67,7 @@ def test_masks_are_nested_and_start_from_theta_0(undisturbed):
   masks = []
   for index in range(3):
     name = f"replicate_0/round_{index:03d}/ticket"
-    owner = store.read_json(epath.Path(undisturbed) / name / "commit.json")[
+    owner = files.read_json(epath.Path(undisturbed) / name / "commit.json")[
       "owner"
     ]
     arrays, _ = store.load(epath.Path(undisturbed) / name, owner, like)
@@ -320,10 +320,10 @@ def test_a_failure_in_a_trial_ends_the_run_with_that_failure(
 def test_a_resume_on_another_processor_says_so(undisturbed, tmp_path, capsys):
   shutil.copytree(undisturbed, tmp_path / "run")
   path = tmp_path / "run" / "env.json"
-  content = files.unseal(json.loads(path.read_text()))
+  content = files.verify_checksum(json.loads(path.read_text()))
   assert content["environments"][-1]["processor"]
   content["environments"][-1]["processor"] = "abacus"
-  path.write_text(json.dumps(files.seal(content)))
+  path.write_text(json.dumps(files.add_checksum(content)))
   runs.run(tmp_path / "run")
   assert "processor was abacus" in capsys.readouterr().err
 

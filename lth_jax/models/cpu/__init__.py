@@ -1,1 +1,8 @@
-"""Convolutions and pooling that are fast on CPU; exact on every device."""
+"""Convolution and pooling with gradients that are fast on CPU.
+
+XLA's own are used on GPU and TPU: `jax.lax.platform_dependent` decides when a
+program is lowered. All give the same function, on every device.
+"""
+
+from lth_jax.models.cpu.convolution import convolve as convolve
+from lth_jax.models.cpu.pooling import max_pool as max_pool

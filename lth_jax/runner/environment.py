@@ -1,0 +1,159 @@
+"""`env.json`: the machines and versions that a run was trained with.
+
+Bits are equal only for equal ones. The file lists them in order; a run that is
+resumed elsewhere, or with other code, adds an entry.
+"""
+
+import importlib.metadata
+import pathlib
+import platform
+import subprocess
+from collections.abc import Callable
+from typing import Any
+
+import jax
+from etils import epath
+
+import lth_jax
+from lth_jax import errors
+from lth_jax.parallel import devices, vmapped
+from lth_jax.runner import settings
+from lth_jax.storage import files
+
+_NAME = "env.json"
+_PROMISE = (
+  "Equal bits are promised only for equal code, jax, backend, processor, "
+  "number of CPUs, trials per device and devices per batch."
+)
+
+
+def describe() -> dict[str, Any]:
+  """Returns all facts about code and machine on which results depend."""
+  versions = {
+    name: importlib.metadata.version(name)
+    for name in ("jax", "jaxlib", "flax", "optax", "numpy")
+  }
+  return {
+    "lth_jax": lth_jax.__version__,
+    "commit": _commit(),
+    **versions,
+    "python": platform.python_version(),
+    "machine": platform.machine(),
+    "processor": _processor(),
+    "backend": jax.default_backend(),
+    "device_kind": jax.local_devices()[0].device_kind,
+    "cpus": devices.usable_cpus(),
+    **settings.recorded(),
+  }
+
+
+def record(
+  folder: epath.Path,
+  sharing: vmapped.Sharing,
+  resumed: bool,
+  log: Callable[[str], None],
+) -> None:
+  """Adds this environment to `env.json` unless the last one was the same.
+
+  Args:
+    folder: the workdir.
+    sharing: how trials share devices; their last bits depend on it.
+    resumed: whether the run has results already.
+    log: is called with a note if these come from another environment.
+
+  Raises:
+    InputError: the file is damaged.
+  """
+  now = describe() | {
+    "lane_axis": sharing.axis,
+    "lanes_per_device": sharing.trials,
+    "batch_devices": sharing.devices,
+  }
+  seen = _read(folder)
+  if resumed and not seen:
+    log(
+      f"note: {folder / _NAME} is gone, so where this run began is not known. "
+      f"{_PROMISE}"
+    )
+  changed = [
+    f"{name} was {before}, is {now.get(name, 'not known')}"
+    for name, before in (seen[-1] if seen else {}).items()
+    if now.get(name) != before
+  ]
+  if changed:
+    log(f"note: this run began elsewhere: {'; '.join(changed)}. {_PROMISE}")
+  if not seen or seen[-1] != now:
+    seen = [*seen, now]
+  content = files.add_checksum({"environments": seen})
+  files.write_json(folder / _NAME, content)
+
+
+def sharings(folder: epath.Path) -> list[vmapped.Sharing]:
+  """Returns how trials shared devices in a run so far, the first way first.
+
+  Args:
+    folder: the workdir.
+
+  Raises:
+    InputError: `env.json` is damaged.
+  """
+  found = []
+  for each in _read(folder):
+    sharing = vmapped.Sharing(
+      each.get("lane_axis", "loop"),
+      each.get("lanes_per_device", 1),
+      each.get("batch_devices", 1),
+    )
+    if sharing.axis not in vmapped.AXES or not all(
+      type(number) is int and number > 0 for number in sharing[1:]
+    ):
+      raise _damaged(folder)
+    found.append(sharing)
+  return found
+
+
+def _read(folder: epath.Path) -> list[dict[str, Any]]:
+  """Returns the environments so far; none if there is no file."""
+  path = folder / _NAME
+  if not path.exists():
+    return []
+  try:
+    seen = files.verify_checksum(files.read_json(path)).get("environments")
+  except ValueError as error:
+    raise _damaged(folder) from error
+  if not isinstance(seen, list) or not all(isinstance(x, dict) for x in seen):
+    raise _damaged(folder)
+  return seen
+
+
+def _damaged(folder: epath.Path) -> errors.InputError:
+  return errors.InputError(
+    f"{folder / _NAME} is damaged. Remove it; a new one is made."
+  )
+
+
+def _commit() -> str | None:
+  """Returns the commit of the clone, '-dirty' if files differ from it."""
+  root = pathlib.Path(lth_jax.__file__).parents[1]
+  if not (root / ".git").exists():  # installed, perhaps inside another clone
+    return None
+  command = "git describe --always --dirty --abbrev=40 --exclude=*"
+  try:
+    done = subprocess.run(
+      command.split(), cwd=root, capture_output=True, text=True
+    )
+  except OSError:  # no git
+    return None
+  return done.stdout.strip() or None
+
+
+def _processor() -> str:
+  """Names the processor's vector instructions: sums depend on their width."""
+  try:
+    with open("/proc/cpuinfo", encoding="utf-8") as file:
+      lines = [line.split(":", 1) for line in file if ":" in line]
+  except OSError:  # not Linux
+    return platform.processor()
+  flags = next((v for k, v in lines if k.strip() in ("flags", "Features")), "")
+  vector = ("avx", "fma", "amx", "asimd", "sve")
+  return " ".join(sorted(x for x in flags.split() if x.startswith(vector)))
