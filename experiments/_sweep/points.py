@@ -14,7 +14,6 @@ from typing import NamedTuple, get_origin
 
 from lth_jax import errors
 from lth_jax.config import configs, flags
-from lth_jax.config.configs import Config
 
 _LONGEST = 120  # of an id; file systems take 255 bytes
 
@@ -31,7 +30,7 @@ class Point(NamedTuple):
   """
 
   id: str
-  config: Config
+  config: configs.Config
   command: tuple[str, ...]
   several: bool
 
@@ -105,7 +104,7 @@ def parse_range(text: str) -> tuple[str, list[str]]:
     words = shlex.split(values)
   except ValueError as error:
     raise errors.InputError(f"--vary={text}: {error}.") from error
-  known = configs.fields(Config())
+  known = configs.fields()
   if name not in known or get_origin(known[name][2]) is not tuple:
     words = [value for word in words for value in word.split(",")]
   if not name or not words:

@@ -10,7 +10,7 @@ import numpy as np
 from etils import epath
 
 from lth_jax import errors
-from lth_jax.config import checks, configs, plan
+from lth_jax.config import configs, plan
 from lth_jax.storage import files
 
 FORMAT = 2
@@ -429,7 +429,6 @@ def _config(content) -> tuple[str, str, str, dict[str, Any]]:
   for field in _CONFIG_FIELDS:
     stored[field]  # A KeyError names what is missing.
   config = configs.from_flat(stored)
-  checks.check(config)
   files.unseal(content)
   run_id = configs.run_id(config)
   if content["run_id"] != run_id:
