@@ -176,12 +176,61 @@ def apply(params: PyTree, masks: PyTree) -> PyTree:
   >>> apply({"w": jnp.array([[1.0, jnp.nan]])}, masks)
   {'w': Array([[1., 0.]], dtype=float32)}
   """
-  return _trees.map_masked(
+  return map(
     lambda leaf, mask: jnp.where(mask, leaf, jnp.zeros((), leaf.dtype)),
     params,
     masks,
-    what="params",
   )
+
+
+def map(
+  function: Callable[..., Any], params: PyTree, masks: PyTree, *others: PyTree
+) -> PyTree:
+  """Replaces the leaves that have a mask.
+
+  Args:
+    function: `(leaf, mask, *others) -> leaf`.
+    params: any pytree; its other leaves stay as they are.
+    masks: its masks.
+    *others: more trees with a leaf for each mask, or dicts by leaf name.
+
+  Returns:
+    The new leaves in the containers of `params`.
+
+  Raises:
+    ValueError: names the leaf at which the trees do not fit.
+
+  >>> masks = {"w": jnp.array([[True, False]]), "b": None}
+  >>> params = {"w": jnp.ones((1, 2)), "b": 0.5}
+  >>> map(lambda leaf, mask: leaf - mask, params, masks)
+  {'b': 0.5, 'w': Array([[0., 1.]], dtype=float32)}
+  """
+  return _trees.map_masked(function, params, masks, *others, what="params")
+
+
+def by_name(masks: PyTree, *trees: PyTree) -> dict[str, tuple]:
+  """Collects each mask with the leaves of other trees at its place.
+
+  Args:
+    masks: a mask tree.
+    *trees: params, gradients or the like, with an array for each mask.
+
+  Returns:
+    `(mask, leaf, ...)` by leaf name, in leaf order.
+
+  Raises:
+    ValueError: names the leaf at which the trees do not fit; or two leaves
+      share a name.
+
+  >>> mask = jnp.array([[True, False]])
+  >>> list(by_name({"fc": {"kernel": mask, "bias": None}}))
+  ['fc/kernel']
+  """
+  _trees.check_masks(masks)
+  for tree in trees:
+    _trees.check(tree, masks, "params")
+  columns = [_trees.at_masks(tree, masks, "params") for tree in (masks, *trees)]
+  return _trees.by_name(masks, list(zip(*columns)))
 
 
 def num_kept(masks: PyTree) -> jax.Array:
@@ -244,8 +293,7 @@ def density_by_name(masks: PyTree) -> dict[str, jax.Array]:
   >>> {name: float(d) for name, d in density_by_name(masks).items()}
   {'fc/kernel': 0.5}
   """
-  _trees.check_masks(masks)
-  return _trees.by_name(masks, [density(m) for m in jax.tree.leaves(masks)])
+  return {name: density(mask) for name, (mask,) in by_name(masks).items()}
 
 
 def intersection(a: PyTree, b: PyTree) -> PyTree:

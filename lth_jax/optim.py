@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from lth_jax import _trees, errors
+from lth_jax import _trees
 
 PyTree = Any
 
@@ -131,7 +131,7 @@ def create(
     rate, a scalar, is an argument too, so that it can be data.
 
   Raises:
-    InputError: unknown name.
+    ValueError: unknown name.
 
   >>> optimizer = create("momentum", weight_decay=1e-4)
   >>> params, masks = {"w": jnp.ones((1, 1))}, {"w": jnp.array([[True]])}
@@ -148,7 +148,7 @@ def create(
     "nesterov": lambda: optax.trace(momentum, nesterov=True),
   }
   if name not in optimizers:
-    raise errors.InputError(
+    raise ValueError(
       f"unknown optimizer {name!r}: use one of {', '.join(optimizers)}"
     )
   decay = [optax.add_decayed_weights(weight_decay)] if weight_decay else []

@@ -67,22 +67,51 @@ def prune(
   groups = _groups(masks, fraction, scope)
   for members, _ in groups:
     _trees.size([jax.tree.leaves(masks)[i] for i in members])
-  values = _trees.at_masks(scores, masks, "scores")
-  kept = _kept_counts(masks, values, signed)
-  new = jax.tree.leaves(masks)
+  kept = _kept_counts(scores, masks, signed)
+  removed = []
   for members, rate in groups:
-    chosen = [new[i] for i in members]
     num_kept = sum(kept[i] for i in members)
-    count = num_removed(num_kept, rate)
-    if isinstance(count, int) and 0 < count == num_kept:
+    removed.append((members, num_removed(num_kept, rate)))
+    if isinstance(num_kept, int) and 0 < num_kept == removed[-1][1]:
       emptied = [_trees.names(masks)[i] for i in members]
-      raise ValueError(f"rate {rate} removes all {count} weights of {emptied}")
-    smaller = _ranking.remove_lowest(
-      [values[i] for i in members], chosen, count
-    )
-    for i, mask in zip(members, smaller):
-      new[i] = mask
-  return _trees.replace_leaves(masks, new)
+      raise ValueError(
+        f"rate {rate} removes all {num_kept} weights of {emptied}"
+      )
+  return _remove(scores, masks, removed)
+
+
+def keep(
+  scores: PyTree, masks: PyTree, counts: PyTree, *, signed: bool = False
+) -> PyTree:
+  """Keeps an exact number of weights of each leaf: those that score highest.
+
+  Args:
+    scores: a tree with a float array for each mask.
+    masks: a mask tree.
+    counts: an integer for each mask, in its containers or by leaf name (as from
+      `count_schedule`); at most as many as the mask keeps, and may be traced.
+    signed: as for `prune`.
+
+  Returns:
+    Masks in the containers of `masks`.
+
+  Raises:
+    ValueError: a count is negative or larger than what is left, or as `prune`.
+    TypeError: a count is not an integer, or as `prune`.
+
+  >>> scores = {"w": jnp.array([[3.0, 1.0, 2.0]])}
+  >>> keep(scores, {"w": jnp.ones((1, 3), bool)}, {"w": 2})["w"]
+  Array([[ True, False,  True]], dtype=bool)
+  """
+  _check_scores(scores, masks)
+  for mask in jax.tree.leaves(masks):
+    _trees.size(mask)
+  kept = _kept_counts(scores, masks, signed)
+  wanted = _trees.at_masks(counts, masks, "counts")
+  for name, count, num_kept in zip(_trees.names(masks), wanted, kept):
+    _check_count(name, count, num_kept)
+  removed = [([i], n - count) for i, (n, count) in enumerate(zip(kept, wanted))]
+  return _remove(scores, masks, removed)
 
 
 def fractions(masks: PyTree, rules: Sequence[tuple[str, float]]) -> PyTree:
@@ -261,6 +290,29 @@ def num_removed(kept, rate):
   return _num_removed_array(jnp.asarray(kept, jnp.int32), rate)
 
 
+def _remove(scores, masks, removed):
+  """Drops the lowest scores: `removed` is `[(leaf positions, count), ...]`."""
+  values = _trees.at_masks(scores, masks, "scores")
+  new = jax.tree.leaves(masks)
+  for members, count in removed:
+    smaller = _ranking.remove_lowest(
+      [values[i] for i in members], [new[i] for i in members], count
+    )
+    for i, mask in zip(members, smaller):
+      new[i] = mask
+  return _trees.replace_leaves(masks, new)
+
+
+def _check_count(name, count, num_kept):
+  if not jnp.issubdtype(jnp.result_type(count), jnp.integer):
+    raise TypeError(f"count {count!r} of {name!r} is not an integer")
+  traced = any(isinstance(x, jax.core.Tracer) for x in (count, num_kept))
+  if not traced and not 0 <= count <= num_kept:
+    raise ValueError(
+      f"count {count} of {name!r} is outside [0, {num_kept}], what it has left"
+    )
+
+
 def _groups(masks, fraction, scope):
   """`[(leaf positions, rate), ...]`: which leaves are ranked together."""
   _trees.check_scope(scope)
@@ -375,10 +427,10 @@ def _check_scores(scores, masks):
       )
 
 
-def _kept_counts(masks, values, signed):
+def _kept_counts(scores, masks, signed):
   """Weights kept in each leaf: Python ints, int32 scalars where traced."""
-  leaves = jax.tree.leaves(masks)
-  counts = _survey(values, leaves)
+  values = _trees.at_masks(scores, masks, "scores")
+  counts = _survey(values, jax.tree.leaves(masks))
   if any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves(counts)):
     return counts[0]
   counts = jax.device_get(counts)

@@ -33,6 +33,9 @@ ORDER = (
   "experiments",
 )
 JAX_ONLY = ("_trees", "masks", "scores", "_ranking", "pruning", "rewinding")
+# Other packages use the public functions of the library.
+LIBRARY = (*JAX_ONLY, "optim")
+PRIVATE = ("_trees", "_ranking")
 
 # Where a third-party package may be imported, by prefix of the module.
 ONLY_IN = {
@@ -121,7 +124,11 @@ def order_breaches(module, targets):
     return [f"{module}: not listed in ORDER"]
   above = ORDER[: ORDER.index(here) + 1]
   wrong = {t for t in targets if entry(t) not in above}
-  return [f"{module}: {target} is not above it" for target in wrong]
+  found = [f"{module}: {target} is not above it" for target in wrong]
+  if here not in LIBRARY:
+    private = {t for t in targets if entry(t) in PRIVATE}
+    found += [f"{module}: {target} is private" for target in private]
+  return found
 
 
 def cycles(graph):
@@ -159,6 +166,7 @@ def test_every_module_imports_only_what_is_above_it():
     ("lth_jax.runner", "from experiments import a", "is not above it"),
     ("lth_jax.report.a", "from lth_jax.report import b", "cycle"),
     ("lth_jax.masks", "import lth_jax", "is not above it"),
+    ("lth_jax.lottery", "from lth_jax import _trees", "is private"),
   ],
 )
 def test_the_check_catches_a_planted_breach(module, line, message):

@@ -125,7 +125,7 @@ def _masks(cpu, device, size):
     yield _row(f"weights kept, {scope}, off by", abs(kept - wanted), 0)
   saved = loop.Start(scores, {}, np.int32(0), full)
   once = jax.device_get(pruning.prune(scores, full, 0.2))
-  ticket = jax.device_get(rounds.rewind(saved, once))
+  ticket = jax.device_get(rounds.reset(saved, once))
 
   def random(key, saved, ticket):
     return controls.random_masks(key, saved, ticket).masks

@@ -167,4 +167,4 @@ def test_continued_rounds_end_with_their_search():
 def test_rewind_names_a_leaf_that_does_not_fit():
   masks = {"w": jnp.ones((1, 5), bool), "b": None}
   with pytest.raises(ValueError, match="'w'"):
-    rounds.rewind(saved(), masks)
+    rounds.reset(saved(), masks)
