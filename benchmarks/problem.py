@@ -1,4 +1,4 @@
-"""A network to train on random images, as all benchmarks of ours do."""
+"""One trial on random images, for all benchmarks."""
 
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ from lth_jax.training import loop, schedules
 
 
 class Problem(NamedTuple):
-  """What `execution.train` takes of a trial, and the images."""
+  """A trial, its trainer and the images."""
 
   trainer: loop.Trainer
   start: loop.Start
@@ -25,7 +25,7 @@ class Problem(NamedTuple):
 def make(
   network: networks.Network, *, train: int, valid: int = 100, test: int = 100
 ) -> Problem:
-  """Makes a trial at density 0.5, with as many images as are asked for."""
+  """Returns a trial at density 0.5 and the given numbers of images."""
   rng = np.random.default_rng(0)
   shape = train + valid + test, *network.image_shape
   images = rng.integers(0, 256, shape, np.uint8)

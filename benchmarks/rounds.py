@@ -1,11 +1,11 @@
-"""Where the time of a `paper` round goes: one LeNet trial, 50,000 steps.
+"""The parts of a round's time: one LeNet trial, 50,000 steps.
 
   python -m benchmarks.rounds [--json]
 
 Each part is measured by itself on one device while the others are idle, and
-multiplied by how often a round has it: training steps, evaluations of 5,000
+multiplied by its number in a round: training steps, evaluations of 5,000
 validation images every 100 steps and of 10,000 test images every 1,000, the
-last measures, pruning, storing, the record. Compiling comes once a run.
+last measures, pruning, storing, the record. Compiling happens once a run.
 """
 
 import tempfile

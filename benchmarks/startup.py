@@ -1,10 +1,10 @@
-"""Time to import, and to the first training step of LeNet.
+"""Time to import lth_jax, and to the first training step of LeNet.
 
   python -m benchmarks.startup [--json]
 
-Each measurement is a process of its own. `import lth_jax` is timed against
-`import jax`, in turn. The first step is that of `experiments.mnist_lenet` with
-two steps of training, without a compilation cache and with a filled one.
+Each measurement is a process of its own. `import lth_jax` and `import jax` are
+timed in turn. The first step of `experiments.mnist_lenet` is timed without a
+compilation cache and with a filled one.
 """
 
 import os
@@ -53,7 +53,7 @@ def main() -> None:
   ]
   rows.append(
     {
-      "what": "lth_jax beside jax",
+      "what": "lth_jax in addition to jax",
       "seconds": rows[1]["seconds"] - rows[0]["seconds"],
     }
   )
