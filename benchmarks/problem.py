@@ -6,18 +6,18 @@ import jax
 import numpy as np
 
 from benchmarks import networks
-from lth_jax import masks, optim, pruning, scores
+from lth_jax import masks, optim, pruning, scores, training
 from lth_jax.data import scaling
-from lth_jax.training import loop, schedules
+from lth_jax.training import schedules
 
 
 class Problem(NamedTuple):
   """A trial, its trainer and the images."""
 
-  trainer: loop.Trainer
-  start: loop.Start
-  data: loop.Data
-  sample: loop.Split
+  trainer: training.Trainer
+  start: training.Start
+  data: training.Data
+  sample: training.Split
   key: jax.Array
   schedule: schedules.Schedule
 
@@ -33,8 +33,8 @@ def make(
   model = networks.model(network)
   params, stats = jax.device_get(jax.jit(model.init)(jax.random.key(0)))
   kept = pruning.prune(scores.magnitude(params), masks.full(params), 0.5)
-  start = loop.Start(masks.apply(params, kept), stats, np.int32(0), kept)
-  trainer = loop.make(
+  start = training.Start(masks.apply(params, kept), stats, np.int32(0), kept)
+  trainer = training.make(
     model,
     optim.create(network.optimizer, weight_decay=network.weight_decay),
     scaling.make("unit", images),
@@ -45,8 +45,10 @@ def make(
   return Problem(
     trainer,
     jax.device_get(start),
-    loop.Data(images[:known], labels[:known], images[known:], labels[known:]),
-    loop.Split(index[:train], index[train:]),
+    training.Data(
+      images[:known], labels[:known], images[known:], labels[known:]
+    ),
+    training.Split(index[:train], index[train:]),
     jax.random.key(1),
     schedules.make(network.learning_rate),
   )

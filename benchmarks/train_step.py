@@ -212,7 +212,7 @@ def _time_state(name, barrier, results):
 
   def run(num_steps):
     for _ in range(num_steps):
-      np.copyto(one, other)  # as many bytes read as written
+      np.copyto(one, other)  # reads and writes equal numbers of bytes
 
   results.put(_measure(run, barrier))
 

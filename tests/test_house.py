@@ -14,6 +14,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 ORDER = (
   "errors",
   "_trees",
+  "_packing",
   "masks",
   "scores",
   "_ranking",
@@ -32,10 +33,10 @@ ORDER = (
   "runner",
   "experiments",
 )
-JAX_ONLY = ("_trees", "masks", "scores", "_ranking", "pruning", "rewinding")
+PRIVATE = ("_trees", "_packing", "_ranking")
+JAX_ONLY = (*PRIVATE, "masks", "scores", "pruning", "rewinding")
 # Other packages use the public functions of the library.
 LIBRARY = (*JAX_ONLY, "optim")
-PRIVATE = ("_trees", "_ranking")
 
 # Where a third-party package may be imported, by prefix of the module.
 ONLY_IN = {

@@ -101,7 +101,7 @@ def _options() -> argparse.Namespace:
   parser.add_argument(
     "--work",
     default="runs/accelerator_work",
-    help="folder of runs and cached programs; the next call goes on from it",
+    help="folder of runs and cached programs; the next call resumes them",
   )
   parser.add_argument(
     "--smoke", action="store_true", help="the smallest sizes, to try it out"

@@ -13,11 +13,11 @@ import numpy as np
 
 from benchmarks import networks, problem
 from benchmarks.accelerator import child
-from lth_jax import masks, models, pruning
+from lth_jax import masks, models, pruning, training
 from lth_jax.data import order
 from lth_jax.lottery import controls, rounds
 from lth_jax.parallel import segments, vmapped, workers
-from lth_jax.training import evaluation, loop
+from lth_jax.training import evaluation
 
 # The float32 gradient of ResNet on a CPU has an error of this size, too.
 _TOLERANCES = {"lenet": 2e-5, "conv2": 5e-5, "resnet20": 1e-3}
@@ -123,7 +123,7 @@ def _masks(cpu, device, size):
     left = pruning.density_schedule(full, 0.2, 2, scope=scope)[-1]
     wanted = round(left * sum(x.size for x in full.values()))
     yield _row(f"weights kept, {scope}, off by", abs(kept - wanted), 0)
-  saved = loop.Start(scores, {}, np.int32(0), full)
+  saved = training.Start(scores, {}, np.int32(0), full)
   once = jax.device_get(pruning.prune(scores, full, 0.2))
   ticket = jax.device_get(rounds.reset(saved, once))
 

@@ -212,7 +212,7 @@ def _protocol_seconds(config, num_images, width, step_s, evaluate_s) -> float:
 
 
 def _time(advance, stack, smoke):
-  """Seconds of a step, their spread, those of an evaluation; an early loss."""
+  """Returns a step's seconds, their spread, an evaluation's seconds, a loss."""
   progress = stack.progress
 
   def seconds(num_steps, num_evaluations):

@@ -276,8 +276,8 @@ class Study(Section):
   )
   noise: tuple[float, ...] = _field(
     (0.5, 1.0, 2.0, 3.0),
-    "Levels of the arm 'noise': standard deviations of what is added to a "
-    "ticket's weights, in those of its layer's initial weights.",
+    "Levels of the arm 'noise': standard deviation of the noise added to a "
+    "ticket's weights, in units of its layer's initial standard deviation.",
     Range(
       lambda levels: (
         checks.are_distinct(levels)

@@ -23,7 +23,7 @@ def reinit(
   init: Callable[[jax.Array], tuple[PyTree, PyTree]],
   ticket: Start,
 ) -> Start:
-  """Keeps the masks, draws the weights anew (paper, section 1).
+  """Keeps the masks, draws new weights (paper, section 1).
 
   Args:
     key: consumed.
@@ -77,9 +77,9 @@ def random_masks(
 def redraw(key: jax.Array, ticket: Start) -> Start:
   """Keeps each layer's masks and distribution (appendix F.3, figure 17).
 
-  Each surviving weight is drawn anew, independently and with replacement, from
-  the surviving weights that its leaf has in the ticket, as the authors' code
-  does (`reuse`). Other leaves, such as biases, stay as they are.
+  Each surviving weight is redrawn, independently and with replacement, from the
+  surviving weights of its leaf in the ticket, as in the authors' code
+  (`reuse`). Other leaves, such as biases, stay as they are.
 
   Args:
     key: consumed.

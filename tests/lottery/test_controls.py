@@ -10,7 +10,7 @@ from helpers import pytrees, tiny
 
 from lth_jax import masks as masks_lib
 from lth_jax.lottery import controls, keys
-from lth_jax.training.loop import Start
+from lth_jax.training import Start
 
 KERNELS = ("Dense_0", "Dense_1")
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from lth_jax.lottery import rounds
-from lth_jax.training.loop import Start
+from lth_jax.training import Start
 
 THETA_0 = np.array([[1.0, -2.0, 3.0, -4.0]])
 
