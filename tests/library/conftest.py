@@ -1,13 +1,15 @@
-"""Marks the tests of the library: `pytest -m library`."""
+"""Marks the tests of the library: `pytest -m library` takes about a minute."""
 
 import pathlib
 
 import pytest
 
 _FOLDER = pathlib.Path(__file__).parent
+# All of optax and all meshes: most of their time is compiling.
+_LONG = ("test_optax.py", "test_sharding.py")
 
 
 def pytest_collection_modifyitems(items):
   for item in items:
-    if _FOLDER in item.path.parents:
+    if _FOLDER in item.path.parents and item.path.name not in _LONG:
       item.add_marker(pytest.mark.library)

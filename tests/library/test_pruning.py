@@ -82,7 +82,7 @@ def test_jit_and_vmap_agree_with_eager(name, dtype, scope):
 SPECIAL = [0.0, -0.0, 1.0, -1.0, np.inf, -np.inf, 1e-45, -1e-45, 3e38, 0.5]
 
 
-@settings(max_examples=80)
+@settings(max_examples=50)
 @given(
   st.lists(
     st.sampled_from(SPECIAL)
@@ -235,7 +235,7 @@ def test_counts_that_do_not_fit_are_errors(counts, message):
     pruning.keep(GOOD, MASKS, counts)
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(
   st.lists(st.integers(0, 2**31 - 1), min_size=8, max_size=8),
   st.sampled_from([0.1, 0.2, 0.15, 0.5, 1 - 0.8**7, 2.0**-40, 1 - 2.0**-53])
