@@ -27,9 +27,9 @@ def prune(
 ) -> PyTree:
   """Removes the lowest-scoring fraction of the weights that are left.
 
-  Of n weights, `round(rate * n)` leave: a float64 product rounded half to
-  even, as Python does it, eagerly and under `jax.jit` and `jax.vmap`. Inside
-  `jax.shard_map` each device prunes what it holds, by counts of its own.
+  Of n weights, `round(rate * n)` are pruned: a float64 product rounded half to
+  even, eagerly and under `jax.jit` and `jax.vmap`. Inside `jax.shard_map` each
+  device prunes its own part by its own counts.
 
   Args:
     scores: a tree with a float array for each mask.

@@ -158,20 +158,6 @@ def test_permute_keeps_counts_and_depends_on_the_key(name, scope):
   assert len({flat(draw).tobytes() for draw in draws}) > 1
 
 
-@pytest.mark.parametrize("scope", ["layer", "global"])
-def test_permute_under_jit_and_vmap(scope):
-  masks = random_masks([jnp.ones((3, 4)), jnp.ones((4, 2))])
-  keys = jax.random.split(jax.random.key(0), 2)
-
-  def permute(key):
-    return masks_lib.permute(key, masks, scope=scope)
-
-  both = jax.jit(jax.vmap(permute))(keys)
-  for i, key in enumerate(keys):
-    one = jax.tree.map(lambda leaf, i=i: leaf[i], both)
-    pytrees.assert_same(one, permute(key))
-
-
 def test_global_permute_moves_weights_between_leaves():
   masks = [jnp.ones((4, 8), bool), jnp.zeros((4, 8), bool)]
   mixed = masks_lib.permute(jax.random.key(0), masks, scope="global")
@@ -248,10 +234,3 @@ def test_masks_of_different_params_cannot_be_combined():
 def test_masks_without_an_entry_have_no_density(function):
   with pytest.raises(ValueError, match="without an entry"):
     function([np.ones((0, 3), bool)])
-
-
-def test_a_leaf_called_value_keeps_its_name():
-  mask = jnp.ones((2, 3), bool)
-  masks = {"attention": {"value": mask, "query": mask}}
-  names = ["attention/query", "attention/value"]
-  assert list(masks_lib.density_by_name(masks)) == names

@@ -146,15 +146,6 @@ def test_equal_scores_leave_in_leaf_order_then_flat_order():
   np.testing.assert_array_equal(result["b"], [[False, True], [True, True]])
 
 
-def test_what_was_pruned_never_returns():
-  masks = [jnp.ones((20, 20), bool)]
-  for seed in range(10):
-    key = jax.random.key(seed)
-    new = pruning.prune(scores.random(key, [jnp.ones((20, 20))]), masks, 0.3)
-    assert not np.any(np.asarray(new[0]) & ~np.asarray(masks[0]))
-    masks = new
-
-
 def test_leaves_of_rate_zero_keep_what_they_have():
   masks = {"a": jnp.ones((4, 4), bool), "b": jnp.ones((4, 4), bool)}
   values = {"a": jnp.zeros((4, 4)), "b": jnp.ones((4, 4))}
