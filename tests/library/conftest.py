@@ -5,8 +5,8 @@ import pathlib
 import pytest
 
 _FOLDER = pathlib.Path(__file__).parent
-# All of optax and all meshes: most of their time is compiling.
-_LONG = ("test_optax.py", "test_sharding.py")
+# All of optax, all meshes, all layers of four libraries: mostly compiling.
+_LONG = ("test_optax.py", "test_sharding.py", "test_weights.py")
 
 
 def pytest_collection_modifyitems(items):
