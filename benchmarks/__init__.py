@@ -1,1 +1,1 @@
-"""What is timed, against what; run as `python -m benchmarks.<name>`."""
+"""Benchmarks; each runs as `python -m benchmarks.<name>`."""

@@ -1,13 +1,12 @@
-"""The networks that are timed: as ours, as torch's, and as matrix products."""
+"""The networks that benchmarks train, with the values of figure 2."""
 
-import itertools
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from lth_jax import models
 
 
 class Network(NamedTuple):
-  """What a benchmark needs to know of a network; values of figure 2.
+  """A network and how it is trained.
 
   Attributes:
     name: as `models.make` knows it.
@@ -15,7 +14,7 @@ class Network(NamedTuple):
     batch_size: images a step.
     optimizer: as `optim.create` knows it.
     learning_rate: of that optimizer.
-    weight_decay: likewise.
+    weight_decay: as `optim.create` takes it.
   """
 
   name: str
@@ -43,154 +42,3 @@ NETWORKS = {
 def model(network: Network) -> models.Model:
   """Returns the network of lth_jax."""
   return models.make(network.name, network.image_shape, 10)
-
-
-def torch_module(network: Network) -> Any:
-  """Returns the same network in torch."""
-  from torch import nn
-
-  channels = network.image_shape[2]
-  match network.name:
-    case "lenet":
-      sizes = (28 * 28, 300, 100, 10)
-      return nn.Sequential(nn.Flatten(), *_dense(sizes))
-    case "resnet20":
-      return _torch_resnet(channels)
-    case "vgg19":
-      groups = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4))
-      layers = _torch_groups(channels, groups, norm=True)[:-1]
-      return nn.Sequential(
-        *layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, 10)
-      )
-    case name:
-      pairs = int(name.removeprefix("conv")) // 2
-      groups = tuple((64 * 2**i, 2) for i in range(pairs))
-      pixels = (32 // 2**pairs) ** 2
-      sizes = (pixels * groups[-1][0], 256, 256, 10)
-      layers = _torch_groups(channels, groups, norm=False)
-      return nn.Sequential(*layers, nn.Flatten(), *_dense(sizes))
-
-
-def torch_optimizer(network: Network, module: Any) -> Any:
-  """Returns torch's fused optimizer of the network."""
-  import torch
-
-  parameters = module.parameters()
-  if network.optimizer == "adam":
-    return torch.optim.Adam(parameters, network.learning_rate, fused=True)
-  return torch.optim.SGD(
-    parameters,
-    network.learning_rate,
-    momentum=0.9,
-    weight_decay=network.weight_decay,
-    fused=True,
-  )
-
-
-def products(network: Network) -> list[tuple[int, int, int]]:
-  """Returns (M, K, N) of every matrix product of one training step.
-
-  Forward, the gradient of the weights and, behind the first layer, that of
-  the layer's input; a convolution is the product of its patches.
-  """
-  import torch
-  from torch import nn
-
-  forward = []
-
-  def note(layer, inputs, output):
-    if isinstance(layer, nn.Conv2d):
-      inner = layer.in_channels * layer.kernel_size[0] ** 2
-      rows = network.batch_size * output.shape[2] * output.shape[3]
-      forward.append((rows, inner, layer.out_channels))
-    else:
-      sizes = layer.in_features, layer.out_features
-      forward.append((network.batch_size, *sizes))
-
-  module = torch_module(network)
-  for layer in module.modules():
-    if isinstance(layer, (nn.Conv2d, nn.Linear)):
-      layer.register_forward_hook(note)
-  height, width, channels = network.image_shape
-  with torch.no_grad():
-    module(torch.zeros(2, channels, height, width))
-  found = []
-  for index, (rows, inner, columns) in enumerate(forward):
-    found += [(rows, inner, columns), (inner, rows, columns)]
-    if index:
-      found.append((rows, columns, inner))
-  return found
-
-
-def state_bytes(network: Network) -> int:
-  """Returns the bytes that a step moves for the weights, at least.
-
-  Parameter and moments read and written, gradient written and read, mask read.
-  """
-  moments = 2 if network.optimizer == "adam" else 1
-  weights = sum(
-    parameter.numel()
-    for parameter in torch_module(network).parameters()
-    if parameter.dim() > 1
-  )
-  return weights * (4 * 2 * (2 + moments) + 1)
-
-
-def _dense(sizes):
-  from torch import nn
-
-  layers: list[Any] = []
-  for fan_in, fan_out in itertools.pairwise(sizes):
-    layers += [nn.Linear(fan_in, fan_out), nn.ReLU()]
-  return layers[:-1]
-
-
-def _torch_groups(channels, groups, norm):
-  """3x3 convolutions in groups, each pooled."""
-  from torch import nn
-
-  layers: list[Any] = []
-  for width, num in groups:
-    for _ in range(num):
-      layers.append(nn.Conv2d(channels, width, 3, padding=1, bias=not norm))
-      layers += [nn.BatchNorm2d(width), nn.ReLU()] if norm else [nn.ReLU()]
-      channels = width
-    layers.append(nn.MaxPool2d(2))
-  return layers
-
-
-def _torch_resnet(channels):
-  from torch import nn
-
-  def convolution(channels, width, size, stride):
-    return nn.Sequential(
-      nn.Conv2d(channels, width, size, stride, size // 2, bias=False),
-      nn.BatchNorm2d(width),
-    )
-
-  class Block(nn.Module):
-    """Two convolutions and a shortcut."""
-
-    def __init__(self, channels, width, stride):
-      super().__init__()
-      self.first = convolution(channels, width, 3, stride)
-      self.second = convolution(width, width, 3, 1)
-      same = stride == 1 and channels == width
-      self.shortcut = (
-        nn.Identity() if same else convolution(channels, width, 1, stride)
-      )
-
-    def forward(self, x):
-      inner = self.second(nn.functional.relu(self.first(x)))
-      return nn.functional.relu(inner + self.shortcut(x))
-
-  layers: list[Any] = [convolution(channels, 16, 3, 1), nn.ReLU()]
-  channels = 16
-  for stage, width in enumerate((16, 32, 64)):
-    for block in range(3):
-      stride = 2 if stage and not block else 1
-      layers.append(Block(channels, width, stride))
-      channels = width
-  return nn.Sequential(
-    *layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10)
-  )

@@ -1,4 +1,4 @@
-"""A network to train on random images, as all benchmarks of ours do."""
+"""One trial on random images, for all benchmarks."""
 
 from typing import NamedTuple
 
@@ -6,18 +6,18 @@ import jax
 import numpy as np
 
 from benchmarks import networks
-from lth_jax import masks, optim, pruning, scores
+from lth_jax import masks, optim, pruning, scores, training
 from lth_jax.data import scaling
-from lth_jax.training import loop, schedules
+from lth_jax.training import schedules
 
 
 class Problem(NamedTuple):
-  """What `execution.train` takes of a trial, and the images."""
+  """A trial, its trainer and the images."""
 
-  trainer: loop.Trainer
-  start: loop.Start
-  data: loop.Data
-  sample: loop.Split
+  trainer: training.Trainer
+  start: training.Start
+  data: training.Data
+  sample: training.Split
   key: jax.Array
   schedule: schedules.Schedule
 
@@ -25,7 +25,7 @@ class Problem(NamedTuple):
 def make(
   network: networks.Network, *, train: int, valid: int = 100, test: int = 100
 ) -> Problem:
-  """Makes a trial at density 0.5, with as many images as are asked for."""
+  """Returns a trial at density 0.5 and the given numbers of images."""
   rng = np.random.default_rng(0)
   shape = train + valid + test, *network.image_shape
   images = rng.integers(0, 256, shape, np.uint8)
@@ -33,8 +33,8 @@ def make(
   model = networks.model(network)
   params, stats = jax.device_get(jax.jit(model.init)(jax.random.key(0)))
   kept = pruning.prune(scores.magnitude(params), masks.full(params), 0.5)
-  start = loop.Start(masks.apply(params, kept), stats, np.int32(0), kept)
-  trainer = loop.make(
+  start = training.Start(masks.apply(params, kept), stats, np.int32(0), kept)
+  trainer = training.make(
     model,
     optim.create(network.optimizer, weight_decay=network.weight_decay),
     scaling.make("unit", images),
@@ -45,8 +45,10 @@ def make(
   return Problem(
     trainer,
     jax.device_get(start),
-    loop.Data(images[:known], labels[:known], images[known:], labels[known:]),
-    loop.Split(index[:train], index[train:]),
+    training.Data(
+      images[:known], labels[:known], images[known:], labels[known:]
+    ),
+    training.Split(index[:train], index[train:]),
     jax.random.key(1),
     schedules.make(network.learning_rate),
   )

@@ -2,9 +2,9 @@
 
   python -m benchmarks.pruning [--json] [--sizes 1000000 10000000 100000000]
 
-Layer-wise pruning has ten leaves of equal size. Memory is what XLA allocates
-beside arguments and result, as a fraction of the scores; a NumPy partition
-copies them all. The argsort is timed once and left out above `--sort_up_to`.
+There are ten leaves of equal size. Extra memory is allocated by XLA in addition
+to arguments and result, as a fraction of the scores; a NumPy partition copies
+them all. The argsort is timed once and left out above `--sort_up_to`.
 """
 
 import jax
@@ -14,7 +14,7 @@ import numpy as np
 from benchmarks import tables
 from lth_jax import _ranking, pruning
 
-_RATE = 0.2
+RATE = 0.2
 
 
 def main() -> None:
@@ -35,19 +35,16 @@ def main() -> None:
 
 
 def _row(size, scope, options):
-  shapes = [(10, size // 100)] * 10
-  keys = jax.random.split(jax.random.key(0), len(shapes))
-  scores = [jnp.abs(jax.random.normal(k, s)) for k, s in zip(keys, shapes)]
-  masks = [jnp.ones(s, bool) for s in shapes]
+  scores, masks = problem(size)
   flat = [np.asarray(s).ravel() for s in scores]
   parts = flat if scope == "layer" else [np.concatenate(flat)]
 
   def prune():
-    jax.block_until_ready(pruning.prune(scores, masks, _RATE, scope=scope))
+    jax.block_until_ready(pruning.prune(scores, masks, RATE, scope=scope))
 
   def partition():
     for part in parts:
-      np.partition(part, int(_RATE * part.size))
+      np.partition(part, int(RATE * part.size))
 
   def sort():
     for part in parts:
@@ -70,8 +67,16 @@ def _row(size, scope, options):
   }
 
 
-def extra_memory(scores, masks, scope):
-  """Returns what XLA allocates beside the scores, as a fraction of them."""
+def problem(size: int) -> tuple[list[jax.Array], list[jax.Array]]:
+  """Returns scores and full masks of ten leaves, `size` weights in all."""
+  shapes = [(10, size // 100)] * 10
+  keys = jax.random.split(jax.random.key(0), len(shapes))
+  scores = [jnp.abs(jax.random.normal(k, s)) for k, s in zip(keys, shapes)]
+  return scores, [jnp.ones(s, bool) for s in shapes]
+
+
+def extra_memory(scores, masks, scope: str) -> float:
+  """Returns the memory that pruning allocates, as a fraction of the scores."""
   if scope == "layer":
     scores, masks = scores[:1], masks[:1]
   program = _ranking.remove_lowest.lower(scores, masks, 1).compile()

@@ -1,11 +1,11 @@
-"""Where the time of a `paper` round goes: one LeNet trial, 50,000 steps.
+"""The parts of a round's time: one LeNet trial, 50,000 steps.
 
   python -m benchmarks.rounds [--json]
 
 Each part is measured by itself on one device while the others are idle, and
-multiplied by how often a round has it: training steps, evaluations of 5,000
+multiplied by its number in a round: training steps, evaluations of 5,000
 validation images every 100 steps and of 10,000 test images every 1,000, the
-last measures, pruning, storing, the record. Compiling comes once a run.
+last measures, pruning, storing, the record. Compiling happens once a run.
 """
 
 import tempfile
@@ -49,31 +49,16 @@ def main() -> None:
 
 
 def _measure(repeats):
-  settings = _CONFIG.training
+  """Returns the seconds of each part, and its number in a round."""
   num_images = evaluation.NumImages(train=55_000, valid=5_000, test=10_000)
   made = problem.make(networks.NETWORKS["lenet"], **num_images._asdict())
-  data, sample, start = jax.device_put((made.data, made.sample, made.start))
-  progress = made.trainer.begin(start, sample)
-
-  def advance(num_steps, evaluate, test):
-    nonlocal progress
-    step = int(progress.state.step) + num_steps
-    plan = segments.plan_of([segments.Entry(step, evaluate, test)])
-    progress, history = jax.block_until_ready(
-      made.trainer.advance(
-        progress, plan, data, sample, made.key, made.schedule
-      )
-    )
-    return history
-
-  def summarize():
-    return jax.block_until_ready(made.trainer.summarize(progress, data, sample))
-
+  advance, summarize = _training(made)
   begin = time.perf_counter()
-  advance(1, True, True)
-  summarize()
+  progress = advance(1, True, True)
+  summary = jax.device_get(summarize())
   compiling = time.perf_counter() - begin
 
+  settings = _CONFIG.training
   entries = segments.entries(
     0, settings.steps, settings.eval_every, settings.test_every
   )
@@ -81,29 +66,22 @@ def _measure(repeats):
     segments.Row(*entry, 0.1, 0.1, 4900, 0.1, 9800) for entry in entries
   )
   end = segments.Checkpoint(jax.device_get(progress), rows)
-  arrays = {
-    "params": end.progress.state.params,
-    "masks": end.progress.state.masks,
-  }
-  summary = jax.device_get(summarize())
-
-  def prune():
-    jax.device_get(
-      pruning.prune(scores.magnitude(arrays["params"]), arrays["masks"], 0.2)
-    )
+  state = end.progress.state
+  arrays = {"params": state.params, "masks": state.masks}
 
   def record():
+    trial = plan_lib.Trial(0, 1, "ticket")
+    every = settings.eval_every
     return records.of_trial(
-      plan_lib.Trial(0, 1, "ticket"),
-      made.start,
-      end,
-      summary,
-      num_images,
-      settings.eval_every,
-      origin={},
+      trial, made.start, end, summary, num_images, every, origin={}
     )
 
+  def prune():
+    magnitudes = scores.magnitude(state.params)
+    jax.device_get(pruning.prune(magnitudes, state.masks, 0.2))
+
   with tempfile.TemporaryDirectory() as folder:
+    path = epath.Path(folder) / "trial"
     sides = {
       "100 steps": lambda: advance(100, False, False),
       "validation": lambda: advance(0, True, False),
@@ -111,22 +89,35 @@ def _measure(repeats):
       "last measures": summarize,
       "pruning": prune,
       "record": record,
-      "storing": lambda: store.save(
-        epath.Path(folder) / "trial", "benchmark", arrays, record(), {}
-      ),
+      "storing": lambda: store.save(path, "benchmark", arrays, record(), {}),
     }
-    seconds = tables.alternate(sides, repeats)
-  times = {
+    seconds = tables.alternate(sides, repeats) | {"compiling": compiling}
+  times = dict.fromkeys(seconds, 1) | {
     "100 steps": settings.steps // 100,
     "validation": sum(entry.evaluate for entry in entries),
     "test": sum(entry.test for entry in entries),
-    "last measures": 1,
-    "pruning": 1,
-    "record": 1,
-    "storing": 1,
-    "compiling": 1,
   }
-  return seconds | {"compiling": compiling}, times
+  return seconds, times
+
+
+def _training(made):
+  """Returns functions that train on, and that summarize, one trial."""
+  data, split, start = jax.device_put((made.data, made.sample, made.start))
+  progress = made.trainer.begin(start, split)
+
+  def advance(num_steps, evaluate, test):
+    nonlocal progress
+    step = int(progress.state.step) + num_steps
+    plan = segments.plan_of([segments.Entry(step, evaluate, test)])
+    progress, _ = jax.block_until_ready(
+      made.trainer.advance(progress, plan, data, split, made.key, made.schedule)
+    )
+    return progress
+
+  def summarize():
+    return jax.block_until_ready(made.trainer.summarize(progress, data, split))
+
+  return advance, summarize
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Time to import, and to the first training step of LeNet.
+"""Time to import lth_jax, and to the first training step of LeNet.
 
   python -m benchmarks.startup [--json]
 
-Each measurement is a process of its own. `import lth_jax` is timed against
-`import jax`, in turn. The first step is that of `experiments.mnist_lenet` with
-two steps of training, without a compilation cache and with a filled one.
+Each measurement is a process of its own. `import lth_jax` and `import jax` are
+timed in turn. The first step of `experiments.mnist_lenet` is timed without a
+compilation cache and with a filled one.
 """
 
 import os
@@ -22,13 +22,13 @@ from lth_jax import data
 from lth_jax.config import configs, plan
 from lth_jax.parallel import segments
 from lth_jax.runner import build
-from lth_jax.training import loop
+from lth_jax import training
 config = configs.from_flat({"dataset": "mnist_10k", "num_valid": 1000})
 dataset = data.load("mnist_10k")
 parts = build.make(config, dataset)
 start, split = build.initial_start(parts, 0), build.split(parts, 0)
 piece = segments.plan_of([segments.Entry(1, True, True)])
-images = loop.Data(*dataset.train, *dataset.test)
+images = training.Data(*dataset.train, *dataset.test)
 progress = parts.trainer.begin(start, split)
 key = build.order_key(config, plan.Trial(0, 0, 'ticket'))
 jax.block_until_ready(
@@ -53,7 +53,7 @@ def main() -> None:
   ]
   rows.append(
     {
-      "what": "lth_jax beside jax",
+      "what": "lth_jax in addition to jax",
       "seconds": rows[1]["seconds"] - rows[0]["seconds"],
     }
   )

@@ -1,4 +1,4 @@
-"""How benchmarks measure and print: medians, sides in turn, rows as JSON."""
+"""Timing and printing of benchmarks: medians, sides in turn, rows as JSON."""
 
 import argparse
 import json
@@ -12,7 +12,7 @@ Row = dict[str, Any]
 
 
 def arguments(description: str) -> argparse.ArgumentParser:
-  """Returns a parser that knows `--json`."""
+  """Returns a parser with `--json`."""
   parser = argparse.ArgumentParser(description=description)
   parser.add_argument(
     "--json", action="store_true", help="print one JSON list of rows"
@@ -43,8 +43,8 @@ def alternate(
   """Times functions in turn, so that all see the same noise.
 
   Args:
-    sides: each is called once before, to compile and to warm up.
-    repeats: how often each is timed.
+    sides: functions by name; each is called once before, to compile.
+    repeats: number of timed calls of each.
 
   Returns:
     The median seconds of each.

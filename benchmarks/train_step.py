@@ -3,7 +3,7 @@
   python -m benchmarks.train_step [--json] [--models lenet conv2 ...]
 
 Needs torch: pip install -e '.[experiments,benchmarks]'. Batches and optimizers
-of figure 2 (no augmentation), masks of density 0.5. Every number is
+are those of figure 2 (no augmentation), masks have density 0.5. Every number is
 milliseconds of the whole machine a step: with n workers at once, the time of a
 step over n.
 
@@ -12,11 +12,11 @@ step over n.
     better of one process with all threads and one process a core.
   limit_ms: the step's matrix products alone in torch's BLAS, whole or in blocks
     that stay in the cache, whichever is faster; one process a core.
-  limit_with_state_ms: that, and reading and writing parameters, gradients and
-    optimizer state once at the memory speed measured for arrays of that size.
+  limit_with_state_ms: `limit_ms`, and reading and writing parameters, gradients
+    and optimizer state once at the measured memory speed.
 
-Sides take turns; medians. The products of a convolution are those of its
-patches; Winograd's algorithm has fewer, so that the limit can be beaten.
+Sides take turns; medians. A convolution counts as the products of its patches;
+Winograd's algorithm has fewer, so that a step can be faster than the limit.
 """
 
 import multiprocessing
@@ -26,14 +26,14 @@ import time
 
 import numpy as np
 
-from benchmarks import networks, tables
+from benchmarks import networks, tables, torch_step
 
 _CORES = len(os.sched_getaffinity(0))
 _SECONDS = 4.0
-# Steps are asked for in calls as long as a segment of a real run.
+# A call trains for as long as a segment of a real run.
 _CALL_SECONDS = 1.5
 _NUM_IMAGES = 10_000
-# Lengths of blocks that a product is tried in; the last is the whole of it.
+# Lengths of blocks to try a product in; the last is the whole product.
 _ROWS = (256, 1024, 2**30)
 
 
@@ -79,7 +79,7 @@ def _row(name, repeats):
 
 
 def _time(function, name, num_processes):
-  """Milliseconds a step of the machine, with some processes at once."""
+  """Milliseconds a step of the machine, with several processes at once."""
   context = multiprocessing.get_context("spawn")
   barrier, results = context.Barrier(num_processes), context.Queue()
   processes = [
@@ -95,7 +95,7 @@ def _time(function, name, num_processes):
 
 
 def _measure(run, barrier):
-  """Seconds of a step; `run(n)` does n of them."""
+  """Seconds of a step; `run(n)` does n steps."""
   run(2)
   barrier.wait()
   begin, num_steps = time.perf_counter(), 0
@@ -106,12 +106,6 @@ def _measure(run, barrier):
     chunk = max(1, int(_CALL_SECONDS * num_steps / max(passed, 1e-3)))
     chunk = min(chunk, 2 * num_steps)
   return (time.perf_counter() - begin) / num_steps
-
-
-def _images(network):
-  rng = np.random.default_rng(0)
-  images = rng.integers(0, 256, (_NUM_IMAGES, *network.image_shape), np.uint8)
-  return images, rng.integers(0, 10, _NUM_IMAGES).astype(np.int32)
 
 
 def _time_ours(name, barrier, results):
@@ -162,30 +156,11 @@ def _time_torch_with(num_threads, name, barrier, results):
   import torch
 
   torch.set_num_threads(num_threads)
-  network = networks.NETWORKS[name]
-  images, labels = _images(network)
-  images = torch.from_numpy(images.astype(np.float32) / 255).permute(0, 3, 1, 2)
-  labels = torch.from_numpy(labels).long()
-  module = networks.torch_module(network).to(memory_format=torch.channels_last)
-  optimizer = networks.torch_optimizer(network, module)
-  loss_fn = torch.nn.CrossEntropyLoss()
-  kept = [
-    (p, (torch.rand_like(p) < 0.5).float())
-    for p in module.parameters()
-    if p.dim() > 1
-  ]
-  with torch.no_grad():
-    for p, mask in kept:
-      p.mul_(mask)
+  step = torch_step.make(networks.NETWORKS[name])
 
   def run(num_steps):
     for _ in range(num_steps):
-      chosen = torch.randint(_NUM_IMAGES, (network.batch_size,))
-      optimizer.zero_grad(set_to_none=True)
-      loss_fn(module(images[chosen]), labels[chosen]).backward()
-      for p, mask in kept:
-        p.grad.mul_(mask)
-      optimizer.step()
+      step()
 
   results.put(_measure(run, barrier))
 
@@ -194,7 +169,7 @@ def _time_products(name, barrier, results):
   import torch
 
   torch.set_num_threads(1)
-  sizes = networks.products(networks.NETWORKS[name])
+  sizes = torch_step.products(networks.NETWORKS[name])
 
   def multiply(blocks):
     for num, a, b, out in blocks:
@@ -232,12 +207,12 @@ def _blocks(torch, size, rows):
 
 
 def _time_state(name, barrier, results):
-  size = networks.state_bytes(networks.NETWORKS[name]) // 2
+  size = torch_step.state_bytes(networks.NETWORKS[name]) // 2
   one, other = np.zeros(size, np.uint8), np.zeros(size, np.uint8)
 
   def run(num_steps):
     for _ in range(num_steps):
-      np.copyto(one, other)  # as many bytes read as written
+      np.copyto(one, other)  # reads and writes equal numbers of bytes
 
   results.put(_measure(run, barrier))
 

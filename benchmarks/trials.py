@@ -1,4 +1,4 @@
-"""Throughput with 1 to 16 trials, handed to one device a core.
+"""Throughput with 1 to 16 trials on one device a core.
 
   python -m benchmarks.trials [--json] [--model lenet] [--trials 1 2 4 8 16]
 

@@ -20,6 +20,7 @@ from lth_jax import scores as scores
 from lth_jax.pruning import count_schedule as count_schedule
 from lth_jax.pruning import density_schedule as density_schedule
 from lth_jax.pruning import fractions as fractions
+from lth_jax.pruning import keep as keep
 from lth_jax.pruning import one_shot as one_shot
 from lth_jax.pruning import prune as prune
 from lth_jax.rewinding import reinitialize as reinitialize
@@ -31,6 +32,7 @@ __all__ = [
   "count_schedule",
   "density_schedule",
   "fractions",
+  "keep",
   "masks",
   "one_shot",
   "prune",

@@ -1,10 +1,16 @@
-"""Selection of the lowest scores by rank: exact, linear, without a sort."""
+"""Selection of the lowest scores by exact counts: linear, without a sort."""
 
 import functools
+import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+
+from lth_jax import _trees
+
+PyTree = Any
 
 # Bits of the limit that one pass over the data finds; must divide 8.
 _BITS = 2
@@ -16,16 +22,16 @@ def remove_lowest(
 ) -> list[jax.Array]:
   """Drops `count` entries of a list of leaves that are ranked together.
 
-  A search over the bits of the scores finds the score at which to stop, one
-  over the positions how many of that score go too. Each pass only counts: no
-  sort, no gather, no copy of the scores, and sharded leaves stay where they
-  are.
+  A search over the bits of the scores finds the score at which to stop, a
+  second one over the positions how many entries of that score are dropped.
+  Each pass only counts: no sort, no gather, no copy of the scores, and sharded
+  leaves stay where they are.
 
   Args:
     values: scores, real floats; in all fewer than 2^31 entries.
     masks: bool arrays of the same shapes.
-    count: how many kept entries leave, an int or int32 scalar; at most as many
-      as there are. It is data: another count compiles nothing.
+    count: number of kept entries to drop, an int or int32 scalar; no more than
+      there are. It is data: another count compiles nothing.
 
   Returns:
     The smaller masks. Ties leave in the order of the list, then in flat order.
@@ -51,12 +57,12 @@ def remove_lowest(
 
 
 def _limit(keys: Callable[..., list[jax.Array]], leaves, dtype, count):
-  """An unsigned integer below which `count` keys lie.
+  """Returns an unsigned integer below which `count` keys lie.
 
-  Where ties leave none, it is the largest below which fewer lie.
+  With ties there may be none; then it is the largest below which fewer lie.
 
   Args:
-    keys: makes them from `leaves`, anew in each pass.
+    keys: makes them from `leaves`, again in each pass.
     leaves: arguments of `keys`.
     dtype: of the keys, unsigned.
     count: int32 scalar.
@@ -71,7 +77,8 @@ def _limit(keys: Callable[..., list[jax.Array]], leaves, dtype, count):
 
   def set_bits(carry):
     shift, found = carry
-    # Else XLA makes the keys before the loop: a second copy of all scores.
+    # Without the barrier XLA makes the keys before the loop: a second copy of
+    # all scores.
     inputs, (limit, num_below) = jax.lax.optimization_barrier((leaves, found))
     shift -= _BITS
     limits = limit + (jnp.arange(2**_BITS, dtype=dtype) << shift.astype(dtype))
@@ -89,6 +96,48 @@ def _limit(keys: Callable[..., list[jax.Array]], leaves, dtype, count):
   return jax.lax.while_loop(unfinished, set_bits, (shift, found))[1]
 
 
+def check_scores(scores: PyTree, masks: PyTree) -> None:
+  """Raises unless there are real float scores at each mask.
+
+  Raises:
+    ValueError: names the leaf at which the trees do not fit.
+    TypeError: scores are no real floats, or JAX would round them.
+  """
+  _trees.check(scores, masks, "scores")
+  values = _trees.at_masks(scores, masks, "scores")
+  for name, value in zip(_trees.names(masks), values):
+    if not jnp.issubdtype(value.dtype, jnp.floating):
+      raise TypeError(f"scores {name!r} are {value.dtype}, not real floats")
+    if jax.dtypes.canonicalize_dtype(value.dtype) != value.dtype:
+      raise TypeError(
+        f"scores {name!r} are {value.dtype}, which JAX would round: cast them, "
+        "or enable jax_enable_x64"
+      )
+
+
+def kept_counts(scores: PyTree, masks: PyTree, signed: bool) -> Sequence[Any]:
+  """Weights kept in each leaf: Python ints, int32 scalars where traced.
+
+  Raises:
+    ValueError: concrete scores of kept weights are NaN or, unless `signed`,
+      negative.
+  """
+  values = _trees.at_masks(scores, masks, "scores")
+  counts = _survey(values, jax.tree.leaves(masks))
+  if any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves(counts)):
+    return counts[0]
+  counts = jax.device_get(counts)
+  for name, num_nan, num_negative in zip(_trees.names(masks), *counts[1:]):
+    if num_nan:
+      raise ValueError(f"scores {name!r} of kept weights contain NaN")
+    if num_negative and not signed:
+      raise ValueError(
+        f"scores {name!r} of kept weights are negative: are they weights? "
+        "Use scores.magnitude(params), or signed=True for scores below 0"
+      )
+  return [int(count) for count in counts[0]]
+
+
 def count_true(arrays: Sequence[jax.Array]) -> Sequence[jax.Array]:
   """Counts the True entries of several bool arrays of one shape, in one pass.
 
@@ -104,6 +153,30 @@ def count_true(arrays: Sequence[jax.Array]) -> Sequence[jax.Array]:
   ones = [array.astype(jnp.int32) for array in arrays]
   zeros = [jnp.int32(0)] * len(ones)
   return jax.lax.reduce(ones, zeros, _add, range(ones[0].ndim))
+
+
+def round_half_even(kept: jax.Array, rate: float) -> jax.Array:
+  """`round(rate * kept)` in integers, since a TPU has no exact float64.
+
+  The product of the 53-bit mantissa and `kept`, shifted left until its leading
+  bit is in place, is rounded twice as the processor does it: to the 53 bits of
+  a float64, then to an integer.
+  """
+  mantissa, exponent = math.frexp(rate)
+  mantissa = int(mantissa * 2**53)
+  with jax.enable_x64(True):
+    unused = jax.lax.clz(kept).astype(jnp.uint64) - 1
+    kept = kept.astype(jnp.uint64) << unused
+    low = kept * jnp.uint64(mantissa & 0xFFFFFFFF)
+    high = kept * jnp.uint64(mantissa >> 32) + (low >> 32)
+    # The 84-bit product over 2^21; its last bit tells of what is cut off.
+    product = (high << 11) | ((low >> 21) & 0x7FF)
+    product |= ((low & 0x1FFFFF) != 0).astype(jnp.uint64)
+    spare = 9 + (product >> 62)  # 62 or 63 bits, of which 53 stay
+    product = _shift_half_even(product, spare) << spare
+    shift = unused + jnp.uint64(53 - exponent - 21)
+    rounded = _shift_half_even(product, jnp.minimum(shift, 63))
+    return jnp.where(shift < 64, rounded, 0).astype(jnp.int32)
 
 
 def _num_below(keys, limits):
@@ -156,3 +229,22 @@ def _flat_indices(leaves, first):
     indices.append(index)
     start += leaf.size
   return indices
+
+
+def _shift_half_even(value, bits):
+  """`value / 2**bits` rounded half to even; `bits` is at least 1."""
+  quotient = value >> bits
+  rest = value - (quotient << bits)
+  half = jnp.uint64(1) << (bits - 1)
+  up = (rest > half) | ((rest == half) & (quotient % 2 == 1))
+  return quotient + up.astype(jnp.uint64)
+
+
+@jax.jit
+def _survey(values, masks):
+  """Counts the kept weights of each leaf, the NaN and negative among them."""
+  counts = [
+    count_true([m, m & jnp.isnan(v), m & (v < 0)])
+    for v, m in zip(values, masks)
+  ]
+  return tuple(zip(*counts))

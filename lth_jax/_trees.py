@@ -1,8 +1,8 @@
-"""Leaves of any pytree by name, and what lies at a mask's leaves.
+"""Leaves of any pytree by name, and the leaves at a mask's place.
 
 A mask tree is shaped like the params, with `None` where nothing can be pruned.
 To JAX `None` is a node without leaves, so the two differ in structure; and the
-same weights may lie in an NNX module, its state, a pure dict or Linen's boxes.
+same weights may be in an NNX module, its state, a pure dict or Linen's boxes.
 All modules therefore pair leaves here, by name. Everything else in the params
 (`None` nodes, activation functions, numbers) passes through untouched.
 """
@@ -10,6 +10,7 @@ All modules therefore pair leaves here, by name. Everything else in the params
 import collections
 import math
 import operator
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -42,7 +43,7 @@ class Leaf(NamedTuple):
 
 
 def named(tree: PyTree, kind: type | tuple[type, ...] = ()) -> list[Leaf]:
-  """All leaves, in leaf order; nodes of a kind count as leaves."""
+  """Lists all leaves, in leaf order; nodes of a kind count as leaves."""
   owners, num_children = {}, collections.Counter()
 
   def visit(path, node):
@@ -65,12 +66,12 @@ def named(tree: PyTree, kind: type | tuple[type, ...] = ()) -> list[Leaf]:
 
 
 def names(tree: PyTree) -> list[str]:
-  """Names of all leaves, in leaf order."""
+  """Lists the names of all leaves, in leaf order."""
   return [leaf.name for leaf in named(tree)]
 
 
 def by_name(tree: PyTree, values: Sequence[Any]) -> dict[str, Any]:
-  """One value for each leaf, by the leaf's name.
+  """Returns {name of the leaf: its value}.
 
   Raises:
     ValueError: two leaves have the same name, such as `{"a/b": ...}` and
@@ -84,7 +85,7 @@ def by_name(tree: PyTree, values: Sequence[Any]) -> dict[str, Any]:
 
 
 def is_array(leaf: Leaf) -> bool:
-  """Whether a leaf is an array, of JAX or of NumPy, or describes one.
+  """Returns whether a leaf is an array of JAX or NumPy, or describes one.
 
   Raises:
     TypeError: the array is one of another library.
@@ -103,17 +104,17 @@ def is_array(leaf: Leaf) -> bool:
 
 
 def is_float(leaf: Leaf) -> bool:
-  """Whether a leaf is an array of real or complex floats."""
+  """Returns whether a leaf is an array of real or complex floats."""
   return is_array(leaf) and jnp.issubdtype(leaf.value.dtype, jnp.inexact)
 
 
 def at_masks(tree: PyTree, masks: PyTree, what: str) -> list[Any]:
-  """Leaves of `tree` where `masks` has leaves, in the masks' leaf order.
+  """Lists the leaves of `tree` where `masks` has leaves, in its leaf order.
 
   Args:
     tree: any pytree with a leaf of each name that `masks` has.
     masks: a mask tree, or any tree with leaves of the same names.
-    what: how an error message calls `tree`.
+    what: name of `tree` in an error message.
 
   Returns:
     One leaf of `tree` for each leaf of `masks`.
@@ -136,7 +137,7 @@ def check(tree: PyTree, masks: PyTree, what: str) -> None:
   Args:
     tree: a pytree with an array wherever `masks` has a leaf.
     masks: a mask tree.
-    what: how an error message calls `tree`.
+    what: name of `tree` in an error message.
 
   Raises:
     ValueError: a mask is not a bool array, `tree` has no array at its place, or
@@ -158,7 +159,7 @@ def check(tree: PyTree, masks: PyTree, what: str) -> None:
 
 
 def check_masks(masks: PyTree) -> None:
-  """Raises a ValueError that names the first leaf that is no bool array.
+  """Raises a ValueError that names the first leaf that is not a bool array.
 
   Raises:
     ValueError: also if there is no leaf at all.
@@ -182,14 +183,14 @@ def map_masked(
   *others: PyTree,
   what: str,
 ) -> PyTree:
-  """`tree` with `function(leaf, mask, *others)` where there is a mask.
+  """Returns `tree` with `function(leaf, mask, *others)` at each mask.
 
   Args:
     function: gives the new leaf.
     tree: any pytree; its other leaves pass through.
     masks: a mask tree.
     *others: more trees with a leaf for each mask.
-    what: how an error message calls `tree`.
+    what: name of `tree` in an error message.
 
   Returns:
     The new leaves, in the containers of `tree`.
@@ -210,7 +211,7 @@ def map_masked(
 
 
 def true_like(leaf: Any) -> jax.Array:
-  """True for each entry of an array, on the devices where that entry lies."""
+  """Returns True for each entry of an array, on the devices of that entry."""
   if not isinstance(leaf, jax.Array):
     return jnp.ones(leaf.shape, bool)
   # Not `ones_like`: under `jit` its result would not depend on the leaf, and
@@ -219,18 +220,17 @@ def true_like(leaf: Any) -> jax.Array:
 
 
 def ravel(leaf: jax.Array) -> jax.Array:
-  """All entries on one axis that is not sharded, also of Explicit axes."""
+  """Returns all entries on one axis, not sharded, also of Explicit axes."""
   mesh = jax.typeof(leaf).sharding.mesh
   return jnp.ravel(leaf, out_sharding=jax.NamedSharding(mesh, jax.P(None)))
 
 
 def replace_leaves(tree: PyTree, leaves: list[Any]) -> PyTree:
-  """`tree` with other leaves, given in leaf order.
+  """Returns `tree` with other leaves, given in leaf order.
 
-  Returns:
-    The leaves in the containers of `tree`. If one of them refuses or converts
-    what is not a weight, such as a dataclass that looks at its fields in
-    `__post_init__`, a flat dict of the leaves by name, in the same order.
+  If a container of `tree` refuses or converts the leaves, such as a dataclass
+  that checks its fields in `__post_init__`, the result is a flat dict by name,
+  in the same order.
   """
   try:
     replaced = jax.tree.unflatten(jax.tree.structure(tree), leaves)
@@ -243,7 +243,7 @@ def replace_leaves(tree: PyTree, leaves: list[Any]) -> PyTree:
 
 
 def size(tree: PyTree) -> int:
-  """Number of entries of all arrays.
+  """Counts the entries of all arrays.
 
   Raises:
     ValueError: there are 2^31 or more, too many to count on the device.
@@ -262,3 +262,63 @@ def check_scope(scope: str) -> None:
   """Raises a ValueError unless a scope is `layer` or `global`."""
   if scope not in ("layer", "global"):
     raise ValueError(f"unknown scope {scope!r}: use 'layer' or 'global'")
+
+
+def by_rules(names: Sequence[str], rules: Sequence[tuple[str, Any]]) -> list:
+  """Lists the value that rules give to each name.
+
+  Args:
+    names: names of leaves.
+    rules: `(pattern, value)`; the first pattern that is found decides.
+
+  Raises:
+    ValueError: a name that no rule matches, a rule that decides no name, or a
+      pattern that is no regular expression or ends within a number of a name.
+    TypeError: rules are no `(pattern, value)` pairs.
+  """
+  _check_rules(rules)
+  patterns = [_compile(pattern) for pattern, _ in rules]
+  decided = [_first_match(patterns, name) for name in names]
+  for i, (pattern, _) in enumerate(rules):
+    if i not in decided:
+      raise ValueError(f"rule {pattern!r} decides no leaf of {list(names)}")
+  return [rules[i][1] for i in decided]
+
+
+def _check_rules(rules):
+  if not isinstance(rules, Sequence):
+    raise TypeError(
+      f"rules are a {type(rules).__name__}, not a list of (pattern, rate) pairs"
+    )
+  for rule in rules:
+    if not isinstance(rule, tuple | list) or len(rule) != 2:
+      raise TypeError(f"rule {rule!r} is no (pattern, rate) pair")
+
+
+def _compile(pattern):
+  if not isinstance(pattern, str | re.Pattern):
+    raise TypeError(f"rule {pattern!r} is no string")
+  try:
+    return re.compile(pattern)
+  except re.error as error:
+    raise ValueError(
+      f"rule {pattern!r} is no regular expression: {error}"
+    ) from None
+
+
+def _first_match(patterns, name):
+  for i, pattern in enumerate(patterns):
+    if match := pattern.search(name):
+      _check_whole(match, name)
+      return i
+  raise ValueError(f"no rule matches leaf {name!r}")
+
+
+def _check_whole(match, name):
+  """Refuses a match within a number: `Dense_1` does not mean `Dense_12`."""
+  for end in match.span():
+    if name[:end][-1:].isdigit() and name[end : end + 1].isdigit():
+      raise ValueError(
+        f"rule {match.re.pattern!r} matches only a part of a number in "
+        f"{name!r}: write a slash behind the number, or \\d+ for any number"
+      )

@@ -1,24 +1,24 @@
-"""The one exception that is meant for a person, not for a debugger."""
+"""The exceptions of the commands, with messages for people."""
 
 import difflib
 from collections.abc import Iterable
 
 
 class InputError(ValueError):
-  """Bad input from outside: a flag, a file, a folder, a damaged run.
+  """Wrong input: a flag, a file, a folder, a damaged run.
 
-  Its message is one line that says what is wrong, where, and what to do. The
-  commands print it without a traceback and exit with a code that is not 0.
+  Its message is one line: what is wrong, where, and what to do. The commands
+  print it without a traceback and exit with a code that is not 0.
   """
 
 
 class StorageError(Exception):
-  """A disk or an object store failed; what was stored before stays.
+  """A disk or an object store failed; results stored before are intact.
 
-  Its message is one line: where, and the cause in the words of who failed.
+  Its message is one line: where it failed, and the system's own message.
 
   Attributes:
-    passes: whether the same may succeed later, without anybody's help.
+    passes: whether a later attempt may succeed without anybody's help.
   """
 
   def __init__(self, message: str, passes: bool = False):
@@ -27,14 +27,14 @@ class StorageError(Exception):
 
 
 class StoppedError(Exception):
-  """The run was asked to stop; what was done is stored."""
+  """The run was asked to stop; its results so far are stored."""
 
 
 def first_line(error: Exception) -> str:
-  """Returns the first line of what an error says, to be put into a sentence.
+  """Returns the first line of an error's message, as a part of a sentence.
 
   Args:
-    error: of any kind; one that says nothing gives the name of its class.
+    error: of any kind; without a message, the name of its class is returned.
 
   >>> first_line(ValueError("no such axis.")), first_line(MemoryError())
   ('no such axis', 'MemoryError')
@@ -43,12 +43,12 @@ def first_line(error: Exception) -> str:
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> str:
-  """Returns the message for a name that is none of those that are known.
+  """Returns the message for a name that is not known.
 
   Args:
-    what: is named, such as "field".
-    name: as it was given.
-    known: what it might have been; one that is close is suggested.
+    what: kind of the named thing, such as "field".
+    name: the given name.
+    known: the known names; a similar one is suggested.
 
   >>> unknown("field", "sede", ["seed", "steps"])
   "Unknown field: 'sede'; did you mean 'seed'? known are seed, steps."

@@ -1,14 +1,11 @@
 """Masks: which weights are kept.
 
 A mask tree is shaped like the params: a bool array (True = kept) at each leaf
-that can be pruned, `None` at every other leaf. It travels beside the params,
-never inside the optimizer state. Every function works under `jax.jit` and
-`jax.vmap`; only shapes and dtypes, which are static there, can raise.
+that can be pruned, `None` at every other leaf. It is passed along with the
+params, never inside the optimizer state. Every function works under `jax.jit`
+and `jax.vmap`; only shapes and dtypes, which are static there, can raise.
 """
 
-import dataclasses
-import functools
-import math
 import re
 from collections.abc import Callable
 from typing import Any
@@ -17,9 +14,11 @@ import jax
 import jax.numpy as jnp
 
 from lth_jax import _trees
+from lth_jax._packing import Packed as Packed
+from lth_jax._packing import pack as pack
+from lth_jax._packing import unpack as unpack
 
 PyTree = Any
-
 
 # Last parts of leaf names in Flax, Haiku, Equinox and their users' layers; NNX
 # keeps the scales of WeightNorm under the names of the weights. Running
@@ -33,38 +32,18 @@ _NO_WEIGHT = re.compile(
 _NO_WEIGHT_OWNER = re.compile(r"Norm\b|\b(StateIndex|BatchStat)\b")
 
 
-@functools.partial(
-  jax.tree_util.register_dataclass, data_fields=["bits"], meta_fields=["shape"]
-)
-@dataclasses.dataclass(frozen=True)
-class Packed:
-  """A mask in bits.
-
-  Attributes:
-    bits: uint8 `[ceil(size / 8)]`, first entry of the mask in the highest bit.
-    shape: of the mask.
-  """
-
-  bits: jax.Array
-  shape: tuple[int, ...]
-
-
 def is_kernel(name: str, leaf: jax.Array) -> bool:
-  """Whether name, dtype and rank of a leaf are those of a weight.
+  """Returns whether a leaf is a weight by its name, dtype and rank.
 
-  A weight has a float dtype and two or more axes, and is not called as biases,
-  the parameters and statistics of normalisation and the slopes of PReLU are:
-  `bias`, `b`, `scale`, `offset`, `gamma`, `beta`, `mean`, `var`,
-  `negative_slope`, also as `query_bias`, `bias_n` or `kernel_scale`. Names
-  matter since these have two axes or more in attention and in layers stacked by
-  scan or vmap.
+  A weight has a float dtype, two or more axes, and none of the names of biases,
+  normalisation and PReLU: `bias`, `b`, `scale`, `offset`, `gamma`, `beta`,
+  `mean`, `var`, `negative_slope`, also as in `query_bias`, `bias_n` or
+  `kernel_scale`. Names matter since such leaves have two axes or more in
+  attention and in layers stacked by scan or vmap.
 
   Args:
     name: name of the leaf, such as `Dense_0/kernel`.
     leaf: an array of any shape.
-
-  Returns:
-    Whether it is a weight.
 
   >>> is_kernel("kernel", jnp.ones((2, 3))), is_kernel("bias", jnp.ones((2, 3)))
   (True, False)
@@ -81,24 +60,23 @@ def full(
   *,
   prunable: Callable[[str, jax.Array], bool] | None = None,
 ) -> PyTree:
-  """Masks that keep everything.
+  """Returns masks that keep everything.
 
   By default the weights are prunable, plain or stacked: each leaf for which
   `is_kernel` holds, unless it lies directly in a layer whose class, or a base
   of it, ends in `Norm`, or among running statistics. This means
 
-  * of dense, convolution and attention layers, LoRA, and layers under
-    WeightNorm and SpectralNorm: the kernels, not the biases, nor the norms'
+  * kernels of dense, convolution, attention and recurrent layers, of LoRA, and
+    of layers under WeightNorm and SpectralNorm, without biases and the norms'
     own parameters;
-  * of recurrent cells: input and recurrent kernels, not the biases;
-  * embeddings: the tables, also those of vector quantizers;
-  * position tables, class tokens and other params of any name that have two or
-    more axes, although they weigh no input. `prunable` can leave them out.
+  * tables of embeddings and vector quantizers;
+  * position tables, class tokens and other params with two or more axes,
+    although they weigh no input. `prunable` can leave them out.
 
   Args:
     params: any pytree. Leaves that are not arrays of real or complex floats
       are never prunable.
-    prunable: `(name, leaf) -> bool` decides instead.
+    prunable: `(name, leaf) -> bool`, to decide instead of the default.
 
   Returns:
     Masks, all True, in the containers of `params`; in a flat dict by leaf name
@@ -159,7 +137,7 @@ def check(masks: PyTree, params: PyTree) -> None:
 
 
 def apply(params: PyTree, masks: PyTree) -> PyTree:
-  """Sets pruned weights to zero.
+  """Returns params with pruned weights set to zero.
 
   Args:
     params: any pytree; pruned entries may be infinite or NaN.
@@ -176,16 +154,65 @@ def apply(params: PyTree, masks: PyTree) -> PyTree:
   >>> apply({"w": jnp.array([[1.0, jnp.nan]])}, masks)
   {'w': Array([[1., 0.]], dtype=float32)}
   """
-  return _trees.map_masked(
+  return map(
     lambda leaf, mask: jnp.where(mask, leaf, jnp.zeros((), leaf.dtype)),
     params,
     masks,
-    what="params",
   )
 
 
+def map(
+  function: Callable[..., Any], params: PyTree, masks: PyTree, *others: PyTree
+) -> PyTree:
+  """Replaces the leaves that have a mask.
+
+  Args:
+    function: `(leaf, mask, *others) -> leaf`.
+    params: any pytree; its other leaves stay as they are.
+    masks: its masks.
+    *others: more trees with a leaf for each mask, or dicts by leaf name.
+
+  Returns:
+    The new leaves in the containers of `params`.
+
+  Raises:
+    ValueError: names the leaf at which the trees do not fit.
+
+  >>> masks = {"w": jnp.array([[True, False]]), "b": None}
+  >>> params = {"w": jnp.ones((1, 2)), "b": 0.5}
+  >>> map(lambda leaf, mask: leaf - mask, params, masks)
+  {'b': 0.5, 'w': Array([[0., 1.]], dtype=float32)}
+  """
+  return _trees.map_masked(function, params, masks, *others, what="params")
+
+
+def by_name(masks: PyTree, *trees: PyTree) -> dict[str, tuple]:
+  """Collects each mask with the leaves of other trees at its place.
+
+  Args:
+    masks: a mask tree.
+    *trees: params, gradients or others with an array for each mask.
+
+  Returns:
+    `(mask, leaf, ...)` by leaf name, in leaf order.
+
+  Raises:
+    ValueError: names the leaf at which the trees do not fit; or two leaves
+      share a name.
+
+  >>> mask = jnp.array([[True, False]])
+  >>> list(by_name({"fc": {"kernel": mask, "bias": None}}))
+  ['fc/kernel']
+  """
+  _trees.check_masks(masks)
+  for tree in trees:
+    _trees.check(tree, masks, "params")
+  columns = [_trees.at_masks(tree, masks, "params") for tree in (masks, *trees)]
+  return _trees.by_name(masks, list(zip(*columns)))
+
+
 def num_kept(masks: PyTree) -> jax.Array:
-  """Number of weights kept.
+  """Counts the kept weights.
 
   Args:
     masks: a mask tree of fewer than 2^31 entries.
@@ -206,7 +233,7 @@ def num_kept(masks: PyTree) -> jax.Array:
 
 
 def density(masks: PyTree) -> jax.Array:
-  """P_m of the paper: kept weights / all counted weights.
+  """Returns P_m of the paper: kept weights / all counted weights.
 
   Args:
     masks: a mask tree of fewer than 2^31 entries.
@@ -228,7 +255,7 @@ def density(masks: PyTree) -> jax.Array:
 
 
 def density_by_name(masks: PyTree) -> dict[str, jax.Array]:
-  """Density of each leaf.
+  """Returns the density of each leaf.
 
   Args:
     masks: a mask tree.
@@ -244,12 +271,11 @@ def density_by_name(masks: PyTree) -> dict[str, jax.Array]:
   >>> {name: float(d) for name, d in density_by_name(masks).items()}
   {'fc/kernel': 0.5}
   """
-  _trees.check_masks(masks)
-  return _trees.by_name(masks, [density(m) for m in jax.tree.leaves(masks)])
+  return {name: density(mask) for name, (mask,) in by_name(masks).items()}
 
 
 def intersection(a: PyTree, b: PyTree) -> PyTree:
-  """What both keep.
+  """Returns masks that keep what both keep.
 
   Args:
     a: a mask tree.
@@ -269,7 +295,7 @@ def intersection(a: PyTree, b: PyTree) -> PyTree:
 
 
 def union(a: PyTree, b: PyTree) -> PyTree:
-  """What either keeps; arguments, result and errors as `intersection`.
+  """Returns masks that keep what either keeps; else as `intersection`.
 
   >>> a, b = jnp.array([True, True, False]), jnp.array([True, False, False])
   >>> union([a], [b])
@@ -279,7 +305,7 @@ def union(a: PyTree, b: PyTree) -> PyTree:
 
 
 def difference(a: PyTree, b: PyTree) -> PyTree:
-  """What `a` keeps and `b` does not; the rest as `intersection`.
+  """Returns masks that keep what only `a` keeps; else as `intersection`.
 
   >>> a, b = jnp.array([True, True, False]), jnp.array([True, False, False])
   >>> difference([a], [b])
@@ -289,7 +315,7 @@ def difference(a: PyTree, b: PyTree) -> PyTree:
 
 
 def overlap(a: PyTree, b: PyTree) -> jax.Array:
-  """Jaccard index: kept by both / kept by either.
+  """Returns the Jaccard index: kept by both / kept by either.
 
   Args:
     a: a mask tree.
@@ -313,7 +339,7 @@ def overlap(a: PyTree, b: PyTree) -> jax.Array:
 
 
 def hamming(a: PyTree, b: PyTree) -> jax.Array:
-  """Number of entries in which two masks differ.
+  """Counts the entries in which two masks differ.
 
   Args:
     a: a mask tree.
@@ -333,7 +359,7 @@ def hamming(a: PyTree, b: PyTree) -> jax.Array:
 
 
 def permute(key: jax.Array, masks: PyTree, *, scope: str = "layer") -> PyTree:
-  """Random masks that keep as many weights.
+  """Returns random masks with the same counts.
 
   Args:
     key: PRNG key, consumed.
@@ -366,85 +392,6 @@ def permute(key: jax.Array, masks: PyTree, *, scope: str = "layer") -> PyTree:
     for f, leaf in zip(flat, leaves)
   ]
   return _trees.replace_leaves(masks, mixed)
-
-
-def pack(masks: PyTree) -> PyTree:
-  """Eight mask entries to a byte.
-
-  Args:
-    masks: a mask tree, leaves of any shape.
-
-  Returns:
-    A tree with a `Packed` for each mask, `None` where masks have it. Its leaves
-    are the bits; `jax.eval_shape(pack, masks)` has the same structure, for bits
-    that come back from a file.
-
-  Raises:
-    ValueError: a mask is not bool.
-
-  >>> pack({"w": jnp.array([[True, False], [True, True]]), "b": None})
-  {'b': None, 'w': Packed(bits=Array([176], dtype=uint8), shape=(2, 2))}
-  """
-  _trees.check_masks(masks)
-  packed = [
-    Packed(jnp.packbits(_trees.ravel(mask)), mask.shape)
-    for mask in jax.tree.leaves(masks)
-  ]
-  return _trees.replace_leaves(masks, packed)
-
-
-def unpack(packed: PyTree, like: PyTree) -> PyTree:
-  """Inverse of `pack`.
-
-  Args:
-    packed: what `pack` returned.
-    like: a tree with arrays of the masks' shapes at the same names, such as the
-      params, or `jax.eval_shape` of them.
-
-  Returns:
-    Masks in the containers of `packed`.
-
-  Raises:
-    ValueError: there is no packed mask, or names a leaf that is none, that
-      `like` lacks or that has another shape there.
-
-  >>> mask = jnp.array([[True, False], [True, True]])
-  >>> unpack(pack({"w": mask}), {"w": jnp.zeros((2, 2))})
-  {'w': Array([[ True, False],
-         [ True,  True]], dtype=bool)}
-  """
-  leaves = _trees.named(packed, Packed)
-  if not leaves:
-    raise ValueError(f"a {type(packed).__name__} holds no packed mask")
-  likes = {
-    leaf.name: leaf.value
-    for leaf in _trees.named(like)
-    if _trees.is_array(leaf)
-  }
-  for name, mask, _ in leaves:
-    if not isinstance(mask, Packed):
-      raise ValueError(f"{name!r} is a {type(mask).__name__}, not from pack")
-    if name not in likes or mask.shape != likes[name].shape:
-      raise ValueError(
-        f"packed mask {name!r} has shape {mask.shape}, params "
-        f"{likes[name].shape if name in likes else 'have none'}"
-      )
-    if mask.bits.shape != (-(-math.prod(mask.shape) // 8),):
-      raise ValueError(
-        f"packed mask {name!r} has {list(mask.bits.shape)} bytes for the shape "
-        f"{mask.shape}"
-      )
-
-  def one(name, packed):
-    size = math.prod(packed.shape)
-    mask = jnp.unpackbits(_trees.ravel(packed.bits), count=size).astype(bool)
-    return _trees.true_like(likes[name]) & mask.reshape(packed.shape)
-
-  masks = [one(name, packed) for name, packed, _ in leaves]
-  structure = jax.tree.structure(
-    packed, is_leaf=lambda x: isinstance(x, Packed)
-  )
-  return jax.tree.unflatten(structure, masks)
 
 
 def _combine(function, a, b):

@@ -1,4 +1,4 @@
-"""Optax optimizers that leave pruned weights alone, bit for bit."""
+"""Optax optimizers that keep the bits of pruned weights."""
 
 import functools
 from typing import Any
@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from lth_jax import _trees, errors
+from lth_jax import _trees
 
 PyTree = Any
 
@@ -17,11 +17,11 @@ def masked(
 ) -> optax.GradientTransformationExtraArgs:
   """Freezes pruned weights, whatever the inner optimizer does.
 
-  Gradients are masked before `inner`, so that those of pruned weights enter no
-  norm or moment, and updates after it, so that neither momentum of a dense run,
-  nor weight decay, nor noise moves them. A masked update is -0.0, because
-  p + -0.0 is p, and p + 0.0 is not for p = -0.0. (XLA on CPU takes subnormal
-  numbers for zeros in any sum; those alone do not keep their bits.)
+  Gradients are masked before `inner`, so that gradients of pruned weights enter
+  no norm or moment, and updates after it, so that neither momentum of a dense
+  run, nor weight decay, nor noise moves them. A masked update is -0.0, because
+  p + -0.0 is p, and p + 0.0 is not for p = -0.0. (XLA on CPU treats subnormal
+  numbers as zeros in any sum; only those do not keep their bits.)
 
   Masks are an argument of `update`, not part of the state: a new round brings
   new masks and a fresh state, and compiles nothing.
@@ -77,9 +77,9 @@ def project(
 ) -> optax.GradientTransformationExtraArgs:
   """Sets pruned weights to zero at every step, whatever the optimizer does.
 
-  As `masked`, for training loops that cannot pass `masks` to `update`, such as
-  those of Flax's `TrainState` and `nnx.Optimizer`. The masks become constants
-  of the compiled step.
+  Like `masked`, for training loops that cannot pass `masks` to `update`, such
+  as Flax's `TrainState` and `nnx.Optimizer`. The masks become constants of the
+  compiled step.
 
   Args:
     inner: any optax optimizer, the whole of it, as for `masked`.
@@ -115,23 +115,23 @@ def project(
 def create(
   name: str, *, momentum: float = 0.9, weight_decay: float = 0.0
 ) -> optax.GradientTransformationExtraArgs:
-  """One of the papers' optimizers, masked.
+  """Returns one of the paper's optimizers, masked.
 
   Args:
     name: `adam`, `sgd`, `momentum` or `nesterov`. Adam's constants are 0.9,
       0.999 and 1e-8; the paper does not state them.
     momentum: of `momentum` and `nesterov`; 0.9 in the paper (figure 2).
     weight_decay: factor of the weights that is added to their gradients,
-      before any moment is taken, as by a penalty of half of it times the sum
-      of squares in the loss; 1e-4 for VGG-19 and ResNet in the paper (appendix
-      I), which does not say of which weights: here of all that are trained.
+      before any moment is taken: a penalty of half of it times the sum of
+      squares in the loss. The paper's value is 1e-4 for VGG-19 and ResNet
+      (appendix I), for unstated weights; here it applies to all trained ones.
 
   Returns:
     `masked` of the optimizer, with `update(..., masks=, learning_rate=)`: the
     rate, a scalar, is an argument too, so that it can be data.
 
   Raises:
-    InputError: unknown name.
+    ValueError: unknown name.
 
   >>> optimizer = create("momentum", weight_decay=1e-4)
   >>> params, masks = {"w": jnp.ones((1, 1))}, {"w": jnp.array([[True]])}
@@ -148,7 +148,7 @@ def create(
     "nesterov": lambda: optax.trace(momentum, nesterov=True),
   }
   if name not in optimizers:
-    raise errors.InputError(
+    raise ValueError(
       f"unknown optimizer {name!r}: use one of {', '.join(optimizers)}"
     )
   decay = [optax.add_decayed_weights(weight_decay)] if weight_decay else []
@@ -156,12 +156,12 @@ def create(
 
 
 def descend() -> optax.GradientTransformationExtraArgs:
-  """Multiplies by minus the learning rate of the step: a chain's last link.
+  """Returns the last link of a chain: minus the learning rate times updates.
 
   Returns:
-    A stateless transformation with `update(..., learning_rate=)`, a scalar. It
-    is no schedule of the transformation's own steps: an optimizer's state is
-    fresh each round, also where a round begins at step k.
+    A stateless transformation with `update(..., learning_rate=)`, a scalar. A
+    schedule over the transformation's own steps would be wrong: an optimizer's
+    state is fresh each round, also where a round begins at step k.
 
   >>> optimizer = descend()
   >>> updates = jnp.array([2.0])
@@ -210,7 +210,7 @@ def _at_masks(function, masks, tree, *others):
 
 
 def _present(masks, tree):
-  """Masks by name, without those of leaves that `optax.partition` hides."""
+  """Masks by name, except of leaves that `optax.partition` hides."""
   _trees.check_masks(masks)
   leaves = {x.name: x.value for x in _trees.named(tree, optax.MaskedNode)}
   hidden = {k for k, v in leaves.items() if isinstance(v, optax.MaskedNode)}
@@ -238,9 +238,9 @@ def _mask_gradients(masks, grads):
 
 
 def _freeze_averages(masks, state, params):
-  """Pruned weights that `schedule_free` averages equal those of the params.
+  """Sets pruned weights in the averages of `schedule_free` to the params'.
 
-  They would not with the state of a dense run, nor where noise is added.
+  They differ after a dense run, and where noise is added.
   """
 
   def is_averaging(node):

@@ -1,4 +1,4 @@
-"""Where the next round starts: saved or fresh weights, under new masks."""
+"""The weights at which a round starts: saved or fresh, under new masks."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,9 +11,9 @@ PyTree = Any
 
 
 def rewind(saved: PyTree, masks: PyTree) -> PyTree:
-  """Survivors go back to saved weights, pruned weights to zero.
+  """Returns saved weights where masks keep them, else zero.
 
-  Which weights were saved decides which method of the literature this is:
+  The choice of saved weights gives different methods of the literature:
 
   * the initial weights theta_0: the paper's resetting (section 1);
   * the weights of an early step k: late rewinding (arXiv 1903.01611);
@@ -47,11 +47,11 @@ def rewind(saved: PyTree, masks: PyTree) -> PyTree:
 def reinitialize(
   key: jax.Array, init: Callable[[jax.Array], PyTree], masks: PyTree
 ) -> PyTree:
-  """A fresh draw of all weights under the same masks (the paper's control).
+  """Returns a fresh draw of all weights under masks (the paper's control).
 
   Args:
     key: PRNG key, consumed.
-    init: `key -> params`, the initialization that the network had.
+    init: `key -> params`, the network's initialization.
     masks: masks of these params.
 
   Returns:

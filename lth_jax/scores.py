@@ -1,8 +1,8 @@
-"""Scores: how much a weight matters. Higher is kept.
+"""Scores: the importance of each weight. Higher scores are kept.
 
 A score tree is shaped like the params: a float array at each float array, and
 `None` at leaves that are not arrays. Scores at leaves without a mask are not
-used. A score function takes what it needs of
+used. A score function takes a selection of
 
     key, params, grads -> scores
 
@@ -20,7 +20,7 @@ PyTree = Any
 
 
 def magnitude(params: PyTree) -> PyTree:
-  """|w|, the score of the paper (section 1).
+  """Returns |w|, the score of the paper (section 1).
 
   Args:
     params: any pytree.
@@ -41,7 +41,7 @@ def magnitude(params: PyTree) -> PyTree:
 
 
 def random(key: jax.Array, params: PyTree) -> PyTree:
-  """Uniform scores in [0, 1): prunes a random subset.
+  """Returns uniform scores in [0, 1), to prune a random subset.
 
   Args:
     key: PRNG key, consumed.

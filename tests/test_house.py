@@ -14,6 +14,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 ORDER = (
   "errors",
   "_trees",
+  "_packing",
   "masks",
   "scores",
   "_ranking",
@@ -32,7 +33,10 @@ ORDER = (
   "runner",
   "experiments",
 )
-JAX_ONLY = ("_trees", "masks", "scores", "_ranking", "pruning", "rewinding")
+PRIVATE = ("_trees", "_packing", "_ranking")
+JAX_ONLY = (*PRIVATE, "masks", "scores", "pruning", "rewinding")
+# Other packages use the public functions of the library.
+LIBRARY = (*JAX_ONLY, "optim")
 # What experiments may import: all effects are behind the last three.
 FOR_EXPERIMENTS = (
   *("errors", "masks", "scores", "pruning", "rewinding", "models"),
@@ -132,6 +136,9 @@ def order_breaches(module, targets):
   if here == "experiments":
     wrong = {t for t in targets if entry(t) not in (None, *FOR_EXPERIMENTS)}
     found += [f"{module}: {target} is not for experiments" for target in wrong]
+  if here not in LIBRARY:
+    private = {t for t in targets if entry(t) in PRIVATE}
+    found += [f"{module}: {target} is private" for target in private]
   return found
 
 
@@ -171,6 +178,7 @@ def test_every_module_imports_only_what_is_above_it():
     ("lth_jax.report.a", "from lth_jax.report import b", "cycle"),
     ("lth_jax.masks", "import lth_jax", "is not above it"),
     ("experiments.a", "from lth_jax import storage", "not for experiments"),
+    ("lth_jax.lottery", "from lth_jax import _trees", "is private"),
   ],
 )
 def test_the_check_catches_a_planted_breach(module, line, message):

@@ -1,1 +1,1 @@
-"""All that is measured of a borrowed accelerator, stage by stage."""
+"""Measurements of a borrowed accelerator, stage by stage."""

@@ -1,11 +1,11 @@
-"""One command for whoever has a GPU or a TPU for a quarter of an hour.
+"""Measurements for a person with a GPU or a TPU for a quarter of an hour.
 
   python -m benchmarks.accelerator --minutes=12 --data_dir=FOLDER --out=FOLDER
 
-Measures stage by stage, each in a process and a time of its own, and writes
-`accelerator.json` and `accelerator.md` as it goes, so that a cut-off run keeps
-what it had. A stage that fails is recorded as failed and the next one goes on;
-then the exit code is 1.
+Each stage has a process and a time limit of its own. `accelerator.json` and
+`accelerator.md` are written after every row, so that a cut-off run keeps its
+rows. A stage that fails is recorded as failed and the next one starts; the exit
+code is then 1.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from typing import NamedTuple
 from benchmarks.accelerator import child, report
 
 _ROOT = pathlib.Path(__file__).parents[2]
-# What ending and writing may take at the very end.
+# Seconds for ending and writing at the very end.
 _RESERVE = 5.0
 
 
@@ -31,8 +31,8 @@ class Stage(NamedTuple):
 
   Attributes:
     where: module, and function if it is not `rows`.
-    weight: it may take this part of the time that is left, over the weights of
-      all that are still to come.
+    weight: its share of the time that is left, relative to the weights of all
+      stages to come.
     what: a sentence for the report.
   """
 
@@ -101,7 +101,7 @@ def _options() -> argparse.Namespace:
   parser.add_argument(
     "--work",
     default="runs/accelerator_work",
-    help="folder of runs and cached programs; the next call goes on from it",
+    help="folder of runs and cached programs; the next call resumes them",
   )
   parser.add_argument(
     "--smoke", action="store_true", help="the smallest sizes, to try it out"
@@ -115,8 +115,8 @@ def _options() -> argparse.Namespace:
 
 
 def _check_images(parser, data_dir) -> None:
-  """Finds that MNIST is missing now, and not when its time has come."""
-  from lth_jax.data import idx  # takes a second: only this needs it
+  """Refuses a folder without MNIST before the first stage starts."""
+  from lth_jax.data import idx  # only this check needs the import, of a second
 
   where = data_dir or "(not given)"
   folders = (where, os.path.join(where, "mnist"))
@@ -193,7 +193,7 @@ def _read(process, name, found) -> None:
 
 
 def _kill(process) -> None:
-  """Ends a stage with all that it started."""
+  """Ends a stage and all processes that it started."""
   with contextlib.suppress(ProcessLookupError):
     os.killpg(process.pid, 9)
   process.wait()

@@ -1,7 +1,7 @@
 """One stage in a process of its own: `child.py STAGE JSON`, a row a line.
 
-So a stage that crashes or hangs takes no other with it, and each has the whole
-memory of the device.
+A stage that crashes or hangs ends no other, and each has the whole memory of
+the device.
 """
 
 import importlib
@@ -15,14 +15,14 @@ from typing import Any, NamedTuple
 
 
 class Asked(NamedTuple):
-  """What a stage is told.
+  """The options of a stage.
 
   Attributes:
-    deadline: by `time.time`; begin nothing that would last beyond.
+    deadline: by `time.time`; nothing begins that would last longer.
     smoke: whether to take the smallest sizes, to test the script.
-    data_dir: of the original images; None for none.
+    data_dir: folder of the original images; None for none.
     work: folder for runs and caches, kept between calls.
-    out: folder for what is to be brought home.
+    out: folder for the results.
   """
 
   deadline: float
@@ -47,7 +47,7 @@ def main() -> None:
 
 
 def show(row: dict[str, Any]) -> None:
-  """Hands a row to the process that writes the report."""
+  """Sends a row to the process that writes the report."""
   print(json.dumps(row), flush=True)
 
 

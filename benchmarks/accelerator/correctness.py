@@ -2,7 +2,7 @@
 
 Logits and gradients are compared with float64 on the CPU, as the norm of the
 difference over the norm: float32 is far below the tolerance, TF32 above it.
-What is counted or drawn must be equal.
+Counts and random draws must be equal.
 """
 
 from collections.abc import Iterator
@@ -13,23 +13,23 @@ import numpy as np
 
 from benchmarks import networks, problem
 from benchmarks.accelerator import child
-from lth_jax import masks, models, pruning
+from lth_jax import masks, models, pruning, training
 from lth_jax.data import order
 from lth_jax.lottery import controls, rounds
 from lth_jax.parallel import segments, vmapped, workers
-from lth_jax.training import evaluation, loop
+from lth_jax.training import evaluation
 
-# Of ResNet's gradient the float32 of a CPU is this far off, too.
+# The float32 gradient of ResNet on a CPU has an error of this size, too.
 _TOLERANCES = {"lenet": 2e-5, "conv2": 5e-5, "resnet20": 1e-3}
 _BATCH_SIZE = 16
 # Compiling a deep network for the CPU in float64 takes about so long.
 _GRADIENT_SECONDS = 30
-# After 100 steps of training rounding has grown.
+# Rounding errors have grown after 100 steps of training.
 _TRAINED = 1e-3
 
 
 def rows(asked: child.Asked) -> Iterator[dict[str, Any]]:
-  """Yields a row a comparison, with `ok`."""
+  """Yields a row for each comparison, with `ok`."""
   jax.config.update("jax_default_matmul_precision", "highest")
   if known := jax.config.jax_platforms:  # JAX_PLATFORMS=cuda, say
     jax.config.update("jax_platforms", f"{known},cpu")
@@ -61,7 +61,7 @@ def _on(device, function, *arguments):
 
 
 def _unequal(function, cpu, device, *arguments):
-  """How many numbers of two results differ."""
+  """Counts the numbers in which two results differ."""
   pairs = zip(
     *(
       jax.tree.leaves(_on(each, function, *arguments)) for each in (cpu, device)
@@ -123,9 +123,9 @@ def _masks(cpu, device, size):
     left = pruning.density_schedule(full, 0.2, 2, scope=scope)[-1]
     wanted = round(left * sum(x.size for x in full.values()))
     yield _row(f"weights kept, {scope}, off by", abs(kept - wanted), 0)
-  saved = loop.Start(scores, {}, np.int32(0), full)
+  saved = training.Start(scores, {}, np.int32(0), full)
   once = jax.device_get(pruning.prune(scores, full, 0.2))
-  ticket = jax.device_get(rounds.rewind(saved, once))
+  ticket = jax.device_get(rounds.reset(saved, once))
 
   def random(key, saved, ticket):
     return controls.random_masks(key, saved, ticket).masks

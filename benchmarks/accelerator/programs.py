@@ -1,7 +1,7 @@
 """LeNet at the automatic width: cold and warm compiling, and XLA's options.
 
-Options that are at least 5% faster, and compute the same loss, are kept for the
-runs of the paper's protocol (`trials`); a run records them in its `env.json`.
+Options that are at least 5% faster and give the same loss are used for the runs
+of the paper's protocol (`trials`); a run records them in its `env.json`.
 """
 
 import json
@@ -16,7 +16,7 @@ from typing import Any
 
 from benchmarks.accelerator import child
 
-# Loops as parts of CUDA graphs: no step waits for the host.
+# With loops as parts of CUDA graphs no step waits for the host.
 _OPTIONS = (
   "--xla_gpu_enable_command_buffer=+WHILE",
   "--xla_gpu_enable_triton_gemm=false",
@@ -27,11 +27,11 @@ _SAME_LOSS = 1e-4
 
 
 def rows(asked: child.Asked) -> Iterator[dict[str, Any]]:
-  """Yields a row a set of options; the first two have none."""
+  """Yields a row for each set of options; the first two sets are empty."""
   work = pathlib.Path(asked.work)
   chosen = work / "xla_flags"
   before = chosen.read_text() if chosen.exists() else None
-  if before is None:  # what a run has begun with stays
+  if before is None:  # else a run has begun with these options
     shutil.rmtree(work / "cache", ignore_errors=True)
     yield _row("nothing cached", "", asked)
   best = plain = _row("programs cached", "", asked)
@@ -55,7 +55,7 @@ def rows(asked: child.Asked) -> Iterator[dict[str, Any]]:
 
 
 def xla_flags(work: str) -> dict[str, str]:
-  """Returns the environment that the choice of an earlier call makes."""
+  """Returns the environment with the options that `rows` has chosen."""
   chosen = pathlib.Path(work) / "xla_flags"
   options = chosen.read_text() if chosen.exists() else ""
   known = os.environ.get("XLA_FLAGS", "")

@@ -1,6 +1,6 @@
-"""What was measured, as one JSON file and one Markdown file.
+"""The measurements as one JSON file and one Markdown file.
 
-Both are written anew after every row, so that a cut-off run keeps what it had.
+Both are rewritten after every row, so that a cut-off run keeps its rows.
 """
 
 import json
@@ -14,7 +14,7 @@ Row = dict[str, Any]
 
 
 class Report:
-  """Stages, their rows, and how each of them ended."""
+  """Stages, their rows and their final states."""
 
   def __init__(self, folder: pathlib.Path, about: Row):
     """Starts an empty report in a folder that exists."""
@@ -42,7 +42,7 @@ class Report:
   def end(
     self, stage: str, state: str, seconds: float, error: str = ""
   ) -> None:
-    """Says how a stage ended: `done`, `cut off` or `failed`."""
+    """Sets the final state of a stage: `done`, `cut off` or `failed`."""
     found = self._content["stages"][stage]
     found |= {"state": state, "seconds": round(seconds, 1)}
     if error:
@@ -50,7 +50,7 @@ class Report:
     self._write()
 
   def fine(self) -> bool:
-    """Says whether all stages are done and no row says otherwise."""
+    """Returns whether all stages are done and no row has `ok` False."""
     stages = self._content["stages"].values()
     return all(
       stage["state"] == "done"

@@ -1,8 +1,8 @@
-"""A smoke run that is killed and resumed, against one that is not.
+"""A smoke run that is killed and resumed, against one that is not killed.
 
 Both take programs from one cache, as a resumed run on one machine does. A third
-run compiles anew: on a GPU the choice of kernels is timed, so its bits may
-differ, which is shown and is no failure.
+run compiles again: XLA chooses kernels on a GPU by timing them, so its bits may
+differ; a difference there is reported and is not a failure.
 """
 
 import contextlib
@@ -24,19 +24,19 @@ _FLAGS = (
   "--eval_every=20 --test_every=1000 --checkpoint_minutes=0 --progress=log "
   "--lane_axis=vmap"
 )
-# What the command of the experiment does, but for its report.
+# The command of the experiment without its report.
 _RUN = """
 import sys, threading
 from etils import epath
 from lth_jax.config import flags
 from lth_jax.runner import experiment
-config, folder = flags.parse(sys.argv[2:]), epath.Path(sys.argv[1])
-experiment.run(config, folder, "mnist_lenet", threading.Event())
+config, workdir = flags.parse(sys.argv[2:]), epath.Path(sys.argv[1])
+experiment.run(config, workdir, "mnist_lenet", threading.Event())
 """
 
 
 def rows(asked: child.Asked) -> Iterator[dict[str, Any]]:
-  """Yields how many records differ, and how long each run took."""
+  """Yields the number of records that differ, and the seconds of each run."""
   folder = pathlib.Path(asked.work) / "resume"
   shutil.rmtree(folder, ignore_errors=True)
   folder.mkdir(parents=True)
@@ -54,8 +54,8 @@ def rows(asked: child.Asked) -> Iterator[dict[str, Any]]:
   yield _compare(folder, "killed", "killed and resumed", must=True)
   if asked.left() > 1.3 * whole["seconds"]:
     again = str(folder / "cache_again")
-    yield _finish(folder / "again", again, asked, "not killed, compiled anew")
-    yield _compare(folder, "again", "compiled anew", must=False)
+    yield _finish(folder / "again", again, asked, "not killed, compiled again")
+    yield _compare(folder, "again", "compiled again", must=False)
 
 
 def _start(workdir, cache):
@@ -84,7 +84,7 @@ def _finish(workdir, cache, asked, what):
 
 
 def _wait_for_save(workdir, process, asked) -> bool:
-  """Waits until a pruned network is saved midway, or the run has ended."""
+  """Waits until a checkpoint of a pruned network exists, or the run ends."""
   pattern = "replicate_*/round_001/*.partial_*/commit.json"
   while process.poll() is None and asked.left() > 0:
     if any(workdir.glob(pattern)):

@@ -1,8 +1,8 @@
 """Time and memory of a training step, by network, axis and width.
 
-Networks, batches, optimizers and evaluation are those of the paper's flagfiles,
-images are random. `protocol_minutes` is the whole run of a flagfile at this
-speed, without what lies between waves.
+Networks, batches, optimizers and evaluation come from the paper's flagfiles,
+images are random. `protocol_minutes` is the time of a flagfile's whole run at
+this speed, without the time between groups of trials.
 """
 
 import pathlib
@@ -23,14 +23,14 @@ from lth_jax.runner import build
 
 _FLAGS = pathlib.Path(__file__).parents[2] / "experiments" / "flags"
 _IMAGES = {"mnist": (28, 28, 1), "mnist_10k": (28, 28, 1)}
-# How long steps are timed at a time, and how often.
+# Seconds of a timed call, and number of calls.
 _SECONDS, _REPEATS = 0.3, 3
-# A side takes about so long, of which compiling is the most; begin none later.
+# Seconds of a side, most of them for compiling; none begins with less left.
 _SIDE_SECONDS = 25.0
 
 
 class Side(NamedTuple):
-  """What is measured of a network; axis "auto" and width 0 as a run chooses."""
+  """A configuration to measure; a run chooses for axis "auto" and width 0."""
 
   row: str
   axis: str
@@ -47,7 +47,7 @@ _DEEP = [
   for name in ("conv2", "resnet20", "vgg19", "conv4", "conv6")
   for precision in ("highest", "default")
 ]
-# Last, since compiling them may take all the time that is left.
+# Last, since compiling may take all the time that is left.
 _DEEP += [
   Side(name, "vmap", width)
   for name in ("conv2", "resnet20")
@@ -56,7 +56,7 @@ _DEEP += [
 
 
 def lenet(asked: child.Asked) -> Iterator[dict[str, Any]]:
-  """Yields a row a width of LeNet, then what the automatic width loses."""
+  """Yields a row for each width of LeNet, then one on the automatic width."""
   smoke = [_LENET[0], *(Side("mnist_lenet", "vmap", w) for w in (2, 4))]
   sides = smoke if asked.smoke else _LENET
   yield from compare(sides, asked)
@@ -74,7 +74,7 @@ def automatic(asked: child.Asked) -> Iterator[dict[str, Any]]:
 
 
 def compare(sides: list[Side], asked: child.Asked) -> Iterator[dict[str, Any]]:
-  """Yields rows of sides, and one a network on the automatic width."""
+  """Yields a row for each side, then one a network on the automatic width."""
   found = []
   for row in _rows(sides, asked):
     yield row
@@ -174,7 +174,7 @@ def flagfile(row: str, smoke: bool) -> pathlib.Path:
 
 
 def random_images(name: str, smoke: bool) -> data.Dataset:
-  """Makes a data set of the sizes of a known one."""
+  """Returns random images of the sizes of a known data set."""
   shape = _IMAGES.get(name, (32, 32, 3))
   sizes = (1500, 500) if smoke else (50_000 + 10_000 * (shape[2] == 1), 10_000)
   rng = np.random.default_rng(0)
@@ -199,7 +199,7 @@ def first_run(parts: build.Study) -> segments.Run:
 
 
 def _protocol_seconds(config, num_images, width, step_s, evaluate_s) -> float:
-  """A whole run: its trainings in batches, a replicate's rounds in turn."""
+  """Seconds of a run: its trials in groups, a replicate's rounds in turn."""
   entries = build.entries(config)
   image_s = evaluate_s / (num_images.valid + num_images.test)
   valid, test = (sum(x.evaluate for x in entries), sum(x.test for x in entries))
@@ -212,7 +212,7 @@ def _protocol_seconds(config, num_images, width, step_s, evaluate_s) -> float:
 
 
 def _time(advance, stack, smoke):
-  """Seconds of a step, their spread, those of an evaluation; an early loss."""
+  """Returns a step's seconds, their spread, an evaluation's seconds, a loss."""
   progress = stack.progress
 
   def seconds(num_steps, num_evaluations):
@@ -250,7 +250,7 @@ def _entry(step, measure):
 
 
 def _mib(memory):
-  """What a program holds at once, as XLA allocates it."""
+  """Memory of a program, as XLA allocates it."""
   if memory is None:
     return None
   return (

@@ -5,12 +5,8 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-
-from benchmarks import networks
+from benchmarks import networks, torch_step
 from benchmarks.accelerator import child
-
-_NUM_IMAGES = 10_000
 
 
 def rows(asked: child.Asked) -> Iterator[dict[str, Any]]:
@@ -34,7 +30,7 @@ def _row(torch, network, precision, smoke):
   torch.backends.cuda.matmul.allow_tf32 = precision == "default"
   torch.backends.cudnn.allow_tf32 = precision == "default"
   torch.backends.cudnn.benchmark = True
-  step = _make_step(torch, network, torch.device("cuda" if cuda else "cpu"))
+  step = torch_step.make(network, "cuda" if cuda else "cpu")
   replay = _captured(torch, step) if cuda else step
 
   def seconds(num_steps):
@@ -59,42 +55,8 @@ def _row(torch, network, precision, smoke):
   }
 
 
-def _make_step(torch, network, device):
-  rng = np.random.default_rng(0)
-  shape = _NUM_IMAGES, *network.image_shape
-  images = torch.from_numpy(rng.integers(0, 256, shape, np.uint8))
-  images = images.permute(0, 3, 1, 2).to(device)
-  labels = torch.from_numpy(rng.integers(0, 10, _NUM_IMAGES)).to(device)
-  module = networks.torch_module(network)
-  module = module.to(device, memory_format=torch.channels_last)
-  optimizer = networks.torch_optimizer(network, module)
-  if device.type == "cuda" and network.optimizer == "adam":
-    optimizer.param_groups[0]["capturable"] = True
-  loss_fn = torch.nn.CrossEntropyLoss()
-  kept = [
-    (p, (torch.rand_like(p) < 0.5).float())
-    for p in module.parameters()
-    if p.dim() > 1
-  ]
-  with torch.no_grad():
-    for p, mask in kept:
-      p.mul_(mask)
-
-  def step():
-    optimizer.zero_grad(set_to_none=True)
-    size = (network.batch_size,)
-    chosen = torch.randint(_NUM_IMAGES, size, device=device)
-    batch = images[chosen].float() / 255
-    loss_fn(module(batch), labels[chosen]).backward()
-    for p, mask in kept:
-      p.grad.mul_(mask)
-    optimizer.step()
-
-  return step
-
-
 def _captured(torch, step):
-  """A step as one graph, captured after a few on a stream of its own."""
+  """A step as one graph, captured after five on a stream of its own."""
   stream = torch.cuda.Stream()
   stream.wait_stream(torch.cuda.current_stream())
   with torch.cuda.stream(stream):

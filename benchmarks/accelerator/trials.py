@@ -1,7 +1,7 @@
-"""The paper's own protocol, by the usual command, for as long as time is left.
+"""The paper's own protocol, by the usual command, until the time is up.
 
-The run is stopped as by a signal, so that a later call goes on from there. What
-comes home are its records, without arrays, and its digest.
+The run is stopped by a signal, so that a later call can resume it. Its records,
+without arrays, and its summary file are kept.
 """
 
 import contextlib
@@ -31,8 +31,8 @@ _ROOT = pathlib.Path(__file__).parents[2]
 
 
 def rows(asked: child.Asked) -> Iterator[dict[str, Any]]:
-  """Yields how far each run is, again and again."""
-  jax.config.update("jax_platforms", "cpu")  # the device is the run's
+  """Yields the progress of each run, again and again."""
+  jax.config.update("jax_platforms", "cpu")  # the run has the device
   for name in ("mnist_lenet", "conv2"):
     if missing := missing_images(name, asked):
       yield {"what": name, "state": f"not run: {missing}"}
@@ -43,7 +43,7 @@ def rows(asked: child.Asked) -> Iterator[dict[str, Any]]:
 
 
 def missing_images(name: str, asked: child.Asked) -> str:
-  """Says which images of a row of the catalog are not in `--data_dir`."""
+  """Names the images of a row of the catalog that `--data_dir` lacks."""
   dataset = _config(name, asked.smoke).data.dataset
   if dataset == "mnist_10k":
     return ""
@@ -110,7 +110,7 @@ def _wait(process, seconds):
 
 
 def _stop(process, asked) -> str:
-  """Lets a run save and end; says how it ended."""
+  """Lets a run save and end; returns its final state."""
   if process.poll() is None:
     process.send_signal(signal.SIGTERM)
     _wait(process, max(asked.left() - 5, 1))
@@ -126,7 +126,7 @@ def _stop(process, asked) -> str:
 
 
 def _row(name, config, workdir, began, state):
-  """How far a run is; whole waves of this call give the whole run's time."""
+  """The progress of a run; whole rounds of this call give the run's time."""
   seconds = time.time() - began
   found = _ends(workdir)
   rounds = config.study.rounds + 1
@@ -154,7 +154,7 @@ def _row(name, config, workdir, began, state):
 
 
 def _num_trials(config) -> dict[int, int]:
-  """How many trainings each round has."""
+  """Counts the trials of each round."""
   return {
     index: sum(
       len(plan.of_round(config, replicate, index))
@@ -165,7 +165,7 @@ def _num_trials(config) -> dict[int, int]:
 
 
 def _ends(workdir) -> list[tuple[int, float]]:
-  """(round, time at which it was stored) of every training."""
+  """(round, time of storing) of every trial."""
   return [
     (int(path.parent.parent.name.removeprefix("round_")), path.stat().st_mtime)
     for path in workdir.glob("replicate_*/round_*/*/commit.json")
@@ -174,10 +174,7 @@ def _ends(workdir) -> list[tuple[int, float]]:
 
 
 def pack(workdir: pathlib.Path, target: pathlib.Path) -> int:
-  """Packs what a run has written as JSON and flags; no arrays.
-
-  Only of complete trainings; returns how many files.
-  """
+  """Packs JSON and flags of complete trials; returns the number of files."""
   folders = [
     path.parent
     for path in sorted(workdir.glob("replicate_*/**/commit.json"))
@@ -196,7 +193,7 @@ def pack(workdir: pathlib.Path, target: pathlib.Path) -> int:
 
 
 def write_digest(workdir: pathlib.Path, target: pathlib.Path) -> None:
-  """Writes the small file of a run's records that the repository keeps."""
+  """Writes the summary file of a run, as the repository keeps it."""
   if not any(_ends(workdir)):
     return
   folder = epath.Path(workdir)

@@ -80,7 +80,7 @@ def parse_ranges(texts: Iterable[str]) -> dict[str, list[str]]:
   Raises:
     InputError: a text has no flag or no value, or a flag is there twice.
   """
-  known, ranges = configs.fields(configs.Config()), {}
+  known, ranges = configs.fields(), {}
   for text in texts:
     name, _, values = text.partition("=")
     try:

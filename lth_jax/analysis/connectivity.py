@@ -1,9 +1,10 @@
-"""How many connections each unit keeps (paper, appendix F.6).
+"""Connections that each unit keeps (paper, appendix F.6, figures 21 to 24).
 
 The last two axes of a mask are the units that it connects, `[..., in, out]`:
-those of a dense layer, the channels of a convolution `[H, W, in, out]`. This is
-the layout of Flax and Haiku; Equinox's `Linear` is `[out, in]`, and the two
-change places. A mask of biases, `[out]`, is one unit's outgoing connections.
+the units of a dense layer, the channels of a convolution `[H, W, in, out]`.
+This is the layout of Flax and Haiku; Equinox's `Linear` is `[out, in]`, and the
+two change places. A mask of biases, `[out]`, is one unit's outgoing
+connections.
 """
 
 from typing import Any
@@ -11,13 +12,13 @@ from typing import Any
 import jax
 import numpy as np
 
-from lth_jax import _trees
+from lth_jax import masks as masks_lib
 
 PyTree = Any
 
 
 def num_incoming(masks: PyTree) -> PyTree:
-  """Connections that each output unit keeps.
+  """Counts the connections that each output unit keeps.
 
   Args:
     masks: a mask tree, leaves `[..., in, out]`.
@@ -35,7 +36,7 @@ def num_incoming(masks: PyTree) -> PyTree:
 
 
 def num_outgoing(masks: PyTree) -> PyTree:
-  """Connections that each input unit keeps.
+  """Counts the connections that each input unit keeps.
 
   Args:
     masks: a mask tree, leaves `[..., in, out]`.
@@ -52,46 +53,8 @@ def num_outgoing(masks: PyTree) -> PyTree:
   return _count(masks, -2)
 
 
-def incoming(masks: PyTree) -> PyTree:
-  """Fraction of its connections that each output unit keeps (figures 21, 22).
-
-  Args:
-    masks: a mask tree, leaves `[..., in, out]`.
-
-  Returns:
-    float64 arrays `[out]` in the containers of `masks`; 0 for a unit that
-    never had a connection.
-
-  Raises:
-    ValueError: a mask is not bool.
-
-  >>> incoming([np.array([[True, False], [True, True]])])
-  [array([1. , 0.5])]
-  """
-  return jax.tree.map(_fraction, num_incoming(masks), masks)
-
-
-def outgoing(masks: PyTree) -> PyTree:
-  """Fraction of its connections that each input unit keeps (figures 23, 24).
-
-  Args:
-    masks: a mask tree, leaves `[..., in, out]`.
-
-  Returns:
-    float64 arrays `[in]` in the containers of `masks`; 0 for a unit that never
-    had a connection.
-
-  Raises:
-    ValueError: a mask is not bool.
-
-  >>> outgoing([np.array([[True, False], [True, True]])])
-  [array([0.5, 1. ])]
-  """
-  return jax.tree.map(_fraction, num_outgoing(masks), masks)
-
-
 def _count(masks, unit_axis):
-  _trees.check_masks(masks)
+  masks_lib.check(masks, masks)
 
   def one(mask):
     mask = np.atleast_2d(mask)
@@ -100,7 +63,3 @@ def _count(masks, unit_axis):
     return np.sum(mask, others, dtype=np.int64)
 
   return jax.tree.map(one, masks)
-
-
-def _fraction(counts, mask):
-  return counts * len(counts) / max(mask.size, 1)

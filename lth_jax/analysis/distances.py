@@ -1,24 +1,61 @@
-"""How far training moves weights, in a ticket and outside (appendix F.5)."""
+"""Weights and their movement in training, in a ticket and outside it."""
 
-import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from lth_jax import _trees
-from lth_jax.analysis import survivors
+from lth_jax import masks as masks_lib
 
 PyTree = Any
 
 
-def moved(initial: PyTree, trained: PyTree, masks: PyTree) -> survivors.Split:
-  """|theta_j - theta_0| of each counted weight (figure 19).
+class Split(NamedTuple):
+  """The counted weights of each leaf in two, in the containers of the masks.
+
+  Attributes:
+    kept: arrays `[num_kept]`, in flat order.
+    pruned: arrays `[size - num_kept]`, in flat order.
+  """
+
+  kept: PyTree
+  pruned: PyTree
+
+
+def split(params: PyTree, masks: PyTree) -> Split:
+  """Splits the counted weights into kept and pruned ones (figures 15, 16).
+
+  Args:
+    params: any pytree.
+    masks: its masks.
+
+  Returns:
+    NumPy arrays of the params' dtypes.
+
+  Raises:
+    ValueError: names the leaf at which masks do not fit.
+
+  >>> masks = {"w": np.array([[True, False, True]]), "b": None}
+  >>> split({"w": np.array([[1.0, 2.0, 3.0]]), "b": np.zeros(3)}, masks)
+  Split(kept={'b': None, 'w': array([1., 3.])},
+        pruned={'b': None, 'w': array([2.])})
+  """
+  rows = masks_lib.by_name(masks, params).values()
+  pairs = [(np.asarray(mask), np.asarray(leaf)) for mask, leaf in rows]
+  structure = jax.tree.structure(masks)
+  return Split(
+    jax.tree.unflatten(structure, [leaf[mask] for mask, leaf in pairs]),
+    jax.tree.unflatten(structure, [leaf[~mask] for mask, leaf in pairs]),
+  )
+
+
+def moved(initial: PyTree, trained: PyTree, masks: PyTree) -> Split:
+  """Computes |theta_j - theta_0| of each counted weight (figure 19).
 
   Args:
     initial: theta_0, real numbers.
     trained: theta_j; in the paper that of the unpruned network.
-    masks: those of a ticket.
+    masks: masks of a ticket.
 
   Returns:
     float64 distances of the weights in the ticket and of the others.
@@ -35,13 +72,13 @@ def moved(initial: PyTree, trained: PyTree, masks: PyTree) -> survivors.Split:
   )
 
 
-def grown(initial: PyTree, trained: PyTree, masks: PyTree) -> survivors.Split:
-  """|theta_j| - |theta_0| of each counted weight (figure 20).
+def grown(initial: PyTree, trained: PyTree, masks: PyTree) -> Split:
+  """Computes |theta_j| - |theta_0| of each counted weight (figure 20).
 
   Args:
     initial: theta_0, real numbers.
     trained: theta_j; in the paper that of the unpruned network.
-    masks: those of a ticket.
+    masks: masks of a ticket.
 
   Returns:
     float64 gains in magnitude of the weights in the ticket and of the others.
@@ -58,47 +95,10 @@ def grown(initial: PyTree, trained: PyTree, masks: PyTree) -> survivors.Split:
   )
 
 
-def l2(a: PyTree, b: PyTree, masks: PyTree) -> float:
-  """Euclidean distance of two networks over the weights that masks keep.
-
-  The distance of arXiv 1903.01611, section 4: between two trainings of one
-  ticket (stability to data order), or of a ticket and of the whole network
-  (stability to pruning).
-
-  Args:
-    a: any pytree.
-    b: another with the same leaves.
-    masks: masks of both; what they prune may be anything.
-
-  Returns:
-    One float over all leaves; 0.0 if nothing is kept.
-
-  Raises:
-    ValueError: names the leaf at which masks do not fit.
-
-  >>> a, b = [np.array([[1.0, 2.0, 9.0]])], [np.array([[4.0, 6.0, 0.0]])]
-  >>> l2(a, b, [np.array([[True, True, False]])])
-  5.0
-  """
-  kept = zip(
-    jax.tree.leaves(survivors.values(a, masks)),
-    jax.tree.leaves(survivors.values(b, masks)),
-  )
-  return math.sqrt(
-    sum(float(np.sum(np.square(_float64(x) - _float64(y)))) for x, y in kept)
-  )
-
-
 def _compare(function, initial, trained, masks):
-  for params in (initial, trained):
-    _trees.check(params, masks, "params")
-  pairs = zip(
-    _trees.at_masks(initial, masks, "params"),
-    _trees.at_masks(trained, masks, "params"),
-  )
-  leaves = [function(_float64(x), _float64(y)) for x, y in pairs]
-  return survivors.split(_trees.replace_leaves(masks, leaves), masks)
-
-
-def _float64(leaf):
-  return np.asarray(leaf, np.float64)
+  rows = masks_lib.by_name(masks, initial, trained)
+  values = {
+    name: function(*(np.asarray(leaf, np.float64) for leaf in leaves))
+    for name, (_, *leaves) in rows.items()
+  }
+  return split(values, masks)

@@ -1,8 +1,4 @@
-"""Histograms that add up over replicates, since their bins are fixed.
-
-Counts of equal bins are pooled by adding them; they become an area-normalised
-histogram at the end.
-"""
+"""Histograms with fixed bins, pooled over replicates by adding counts."""
 
 import math
 from collections.abc import Sequence
@@ -12,11 +8,11 @@ from numpy import typing as npt
 
 
 def histogram(values: npt.ArrayLike, edges: npt.ArrayLike) -> np.ndarray:
-  """How many values lie in each bin.
+  """Counts the values in each bin.
 
   A bin holds its lower edge and not its upper one. The outermost bins are open:
-  they also hold all that lies beyond the first and last edge, so that no value
-  is lost.
+  they also hold all values beyond the first and last edge, so that none is
+  lost.
 
   Args:
     values: real numbers of any shape; infinities are allowed.
@@ -42,7 +38,7 @@ def histogram(values: npt.ArrayLike, edges: npt.ArrayLike) -> np.ndarray:
 
 
 def normalize(counts: npt.ArrayLike, edges: npt.ArrayLike) -> np.ndarray:
-  """Heights of a histogram of area 1, as in the paper's figures 15 and 16.
+  """Returns a histogram of area 1, as in the paper's figures 15 and 16.
 
   Args:
     counts: `[num_bins]`, of one network or the sum over several.
@@ -61,16 +57,16 @@ def normalize(counts: npt.ArrayLike, edges: npt.ArrayLike) -> np.ndarray:
 def edges(
   shape: Sequence[int], low: float, high: float, num_bins: int
 ) -> np.ndarray:
-  """Edges for the weights of a leaf, which depend on its shape alone.
+  """Returns bin edges for the weights of a leaf, from its shape alone.
 
   They are multiples of the standard deviation of Glorot's initialization,
-  sqrt(2 / (fan_in + fan_out)), whatever that of the leaf was, so that networks,
-  rounds and runs can be pooled. An edge that should be 0 is exactly 0: with
-  `high = -low` and an even number of bins, signs are told apart.
+  sqrt(2 / (fan_in + fan_out)), whatever the leaf's own initialization was, so
+  that networks, rounds and runs can be pooled. An edge that should be 0 is
+  exactly 0: with `high = -low` and an even number of bins no bin mixes signs.
 
   Args:
-    shape: `[..., in, out]`; what is in front multiplies both fans, as the
-      height and width of a convolution do. One axis has a fan-in of 1.
+    shape: `[..., in, out]`; the axes in front, such as the height and width of
+      a convolution, multiply both fans. A single axis has a fan-in of 1.
     low: the first edge, in standard deviations.
     high: the last edge, above `low`.
     num_bins: 1 or more.
@@ -87,7 +83,7 @@ def edges(
 
 
 def glorot_std(shape: Sequence[int]) -> float:
-  """Standard deviation of Glorot's initialization of a leaf.
+  """Returns the standard deviation of Glorot's initialization of a leaf.
 
   Args:
     shape: as for `edges`.

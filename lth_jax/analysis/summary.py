@@ -1,12 +1,11 @@
-"""All that a report draws of one ticket's weights, small and ready for JSON."""
+"""Statistics of one ticket's weights for the report, ready for JSON."""
 
 from typing import Any
 
-import jax
 import numpy as np
 
-from lth_jax import _trees
-from lth_jax.analysis import connectivity, distances, histograms, survivors
+from lth_jax import masks as masks_lib
+from lth_jax.analysis import connectivity, distances, histograms
 
 PyTree = Any
 
@@ -20,7 +19,7 @@ _RANGES = {"initial": (-3, 3), "moved": (0, 15), "grown": (-3, 15)}
 def describe(
   initial: PyTree, trained: PyTree, masks: PyTree, *, num_bins: int = 60
 ) -> dict[str, dict[str, Any]]:
-  """Counts of one ticket's connections, initial weights and distances.
+  """Counts one ticket's connections, initial weights and distances.
 
   Each leaf has, in plain ints, floats and lists:
 
@@ -30,8 +29,8 @@ def describe(
     unit keeps (figures 21 to 24), see `connectivity`;
   * `initial`, `moved` and `grown`: histograms of theta_0 (figures 15, 16), of
     |theta_j - theta_0| (19) and of |theta_j| - |theta_0| (20). Each is a dict
-    of `edges`, `[num_bins + 1]`, and of counts, `[num_bins]`, of the weights
-    that are `kept` in the ticket and of those that are `pruned`.
+    of `edges`, `[num_bins + 1]`, and of counts, `[num_bins]`, of the `kept`
+    and of the `pruned` weights.
 
   A bin holds its lower edge and not its upper one; the outermost bins also hold
   what lies beyond. Edges depend on the leaf's shape and `num_bins` alone, so
@@ -40,7 +39,7 @@ def describe(
   Args:
     initial: theta_0, real numbers.
     trained: theta_j; in the paper that of the unpruned network.
-    masks: those of a ticket.
+    masks: masks of a ticket.
     num_bins: of each histogram.
 
   Returns:
@@ -59,30 +58,19 @@ def describe(
   >>> found["initial"]["kept"], found["initial"]["pruned"]
   ([0, 0, 1, 0], [0, 1, 0, 0])
   """
-  _check(initial, masks, "initial params")
-  _check(trained, masks, "trained params")
-  leaves = zip(
-    _trees.at_masks(initial, masks, "params"),
-    _trees.at_masks(trained, masks, "params"),
-    jax.tree.leaves(masks),
-  )
-  return _trees.by_name(
-    masks, [_describe(*leaf, num_bins=num_bins) for leaf in leaves]
-  )
+  rows = masks_lib.by_name(masks, initial, trained)
+  for name, (_, *weights) in rows.items():
+    for what, leaf in zip(("initial", "trained"), weights):
+      if np.isnan(leaf).any():
+        raise ValueError(f"{what} params {name!r} contain NaN")
+  return {name: _describe(row, num_bins) for name, row in rows.items()}
 
 
-def _check(params, masks, what):
-  _trees.check(params, masks, what)
-  leaves = _trees.at_masks(params, masks, what)
-  for name, leaf in zip(_trees.names(masks), leaves):
-    if np.isnan(leaf).any():
-      raise ValueError(f"{what} {name!r} contain NaN")
-
-
-def _describe(initial, trained, mask, *, num_bins):
-  """Describes one leaf."""
+def _describe(row, num_bins):
+  """Describes one leaf, given as (mask, initial, trained)."""
+  mask, initial, trained = row
   splits = {
-    "initial": survivors.split(initial, mask),
+    "initial": distances.split(initial, mask),
     "moved": distances.moved(initial, trained, mask),
     "grown": distances.grown(initial, trained, mask),
   }

@@ -1,5 +1,6 @@
-"""What a run is: its config, the checks of it, its flags and its trials.
+"""What a run is: its config, its flags and the plan of its trials.
 
-`configs` holds the dataclasses and the identity of a run, `checks` refuses
-what cannot be run, `flags` reads command lines, `plan` lists the trainings.
+`sections` holds the dataclasses, each with the ranges of its fields (`checks`);
+`configs` joins them to a run with an identity; `flags` reads command lines;
+`plan` lists the trials.
 """

@@ -3,7 +3,7 @@
 import dataclasses
 import re
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin
 
 from absl import flags
 from etils import epath
@@ -12,9 +12,9 @@ from lth_jax import errors
 from lth_jax.config import checks, configs
 from lth_jax.config.configs import Config
 
-# Control characters, half characters (of bytes that are no UTF-8), and the mark
-# that some editors put in front of a file.
-_NO_TEXT = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufeff]")
+# Control characters, surrogates (of bytes that are not UTF-8), and the byte
+# order mark that some editors write.
+_NOT_TEXT = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufeff]")
 
 
 def define(
@@ -25,13 +25,13 @@ def define(
   """Defines `--workdir`, processes, and a flag for each field of a config.
 
   Args:
-    values: where the flags are defined and read; one call of a command has its
+    values: where the flags are defined and read; each call of a command has its
       own, so that a process may call several.
     default: its values become the flags' defaults.
-    sections: of the config, those that get flags.
+    sections: names of the config's sections that get flags.
 
   Returns:
-    A function that reads the parsed flags into a checked config.
+    A function that reads the parsed flags into a config.
 
   >>> values = flags.FlagValues()
   >>> read_config = define(values, Config())
@@ -45,44 +45,35 @@ def define(
     "Folder of the run: a path or a gs:// URL; resumed if it holds one.",
     flag_values=values,
   )
-  kinds = get_type_hints(configs.Processes)
+  kinds = checks.types(configs.Processes)
   for field in dataclasses.fields(configs.Processes):
-    help, kind = field.metadata["help"], kinds[field.name]
-    _define(field.name, field.default, help, kind, values)
+    _define(values, field, kinds[field.name], field.default)
   known = {
     name: (section, field, kind)
-    for name, (section, field, kind) in configs.fields(default).items()
+    for name, (section, field, kind) in configs.fields().items()
     if section in sections
   }
   for name, (section, field, kind) in known.items():
-    value = getattr(getattr(default, section), name)
-    _define(name, value, field.metadata["help"], kind, values)
+    _define(values, field, kind, getattr(getattr(default, section), name))
 
   def read_config() -> Config:
-    found = {name: getattr(values, name) for name in known}
-    for name, (_, _, kind) in known.items():
-      if kind == tuple[int, ...]:
-        found[name] = _numbers(name, found[name], int, "whole numbers")
-      elif kind == tuple[float, ...]:
-        found[name] = _numbers(name, found[name], float, "numbers")
-    config = configs.from_flat(configs.to_flat(default) | found)
-    checks.check(config)
-    return config
+    found = {
+      name: _convert(name, kind, getattr(values, name))
+      for name, (_, _, kind) in known.items()
+    }
+    return configs.from_flat(configs.to_flat(default) | found)
 
   return read_config
 
 
 def parse(arguments: Sequence[str]) -> Config:
-  """Returns the config that a command line of an experiment would give.
+  """Returns the config that a command line of an experiment gives.
 
   Args:
-    arguments: `--flagfile=...`, `--name=value`, the later ones first in rank.
+    arguments: `--flagfile=...`, `--name=value`; later ones win.
 
   Raises:
     InputError: one of them is wrong, or a flagfile is missing.
-
-  >>> parse(["--hidden=20,10", "--steps=100", "--steps=200"]).training.steps
-  200
   """
   values = flags.FlagValues()
   read_config = define(values, Config())
@@ -91,16 +82,10 @@ def parse(arguments: Sequence[str]) -> Config:
 
 
 def parse_processes(arguments: Sequence[str]) -> configs.Processes:
-  """Returns what a command line of an experiment says of its processes.
-
-  Args:
-    arguments: as for `parse`.
+  """Returns the processes that a command line of an experiment asks for.
 
   Raises:
     InputError: as `parse`.
-
-  >>> parse_processes(["--steps=200", "--distributed=auto"]).distributed
-  'auto'
   """
   values = flags.FlagValues()
   define(values, Config())
@@ -109,20 +94,16 @@ def parse_processes(arguments: Sequence[str]) -> configs.Processes:
 
 
 def read(values: flags.FlagValues, arguments: Sequence[str]) -> list[str]:
-  """Reads a command line into flags; returns what is no flag.
+  """Reads a command line into flags; returns the other words.
 
   Args:
-    values: has the flags that are known.
-    arguments: `--flagfile=...`, `--name=value`, the later ones first in rank.
+    values: the known flags.
+    arguments: `--flagfile=...`, `--name=value`; later ones win.
 
   Raises:
-    InputError: a flag is wrong, a flagfile is missing or no text, or a value
-      has a character, such as a line break, that no line of a flagfile can.
-
-  >>> values = flags.FlagValues()
-  >>> _ = define(values, Config())
-  >>> read(values, ["--steps=200", "behind"]), values.steps
-  (['behind'], 200)
+    InputError: a flag is wrong, a flagfile is missing or not text, or a value
+      has a character, such as a line break, that a line of a flagfile cannot
+      hold.
   """
   try:
     words = values.read_flags_from_files(list(arguments), force_gnu=False)
@@ -135,33 +116,16 @@ def read(values: flags.FlagValues, arguments: Sequence[str]) -> list[str]:
   except UnicodeDecodeError as error:
     named = [x for x in arguments if x.startswith(("--flagfile", "-flagfile"))]
     raise errors.InputError(
-      f"{' '.join(named)}: it, or one that it names, is no text in UTF-8 "
-      f"({error}); save it as that."
+      f"{' '.join(named)}: this file, or one that it names, is not text in "
+      f"UTF-8 ({error}); save it in UTF-8."
     ) from error
 
 
-def _read_all(values: flags.FlagValues, arguments: Sequence[str]) -> None:
-  if others := read(values, arguments):
-    raise errors.InputError(
-      f"'{others[0]}' is no flag, or stands behind a lone --; write all flags "
-      "as --name=value."
-    )
-
-
 def workdir(values: flags.FlagValues) -> epath.Path:
-  """Returns `--workdir`, absolute, since Orbax takes no other.
-
-  Args:
-    values: read from a command line.
+  """Returns `--workdir` as an absolute path, the only kind that Orbax takes.
 
   Raises:
-    InputError: it was not given.
-
-  >>> values = flags.FlagValues()
-  >>> _ = define(values, Config())
-  >>> _ = read(values, ["--workdir=runs/first"])
-  >>> workdir(values).is_absolute(), workdir(values).name
-  (True, 'first')
+    InputError: it is missing.
   """
   if not values.workdir:
     raise errors.InputError(
@@ -172,37 +136,22 @@ def workdir(values: flags.FlagValues) -> epath.Path:
 
 
 def processes(values: flags.FlagValues) -> configs.Processes:
-  """Returns what the flags say of the processes of this run.
-
-  Args:
-    values: read from a command line.
-
-  >>> values = flags.FlagValues()
-  >>> _ = define(values, Config())
-  >>> _ = read(values, ["--num_processes=4"])
-  >>> processes(values).num_processes
-  4
-  """
+  """Returns the processes that flags ask for."""
   names = [field.name for field in dataclasses.fields(configs.Processes)]
   return configs.Processes(**{name: getattr(values, name) for name in names})
 
 
 def folder(name: str) -> epath.Path:
-  """Returns a folder as a person names it, absolute.
+  """Returns a folder, local or in a bucket, as an absolute path.
 
   Args:
-    name: a path or a URL of an object store.
+    name: a path or a `gs://` URL.
 
   Raises:
-    InputError: it is neither, or what reads and removes files would take it for
-      a pattern.
+    InputError: it is neither, or has a character of glob patterns.
 
   >>> str(folder("gs://bucket/runs")), folder("runs").is_absolute()
   ('gs://bucket/runs', True)
-  >>> folder("gs:/bucket/runs")
-  Traceback (most recent call last):
-    ...
-  lth_jax.errors.InputError: 'gs:/bucket/runs': a folder on an object store ...
   """
   if re.match(r"[A-Za-z0-9+.-]+:/", name):
     parts = name.split("/")
@@ -214,28 +163,26 @@ def folder(name: str) -> epath.Path:
     path = epath.Path(name)
   else:
     path = local(name)
+  # Files are listed by glob, which would find those of another folder.
   if found := re.search("[*?[]", str(path)):
     raise errors.InputError(
-      f"'{path}': has '{found[0]}' in its name, which what reads and removes "
-      "files takes for a pattern; choose another name."
+      f"'{path}': has '{found[0]}' in its name, which would be read as a "
+      "pattern; choose another name."
     )
   return path
 
 
 def local(name: str) -> epath.Path:
-  """Returns a path on this machine as a person names it, absolute.
+  """Returns a path on this machine, absolute.
 
   Args:
     name: may begin with `~`, for a home folder.
 
   Raises:
     InputError: no such home folder is known, or the current folder's name is
-      no text.
-
-  >>> str(local("/runs/first"))
-  '/runs/first'
+      not text.
   """
-  path = epath.Path(name).expanduser()  # does nothing if it knows none
+  path = epath.Path(name).expanduser()  # keeps the `~` of an unknown user
   if str(path).startswith("~"):
     raise errors.InputError(
       f"'{name}': there is no such home folder; name the whole path."
@@ -245,13 +192,10 @@ def local(name: str) -> epath.Path:
 
 
 def to_flagfile(config: Config) -> str:
-  """Returns the text of a flagfile that gives the config again.
+  """Returns the text of a flagfile that gives the config.
 
   Args:
-    config: what to write down; a field that is None has no line.
-
-  >>> to_flagfile(configs.from_flat({"num_valid": 0})).splitlines()[:2]
-  ['--dataset=mnist', '--num_valid=0']
+    config: the run; a field that is None has no line.
   """
   lines = []
   for name, value in configs.to_flat(config).items():
@@ -262,34 +206,48 @@ def to_flagfile(config: Config) -> str:
   return "".join(lines)
 
 
-def _check_text(word: str) -> None:
-  if _NO_TEXT.search(word):
+def _read_all(values: flags.FlagValues, arguments: Sequence[str]) -> None:
+  if others := read(values, arguments):
     raise errors.InputError(
-      f"{word!a}: has characters that are no text; name files and "
-      "write flagfiles in UTF-8, without control characters."
+      f"'{others[0]}' is no flag, or follows a lone --; write all flags as "
+      "--name=value."
     )
 
 
-def _define(name: str, value: Any, help: str, kind: Any, values) -> None:
-  where = {"flag_values": values}
-  if get_origin(kind) is Literal:
-    flags.DEFINE_enum(name, value, list(get_args(kind)), help, **where)
-  elif get_origin(kind) is tuple:
-    flags.DEFINE_list(name, [str(item) for item in value], help, **where)
-  elif kind in (int, int | None):
-    flags.DEFINE_integer(name, value, help, **where)
-  elif kind is float:
-    flags.DEFINE_float(name, value, help, **where)
-  elif kind in (str, str | None):
-    flags.DEFINE_string(name, value, help, **where)
-  else:
-    raise TypeError(f"no flag for field {name} of type {kind}")
-
-
-def _numbers(name: str, items: list[str], kind: type, what: str) -> list:
-  try:
-    return [kind(item) for item in items]
-  except ValueError:
+def _check_text(word: str) -> None:
+  if _NOT_TEXT.search(word):
     raise errors.InputError(
-      f"--{name}={','.join(items)}: must be {what} with commas between."
+      f"{word!a}: has characters that are not text; name files and write "
+      "flagfiles in UTF-8, without control characters."
+    )
+
+
+def _define(values, field: dataclasses.Field, kind: Any, default: Any) -> None:
+  """Defines the flag of a field."""
+  about = {"help": field.metadata["help"], "flag_values": values}
+  if get_origin(kind) is Literal:
+    flags.DEFINE_enum(field.name, default, list(get_args(kind)), **about)
+  elif get_origin(kind) is tuple:
+    flags.DEFINE_list(field.name, [str(item) for item in default], **about)
+  elif kind in (int, int | None):
+    flags.DEFINE_integer(field.name, default, **about)
+  elif kind is float:
+    flags.DEFINE_float(field.name, default, **about)
+  elif kind in (str, str | None):
+    flags.DEFINE_string(field.name, default, **about)
+  else:
+    raise TypeError(f"no flag for field {field.name} of type {kind}")
+
+
+def _convert(name: str, kind: Any, value: Any) -> Any:
+  """Returns a flag's value as the field has it: numbers in lists of numbers."""
+  if kind not in (tuple[int, ...], tuple[float, ...]):
+    return value
+  item = get_args(kind)[0]
+  try:
+    return [item(word) for word in value]
+  except ValueError:
+    what = "whole numbers" if item is int else "numbers"
+    raise errors.InputError(
+      f"--{name}={','.join(value)}: must be {what} with commas between."
     ) from None

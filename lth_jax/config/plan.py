@@ -1,6 +1,6 @@
-"""Which trainings a run is made of; needs no jax, so that reports know it too.
+"""The trials of a run; needs no jax, so that reports use it too.
 
-A trial is one training run of one replicate and arm in one round.
+A trial is one training of one replicate and arm in one round.
 """
 
 from typing import NamedTuple
@@ -9,7 +9,7 @@ from lth_jax.config.configs import Config
 
 
 class Trial(NamedTuple):
-  """One training run of a study.
+  """One training of a run.
 
   Attributes:
     replicate: index of the replicate.
@@ -33,30 +33,18 @@ class Trial(NamedTuple):
 
 
 def owner(run_id: str, data: str, name: str) -> str:
-  """Returns what a stored result says that it belongs to.
+  """Returns the text by which a stored result names its run and trial.
 
   Args:
     run_id: of the run.
     data: digest of its images and labels.
     name: of the result's folder below the workdir.
-
-  >>> owner("0123", "4567", Trial(0, 1, "ticket").name)
-  'run 0123, data 4567, replicate_0/round_001/ticket'
   """
   return f"run {run_id}, data {data[:16]}, {name}"
 
 
 def replicates(config: Config) -> range:
-  """Returns the indices of a run's replicates.
-
-  Args:
-    config: the run.
-
-  >>> from lth_jax.config import configs
-  >>> config = configs.from_flat({"first_replicate": 3, "replicates": 2})
-  >>> replicates(config)
-  range(3, 5)
-  """
+  """Returns the indices of a run's replicates."""
   first = config.study.first_replicate
   return range(first, first + config.study.replicates)
 
@@ -87,18 +75,7 @@ def of_round(config: Config, replicate: int, round_index: int) -> list[Trial]:
 
 
 def controls(config: Config, replicate: int, round_index: int) -> list[Trial]:
-  """Lists the control trials of a round; the dense round 0 has none.
-
-  Args:
-    config: the run.
-    replicate: index of the replicate.
-    round_index: index of the round.
-
-  >>> from lth_jax.config import configs
-  >>> config = configs.from_flat({"arms": ["ticket", "random"]})
-  >>> [len(controls(config, 0, index)) for index in range(3)]
-  [0, 1, 1]
-  """
+  """Lists the control trials of a round; the dense round 0 has none."""
   chosen = config.study.control_rounds
   if round_index == 0 or (chosen and round_index not in chosen):
     return []
@@ -131,33 +108,13 @@ def parent(config: Config, trial: Trial) -> Trial | None:
 
 
 def supplies_masks(config: Config, trial: Trial) -> bool:
-  """Says whether the masks of later rounds are pruned from a trial.
-
-  Args:
-    config: the run.
-    trial: one of its trials.
-
-  >>> from lth_jax.config import configs
-  >>> config = configs.from_flat({"pruning": "oneshot"})
-  >>> [supplies_masks(config, Trial(0, index, "ticket")) for index in range(3)]
-  [True, False, False]
-  """
+  """Returns whether the masks of later rounds are pruned from a trial."""
   after = Trial(trial.replicate, trial.round + 1, "ticket")
   return trial == parent(config, after)
 
 
 def num_at_once(config: Config) -> int:
-  """Returns how many trials could run side by side, at most.
-
-  Args:
-    config: the run.
-
-  >>> from lth_jax.config import configs
-  >>> arms = ["ticket", "reinit"]
-  >>> config = {"arms": arms, "reinits": 3, "replicates": 5}
-  >>> num_at_once(configs.from_flat(config))
-  20
-  """
+  """Returns the largest number of trials that can run side by side."""
   counts = [
     len(of_round(config, 0, index)) for index in range(config.study.rounds + 1)
   ]

@@ -1,6 +1,7 @@
-"""Controls: what a ticket is compared with, each a function Start -> Start.
+"""Controls that a ticket is compared with, each a function Start -> Start.
 
-All keep the number of weights; they differ in what of the ticket they keep.
+All keep the number of weights; they differ in what else of the ticket they
+keep.
 """
 
 from collections.abc import Callable
@@ -9,10 +10,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from lth_jax import _ranking, _trees, rewinding, scores
 from lth_jax import masks as masks_lib
+from lth_jax import pruning, rewinding, scores
 from lth_jax.lottery import rounds
-from lth_jax.training.loop import Start
+from lth_jax.training import Start
 
 PyTree = Any
 
@@ -22,7 +23,7 @@ def reinit(
   init: Callable[[jax.Array], tuple[PyTree, PyTree]],
   ticket: Start,
 ) -> Start:
-  """Keeps the masks, draws the weights anew (paper, section 1).
+  """Keeps the masks, draws new weights (paper, section 1).
 
   Args:
     key: consumed.
@@ -44,7 +45,7 @@ def reinit(
 
 
 def random_masks(
-  key: jax.Array, saved: Start, ticket: Start, *, scope: str = "layer"
+  key: jax.Array, initial: Start, ticket: Start, *, scope: str = "layer"
 ) -> Start:
   """Keeps theta_0 and the count, chooses the survivors at random.
 
@@ -53,31 +54,32 @@ def random_masks(
 
   Args:
     key: consumed.
-    saved: theta_0 (or theta_k) under full masks.
+    initial: theta_0 (or theta_k) under full masks.
     ticket: the ticket's start.
     scope: "layer" keeps each layer's count, "global" only the total.
 
   Returns:
-    `saved` under random masks.
+    `initial` under random masks.
 
   Raises:
     ValueError: unknown scope.
 
   >>> full = {"w": jnp.ones((1, 3), bool)}
-  >>> saved = Start({"w": jnp.ones((1, 3))}, {}, 0, full)
-  >>> ticket = rounds.rewind(saved, {"w": jnp.array([[True, False, True]])})
-  >>> float(random_masks(jax.random.key(0), saved, ticket).params["w"].sum())
+  >>> initial = Start({"w": jnp.ones((1, 3))}, {}, 0, full)
+  >>> ticket = rounds.reset(initial, {"w": jnp.array([[True, False, True]])})
+  >>> float(random_masks(jax.random.key(0), initial, ticket).params["w"].sum())
   2.0
   """
-  return rounds.rewind(saved, masks_lib.permute(key, ticket.masks, scope=scope))
+  masks = masks_lib.permute(key, ticket.masks, scope=scope)
+  return rounds.reset(initial, masks)
 
 
 def redraw(key: jax.Array, ticket: Start) -> Start:
   """Keeps each layer's masks and distribution (appendix F.3, figure 17).
 
-  Each surviving weight is drawn anew, independently and with replacement, from
-  the surviving weights that its leaf has in the ticket, as the authors' code
-  does (`reuse`). Other leaves, such as biases, stay as they are.
+  Each surviving weight is redrawn, independently and with replacement, from the
+  surviving weights of its leaf in the ticket, as in the authors' code
+  (`reuse`). Other leaves, such as biases, stay as they are.
 
   Args:
     key: consumed.
@@ -94,38 +96,30 @@ def redraw(key: jax.Array, ticket: Start) -> Start:
   return _replace_survivors(key, _resample, ticket)
 
 
-def magnitude_at_start(saved: Start, ticket: Start) -> Start:
+def magnitude_at_start(initial: Start, ticket: Start) -> Start:
   """Keeps the largest weights of theta_0 (appendix F.4, figure 18).
 
   Args:
-    saved: theta_0 (or theta_k) under full masks.
+    initial: theta_0 (or theta_k) under full masks.
     ticket: the ticket's start.
 
   Returns:
-    `saved` under masks that keep as many weights of each leaf as the ticket's;
-    among equal magnitudes the earlier are pruned, as in `pruning`.
+    `initial` under masks with the ticket's count of each leaf; among equal
+    magnitudes the earlier are pruned, as in `pruning`.
 
   >>> full = {"w": jnp.ones((1, 3), bool)}
-  >>> saved = Start({"w": jnp.array([[1.0, 3.0, -2.0]])}, {}, 0, full)
-  >>> ticket = rounds.rewind(saved, {"w": jnp.array([[True, False, True]])})
-  >>> magnitude_at_start(saved, ticket).params["w"].tolist()
+  >>> initial = Start({"w": jnp.array([[1.0, 3.0, -2.0]])}, {}, 0, full)
+  >>> ticket = rounds.reset(initial, {"w": jnp.array([[True, False, True]])})
+  >>> magnitude_at_start(initial, ticket).params["w"].tolist()
   [[0.0, 3.0, -2.0]]
   """
-  masks = ticket.masks
-  columns = zip(
-    _trees.at_masks(scores.magnitude(saved.params), masks, "saved params"),
-    _trees.at_masks(saved.masks, masks, "saved masks"),
-    jax.tree.leaves(masks),
-  )
-  leaves = []
-  for score, full, mask in columns:
-    count = masks_lib.num_kept(full) - masks_lib.num_kept(mask)
-    leaves += _ranking.remove_lowest([score], [full], count)
-  return rounds.rewind(saved, _trees.replace_leaves(masks, leaves))
+  counts = jax.tree.map(masks_lib.num_kept, ticket.masks)
+  magnitudes = scores.magnitude(initial.params)
+  return rounds.reset(initial, pruning.keep(magnitudes, initial.masks, counts))
 
 
 def noise(
-  key: jax.Array, saved: Start, ticket: Start, factor: float | jax.Array
+  key: jax.Array, initial: Start, ticket: Start, factor: float | jax.Array
 ) -> Start:
   """Adds Gaussian noise to the surviving weights (appendix F.7, figure 25).
 
@@ -137,7 +131,7 @@ def noise(
 
   Args:
     key: consumed.
-    saved: theta_0 of the dense network. (Of theta_k it is the deviation of
+    initial: theta_0 of the dense network. (Of theta_k it is the deviation of
       theta_k that is measured.)
     ticket: the ticket's start, to which the noise is added.
     factor: standard deviation of the noise in this unit, 0 or more; the
@@ -148,9 +142,9 @@ def noise(
     biases, stay as they are.
 
   >>> full = {"w": jnp.ones((1, 3), bool)}
-  >>> saved = Start({"w": jnp.array([[1.0, 2.0, 3.0]])}, {}, 0, full)
-  >>> ticket = rounds.rewind(saved, {"w": jnp.array([[True, False, True]])})
-  >>> start = noise(jax.random.key(0), saved, ticket, 0.5)
+  >>> initial = Start({"w": jnp.array([[1.0, 2.0, 3.0]])}, {}, 0, full)
+  >>> ticket = rounds.reset(initial, {"w": jnp.array([[True, False, True]])})
+  >>> start = noise(jax.random.key(0), initial, ticket, 0.5)
   >>> (start.params["w"] == ticket.params["w"]).tolist()
   [[False, True, False]]
   """
@@ -159,7 +153,7 @@ def noise(
     draw = jax.random.normal(key, leaf.shape, leaf.dtype)
     return leaf + (factor * jnp.std(dense) * draw).astype(leaf.dtype)
 
-  return _replace_survivors(key, one, ticket, saved.params)
+  return _replace_survivors(key, one, ticket, initial.params)
 
 
 @jax.jit
@@ -173,16 +167,13 @@ def _resample(leaf, mask, key):
 
 def _replace_survivors(key, function, ticket, *others):
   """The ticket with `function(leaf, mask, key, ...)` as surviving weights."""
-  num_leaves = len(jax.tree.leaves(ticket.masks))
-  keys = _trees.replace_leaves(
-    ticket.masks, list(jax.random.split(key, num_leaves))
-  )
-  params = _trees.map_masked(
+  names = list(masks_lib.by_name(ticket.masks))
+  keys = dict(zip(names, jax.random.split(key, len(names))))
+  params = masks_lib.map(
     lambda leaf, *rest: function(jnp.asarray(leaf), *rest),
     ticket.params,
     ticket.masks,
     keys,
     *others,
-    what="params",
   )
   return ticket._replace(params=masks_lib.apply(params, ticket.masks))

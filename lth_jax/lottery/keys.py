@@ -1,7 +1,7 @@
-"""What is random in a run, and who shares it.
+"""The key of every random number in a run, and who shares it.
 
 Every key is a function of the run's seed and of where it is used, so that no
-result depends on which trials, replicates or devices ran beside it:
+result depends on which trials, replicates or devices ran at the same time:
 
 | what                   | from                            | shared by      |
 |------------------------|---------------------------------|----------------|
@@ -12,7 +12,7 @@ result depends on which trials, replicates or devices ran beside it:
 | redraw, noise level j  | seed, replicate, round(, j)     | nobody         |
 | random mask            | seed, replicate, round          | nobody         |
 
-* but not by reinit.
+* except reinit.
 
 A key is a scalar key array `[]`. The implementation is pinned to threefry: a
 change of JAX's default must not change a published number.

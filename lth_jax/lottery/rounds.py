@@ -1,8 +1,8 @@
 """The algorithm of the paper: train, prune, reset the survivors, train again.
 
 Each function here is a generator of values for one replicate; training and
-pruning are passed in, nothing touches a disk. `train(arm, index, start)` runs
-one training and returns what came out; a caller that finds the result stored
+pruning are arguments, nothing touches a disk. `train(arm, index, start)`
+returns the result of one training; a caller that finds the result stored
 returns it without training, and so resumes.
 """
 
@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from lth_jax import rewinding
-from lth_jax.training.loop import Start
+from lth_jax.training import Start
 
 PyTree = Any
 
 
 class Trained(NamedTuple):
-  """The outcome of one training run.
+  """The result of one training.
 
   Attributes:
     params: final weights.
@@ -31,25 +31,28 @@ class Trained(NamedTuple):
 
 
 class Round(NamedTuple):
-  """One density: where it began and what training made of it."""
+  """One density: the start of its ticket and the result of training it."""
 
   index: int
   start: Start
   trained: Trained
 
 
+# (arm, round, start) -> result of the training
 Train = Callable[[str, int, Start], Trained]
 # (trained params, masks) -> smaller masks
 Prune = Callable[[PyTree, PyTree], PyTree]
+# (trained params, full masks, k) -> masks of round k
+PruneAtOnce = Callable[[PyTree, PyTree, int], PyTree]
 
 
 def rounds(
-  saved: Start, train: Train, prune: Prune, num_rounds: int
+  initial: Start, train: Train, prune: Prune, num_rounds: int
 ) -> Iterator[Round]:
   """Iterative pruning with resetting (paper, section 1 and appendix B).
 
   Args:
-    saved: theta_0 (or theta_k) under full masks.
+    initial: theta_0 (or theta_k) under full masks.
     train: runs one training.
     prune: removes the same fraction of the survivors at each call.
     num_rounds: how often to prune; round 0 is the dense network.
@@ -59,33 +62,33 @@ def rounds(
 
   >>> import jax.numpy as jnp
   >>> params, full = {"w": jnp.ones((1, 4))}, {"w": jnp.ones((1, 4), bool)}
-  >>> saved = Start(params, {}, 0, full)
+  >>> initial = Start(params, {}, 0, full)
   >>> train = lambda arm, index, start: Trained(start.params, {}, False)
   >>> prune = lambda trained, masks: {"w": jnp.arange(4)[None] >= 2}
-  >>> for found in rounds(saved, train, prune, 1):
+  >>> for found in rounds(initial, train, prune, 1):
   ...   print(found.index, found.start.params["w"])
   0 [[1. 1. 1. 1.]]
   1 [[0. 0. 1. 1.]]
   """
-  start = saved
+  start = initial
   for index in range(num_rounds + 1):
     trained = train("ticket", index, start)
     yield Round(index, start, trained)
     if trained.diverged or index == num_rounds:
       return
-    start = rewind(saved, prune(trained.params, start.masks))
+    start = reset(initial, prune(trained.params, start.masks))
 
 
 def one_shot_rounds(
-  saved: Start,
+  initial: Start,
   train: Train,
-  prune_at_once: Callable[[PyTree, PyTree, int], PyTree],
+  prune_at_once: PruneAtOnce,
   num_rounds: int,
 ) -> Iterator[Round]:
   """One-shot pruning to each density of the ladder (paper, figure 4c).
 
   Args:
-    saved: theta_0 (or theta_k) under full masks.
+    initial: theta_0 (or theta_k) under full masks.
     train: runs one training.
     prune_at_once: (trained params, masks, k) -> the masks of step k.
     num_rounds: steps of the ladder.
@@ -96,26 +99,26 @@ def one_shot_rounds(
 
   >>> import jax.numpy as jnp
   >>> params, full = {"w": jnp.ones((1, 4))}, {"w": jnp.ones((1, 4), bool)}
-  >>> saved = Start(params, {}, 0, full)
+  >>> initial = Start(params, {}, 0, full)
   >>> train = lambda arm, index, start: Trained(start.params, {}, False)
   >>> at_once = lambda trained, masks, k: {"w": jnp.arange(4)[None] >= k}
-  >>> for found in one_shot_rounds(saved, train, at_once, 2):
+  >>> for found in one_shot_rounds(initial, train, at_once, 2):
   ...   print(found.index, found.start.params["w"])
   0 [[1. 1. 1. 1.]]
   1 [[0. 1. 1. 1.]]
   2 [[0. 0. 1. 1.]]
   """
-  dense = train("ticket", 0, saved)
-  yield Round(0, saved, dense)
+  dense = train("ticket", 0, initial)
+  yield Round(0, initial, dense)
   if dense.diverged:
     return
   for index in range(1, num_rounds + 1):
-    start = rewind(saved, prune_at_once(dense.params, saved.masks, index))
+    start = reset(initial, prune_at_once(dense.params, initial.masks, index))
     yield Round(index, start, train("ticket", index, start))
 
 
 def continued_rounds(
-  saved: Start, train: Train, prune: Prune, num_rounds: int
+  initial: Start, train: Train, prune: Prune, num_rounds: int
 ) -> Iterator[Round]:
   """Iterative pruning with continued training (paper, appendix B).
 
@@ -124,7 +127,7 @@ def continued_rounds(
   does not see.
 
   Args:
-    saved: theta_0 (or theta_k) under full masks.
+    initial: theta_0 (or theta_k) under full masks.
     train: runs one training; the search's arm is called "search".
     prune: removes the same fraction of the survivors at each call.
     num_rounds: how often to prune.
@@ -134,46 +137,45 @@ def continued_rounds(
 
   >>> import jax.numpy as jnp
   >>> params, full = {"w": jnp.ones((1, 4))}, {"w": jnp.ones((1, 4), bool)}
-  >>> saved = Start(params, {}, 0, full)
+  >>> initial = Start(params, {}, 0, full)
   >>> def train(arm, index, start):
   ...   print(arm, index)
   ...   return Trained(start.params, {}, False)
   >>> prune = lambda trained, masks: masks
-  >>> found = list(continued_rounds(saved, train, prune, 2))
+  >>> found = list(continued_rounds(initial, train, prune, 2))
   ticket 0
   ticket 1
   search 1
   ticket 2
   """
-  searched = train("ticket", 0, saved)
-  yield Round(0, saved, searched)
-  masks = saved.masks
+  searched = train("ticket", 0, initial)
+  yield Round(0, initial, searched)
+  masks = initial.masks
   for index in range(1, num_rounds + 1):
     if searched.diverged:
       return
     masks = prune(searched.params, masks)
-    start = rewind(saved, masks)
+    start = reset(initial, masks)
     yield Round(index, start, train("ticket", index, start))
     if index < num_rounds:
-      current = saved._replace(params=searched.params, stats=searched.stats)
-      searched = train("search", index, rewind(current, masks))
+      current = initial._replace(params=searched.params, stats=searched.stats)
+      searched = train("search", index, reset(current, masks))
 
 
-def rewind(saved: Start, masks: PyTree) -> Start:
-  """Returns `saved` with its weights pruned to `masks`.
+def reset(initial: Start, masks: PyTree) -> Start:
+  """Returns the start of a ticket: initial weights, pruned to `masks`.
 
   Args:
-    saved: theta_0 (or theta_k), or current weights to continue from.
+    initial: theta_0 (or theta_k), or current weights to continue from.
     masks: masks of its params.
 
   Raises:
     ValueError: names the leaf at which masks do not fit.
 
   >>> import jax.numpy as jnp
-  >>> saved = Start([jnp.array([1.0, 2.0])], {}, 0, [jnp.array([True, True])])
-  >>> rewind(saved, [jnp.array([False, True])]).params
+  >>> initial = Start([jnp.array([1.0, 2.0])], {}, 0, [jnp.array([True, True])])
+  >>> reset(initial, [jnp.array([False, True])]).params
   [Array([0., 2.], dtype=float32)]
   """
-  return saved._replace(
-    params=rewinding.rewind(saved.params, masks), masks=masks
-  )
+  params = rewinding.rewind(initial.params, masks)
+  return initial._replace(params=params, masks=masks)

@@ -11,7 +11,7 @@ import numpy as np
 from etils import epath
 
 from lth_jax import errors
-from lth_jax.config import checks, configs, plan
+from lth_jax.config import configs, plan
 from lth_jax.report import origins, parsing, structure
 from lth_jax.storage import files
 
@@ -154,7 +154,6 @@ def read(workdir: epath.PathLike) -> Run:
   root = epath.Path(workdir)
   stored = _read_config(root)
   config = configs.from_flat(stored["config"])
-  checks.check(config)
   flat = configs.to_flat(config)
   found, digests = [], []
   for path in _commits(root):

@@ -9,7 +9,7 @@ import numpy as np
 
 from lth_jax import errors, models, optim, pruning, scores
 from lth_jax import masks as masks_lib
-from lth_jax.config import checks, configs
+from lth_jax.config import configs
 from lth_jax.config import plan as plan_lib
 from lth_jax.config.configs import Config
 from lth_jax.config.plan import Trial
@@ -67,7 +67,6 @@ def make(config: Config, dataset: Dataset) -> Study:
   >>> study.fractions
   {'Dense_0': {'bias': None, 'kernel': 0.2}}
   """
-  checks.check(config)
   num_images = _count_images(config, dataset)
   order.num_batches(num_images.train, config.training.batch_size)
   settings = config.training

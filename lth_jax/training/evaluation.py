@@ -1,16 +1,22 @@
 """Loss and accuracy of a set of weights on a set of images."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
+from lth_jax import models
 from lth_jax.training import sharding
+
+PyTree = Any
+Array = jax.Array | np.ndarray
 
 
 class Metric(NamedTuple):
-  """Mean loss, float32, and number of images classified rightly, int32."""
+  """Mean loss, float32, and number of images classified correctly, int32."""
 
   loss: jax.Array
   num_correct: jax.Array
@@ -25,22 +31,30 @@ class Metrics(NamedTuple):
 
 
 class NumImages(NamedTuple):
-  """How many images each split has."""
+  """Number of images of each split."""
 
   train: int
   valid: int
   test: int
 
 
-def make(model, scale, batch_size: int, num_parts: int = 1):
-  """Returns (params, stats, images, labels, indices [N]) -> Score.
+# uint8 images [B, H, W, C] -> float32 of the same shape
+Scale = Callable[[jax.Array], jax.Array]
+# (params, stats, images, labels, indices [N]) -> metric of those N images
+Evaluate = Callable[[PyTree, PyTree, Array, Array, Array], Metric]
 
-  The images at `indices`, int32, are evaluated `batch_size` at a time; none of
-  them gives a loss of NaN and no correct image.
+
+def make(
+  model: models.Model, scale: Scale, batch_size: int, num_parts: int = 1
+) -> Evaluate:
+  """Returns a function that evaluates weights on images.
+
+  The images at `indices`, int32, are evaluated `batch_size` at a time; without
+  any index the loss is NaN and no image is correct.
 
   Args:
-    model: the network, a `models.Model`.
-    scale: uint8 images `[B, H, W, C]` to float32.
+    model: the network.
+    scale: from uint8 images to the network's input.
     batch_size: B, images evaluated at once; changes memory and speed only.
     num_parts: devices that B is split over; B is rounded up to a multiple.
 
@@ -71,7 +85,7 @@ num_correct=Array(2, dtype=int32))
         stats,
         scale(images[chosen]),
         train=False,
-        key=jax.random.key(0),  # consumed by nobody: train is off
+        key=jax.random.key(0),  # unused: train is off
       )
       losses = cross_entropy(logits, labels[chosen])
       right = logits.argmax(-1) == labels[chosen]
@@ -101,7 +115,7 @@ def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
 
 
 def no_metric() -> Metric:
-  """Returns the score of what was not measured: NaN and -1.
+  """Returns the metric of a split that was not measured: NaN and -1.
 
   >>> no_metric()
   Metric(loss=Array(nan, dtype=float32), num_correct=Array(-1, dtype=int32))

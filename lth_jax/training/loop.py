@@ -1,15 +1,13 @@
-"""A training run as pure functions of (start, data, keys).
+"""The compiled segments of a training.
 
-A run is cut into segments, `Trainer.advance`, each one compiled program that
-trains to the steps of a `Plan` and evaluates there. Where it is cut changes no
+A training is cut into segments, `Trainer.advance`, each one compiled program
+that trains to the steps of a `Plan` and evaluates there. The cuts change no
 bit: the batch order is a function of (key, epoch) and noise of (key, step).
 Masks, starts, orders and evaluation steps are arguments, so that nothing
 recompiles between rounds, arms or replicates.
 """
 
-import dataclasses
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -19,169 +17,50 @@ import optax
 from lth_jax import models
 from lth_jax.data import order
 from lth_jax.training import evaluation, schedules, sharding
-from lth_jax.training.evaluation import Metric, Metrics
+from lth_jax.training.evaluation import Evaluate, Metrics, Scale
+from lth_jax.training.state import (
+  Augment,
+  Best,
+  Data,
+  History,
+  Inputs,
+  Plan,
+  Progress,
+  Split,
+  Start,
+  Step,
+  Summary,
+  Trainer,
+  TrainState,
+)
 
-PyTree = Any
-Array = jax.Array | np.ndarray
-# Folded into the run's key before a step is; no epoch, also folded in, is it.
+# Domain of the keys of steps, folded in before the step: keys of epochs are
+# made from the same key, and no epoch has this index.
 _NOISE = 2**32 - 1
-
-
-class Start(NamedTuple):
-  """Where a training run begins.
-
-  Attributes:
-    params: weights; zero where pruned.
-    stats: what is not trained, reset with the weights.
-    step: [] int32; 0, or k after late rewinding: schedule and batch order go
-      on from there.
-    masks: pytree like params, True = kept, None at leaves never pruned.
-  """
-
-  params: PyTree
-  stats: PyTree
-  step: Array
-  masks: PyTree
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class TrainState:
-  """What one step of training maps to the next; see `Start`."""
-
-  step: Array
-  params: PyTree
-  stats: PyTree
-  opt_state: PyTree
-  masks: PyTree
-
-
-class Data(NamedTuple):
-  """Images on a device, shared by all trials there: uint8 `[N, H, W, C]`.
-
-  Labels are int32 `[N]`.
-  """
-
-  images: Array
-  labels: Array
-  test_images: Array
-  test_labels: Array
-
-
-class Split(NamedTuple):
-  """One trial's indices into the training images: `[T]` and `[V]` int32."""
-
-  train: Array
-  valid: Array
-
-
-class Plan(NamedTuple):
-  """Steps to train to, in order, and what to measure at each, `[E]`.
-
-  Attributes:
-    steps: int32, not decreasing; the run pauses at each. At one that lies
-      behind it nothing is measured.
-    evaluate: bool, whether to evaluate on the validation images and to report
-      the mean training loss since the last evaluation.
-    test: bool, whether to evaluate on the test images.
-    num: [] int32, how many of the E entries count.
-  """
-
-  steps: Array
-  evaluate: Array
-  test: Array
-  num: Array
-
-
-class History(NamedTuple):
-  """What a segment measured at each entry of its plan, `[E]`.
-
-  Attributes:
-    train_loss: mean over the steps since the last evaluation; NaN without one.
-    valid: NaN and -1 where the plan did not ask.
-    test: likewise.
-  """
-
-  train_loss: Array
-  valid: Metric
-  test: Metric
-
-
-class Best(NamedTuple):
-  """The first minimum of validation loss so far, for early stopping."""
-
-  loss: Array
-  step: Array
-  params: PyTree
-  stats: PyTree
-
-
-class Progress(NamedTuple):
-  """A run between two segments; all that continuing it needs.
-
-  Attributes:
-    state: the training state.
-    best: where early stopping would have stopped.
-    batches: [num_batches, B] int32, the order of the epoch `epoch`.
-    epoch: [] int32; -1 before the first.
-    loss_sum: [] float32, training loss summed since the last evaluation.
-    loss_steps: [] int32, the steps in `loss_sum`.
-    finite: [] bool, whether every training loss so far was finite.
-  """
-
-  state: TrainState
-  best: Best
-  batches: Array
-  epoch: Array
-  loss_sum: Array
-  loss_steps: Array
-  finite: Array
-
-
-class Summary(NamedTuple):
-  """Metrics at the end of a run and at its early-stopping step."""
-
-  end: Metrics
-  early_stop: Metrics
-
-
-class Trainer(NamedTuple):
-  """The compiled functions of one configuration.
-
-  Attributes:
-    begin: (start, sample) -> Progress.
-    advance: (progress, plan, data, sample, key, schedule) -> (Progress,
-      History).
-    summarize: (progress, data, sample) -> Summary.
-  """
-
-  begin: Callable[[Start, Split], Progress]
-  advance: Callable[..., tuple[Progress, History]]
-  summarize: Callable[[Progress, Data, Split], Summary]
 
 
 def make(
   model: models.Model,
   optimizer: optax.GradientTransformationExtraArgs,
-  scale: Callable[[jax.Array], jax.Array],
-  augment: Callable[[jax.Array, jax.Array], jax.Array] | None = None,
+  scale: Scale,
+  augment: Augment | None = None,
   *,
   batch_size: int,
   eval_batch_size: int = 1000,
   num_parts: int = 1,
 ) -> Trainer:
-  """Builds the functions that train `model`.
+  """Returns the functions that train `model`.
 
   Args:
     model: the network.
     optimizer: made by `optim.create`: takes `masks=` and `learning_rate=` at
       update.
-    scale: uint8 images `[B, H, W, C]` to float32.
-    augment: (key, uint8 images) -> uint8 images, before a training step.
+    scale: from uint8 images to the network's input.
+    augment: changes the images of a training step.
     batch_size: B, images a step.
     eval_batch_size: images evaluated at once; changes memory and speed only.
-    num_parts: devices that each batch is split over, a divisor of B; more than
-      one need a mesh in use (`sharding.use`).
+    num_parts: devices that each batch is split over, a divisor of B; for more
+      than one a mesh must be in use (`sharding.use`).
 
   Returns:
     Pure functions; `begin` and `advance` compile once for all rounds.
@@ -195,12 +74,12 @@ def make(
   >>> masks = {"Dense_0": {"kernel": jnp.ones((4, 2), bool), "bias": None}}
   >>> optimizer, scale = optim.create("sgd"), scaling.make("unit", images)
   >>> trainer = make(model, optimizer, scale, batch_size=2)
-  >>> sample = Split(train=jnp.arange(6), valid=jnp.array([6, 7]))
-  >>> progress = trainer.begin(Start(params, stats, 0, masks), sample)
+  >>> split = Split(train=jnp.arange(6), valid=jnp.array([6, 7]))
+  >>> progress = trainer.begin(Start(params, stats, 0, masks), split)
   >>> todo = plan([0, 5], [True, True], [False, True], length=2)
   >>> key, schedule = jax.random.key(1), schedules.make(0.1)
   >>> progress, history = trainer.advance(
-  ...   progress, todo, data, sample, key, schedule
+  ...   progress, todo, data, split, key, schedule
   ... )
   >>> int(progress.state.step), history.test.num_correct
   (5, Array([-1,  1], dtype=int32))
@@ -208,42 +87,22 @@ def make(
   step = make_step(model, optimizer, scale, augment)
   evaluate = evaluation.make(model, scale, eval_batch_size, num_parts)
 
-  def begin(start: Start, sample: Split) -> Progress:
-    state = TrainState(
-      step=jnp.asarray(start.step, jnp.int32),
-      params=start.params,
-      stats=start.stats,
-      opt_state=optimizer.init(start.params),
-      masks=start.masks,
-    )
-    num_batches = order.num_batches(len(sample.train), batch_size)
-    return Progress(
-      state,
-      Best(jnp.float32(jnp.inf), state.step, state.params, state.stats),
-      batches=jnp.zeros((num_batches, batch_size), jnp.int32),
-      epoch=jnp.int32(-1),
-      loss_sum=jnp.float32(0),
-      loss_steps=jnp.int32(0),
-      finite=jnp.bool_(True),
-    )
+  def begin(start: Start, split: Split) -> Progress:
+    opt_state = optimizer.init(start.params)
+    num_batches = order.num_batches(len(split.train), batch_size)
+    return _begin(start, opt_state, (num_batches, batch_size))
 
-  def advance(progress, plan, data, sample, key, schedule):
+  def advance(progress, plan, data, split, key, schedule):
+    inputs = Inputs(data, split, key, schedule)
+
     def visit(carry):
       index, progress, history = carry
-      progress = _train_towards(
-        step,
-        progress,
-        plan.steps[index],
-        data,
-        sample,
-        key,
-        schedule,
-        num_parts,
-      )
-      arrived = progress.state.step >= plan.steps[index]
+      target = plan.steps[index]
+      progress = _train_towards(step, progress, target, inputs, num_parts)
+      arrived = progress.state.step >= target
       progress, row = jax.lax.cond(
         arrived,
-        lambda: _measure(evaluate, progress, plan, index, data, sample),
+        lambda: _measure(evaluate, progress, plan, index, inputs),
         lambda: (progress, jax.tree.map(lambda rows: rows[index], history)),
       )
       history = jax.tree.map(
@@ -253,34 +112,26 @@ def make(
 
     carry = jnp.int32(0), progress, _no_history(len(plan.steps))
     carry = jax.lax.while_loop(lambda c: c[0] < plan.num, visit, carry)
-    # As it came, or the next segment would be another program.
+    # Sharded as the arguments are, or the next segment would compile again.
     return sharding.whole(carry[1:], num_parts)
 
-  def summarize(progress, data, sample):
-    def metrics(weights):
-      params, stats = weights
-      return Metrics(
-        evaluate(params, stats, data.images, data.labels, sample.train),
-        evaluate(params, stats, data.images, data.labels, sample.valid),
-        _test(evaluate, params, stats, data),
-      )
-
-    best, state = progress.best, progress.state
-    ends = (state.params, state.stats), (best.params, best.stats)
-    both = jax.lax.map(metrics, jax.tree.map(lambda *x: jnp.stack(x), *ends))
-    return Summary(
-      jax.tree.map(lambda x: x[0], both), jax.tree.map(lambda x: x[1], both)
-    )
+  def summarize(progress, data, split):
+    return _summarize(evaluate, progress, data, split)
 
   return Trainer(jax.jit(begin), jax.jit(advance), jax.jit(summarize))
 
 
-def make_step(model, optimizer, scale, augment=None):
+def make_step(
+  model: models.Model,
+  optimizer: optax.GradientTransformationExtraArgs,
+  scale: Scale,
+  augment: Augment | None = None,
+) -> Step:
   """Returns a training step: state, images, labels, key, rate -> state, loss.
 
   The gradient is of the mean cross-entropy over the batch; images are uint8
-  `[B, H, W, C]`, labels int32 `[B]`, rate and loss float32 `[]`. The key is the
-  run's, the step is folded in here.
+  `[B, H, W, C]`, labels int32 `[B]`, rate and loss float32 `[]`. The key is
+  that of the whole training; the step is folded in here.
 
   Args:
     model: as for `make`.
@@ -336,12 +187,12 @@ def plan(
   test: Sequence[bool],
   length: int,
 ) -> Plan:
-  """Pads the entries of a plan to `length`, so that all plans share shapes.
+  """Returns a plan padded to `length`, so that all plans share shapes.
 
   Args:
     steps: as in `Plan`, `[num]`.
-    evaluate: likewise.
-    test: likewise.
+    evaluate: as in `Plan`, `[num]`.
+    test: as in `Plan`, `[num]`.
     length: E, at least num.
 
   Returns:
@@ -364,16 +215,32 @@ def plan(
   )
 
 
+def _begin(start: Start, opt_state, batches: tuple[int, int]) -> Progress:
+  """Returns the progress before the first step; `batches` is a shape."""
+  step = jnp.asarray(start.step, jnp.int32)
+  state = TrainState(step, start.params, start.stats, opt_state, start.masks)
+  return Progress(
+    state,
+    Best(jnp.float32(jnp.inf), step, start.params, start.stats),
+    batches=jnp.zeros(batches, jnp.int32),
+    epoch=jnp.int32(-1),
+    loss_sum=jnp.float32(0),
+    loss_steps=jnp.int32(0),
+    finite=jnp.bool_(True),
+  )
+
+
 def _train_towards(
-  step, progress, target, data, sample, key, schedule, num_parts
-):
+  step: Step, progress: Progress, target, inputs: Inputs, num_parts: int
+) -> Progress:
   """Trains to `target` or to the end of the epoch, whichever is first."""
+  data, split, key, schedule = inputs
   num_batches, batch_size = progress.batches.shape
   epoch = progress.state.step // num_batches
   batches = jax.lax.cond(
     epoch == progress.epoch,
     lambda: progress.batches,
-    lambda: order.epoch_order(key, epoch, sample.train, batch_size),
+    lambda: order.epoch_order(key, epoch, split.train, batch_size),
   )
 
   def body(_, carry):
@@ -400,8 +267,11 @@ def _train_towards(
   )
 
 
-def _measure(evaluate, progress, plan, index, data, sample):
+def _measure(
+  evaluate: Evaluate, progress: Progress, plan: Plan, index, inputs: Inputs
+) -> tuple[Progress, History]:
   """Evaluates as the plan asks; returns the progress and a row of history."""
+  data, split = inputs.data, inputs.split
   state, best = progress.state, progress.best
   nothing = evaluation.no_metric()
   here = state.step == plan.steps[index]
@@ -409,7 +279,7 @@ def _measure(evaluate, progress, plan, index, data, sample):
   valid = jax.lax.cond(
     asked,
     lambda: evaluate(
-      state.params, state.stats, data.images, data.labels, sample.valid
+      state.params, state.stats, data.images, data.labels, split.valid
     ),
     lambda: nothing,
   )
@@ -435,6 +305,25 @@ def _measure(evaluate, progress, plan, index, data, sample):
     loss_steps=jnp.where(asked, 0, progress.loss_steps),
   )
   return progress, row
+
+
+def _summarize(
+  evaluate: Evaluate, progress: Progress, data: Data, split: Split
+) -> Summary:
+  def metrics(weights):
+    params, stats = weights
+    return Metrics(
+      evaluate(params, stats, data.images, data.labels, split.train),
+      evaluate(params, stats, data.images, data.labels, split.valid),
+      _test(evaluate, params, stats, data),
+    )
+
+  best, state = progress.best, progress.state
+  ends = (state.params, state.stats), (best.params, best.stats)
+  both = jax.lax.map(metrics, jax.tree.map(lambda *x: jnp.stack(x), *ends))
+  return Summary(
+    jax.tree.map(lambda x: x[0], both), jax.tree.map(lambda x: x[1], both)
+  )
 
 
 def _test(evaluate, params, stats, data):

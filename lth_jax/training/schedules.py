@@ -1,6 +1,6 @@
-"""Learning rates as data: numbers that a compiled program takes, not its code.
+"""Learning rates as data: arguments of a compiled program, not its code.
 
-So runs that differ in nothing but their rates share one program.
+Runs that differ only in their rates share one program.
 """
 
 from collections.abc import Sequence
@@ -63,7 +63,7 @@ def rate(schedule: Schedule, step: jax.typing.ArrayLike) -> jax.Array:
   """Returns the learning rate of a step, [] float32.
 
   Args:
-    schedule: what it is read from.
+    schedule: the schedule.
     step: training step, from 0; may be traced.
 
   >>> float(rate(make(0.5), 0)), float(rate(make(0.5, warmup=4), 1))

@@ -1,7 +1,7 @@
-"""Devices that train one trial together, each a part of every batch.
+"""Devices that train one trial together, each with a part of every batch.
 
-GSPMD does the rest: parameters are on all of them, so that gradients are added
-up over the axis, and so are BatchNorm's statistics, which are of whole batches.
+Parameters are copied to all of them. GSPMD adds up gradients over the axis, and
+BatchNorm's statistics, which are of whole batches.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ BATCH = "batch"
 
 
 def make(devices: Sequence[jax.Device]) -> Mesh | None:
-  """Returns the mesh of several devices; of a single one there is none.
+  """Returns the mesh of several devices; None for a single one.
 
   Args:
     devices: one or more.
@@ -33,7 +33,7 @@ def make(devices: Sequence[jax.Device]) -> Mesh | None:
 
 
 def copy_to_all(tree: Any, mesh: Mesh) -> Any:
-  """Puts a whole copy of every array on each device of a mesh.
+  """Returns a tree with a whole copy of every array on each device of a mesh.
 
   Args:
     tree: pytree of arrays, the same in each process of the mesh.
@@ -61,7 +61,7 @@ def copy_to_all(tree: Any, mesh: Mesh) -> Any:
 
 
 def gathered(tree: Any, mesh: Mesh) -> Any:
-  """Returns arrays of a mesh such that each process holds all of them.
+  """Returns a tree whose arrays each process of a mesh holds as a whole.
 
   Args:
     tree: pytree of arrays on the mesh.
@@ -82,7 +82,7 @@ def _gather(sharding: NamedSharding):
 
 
 def use(mesh: Mesh | None) -> contextlib.AbstractContextManager:
-  """Returns a context in which `split` means this mesh.
+  """Returns a context in which `split` and `whole` use this mesh.
 
   Args:
     mesh: as from `make`.
@@ -95,7 +95,7 @@ def use(mesh: Mesh | None) -> contextlib.AbstractContextManager:
 
 
 def split(batch: jax.Array, num_parts: int) -> jax.Array:
-  """Splits a batch over the devices of the mesh that is in use.
+  """Returns a batch that is split over the devices of the mesh in use.
 
   Args:
     batch: `[B, ...]`, B a multiple of `num_parts`.
@@ -110,7 +110,7 @@ def split(batch: jax.Array, num_parts: int) -> jax.Array:
 
 
 def whole(tree: Any, num_parts: int) -> Any:
-  """Keeps a whole copy of every array on each device of the mesh in use.
+  """Returns a tree with a whole copy of every array on each device in use.
 
   Args:
     tree: pytree of traced arrays, which GSPMD could leave split.

@@ -1,7 +1,4 @@
-"""Benchmarks run, and `--json` prints one list of rows with the named fields.
-
-At the smallest sizes: what they measure is not looked at, but that they do.
-"""
+"""Benchmarks run at the smallest sizes and print the named fields."""
 
 import importlib.util
 import json
@@ -10,13 +7,17 @@ import pathlib
 import subprocess
 import sys
 
+import jax
 import pytest
+
+from benchmarks import dry_run
+from lth_jax import errors
 
 _ROOT = pathlib.Path(__file__).parents[2]
 _FIELDS = {
   "dry_run": (
-    "--devices 2 --pixels 32 --width 4 --batch 4 --store 8 --trials 3",
-    "part number largest dtype sharding mib_per_device",
+    "--model lenet --devices 2 --batch 4 --trials 3",
+    "part number sharding mib_per_device",
   ),
   "trials": ("--trials 1 2 --steps 20 --repeats 1", "step_ms examples_per_s"),
   "pruning": (
@@ -54,48 +55,30 @@ def test_a_benchmark_prints_rows(name):
   assert numbers and all(map(math.isfinite, numbers)) and max(numbers) > 0
 
 
-def dry_run_of(options, before=""):
-  small = "--json --pixels 32 --width 4 --store 8"
-  script = f"from benchmarks import dry_run\n{before}\ndry_run.main()"
-  how = ("-c", script) if before else ("-m", "benchmarks.dry_run")
-  return subprocess.run(
-    [sys.executable, *how, *f"{small} {options}".split()],
-    cwd=_ROOT,
-    capture_output=True,
-    text=True,
-    check=False,
-  )
-
-
-_BATCH_ON_EACH = """
-from jax.sharding import PartitionSpec
-placed = dry_run._placed
-dry_run._placed = lambda mesh, spec, tree: placed(mesh, PartitionSpec(), tree)
-"""
+def dry_run_of(monkeypatch, options):
+  assert len(jax.devices()) == 4  # else this sets the number for all tests
+  monkeypatch.setattr(sys, "argv", f"dry_run --json {options}".split())
+  dry_run.main()
 
 
 @pytest.mark.parametrize(
-  ("before", "sharding", "share"),
-  [("", "over 2", 2), (_BATCH_ON_EACH, "on each", 1)],
+  ("devices", "sharding"), [(1, "on each"), (2, "over 2")]
 )
-def test_shardings_are_those_of_the_program(before, sharding, share):
-  """Not those that the script meant: it is made to place a batch elsewhere."""
-  found = dry_run_of("--devices 2 --batch 4 --program step", before)
-  assert found.returncode == 0, found.stderr
-  rows = {row["part"]: row for row in json.loads(found.stdout)}
+def test_memory_is_that_of_the_compiled_program(
+  monkeypatch, capsys, devices, sharding
+):
+  dry_run_of(monkeypatch, f"--model lenet --devices {devices} --batch 4")
+  rows = {row["part"]: row for row in json.loads(capsys.readouterr().out)}
   assert rows["batch"]["sharding"] == sharding
-  whole = 4 * (32 * 32 * 3 + 4) / 2**20
-  assert math.isclose(rows["batch"]["mib_per_device"], whole / share)
+  whole = 4 * (28 * 28 + 4) / 2**20
+  assert math.isclose(rows["batch"]["mib_per_device"], whole / devices)
   assert rows["params"]["sharding"] == "on each"
-  # A step has no such argument.
-  assert rows["images, as lowered"]["sharding"] is None
+  assert rows["program: arguments"]["mib_per_device"] > 3
 
 
-def test_a_batch_that_cannot_be_split_is_refused():
-  found = dry_run_of("--devices 8 --batch 63")
-  assert (found.returncode, found.stdout) == (2, "")
-  assert "--batch=63: must be a multiple of the 8 dev" in found.stderr
-  assert found.stderr.count("\n") == 1
+def test_a_batch_that_cannot_be_split_is_refused(monkeypatch):
+  with pytest.raises(errors.InputError, match=r"--batch=63: .* 4 devices"):
+    dry_run_of(monkeypatch, "--devices 4 --batch 63")
 
 
 def test_every_benchmark_is_run_here():

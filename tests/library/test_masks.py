@@ -81,6 +81,28 @@ def test_jit_and_vmap_agree_with_eager(name, dtype):
 
 
 @on_table
+def test_map_and_by_name_pair_leaves_by_name(name):
+  params = pytrees.build(name, "float32")
+  masks = random_masks(params)
+  rows = masks_lib.by_name(masks, params)
+  assert list(rows) == list(masks_lib.density_by_name(masks))
+  for (mask, leaf), other in zip(rows.values(), jax.tree.leaves(masks)):
+    assert mask is other and leaf.shape == mask.shape
+  signs = {key: 1.0 - 2 * i for i, key in enumerate(rows)}
+  found = masks_lib.map(
+    lambda leaf, mask, sign: sign * jnp.where(mask, leaf, 0),
+    params,
+    masks,
+    signs,
+  )
+  assert jax.tree.structure(found) == jax.tree.structure(params)
+  again = masks_lib.by_name(masks, found)
+  for key, (mask, leaf) in rows.items():
+    expected = signs[key] * np.where(mask, leaf, 0)
+    np.testing.assert_array_equal(again[key][1], expected)
+
+
+@on_table
 def test_counts_and_comparisons_equal_numpy(name):
   params = pytrees.build(name, "float32")
   a, b = random_masks(params, 1), random_masks(params, 2)
@@ -104,12 +126,6 @@ def test_density_under_jit_and_vmap():
   masks = jnp.arange(56).reshape(2, 4, 7) % 5 == 0
   density = jax.jit(jax.vmap(lambda mask: masks_lib.density([mask])))(masks)
   np.testing.assert_allclose(density, masks.mean((1, 2)), rtol=1e-6)
-
-
-def test_leaf_names_drop_the_value_of_nnx():
-  masks = masks_lib.full(pytrees.nnx_state())
-  expected = ["layers/0/kernel", "layers/1/kernel"]
-  assert list(masks_lib.density_by_name(masks)) == expected
 
 
 def test_apply_hides_nan_and_infinity():
@@ -140,20 +156,6 @@ def test_permute_keeps_counts_and_depends_on_the_key(name, scope):
       for x, y in zip(jax.tree.leaves(draw), jax.tree.leaves(masks)):
         assert (x.shape, x.sum()) == (y.shape, y.sum())
   assert len({flat(draw).tobytes() for draw in draws}) > 1
-
-
-@pytest.mark.parametrize("scope", ["layer", "global"])
-def test_permute_under_jit_and_vmap(scope):
-  masks = random_masks([jnp.ones((3, 4)), jnp.ones((4, 2))])
-  keys = jax.random.split(jax.random.key(0), 2)
-
-  def permute(key):
-    return masks_lib.permute(key, masks, scope=scope)
-
-  both = jax.jit(jax.vmap(permute))(keys)
-  for i, key in enumerate(keys):
-    one = jax.tree.map(lambda leaf, i=i: leaf[i], both)
-    pytrees.assert_same(one, permute(key))
 
 
 def test_global_permute_moves_weights_between_leaves():
@@ -195,11 +197,6 @@ def test_a_selector_sees_names_of_float_arrays_only():
   assert len(jax.tree.leaves(masks)) == 1
 
 
-def test_full_without_a_prunable_leaf_is_an_error():
-  with pytest.raises(ValueError, match=r"no prunable leaf.*'bias'"):
-    masks_lib.full({"bias": jnp.ones(3)})
-
-
 @pytest.mark.parametrize(
   ("masks", "message"),
   [
@@ -227,27 +224,6 @@ def test_masks_of_different_params_cannot_be_combined():
         masks_lib.union(a, b)
 
 
-def test_two_to_the_31_entries_are_a_clear_error():
-  half = jax.ShapeDtypeStruct((2**15, 2**15), bool)
-  assert jax.eval_shape(masks_lib.num_kept, [half]).dtype == jnp.int32
-  for function in (masks_lib.num_kept, masks_lib.density):
-    with pytest.raises(ValueError, match="2147483648 entries"):
-      jax.eval_shape(function, [half, half])
-
-
-def test_unknown_scope_is_an_error():
-  with pytest.raises(ValueError, match=r"'network'.*'layer' or 'global'"):
-    masks_lib.permute(
-      jax.random.key(0), [jnp.ones((2, 2), bool)], scope="network"
-    )
-
-
-def test_permute_mixes_each_leaf_in_its_own_way():
-  mask = jnp.arange(64).reshape(8, 8) % 2 == 0
-  one, other = masks_lib.permute(jax.random.key(0), [mask, mask], scope="layer")
-  assert (one != other).any()
-
-
 @pytest.mark.parametrize(
   "function",
   [
@@ -258,19 +234,3 @@ def test_permute_mixes_each_leaf_in_its_own_way():
 def test_masks_without_an_entry_have_no_density(function):
   with pytest.raises(ValueError, match="without an entry"):
     function([np.ones((0, 3), bool)])
-
-
-def test_leaves_that_share_a_name_are_an_error():
-  mask = jnp.ones((2, 3), bool)
-  masks = {"a/b": mask, "a": {"b": mask}}
-  with pytest.raises(ValueError, match="share a name"):
-    masks_lib.density_by_name(masks)
-  with pytest.raises(ValueError, match="share a name"):
-    pruning.count_schedule(masks, 0.2, 2)
-
-
-def test_a_leaf_called_value_keeps_its_name():
-  mask = jnp.ones((2, 3), bool)
-  masks = {"attention": {"value": mask, "query": mask}}
-  names = ["attention/query", "attention/value"]
-  assert list(masks_lib.density_by_name(masks)) == names

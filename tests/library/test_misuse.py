@@ -43,6 +43,8 @@ def update(masks):
 OF_MASKS = {
   "check": lambda masks: masks_lib.check(masks, PARAMS),
   "apply": lambda masks: masks_lib.apply(PARAMS, masks),
+  "map": lambda masks: masks_lib.map(lambda p, m: p, PARAMS, masks),
+  "by_name": masks_lib.by_name,
   "num_kept": masks_lib.num_kept,
   "density": masks_lib.density,
   "density_by_name": masks_lib.density_by_name,
@@ -54,6 +56,7 @@ OF_MASKS = {
   "permute": lambda masks: masks_lib.permute(KEY, masks),
   "pack": masks_lib.pack,
   "prune": lambda masks: pruning.prune(SCORES, masks, 0.2),
+  "keep": lambda masks: pruning.keep(SCORES, masks, {"w": 1}),
   "fractions": lambda masks: pruning.fractions(masks, [(".", 0.2)]),
   "count_schedule": lambda masks: pruning.count_schedule(masks, 0.2, 1),
   "density_schedule": lambda masks: pruning.density_schedule(masks, 0.2, 1),
@@ -90,8 +93,11 @@ def test_what_is_no_mask_is_named(function, masks, given):
 OF_TWO_TREES = {
   "check": lambda tree: masks_lib.check(MASKS, tree),
   "apply": lambda tree: masks_lib.apply(tree, MASKS),
+  "map": lambda tree: masks_lib.map(lambda p, m: p, tree, MASKS),
+  "by_name": lambda tree: masks_lib.by_name(MASKS, tree),
   "unpack": lambda tree: masks_lib.unpack(masks_lib.pack(MASKS), tree),
   "prune": lambda tree: pruning.prune(tree, MASKS, 0.2),
+  "keep": lambda tree: pruning.keep(tree, MASKS, {"w": 1}),
   "rewind": lambda tree: rewinding.rewind(tree, MASKS),
   "reinitialize": lambda tree: rewinding.reinitialize(
     KEY, lambda key: tree, MASKS
@@ -220,12 +226,14 @@ def test_counts_beyond_int32_do_not_wrap():
     (lambda: pruning.prune(SCORES, MASKS, [0.2]), "'0'"),
     (lambda: pruning.prune(SCORES, MASKS, 0.2, scope=None), "scope None"),
     (lambda: pruning.one_shot(3, 0.2), "0.2 rounds"),
+    (lambda: pruning.one_shot(0.5, 100), "leaves nothing after 100 rounds"),
     (lambda: pruning.fractions([("w", 0.2)], MASKS), "'0/0' is str"),
     (lambda: masks_lib.full(MASKS), r"no prunable leaf among \['w'\]"),
     (lambda: masks_lib.full(None), "no prunable leaf"),
     (lambda: masks_lib.full(PARAMS, prunable="w"), "'w', not a function"),
     (lambda: masks_lib.check(PARAMS, MASKS), "float32, not a bool"),
     (lambda: masks_lib.permute(MASKS, KEY), "key.*not a bool"),
+    (lambda: masks_lib.permute(KEY, MASKS, scope="all"), "'layer' or 'global'"),
     (lambda: masks_lib.unpack(MASKS, PARAMS), "'w' is a .*not from pack"),
     (lambda: masks_lib.unpack({}, PARAMS), "no packed mask"),
     (lambda: rewinding.reinitialize(dict, KEY, MASKS), "init is a .*function"),

@@ -9,8 +9,8 @@ import optax
 import pytest
 from helpers import pytrees
 
-from lth_jax import errors, optim
 from lth_jax import masks as masks_lib
+from lth_jax import optim
 
 OPTIMIZERS = {
   "sgd": lambda: optax.sgd(0.1),
@@ -255,7 +255,7 @@ def test_named_optimizers_equal_optax(name):
 
 def test_an_unknown_optimizer_is_an_error_that_lists_the_names():
   message = "'sdg': use one of adam, sgd, momentum, nesterov"
-  with pytest.raises(errors.InputError, match=message):
+  with pytest.raises(ValueError, match=message):
     optim.create("sdg")
 
 

@@ -41,6 +41,9 @@ LIKE_PARAMS = {
   "prune all": lambda p, m, o: pruning.prune(
     scores.random(KEY, p), m, 0.3, scope="global"
   ),
+  "keep": lambda p, m, o: pruning.keep(
+    scores.magnitude(p), m, {k: masks_lib.num_kept(m[k]) // 2 for k in m}
+  ),
   "rewind": lambda p, m, o: rewinding.rewind(p, m),
   "reinitialize": lambda p, m, o: rewinding.reinitialize(KEY, draw, m),
 }

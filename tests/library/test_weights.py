@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from lth_jax import _trees
 from lth_jax import masks as masks_lib
 
 KEY = jax.random.key(0)
@@ -361,7 +360,7 @@ LAYERS = [
 def prunable(tree):
   try:
     masks = jax.eval_shape(lambda: masks_lib.full(tree))
-    return sorted(_trees.names(masks))
+    return sorted(masks_lib.by_name(masks))
   except ValueError as error:
     assert "no prunable leaf" in str(error)
     return []

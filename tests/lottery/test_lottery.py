@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from lth_jax.lottery import rounds
-from lth_jax.training.loop import Start
+from lth_jax.training import Start
 
 THETA_0 = np.array([[1.0, -2.0, 3.0, -4.0]])
 
@@ -167,4 +167,4 @@ def test_continued_rounds_end_with_their_search():
 def test_rewind_names_a_leaf_that_does_not_fit():
   masks = {"w": jnp.ones((1, 5), bool), "b": None}
   with pytest.raises(ValueError, match="'w'"):
-    rounds.rewind(saved(), masks)
+    rounds.reset(saved(), masks)

@@ -111,7 +111,9 @@ def test_a_run_without_a_trial_is_refused(workdir):
 def test_the_versions_of_lth_jax_are_read(workdir, environments, software):
   assert records.read(workdir).software == ()
   path = workdir / "env.json"
-  path.write_text(json.dumps(files.add_checksum({"environments": environments})))
+  path.write_text(
+    json.dumps(files.add_checksum({"environments": environments}))
+  )
   assert records.read(workdir).software == software
   path.write_text("{")
   _assert_refused(workdir, str(path), "damaged")

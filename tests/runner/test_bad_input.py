@@ -149,7 +149,7 @@ def test_the_process_ends_with_one_line_and_a_code(tmp_path):
 def test_help_lists_the_flags_of_the_config():
   result = commands.start("--help")
   assert result.returncode == 0 and "quickstart.flags" in result.stdout
-  for name in configs.fields(configs.Config()):
+  for name in configs.fields():
     assert f"--{name}:" in result.stdout or f"--[no]{name}:" in result.stdout
 
 

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from helpers import tiny
 
-from lth_jax import errors, models, optim
-from lth_jax.config import checks, configs
+from lth_jax import errors, models, optim, training
+from lth_jax.config import configs
 from lth_jax.data import augment, scaling
 from lth_jax.models import layers
 from lth_jax.parallel import devices as devices_lib
 from lth_jax.parallel import segments, vmapped
 from lth_jax.parallel import workers as workers_lib
-from lth_jax.training import loop, schedules
+from lth_jax.training import schedules
 
 # To float32 and another order of summation, over 60 steps.
 _TOLERANCE = 2e-5
@@ -39,7 +39,7 @@ def _trainer(num_parts, name="lenet"):
   model = tiny.model()
   if name == "normed":
     model = models.from_linen(_Normed(), tiny.IMAGE)
-  return model, loop.make(
+  return model, training.make(
     model,
     optim.create("momentum", weight_decay=1e-4),
     scaling.make("unit", images),
@@ -62,7 +62,7 @@ def _run(model, seed):
     params,
     is_leaf=lambda x: x is None,
   )
-  start = loop.Start(params, stats, np.int32(0), masks)
+  start = training.Start(params, stats, np.int32(0), masks)
   return segments.Run(
     start, tiny.sample(seed), tiny.key(seed), schedules.make(0.02)
   )
@@ -203,7 +203,7 @@ def test_workers_are_whole_groups_of_devices():
 )
 def test_parts_that_do_not_fit_are_one_line(changes, message):
   with pytest.raises(errors.InputError, match=message):
-    checks.check(configs.from_flat(changes))
+    configs.from_flat(changes)
 
 
 def test_more_devices_than_there_are_is_one_line():

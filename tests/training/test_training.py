@@ -7,10 +7,10 @@ import optax
 import pytest
 from helpers import tiny
 
-from lth_jax import errors, models, optim
+from lth_jax import errors, models, optim, training
 from lth_jax.data import order, scaling
 from lth_jax.parallel import segments
-from lth_jax.training import evaluation, loop, schedules
+from lth_jax.training import evaluation, schedules
 
 NUM_STEPS = 80  # five epochs of `tiny`
 
@@ -102,9 +102,9 @@ def test_a_step_is_that_of_numpy(name):
   start = tiny.start(density=0.6)
   optimizer = optim.create(name)
   step = jax.jit(
-    loop.make_step(tiny.model(), optimizer, scaling.make("unit", None))
+    training.make_step(tiny.model(), optimizer, scaling.make("unit", None))
   )
-  state = loop.TrainState(
+  state = training.TrainState(
     jnp.int32(0),
     start.params,
     start.stats,
@@ -136,7 +136,7 @@ def test_every_step_augments_and_drops_with_keys_of_their_own():
   optimizer = optim.create("sgd")
   params, masks = {"w": jnp.zeros(tiny.CLASSES)}, {"w": np.ones(3, bool)}
   step = jax.jit(
-    loop.make_step(
+    training.make_step(
       models.Model(None, apply), optimizer, lambda images: images, augment
     )
   )
@@ -144,7 +144,7 @@ def test_every_step_augments_and_drops_with_keys_of_their_own():
   found = []
   for key in (tiny.key(0), tiny.key(1)):
     for index in range(3):
-      state = loop.TrainState(
+      state = training.TrainState(
         jnp.int32(index), params, {}, optimizer.init(params), masks
       )
       stats = step(state, images, labels, key, 0.1)[0].stats
@@ -291,7 +291,7 @@ def test_trials_under_vmap_train_as_they_do_alone():
   keys = [tiny.key(seed) for seed in range(3)]
   trainer, sample, data = tiny.trainer(), tiny.sample(), tiny.data()
   steps = [0, 10, 20]
-  plan = loop.plan(steps, [True] * 3, [False, False, True], 4)
+  plan = training.plan(steps, [True] * 3, [False, False, True], 4)
 
   def stack(trees):
     return jax.tree.map(lambda *x: jnp.stack(x), *trees)
@@ -317,17 +317,17 @@ def test_trials_under_vmap_train_as_they_do_alone():
 
 
 def test_a_plan_is_padded():
-  plan = loop.plan([3, 5], [True, False], [False, True], 4)
+  plan = training.plan([3, 5], [True, False], [False, True], 4)
   assert plan.steps.tolist() == [3, 5, 0, 0]
   assert plan.evaluate.tolist() == [True, False, False, False]
   assert plan.test.tolist() == [False, True, False, False]
   assert plan.num == 2
   with pytest.raises(ValueError, match="5 entries"):
-    loop.plan([1] * 5, [True] * 5, [True] * 5, 4)
+    training.plan([1] * 5, [True] * 5, [True] * 5, 4)
 
 
 def test_a_batch_larger_than_the_data_is_an_error():
-  trainer = loop.make(
+  trainer = training.make(
     tiny.model(), optim.create("sgd"), lambda x: x, batch_size=164
   )
   with pytest.raises(errors.InputError, match="164 does not fit 163"):
@@ -356,7 +356,7 @@ def scripted_model():
 def scripted():
   """Trains along a script: (train_z, eval_z, entries) -> progress, history."""
   tick = optax.stateless(lambda grads, _: jax.tree.map(jnp.ones_like, grads))
-  trainer = loop.make(
+  trainer = training.make(
     scripted_model(),
     optim.masked(tick),
     lambda images: images.astype(jnp.int32),
@@ -365,7 +365,7 @@ def scripted():
   )
   index = np.arange(200, dtype=np.uint8).reshape(-1, 1, 1, 1)
   label = np.zeros(200, np.int32)
-  data = loop.Data(index, label, index[:3], label[:3])
+  data = training.Data(index, label, index[:3], label[:3])
 
   def train(train_z, eval_z, entries, *, begin=0, num_valid=tiny.NUM.valid):
     sample = tiny.sample()
@@ -377,8 +377,8 @@ def scripted():
       "keys": np.zeros((NUM_STEPS, 2), np.uint32),
     }
     clock = {"clock": np.float32(begin)}
-    start = loop.Start(clock, stats, np.int32(begin), {"clock": np.True_})
-    plan = loop.plan(*zip(*entries), segments.SEGMENT_ENTRIES)
+    start = training.Start(clock, stats, np.int32(begin), {"clock": np.True_})
+    plan = training.plan(*zip(*entries), segments.SEGMENT_ENTRIES)
     progress = trainer.begin(start, sample)
     progress, history = trainer.advance(
       progress, plan, data, sample, tiny.key(), tiny.SCHEDULE
@@ -458,7 +458,7 @@ def test_early_stopping_is_at_the_first_minimum(scripted, eval_z):
 def test_the_test_images_choose_nothing():
   data = tiny.data()
   wrong = data._replace(test_labels=(data.test_labels + 1) % tiny.CLASSES)
-  todo = loop.plan([0, 20, 40, 60], [True] * 4, [True] * 4, length=4)
+  todo = training.plan([0, 20, 40, 60], [True] * 4, [True] * 4, length=4)
   trainer, sample, key = tiny.trainer(), tiny.sample(), tiny.key()
   found = []
   for seen in (data, wrong):
@@ -474,7 +474,7 @@ def test_the_test_images_choose_nothing():
 def test_an_entry_that_lies_behind_measures_nothing():
   trainer, sample, key = tiny.trainer(), tiny.sample(), tiny.key()
   progress = trainer.begin(tiny.start(step=20), sample)
-  todo = loop.plan([0, 10, 30], [True] * 3, [True] * 3, length=3)
+  todo = training.plan([0, 10, 30], [True] * 3, [True] * 3, length=3)
   progress, history = trainer.advance(
     progress, todo, tiny.data(), sample, key, tiny.SCHEDULE
   )
@@ -490,7 +490,7 @@ def test_the_summary_has_the_statistics_of_its_weights():
     logits = jnp.stack([jnp.zeros(len(images)), jnp.full(len(images), z)], 1)
     return logits, {"steps": stats["steps"] + train}
 
-  trainer = loop.make(
+  trainer = training.make(
     models.Model(None, apply),
     optim.create("sgd"),
     lambda images: images,
@@ -499,9 +499,9 @@ def test_the_summary_has_the_statistics_of_its_weights():
   data = tiny.data()
   data = data._replace(labels=0 * data.labels, test_labels=0 * data.test_labels)
   masks = {"w": np.True_}
-  start = loop.Start({"w": 0.0}, {"steps": 0.0}, 0, masks)
+  start = training.Start({"w": 0.0}, {"steps": 0.0}, 0, masks)
   steps = [0, 7, 12]
-  todo = loop.plan(steps, [True] * 3, [False] * 3, length=3)
+  todo = training.plan(steps, [True] * 3, [False] * 3, length=3)
   progress = trainer.begin(start, tiny.sample())
   progress, _ = trainer.advance(
     progress, todo, data, tiny.sample(), tiny.key(), schedules.make(0.1)

@@ -1,0 +1,406 @@
+"""The sections of a config: frozen dataclasses, plain data, one idea each.
+
+A section whose values no run can have cannot be made: `InputError` names the
+field and the remedy. Each field has a help text and a range; rules between
+fields of a section follow its fields.
+"""
+
+import dataclasses
+import math
+from collections.abc import Iterator
+from typing import Any, Literal
+
+from lth_jax import errors
+from lth_jax.config import checks
+from lth_jax.config.checks import Range
+
+ARMS = (
+  "ticket",
+  "reinit",
+  "redraw",
+  "noise",
+  "random",
+  "random_global",
+  "magnitude_at_start",
+)
+OUTPUT = "output"  # in a rule of `rates`: the kernel of the output layer
+# Trials of the largest run: a report lists them all.
+_MAX_TRIALS = 100_000
+
+
+def _field(default: Any, help: str, range: Range | None = None) -> Any:
+  metadata = {"help": help, "range": range}
+  return dataclasses.field(default=default, metadata=metadata)
+
+
+class Section:
+  """Base of the sections: checks the fields when a section is made."""
+
+  def __post_init__(self):
+    for faults in (checks.wrong_fields(self), self.conflicts()):
+      for fault in faults:
+        raise errors.InputError(fault)
+
+  def conflicts(self) -> Iterator[str]:
+    """Yields a message for each pair of fields that contradict each other."""
+    yield from ()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Data(Section):
+  """The images."""
+
+  dataset: str = _field(
+    "mnist",
+    "Data set: mnist_10k (bundled), mnist, fashion_mnist, cifar10, or a TFDS "
+    "image-classification set.",
+  )
+  num_valid: int = _field(
+    5000,
+    "Training images set aside for validation; 0 for none, and then "
+    "there is no early-stopping step.",
+    checks.at_least(0),
+  )
+  num_train: int = _field(
+    0,
+    "Images to train on, the first ones of the data set; 0 for all.",
+    checks.at_least(0),
+  )
+  num_test: int = _field(
+    0, "Test images, the first ones; 0 for all.", checks.at_least(0)
+  )
+  scaling: Literal["unit", "standard", "l2"] = _field(
+    "unit",
+    "Pixels as numbers: 'unit' divides by 255; 'standard' then has "
+    "mean 0 and standard deviation 1 a channel; 'l2' divides an image by its "
+    "Euclidean norm.",
+  )
+  augment: Literal["none", "crop_flip"] = _field(
+    "none",
+    "'crop_flip' pads each training image by 4 pixels, crops it at random and "
+    "flips half of them.",
+  )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Model(Section):
+  """The network."""
+
+  model: Literal["lenet", "conv2", "conv4", "conv6", "resnet20", "vgg19"] = (
+    _field("lenet", "Network; the paper's Resnet-18 is 'resnet20'.")
+  )
+  hidden: tuple[int, ...] = _field(
+    (300, 100),
+    "Widths of LeNet's hidden layers.",
+    Range(
+      lambda widths: all(1 <= w <= 1_000_000 for w in widths),
+      "widths in [1, 1000000]",
+    ),
+  )
+  width: float = _field(
+    1.0,
+    "Factor for the channels and hidden widths of every layer.",
+    Range(lambda width: 0 < width <= 1000, "in (0, 1000]"),
+  )
+  dropout: float = _field(
+    0.0,
+    "Dropout rate before each dense layer of conv2, conv4 and conv6.",
+    checks.FRACTION,
+  )
+  init_std: float = _field(
+    0.0,
+    "Standard deviation of the normal distribution that all kernels are drawn "
+    "from; 0 for Glorot's normal distribution.",
+    checks.ZERO_OR_FLOAT,
+  )
+
+  def conflicts(self) -> Iterator[str]:
+    """Yields a message for dropout in a network without it."""
+    if self.dropout and not self.model.startswith("conv"):
+      yield (
+        f"--dropout={self.dropout}: {self.model} has none; it is for "
+        "--model=conv2, conv4 and conv6."
+      )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Training(Section):
+  """One training run; the defaults are the paper's (figure 2)."""
+
+  steps: int = _field(
+    50_000,
+    "Training steps of every run.",
+    Range(lambda steps: 1 <= steps < 2**31, "in [1, 2**31)"),
+  )
+  batch_size: int = _field(60, "Images a step.", checks.at_least(1))
+  optimizer: Literal["adam", "sgd", "momentum", "nesterov"] = _field(
+    "adam", "Optimizer."
+  )
+  learning_rate: float = _field(1.2e-3, "Learning rate.", checks.POSITIVE_FLOAT)
+  warmup: int = _field(
+    0,
+    "Steps over which the learning rate rises linearly from 0.",
+    checks.at_least(0),
+  )
+  drops: tuple[int, ...] = _field(
+    (),
+    "Steps at which the learning rate drops to a tenth.",
+    Range(
+      lambda steps: (
+        steps == tuple(sorted(set(steps))) and min(steps, default=1) >= 1
+      ),
+      "steps from 1 on, each later than the one before",
+    ),
+  )
+  weight_decay: float = _field(
+    0.0,
+    "Factor of the weights that is added to their gradients.",
+    checks.ZERO_OR_FLOAT,
+  )
+  momentum: float = _field(
+    0.9, "Momentum of 'momentum' and 'nesterov'.", checks.FRACTION
+  )
+  eval_every: int = _field(
+    100,
+    "Steps between evaluations on the validation images.",
+    checks.at_least(1),
+  )
+  test_every: int = _field(
+    1000,
+    "Steps between evaluations on the test images, for curves; test "
+    "accuracy at the early-stopping step and at the end is always measured.",
+    checks.at_least(1),
+  )
+  matmul_precision: Literal["highest", "default"] = _field(
+    "highest",
+    "Precision of matrix products; 'highest' is float32 on every "
+    "backend, 'default' is faster and less on TPU and GPU.",
+  )
+
+  def conflicts(self) -> Iterator[str]:
+    """Yields a message for a learning rate that changes after the end."""
+    if self.warmup > self.steps:
+      yield (
+        f"--warmup={self.warmup}: longer than the run, whose --steps is "
+        f"{self.steps}; shorten it."
+      )
+    if self.drops and self.drops[-1] >= self.steps:
+      yield (
+        f"--drops={checks.show(self.drops)}: step {self.drops[-1]} is not "
+        f"before the end of the run, whose --steps is {self.steps}; leave it "
+        "out."
+      )
+
+
+def _is_rule(rule: str) -> bool:
+  pattern, equals, rate = rule.rpartition("=")
+  try:
+    return bool(pattern and equals) and 0 <= float(rate) < 1
+  except ValueError:
+    return False
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Pruning(Section):
+  """From trained weights to masks; the defaults are the paper's (figure 2)."""
+
+  rates: tuple[str, ...] = _field(
+    ("output=0.1", "kernel=0.2"),
+    "Fractions of the survivors pruned a round, as pattern=rate; 'output' is "
+    "the output layer of any network, every other pattern is searched in the "
+    "leaf name, and the first that matches decides.",
+    Range(
+      lambda rules: all(map(_is_rule, rules)),
+      "pattern=rate with rates in [0, 1), such as output=0.1,kernel=0.2",
+    ),
+  )
+  scope: Literal["layer", "global"] = _field(
+    "layer", "Whether weights compete within their layer or all together."
+  )
+  pruning: Literal["iterative", "oneshot"] = _field(
+    "iterative", "Prune a round at a time, or from the dense network at once."
+  )
+  reset: Literal["every_round", "continued"] = _field(
+    "every_round",
+    "Reset weights after every pruning, or search by continued "
+    "training and reset only to evaluate (appendix B).",
+  )
+
+  def conflicts(self) -> Iterator[str]:
+    """Yields a message for one-shot pruning with continued training."""
+    if self.pruning == "oneshot" and self.reset != "every_round":
+      yield (
+        "--reset=continued needs --pruning=iterative: one-shot pruning has no "
+        "rounds to continue over."
+      )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Randomness(Section):
+  """Seeds; see `lth_jax.lottery.keys` for what each decides."""
+
+  seed: int = _field(
+    0, "Seed of everything random, 0 to 2**32 - 1.", checks.SEED
+  )
+  order_seed: int | None = _field(
+    None, "Seed of batch order and noise; by default `seed`.", checks.SEED
+  )
+  order: Literal["shared", "per_round"] = _field(
+    "shared", "Whether all rounds see the batches in one order."
+  )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Study(Section):
+  """How much is trained; may grow from one call to the next."""
+
+  rounds: int = _field(
+    20, "Prunings after the dense round 0.", checks.within(0, 1000)
+  )
+  replicates: int = _field(
+    5, "Independent repetitions.", checks.within(1, 10_000)
+  )
+  first_replicate: int = _field(
+    0, "Index of the first replicate.", checks.INDEX
+  )
+  arms: tuple[str, ...] = _field(
+    ("ticket", "reinit", "random"),
+    f"What to train at each density, of {', '.join(ARMS)}; ticket is needed.",
+    Range(
+      lambda arms: len(arms) > 0 and checks.are_distinct(arms),
+      f"one or more of {', '.join(ARMS)}, each once",
+    ),
+  )
+  reinits: int = _field(
+    3, "Fresh draws of weights for each ticket.", checks.within(1, 1000)
+  )
+  noise: tuple[float, ...] = _field(
+    (0.5, 1.0, 2.0, 3.0),
+    "Levels of the arm 'noise': standard deviation of the noise added to a "
+    "ticket's weights, in units of its layer's initial standard deviation.",
+    Range(
+      lambda levels: (
+        checks.are_distinct(levels)
+        and all(map(checks.ZERO_OR_FLOAT.allows, levels))
+      ),
+      "different levels of 0 or more, and below 1e38",
+    ),
+  )
+  control_rounds: tuple[int, ...] = _field(
+    (),
+    "Rounds at which the controls are trained; by default all.",
+    Range(
+      lambda rounds: (
+        all(r >= 1 for r in rounds) and checks.are_distinct(rounds)
+      ),
+      "rounds from 1 on, each once",
+    ),
+  )
+
+  def conflicts(self) -> Iterator[str]:
+    """Yields a message for arms and rounds that the run does not have."""
+    for arm in self.arms:
+      if arm not in ARMS:
+        yield errors.unknown("arm in --arms", arm, ARMS)
+    if "ticket" not in self.arms:
+      yield (
+        "--arms lacks 'ticket': masks come from tickets, and every control is "
+        "compared with one; add it."
+      )
+    if "noise" in self.arms and not self.noise:
+      yield (
+        "--noise has no level, but --arms asks for 'noise': give some, such as "
+        "--noise=0.5,1, or leave the arm out."
+      )
+    for index in self.control_rounds:
+      if index > self.rounds:
+        yield (
+          f"--control_rounds={checks.show(self.control_rounds)}: there is no "
+          f"round {index} of --rounds={self.rounds}; leave it out."
+        )
+    kinds = len(self.arms) + self.reinits + len(self.noise)
+    if self.replicates * (self.rounds + 1) * kinds > _MAX_TRIALS:
+      yield (
+        f"--replicates={self.replicates}: with --rounds={self.rounds}, "
+        f"--reinits={self.reinits} and the other arms these are more than "
+        f"{_MAX_TRIALS:,} trials; ask for fewer."
+      )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Execution(Section):
+  """How it is computed; results do not depend on it.
+
+  But for the last bits, which depend on `lane_axis`, `lanes_per_device` and
+  `batch_devices`.
+  """
+
+  source: Literal["auto", "bundled", "idx", "cifar", "tfds"] = _field(
+    "auto",
+    "Where the data set is read from: 'bundled' is the package; 'idx' (MNIST, "
+    "Fashion-MNIST) and 'cifar' are original files in --data_dir; 'tfds' is "
+    "what TFDS prepared; 'auto' takes the first that has it.",
+  )
+  data_dir: str | None = _field(
+    None, "Folder of the original files, or of data that TFDS prepared."
+  )
+  devices: int = _field(
+    0,
+    "Devices to train on at once; on CPU one host device a core. 0 takes all.",
+    checks.at_least(0),
+  )
+  lane_axis: Literal["auto", "loop", "vmap"] = _field(
+    "auto",
+    "How training runs share a device: one after the other ('loop'), or side "
+    "by side ('vmap'); 'auto' is 'loop' on CPU and, but for lenet, on GPU.",
+  )
+  batch_devices: int = _field(
+    1,
+    "Devices that split each batch between them, for networks that are large; "
+    "equal bits need an equal number.",
+    checks.at_least(1),
+  )
+  lanes_per_device: int = _field(
+    0,
+    "Training runs that a device trains at once under --lane_axis=vmap; equal "
+    "bits need an equal number. 0 takes the number that the run began with, "
+    "or all that could run, at most 32.",
+    checks.within(0, 1000),
+  )
+  checkpoint_minutes: float = _field(
+    5.0,
+    "Minutes between saves inside a training run; 0 saves at every pause.",
+    Range(lambda minutes: 0 <= minutes < math.inf, "0 or more minutes"),
+  )
+  progress: Literal["auto", "bar", "log", "none"] = _field(
+    "auto",
+    "A progress bar, lines, or nothing; 'auto' draws a bar on a "
+    "terminal and writes lines elsewhere.",
+  )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Processes:
+  """The processes that work on a run; not stored with it."""
+
+  distributed: Literal["off", "auto"] = _field(
+    "off",
+    "'auto' connects the processes that were started for this run, one a "
+    "machine, by jax.distributed.",
+  )
+  coordinator_address: str | None = _field(
+    None,
+    "host:port at which process 0 can be reached; found automatically on TPUs, "
+    "under Slurm's srun and, with the package kubernetes, on Kubernetes.",
+  )
+  num_processes: int | None = _field(
+    None, "Number of processes; found automatically in the same places."
+  )
+  process_id: int | None = _field(
+    None, "Index of this process, from 0; found automatically there, too."
+  )
+  join_seconds: int = _field(
+    300,
+    "Seconds that a process waits for the others at the start; JAX aborts it a "
+    "minute later.",
+  )
