@@ -1,27 +1,37 @@
-"""What a workdir holds, to compare two of them."""
+"""What a workdir holds: to compare two of them, and to harm one."""
 
 import contextlib
+import hashlib
+import json
 import os
 import pathlib
+import sys
+import threading
 
-from etils import epath
+import jax
+import orbax.checkpoint as ocp
 
-from lth_jax import data
-from lth_jax.runner import build, workdir
-from lth_jax.storage import store as store_lib
+from lth_jax import errors
+from lth_jax.report import records, structure
 
 
 def commits(folder):
   """{name of a trial or rewind point: when it was committed}."""
   return {
-    str(path.parent.relative_to(folder)): stat.st_mtime_ns
-    for path, stat in stats_of(folder).items()
-    if path.name == "commit.json" and ".partial_" not in path.parent.name
+    str(path.parent.relative_to(folder)): path.stat().st_mtime_ns
+    for path in pathlib.Path(folder).glob("replicate_*/**/commit.json")
+    if "." not in path.parent.name  # a dot is in intermediate checkpoints
   }
 
 
+def arrays(folder):
+  """The arrays of a checkpoint, as Orbax reads them."""
+  with ocp.PyTreeCheckpointer() as checkpointer:
+    return checkpointer.restore(folder / "arrays")
+
+
 def content_of(folder):
-  """{name: bytes} of a run's files, {name: digest} of its arrays."""
+  """{name: bytes} of a run's files, {name: bytes of each leaf} of its arrays."""
   content = {}
   for path in sorted(folder.rglob("*")):
     name = str(path.relative_to(folder))
@@ -29,21 +39,11 @@ def content_of(folder):
       content[name] = None  # times, and digests of Orbax's random file names
     elif path.is_file() and "arrays" not in path.parts:
       content[name] = path.read_bytes()
-  like = _like(folder)
   for name in commits(folder):
-    store = epath.Path(folder / name)
-    owner = store_lib.read_json(store / "commit.json")["owner"]
-    arrays, record = store_lib.load(store, owner, like)
-    assert store_lib.digest(arrays["params"]) == record["digests"]["params"]
-    content[f"{name}/arrays"] = store_lib.digest(arrays)
+    for keys, leaf in jax.tree.leaves_with_path(arrays(folder / name)):
+      place = f"{name}/arrays{jax.tree_util.keystr(keys)}"
+      content[place] = str(leaf.dtype), leaf.shape, leaf.tobytes()
   return content
-
-
-def _like(folder):
-  config = workdir.read_config(epath.Path(folder))
-  dataset = data.load(config.data.dataset, source="bundled", data_dir=None)
-  start = build.initial_start(build.make(config, dataset), 0)
-  return {"params": start.params, "stats": start.stats, "masks": start.masks}
 
 
 def check_equal(content, expected):
@@ -52,14 +52,105 @@ def check_equal(content, expected):
   assert [n for n, value in content.items() if value != expected[n]] == []
 
 
-def stats_of(folder):
-  """{path: stat} of all below a folder, while another process changes it."""
-  stats = {}
-  for parent, folders, files in os.walk(folder):
-    if ".timing" in folders:  # what is timed before a run is no phase of it
-      folders.remove(".timing")
-    for name in folders + files:
-      path = pathlib.Path(parent, name)
-      with contextlib.suppress(FileNotFoundError):
-        stats[path] = path.stat()
-  return stats
+def results(folder):
+  """{name: bytes} of a run's records and descriptions of tickets."""
+  found = {
+    str(path.relative_to(folder)): path.read_bytes()
+    for name in ("record", "structure")
+    for path in pathlib.Path(folder).glob(f"replicate_*/**/{name}.json")
+  }
+  assert not [name for name in found if "." in pathlib.Path(name).parent.name]
+  return found
+
+
+def tree(folder):
+  """{name: bytes} of everything below a folder but its lock."""
+  return {
+    str(path.relative_to(folder)): path.read_bytes() if path.is_file() else b""
+    for path in pathlib.Path(folder).rglob("*")
+    if path.name != ".lock"
+  }
+
+
+def read(folder):
+  """What a report is made of, a set of texts; None where it is refused."""
+  try:
+    shown = *records.read(folder).trials, *structure.read(folder)
+    return set(map(repr, shown))
+  except errors.InputError as error:
+    assert "\n" not in str(error)
+    return None
+
+
+def read_json(path):
+  return json.loads(path.read_text())
+
+
+def change_json(path, **changes):
+  """Changes values; a checksum is made to fit, as anybody can."""
+  content = read_json(path) | changes
+  path.write_text(with_checksum(content) if "sha256" in content else
+                  json.dumps(content))
+
+
+def with_checksum(content):
+  """JSON text of a dict, with the SHA-256 of all else in it."""
+  rest = {name: value for name, value in content.items() if name != "sha256"}
+  text = json.dumps(rest, sort_keys=True)
+  digest = hashlib.sha256(text.encode()).hexdigest()
+  return json.dumps({**rest, "sha256": digest})
+
+
+def commit_again(checkpoint):
+  """Makes the digests of a checkpoint those of its files, as anybody can."""
+  change_json(
+    checkpoint / "commit.json",
+    files={
+      str(path.relative_to(checkpoint)): hashlib.sha256(
+        path.read_bytes()
+      ).hexdigest()
+      for path in sorted(checkpoint.rglob("*"))
+      if path.is_file() and path.name not in ("commit.json", "timing.json")
+    },
+  )
+
+
+_actions, _turn = [], threading.RLock()
+
+
+@contextlib.contextmanager
+def before_changes(folder, act):
+  """Calls a function before a file below a folder is changed by this process.
+
+  Changes are what Python is asked for: opening to write, renaming, removing,
+  making a folder. What an action changes itself does not count.
+
+  Args:
+    folder: of a run.
+    act: of the name of the change, as in Python's table of audit events, and
+      the path.
+  """
+  if not _actions:
+    sys.addaudithook(_audit)  # never to be removed
+  _actions.append((str(folder), act))
+  try:
+    yield
+  finally:
+    _actions[-1] = ("\0", None)
+
+
+def _audit(event, args):
+  is_change = event in ("os.rename", "os.remove", "os.mkdir", "os.rmdir") or (
+    event == "open" and args[1] in ("w", "wb")
+  )
+  if not is_change or not _actions or not isinstance(args[0], str | os.PathLike):
+    return
+  folder, act = _actions[-1]
+  path = os.fspath(args[0])
+  if path.startswith(folder):
+    with _turn:
+      _actions.append(("\0", None))
+      try:
+        act(event, path)
+      finally:
+        _actions.pop()
