@@ -1,9 +1,9 @@
 """What a workdir holds: to compare two of them, and to harm one."""
 
 import contextlib
+import functools
 import hashlib
 import json
-import os
 import pathlib
 import sys
 import threading
@@ -31,7 +31,7 @@ def arrays(folder):
 
 
 def content_of(folder):
-  """{name: bytes} of a run's files, {name: bytes of each leaf} of its arrays."""
+  """{name: bytes} of a run's files, and of the leaves of its arrays."""
   content = {}
   for path in sorted(folder.rglob("*")):
     name = str(path.relative_to(folder))
@@ -89,8 +89,9 @@ def read_json(path):
 def change_json(path, **changes):
   """Changes values; a checksum is made to fit, as anybody can."""
   content = read_json(path) | changes
-  path.write_text(with_checksum(content) if "sha256" in content else
-                  json.dumps(content))
+  path.write_text(
+    with_checksum(content) if "sha256" in content else json.dumps(content)
+  )
 
 
 def with_checksum(content):
@@ -115,7 +116,9 @@ def commit_again(checkpoint):
   )
 
 
-_actions, _turn = [], threading.RLock()
+_CHANGES = ("os.rename", "os.remove", "os.mkdir", "os.rmdir")
+_watched = {}  # what to call, of a folder; None while it is called
+_turn = threading.RLock()
 
 
 @contextlib.contextmanager
@@ -123,34 +126,41 @@ def before_changes(folder, act):
   """Calls a function before a file below a folder is changed by this process.
 
   Changes are what Python is asked for: opening to write, renaming, removing,
-  making a folder. What an action changes itself does not count.
+  making a folder. Other threads wait to change something until the function
+  has returned; what it changes itself does not count.
 
   Args:
     folder: of a run.
     act: of the name of the change, as in Python's table of audit events, and
       the path.
   """
-  if not _actions:
-    sys.addaudithook(_audit)  # never to be removed
-  _actions.append((str(folder), act))
+  _install()
+  _watched[str(folder)] = act
   try:
     yield
   finally:
-    _actions[-1] = ("\0", None)
+    del _watched[str(folder)]
+
+
+@functools.cache
+def _install():
+  sys.addaudithook(_audit)  # never to be removed
 
 
 def _audit(event, args):
-  is_change = event in ("os.rename", "os.remove", "os.mkdir", "os.rmdir") or (
-    event == "open" and args[1] in ("w", "wb")
-  )
-  if not is_change or not _actions or not isinstance(args[0], str | os.PathLike):
+  if not (_watched and (event in _CHANGES or is_write(event, args))):
     return
-  folder, act = _actions[-1]
-  path = os.fspath(args[0])
-  if path.startswith(folder):
+  path = str(args[0])
+  for folder in [x for x in _watched if path.startswith(x)]:
     with _turn:
-      _actions.append(("\0", None))
-      try:
-        act(event, path)
-      finally:
-        _actions.pop()
+      if act := _watched.get(folder):
+        _watched[folder] = None
+        try:
+          act(event, path)
+        finally:
+          _watched[folder] = act
+
+
+def is_write(event, args):
+  """Whether an audit event is that of a file opened to be written."""
+  return event == "open" and args[1] in ("w", "wb")

@@ -34,10 +34,15 @@ def test_a_run_killed_at_any_moment_ends_as_an_undisturbed_one(
   tmp_path, changes
 ):
   copies = tmp_path / "copies"
-  folder, whole = copies / "run", {}
+  folder, whole, begun = copies / "run", {}, set()
 
   def copy(change, path):
-    if change not in changes or not folder.exists():
+    if not folder.exists():
+      return
+    saved = {x.parent.with_suffix("") for x in folder.rglob("commit.json")}
+    assert begun <= saved, path  # what was saved once of a trial is never gone
+    begun.update(saved)
+    if change not in changes:
       return
     if change == "open":  # it is there, but empty
       os.close(os.open(path, os.O_CREAT | os.O_WRONLY))
@@ -51,6 +56,7 @@ def test_a_run_killed_at_any_moment_ends_as_an_undisturbed_one(
     commands.run(folder, *_FLAGS)
   expected, shown = workdirs.content_of(folder), workdirs.read(folder)
   assert len(whole) > 15
+  from_steps = set()
   for kind, killed in whole.items():
     before = workdirs.commits(killed)
     assert (workdirs.read(killed) or set()) <= shown, kind
@@ -59,6 +65,11 @@ def test_a_run_killed_at_any_moment_ends_as_an_undisturbed_one(
     # A kill damages nothing, and what was stored is not trained again.
     assert "discarded" not in log, kind
     assert before.items() <= workdirs.commits(killed).items(), kind
+    from_steps |= {
+      workdirs.read_json(killed / name / "timing.json").get("from_step")
+      for name in workdirs.commits(killed).keys() - before.keys()
+    }
+  assert len(from_steps - {None}) > 1  # some trials continue inside
 
 
 def test_a_killed_process_holds_no_lock(tmp_path, undisturbed):
@@ -103,8 +114,7 @@ def test_a_run_killed_at_random_ends_as_an_undisturbed_one(
 
 def _slow_disk(event, args):
   """Waits before files change, so that a kill hits phases of microseconds."""
-  if event in ("os.rename", "os.remove") or (
-    event == "open" and args[1] in ("w", "wb")
-  ):
-    if str(args[0]).endswith(_SLOW_NAMES):
-      time.sleep(_SLOW_SECONDS)
+  changes = event in ("os.rename", "os.remove")
+  changes |= workdirs.is_write(event, args)
+  if changes and str(args[0]).endswith(_SLOW_NAMES):
+    time.sleep(_SLOW_SECONDS)
