@@ -6,11 +6,13 @@ JAX_COMPILATION_CACHE_DIR set, later sessions share them too.
 """
 
 import os
+import pathlib
 import shutil
 import tempfile
 
 import hypothesis
 import jax
+import pytest
 
 # No test may fail since the machine is busy.
 hypothesis.settings.register_profile(
@@ -36,6 +38,18 @@ for _name, _value in {
 
 jax.config.update("jax_num_cpu_devices", 4)
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+# What is marked `library`: its tests, and the examples in its modules, which are
+# those at the root of the package.
+_TESTS = pathlib.Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items):
+  for item in items:
+    folder = item.path.parent
+    if folder in (_TESTS / "library", _TESTS.parent / "lth_jax"):
+      item.add_marker(pytest.mark.library)
 
 
 def pytest_unconfigure():

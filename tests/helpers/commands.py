@@ -126,5 +126,6 @@ def wait_for(condition, begun):
   """Waits until a condition holds, while a process of `process` lives."""
   deadline = time.monotonic() + 120
   while not condition():
-    assert begun.is_alive() and time.monotonic() < deadline
+    alive = begun.is_alive()
+    assert (alive or condition()) and time.monotonic() < deadline
     time.sleep(0.01)

@@ -15,13 +15,16 @@ from lth_jax import errors
 from lth_jax.report import records, structure
 
 
-def commits(folder):
-  """{name of a trial or rewind point: when it was committed}."""
-  return {
-    str(path.parent.relative_to(folder)): path.stat().st_mtime_ns
-    for path in pathlib.Path(folder).glob("replicate_*/**/commit.json")
-    if "." not in path.parent.name  # a dot is in intermediate checkpoints
-  }
+def commits(folder, also_intermediate=False):
+  """{name of a checkpoint: when it was committed}, while others write too."""
+  found = {}
+  for path in pathlib.Path(folder).glob("replicate_*/**/commit.json"):
+    # A dot is in the names of intermediate checkpoints.
+    if also_intermediate or "." not in path.parent.name:
+      with contextlib.suppress(FileNotFoundError):
+        name = str(path.parent.relative_to(folder))
+        found[name] = path.stat().st_mtime_ns
+  return found
 
 
 def arrays(folder):

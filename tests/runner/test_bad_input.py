@@ -337,14 +337,6 @@ def small_disk(tmp_path):
     subprocess.run(["umount", str(folder)], check=True)
 
 
-# TensorStore's threads may call back an event loop that Orbax has closed, even
-# after the command has ended.
-_late_callbacks = pytest.mark.filterwarnings(
-  "ignore::pytest.PytestUnraisableExceptionWarning"
-)
-
-
-@_late_callbacks
 @pytest.mark.parametrize("inodes", [6, 16, 40, 200])
 def test_a_disk_without_inodes_loses_nothing(
   small_disk, undisturbed, capfd, inodes
@@ -359,7 +351,6 @@ def test_a_disk_without_inodes_loses_nothing(
   assert workdirs.results(folder / "run") == workdirs.results(undisturbed)
 
 
-@_late_callbacks
 @pytest.mark.parametrize("free", [0, 4, 40, 400])
 def test_a_full_disk_loses_nothing(small_disk, undisturbed, free):
   folder = small_disk("size=4m")
@@ -374,7 +365,6 @@ def test_a_full_disk_loses_nothing(small_disk, undisturbed, free):
   assert workdirs.results(folder / "run") == workdirs.results(undisturbed)
 
 
-@_late_callbacks
 def test_a_disk_that_cannot_be_written_is_named(small_disk):
   folder = small_disk("size=1m")
   subprocess.run(["mount", "-o", "remount,ro", str(folder)], check=True)
