@@ -40,8 +40,8 @@ jax.config.update("jax_num_cpu_devices", 4)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
-# What is marked `library`: its tests, and the examples in its modules, which are
-# those at the root of the package.
+# Marked `library` are its tests, and the examples in its modules, which are at
+# the root of the package.
 _TESTS = pathlib.Path(__file__).parent
 
 
