@@ -18,12 +18,13 @@ from lth_jax.report import records, structure
 def commits(folder, also_intermediate=False):
   """{name of a checkpoint: when it was committed}, while others write too."""
   found = {}
-  for path in pathlib.Path(folder).glob("replicate_*/**/commit.json"):
-    # A dot is in the names of intermediate checkpoints.
-    if also_intermediate or "." not in path.parent.name:
-      with contextlib.suppress(FileNotFoundError):
-        name = str(path.parent.relative_to(folder))
-        found[name] = path.stat().st_mtime_ns
+  for pattern in ("replicate_*/rewind", "replicate_*/round_*/*"):
+    for path in pathlib.Path(folder).glob(f"{pattern}/commit.json"):
+      # A dot is in the names of intermediate checkpoints.
+      if also_intermediate or "." not in path.parent.name:
+        with contextlib.suppress(FileNotFoundError):
+          name = str(path.parent.relative_to(folder))
+          found[name] = path.stat().st_mtime_ns
   return found
 
 
