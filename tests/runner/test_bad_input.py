@@ -148,6 +148,7 @@ def test_commands_of_one_process_have_flags_of_their_own(monkeypatch, capsys):
     bytes(range(256)),
     gzip.compress(b"--rounds=1\n"),
   ],
+  ids=["utf-16", "no mark", "utf-8 mark", "latin-1", "nul", "binary", "gzip"],
 )
 def test_a_flagfile_that_is_no_text_is_one_line(tmp_path, content):
   inner, outer = tmp_path / "run.flags", tmp_path / "outer.flags"
