@@ -76,14 +76,16 @@ def tree(folder):
   }
 
 
-def read(folder):
+def read(folder, parts=(records, structure)):
   """What a report is made of, a set of texts; None where it is refused."""
   try:
-    shown = *records.read(folder).trials, *structure.read(folder)
-    return set(map(repr, shown))
+    shown = [part.read(folder) for part in parts]
   except errors.InputError as error:
     assert "\n" not in str(error)
     return None
+  return {
+    repr(each) for part in shown for each in getattr(part, "trials", part)
+  }
 
 
 def read_json(path):
