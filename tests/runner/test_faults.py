@@ -141,6 +141,7 @@ def test_a_second_signal_ends_at_once_and_costs_no_save(tmp_path, undisturbed):
   assert before.items() <= workdirs.commits(folder).items()
 
 
+@pytest.mark.usefixtures("signals")
 def test_ctrl_c_while_jax_is_imported_is_no_traceback():
   process = subprocess.Popen(
     [sys.executable, "-X", "importtime", *commands.command("--help")[1:]],
