@@ -1,15 +1,18 @@
 """A hostile session: several host devices, no silent broadcasting.
 
-Programs are compiled once a session and shared with the processes that tests
-start, since compiling is most of what the tests do.
+Programs are compiled once and shared by the workers of pytest-xdist and the
+processes that tests start, since compiling is most of what the tests do. With
+JAX_COMPILATION_CACHE_DIR set, later sessions share them too.
 """
 
 import os
+import pathlib
 import shutil
 import tempfile
 
 import hypothesis
 import jax
+import pytest
 
 # No test may fail since the machine is busy.
 hypothesis.settings.register_profile(
@@ -19,18 +22,37 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("lth_jax")
 
-_CACHE = tempfile.mkdtemp(prefix="lth_jax_tests_")
-os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", _CACHE)
-os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
-os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+# Workers of pytest-xdist inherit the environment of the process that starts
+# them; that one makes the folder, and removes it.
+_FOLDER = "JAX_COMPILATION_CACHE_DIR"
+_MADE = None
+if _FOLDER not in os.environ:
+  _MADE = os.environ[_FOLDER] = tempfile.mkdtemp(prefix="lth_jax_tests_")
+for _name, _value in {
+  "jax_compilation_cache_dir": os.environ[_FOLDER],
+  "jax_persistent_cache_min_compile_time_secs": 0.05,
+  "jax_persistent_cache_min_entry_size_bytes": -1,
+}.items():
+  os.environ[_name.upper()] = str(_value)
+  jax.config.update(_name, _value)
 
-jax.config.update("jax_compilation_cache_dir", _CACHE)
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
-jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 jax.config.update("jax_num_cpu_devices", 4)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.devices()  # a command run in this process could choose another number
 
 
+# Marked `library` are its tests, and the examples in its modules, which are at
+# the root of the package.
+_TESTS = pathlib.Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items):
+  for item in items:
+    folder = item.path.parent
+    if folder in (_TESTS / "library", _TESTS.parent / "lth_jax"):
+      item.add_marker(pytest.mark.library)
+
+
 def pytest_unconfigure():
-  shutil.rmtree(_CACHE, ignore_errors=True)
+  if _MADE:
+    shutil.rmtree(_MADE, ignore_errors=True)

@@ -2,15 +2,36 @@
 
 import contextlib
 import io
+import multiprocessing
+import os
 import pathlib
 import signal
 import subprocess
 import sys
 import time
+from unittest import mock
 
 from experiments import mnist_lenet
+from helpers import tiny
+from lth_jax import data, report
 
 ROOT = pathlib.Path(__file__).parents[2]
+# A run on tiny images; all tests share its compiled programs.
+TINY = (
+  "--dataset=tiny",
+  f"--num_valid={tiny.NUM.valid}",
+  f"--hidden={tiny.HIDDEN}",
+  f"--batch_size={tiny.BATCH}",
+  "--steps=20",
+  "--eval_every=10",
+  "--test_every=20",
+  "--rates=kernel=0.2",
+  "--rounds=2",
+  "--replicates=2",
+  "--arms=ticket,reinit,random",
+  "--reinits=1",
+  "--progress=none",
+)
 
 
 def command(*flags):
@@ -26,13 +47,63 @@ def start(*flags):
 
 def call(*flags, main=mnist_lenet.main):
   """Runs the command in this process, which saves its start."""
-  said, code = io.StringIO(), 0
-  with contextlib.redirect_stderr(said):
+  log, code = io.StringIO(), 0
+  with contextlib.redirect_stderr(log):
     try:
       main(["command", *flags])
     except SystemExit as stop:
       code = stop.code
-  return subprocess.CompletedProcess(flags, code, "", said.getvalue())
+  return subprocess.CompletedProcess(flags, code, "", log.getvalue())
+
+
+@contextlib.contextmanager
+def tiny_data():
+  """Tiny images in the place of those that a command asks for."""
+  with mock.patch.object(data, "load", lambda *_, **__: tiny.dataset()):
+    yield
+
+
+def try_run(folder, *flags):
+  """Runs the command on tiny images, without its report, which takes longer."""
+  with tiny_data(), mock.patch.object(report, "write", lambda folder: folder):
+    return call(f"--workdir={folder}", *TINY, *flags)
+
+
+def run(folder, *flags):
+  """Runs the command on tiny images to its end; returns what it logs."""
+  result = try_run(folder, *flags)
+  assert result.returncode == 0, result.stderr
+  return result.stderr
+
+
+@contextlib.contextmanager
+def process(folder, *flags, hook=None):
+  """`try_run` in a process of its own, which is killed at the end.
+
+  It is forked from one that has imported everything, which saves seconds. What
+  it logs is in `<folder>.log`. The hook is as in `sys.addaudithook`.
+  """
+  context = multiprocessing.get_context("forkserver")
+  context.set_forkserver_preload(["helpers.commands", "orbax.checkpoint"])
+  path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+  begun = context.Process(target=_in_process, args=(folder, flags, hook))
+  with mock.patch.dict(os.environ, {"PYTHONPATH": path}):
+    begun.start()
+  try:
+    yield begun
+  finally:
+    begun.kill()
+    begun.join()
+
+
+def _in_process(folder, flags, hook):
+  if hook:
+    sys.addaudithook(hook)
+  # Written at once, so that a signal loses nothing.
+  with open(f"{folder}.log", "a", buffering=1) as log:
+    sys.stderr = log
+    with tiny_data(), mock.patch.object(report, "write", lambda folder: folder):
+      mnist_lenet.main(["command", f"--workdir={folder}", *TINY, *flags])
 
 
 def assert_one_line(result, *words):
@@ -51,8 +122,10 @@ def records(folder):
   }
 
 
-def wait_for(path, process):
+def wait_for(condition, begun):
+  """Waits until a condition holds, while a process of `process` lives."""
   deadline = time.monotonic() + 120
-  while not path.exists():
-    assert process.poll() is None and time.monotonic() < deadline
+  while not condition():
+    alive = begun.is_alive()
+    assert (alive or condition()) and time.monotonic() < deadline
     time.sleep(0.01)

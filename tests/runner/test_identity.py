@@ -5,98 +5,79 @@ the run ends with equal bits, or with results that follow from each other, or
 one line refuses; and no report mixes what does not belong together.
 """
 
+import functools
 import itertools
+import os
 import pathlib
 import re
 import shutil
+import signal
 
 import jax
+import numpy as np
 import pytest
-from etils import epath
-from helpers import runs, tiny
+from helpers import commands, tiny, workdirs
 
-from lth_jax import data, errors
-from lth_jax.config import configs, plan
-from lth_jax.lottery import controls, keys
-from lth_jax.report import records as report_records
-from lth_jax.report import structure
-from lth_jax.runner import build, partials, settings, trials
-from lth_jax.runner import checkpoints as checkpoints_lib
-from lth_jax.storage import files
+from lth_jax import masks as masks_lib
+from lth_jax.lottery import keys
+from lth_jax.report import records
 
-SMALL = {"replicates": 1, "steps": 20}
-NOISY = SMALL | {"arms": ["ticket", "noise"], "noise": [0.5], "rounds": 1}
+# One round, and so few files that every kind of them can be harmed.
+SMALL = ("--rounds=1",)
+NOISY = (*SMALL, "--replicates=1", "--arms=ticket,noise", "--noise=0.5")
 DENSE = "replicate_0/round_000/ticket"
 TICKET = "replicate_0/round_001/ticket"
 
 
-@pytest.fixture(autouse=True)
-def tiny_data(monkeypatch):
-  monkeypatch.setattr(data, "load", lambda *_, **__: tiny.dataset())
-
-
 def elsewhere(patch):
   """Stands in for a machine whose sums, and so whose weights, differ."""
-  patch.setattr(build, "order_key", lambda *_: tiny.key(99))
+  patch.setattr(keys, "order", lambda *_: tiny.key(99))
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-  """A run; the same as it was before it grew; the same, run elsewhere."""
-  here, before, other = map(tmp_path_factory.mktemp, ["here", "old", "other"])
+@pytest.fixture(scope="session")
+def other(tmp_path_factory):
+  """The same run as `undisturbed`, on another machine."""
+  folder = tmp_path_factory.mktemp("other")
   with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(data, "load", lambda *_, **__: tiny.dataset())
-    runs.run(before, **SMALL, rounds=1)
-    shutil.copytree(before, here, dirs_exist_ok=True)
-    runs.run(here, **SMALL)
     elsewhere(patch)
-    runs.run(other, **SMALL)
-  return here, before, other
+    commands.run(folder)
+  return folder
 
 
-@pytest.fixture
-def copied(finished, tmp_path):
-  return shutil.copytree(finished[0], tmp_path / "run")
+def assert_derived(folder, *flags):
+  """Masks follow from what is stored of the rounds before, and are reported."""
+  replicate, flags = folder / "replicate_0", " ".join(flags)
+  dense = workdirs.arrays(replicate / "round_000/ticket")
+  for index in (1, 2):
+    this = replicate / f"round_{index:03d}"
+    above, rate = dense, 0.2
+    if "oneshot" in flags:
+      rate = 1 - 0.8**index
+    elif index == 2:
+      arm = "search" if "continued" in flags else "ticket"
+      above = workdirs.arrays(replicate / f"round_001/{arm}")
+    expected = jax.tree.map(
+      functools.partial(_smallest_removed, rate),
+      above["masks"],
+      above["params"],
+      is_leaf=lambda x: x is None,
+    )
+    random = masks_lib.permute(keys.random_masks(0, 0, index), expected)
+    for name in sorted(path.name for path in this.iterdir()):
+      masks = random if name == "random" else expected
+      found = workdirs.arrays(this / name)["masks"]
+      tiny.assert_equal_bits(jax.tree.leaves(found), jax.tree.leaves(masks))
+  assert workdirs.read(folder)
 
 
-def told(folder):
-  """What a report is made of; None where it is refused."""
-  try:
-    shown = *report_records.read(folder).results, *structure.read(folder)
-    return set(map(repr, shown))
-  except errors.InputError as error:
-    assert "\n" not in str(error)
+def _smallest_removed(rate, mask, leaf):
+  if mask is None:
     return None
-
-
-def arrays(folder, trial, parts):
-  digest = files.read_json(epath.Path(folder) / "config.json")["data"]
-  stores = checkpoints_lib.Stores(
-    epath.Path(folder), parts.run_id, digest, print
-  )
-  like = build.initial_start(parts, 0)
-  return checkpoints_lib.read_arrays(stores, trial.name, like)
-
-
-def assert_derived(folder, **flags):
-  """Masks follow from what is stored of the rounds before, and is reported."""
-  config = configs.from_flat(runs.FLAGS | SMALL | flags)
-  parts = build.make(config, tiny.dataset())
-  saved = build.initial_start(parts, 0)
-  for index in range(1, config.study.rounds + 1):
-    ticket = plan.Trial(0, index, "ticket")
-    above = arrays(folder, plan.parent(config, ticket), parts)
-    if config.pruning.pruning == "oneshot":
-      masks = build.prune_at_once(parts, above["params"], saved.masks, index)
-    else:
-      masks = build.prune(parts, above["params"], above["masks"])
-    start = saved._replace(masks=masks)
-    key = keys.random_masks(0, 0, index)
-    random = controls.random_masks(key, saved, start).masks
-    for trial in plan.of_round(config, 0, index):
-      expected = random if trial.arm == "random" else masks
-      tiny.assert_equal_bits(arrays(folder, trial, parts)["masks"], expected)
-  assert told(folder)
+  removed = round(rate * mask.sum())
+  order = np.argsort(np.where(mask, abs(leaf), np.inf), axis=None)
+  mask = mask.copy()
+  mask.flat[order[:removed]] = False
+  return mask
 
 
 # What is made again makes all that follows from it be made again.
@@ -106,42 +87,48 @@ def assert_derived(folder, **flags):
 @pytest.mark.parametrize(
   ("name", "flags"),
   [
-    (DENSE, {}),
-    (TICKET, {}),
-    (DENSE, {"pruning": "oneshot"}),
-    (DENSE, {"reset": "continued"}),
-    ("replicate_0/round_001/search", {"reset": "continued"}),
+    (DENSE, ()),
+    (TICKET, ()),
+    (DENSE, ("--pruning=oneshot",)),
+    (DENSE, ("--reset=continued",)),
+    ("replicate_0/round_001/search", ("--reset=continued",)),
   ],
 )
-def test_what_follows_from_a_result_made_anew_is_made_anew(
-  finished, tmp_path, monkeypatch, name, flags, killed
+def test_what_follows_from_a_result_made_again_is_made_again(
+  undisturbed, other, tmp_path, monkeypatch, name, flags, killed
 ):
   folder = tmp_path / "run"
-  if flags:
-    runs.run(folder, **SMALL, **flags)
+  flags = (*flags, "--devices=1")
+  if len(flags) > 1:
+    flags = (*flags, "--replicates=1")
+    commands.run(folder, *flags)
   else:
-    shutil.copytree(finished[0], folder)
-  before = runs.contents(folder)
+    shutil.copytree(undisturbed, folder)
+  before = commands.records(folder)
   (folder / name / "record.json").write_text("{}")
   elsewhere(monkeypatch)
+  mixed = set()
   if killed:
-    store = trials._store
 
-    def store_and_stop(session, standing, *rest):
-      store(session, standing, *rest)
-      raise errors.StoppedError
+    def stop(change, path):
+      if change == "os.rename" and path.endswith(f"{name}/commit.json.tmp"):
+        os.kill(os.getpid(), signal.SIGUSR1)
 
-    with monkeypatch.context() as patch:
-      patch.setattr(trials, "_store", store_and_stop)
-      with pytest.raises(errors.StoppedError):
-        runs.run(folder, **SMALL, **flags)
-    assert told(folder) is None
-  runs.run(folder, **SMALL, **flags)
-  assert_derived(folder, **flags)
-  after = runs.contents(folder)
-  assert after.keys() == before.keys() and after[name] != before[name]
-  if name == DENSE and not flags:
-    assert after == runs.contents(finished[2])
+    with workdirs.before_changes(folder, stop):
+      assert commands.try_run(folder, *flags).returncode == 75
+    # Descriptions of tickets that are gone are still there; their results not.
+    mixed = workdirs.read(folder, [records]) or set()
+  commands.run(folder, *flags)
+  assert_derived(folder, *flags)
+  assert mixed <= workdirs.read(folder)
+  after = commands.records(folder)
+  assert after.keys() == before.keys()
+  place = f"{name}/record.json"
+  assert after[place] != before[place]
+  if name == DENSE and len(flags) == 1:
+    expected = commands.records(other)
+    mine = [x for x in after if x.startswith("replicate_0")]
+    assert {x: after[x] for x in mine} == {x: expected[x] for x in mine}
 
 
 # Any file of a run.
@@ -171,9 +158,11 @@ def _replaced(path, old):
     path.write_bytes(old.read_bytes())
 
 
-# Of a finished run, what has the same kinds of files as others have.
-MORE = "round_002|reinit"
 HARMS = [_flipped, _halved, _zeroed, _removed, _replaced]
+# What has the same kinds of files as others have.
+_MORE = re.compile("round_002|reinit|replicate_1")
+# A quicker test of each: these differ from the others in how much is left.
+_SLOW = functools.partial(pytest.param, marks=pytest.mark.slow)
 
 
 def files_of(folder):
@@ -181,7 +170,7 @@ def files_of(folder):
   found = {}
   for path in folder.rglob("*"):
     name = str(path.relative_to(folder))
-    if path.is_file() and path.stat().st_size:
+    if path.is_file() and path.stat().st_size and not _MORE.search(name):
       found.setdefault(name.partition("/arrays/")[0], []).append(
         (path.stat().st_size, name)
       )
@@ -189,26 +178,33 @@ def files_of(folder):
 
 
 @pytest.mark.parametrize(
-  ("harm", "which"), [*((harm, 1) for harm in HARMS), (_replaced, 2)]
+  ("harm", "donor"),
+  [
+    (_flipped, "undisturbed"),
+    (_removed, "undisturbed"),
+    (_replaced, "other"),
+    _SLOW(_halved, "undisturbed"),
+    _SLOW(_zeroed, "undisturbed"),
+    _SLOW(_replaced, "undisturbed"),
+  ],
 )
 def test_no_file_of_a_finished_run_leads_to_other_numbers(
-  finished, tmp_path, monkeypatch, harm, which
+  request, younger, tmp_path, harm, donor
 ):
-  undisturbed, old = finished[0], finished[which]
-  expected, shown = runs.contents(undisturbed), told(undisturbed)
-  names = [x for x in files_of(undisturbed) if not re.search(MORE, x)]
+  donor = request.getfixturevalue(donor)
+  expected, shown = workdirs.results(younger), workdirs.read(younger)
+  names = files_of(younger)
   assert len(names) > 20
   for number, name in enumerate(names):
-    folder = shutil.copytree(undisturbed, tmp_path / str(number))
-    harm(folder / name, old / name)
-    assert (told(folder) or set()) <= shown, name
-    try:
-      runs.run(folder, **SMALL)
-    except errors.InputError as error:
-      assert name.rpartition("/")[0] in str(error), name
+    folder = shutil.copytree(younger, tmp_path / str(number))
+    harm(folder / name, donor / name)
+    assert (workdirs.read(folder) or set()) <= shown, name
+    result = commands.try_run(folder, *SMALL)
+    if result.returncode:
+      commands.assert_one_line(result, name.rpartition("/")[0])
     else:
-      assert runs.contents(folder) == expected, name
-      assert told(folder) == shown, name
+      assert workdirs.results(folder) == expected, name
+      assert workdirs.read(folder) == shown, name
     shutil.rmtree(folder)
 
 
@@ -216,44 +212,54 @@ def test_no_file_of_a_finished_run_leads_to_other_numbers(
   "name", [DENSE, TICKET, "replicate_0/round_001/random"]
 )
 def test_a_whole_result_from_elsewhere_is_followed_or_made_again(
-  finished, copied, name
+  other, copied, name
 ):
   shutil.rmtree(copied / name)
-  shutil.copytree(finished[2] / name, copied / name)
-  assert told(copied) is None
-  runs.run(copied, **SMALL)
+  shutil.copytree(other / name, copied / name)
+  assert workdirs.read(copied) is None
+  commands.run(copied)
   assert_derived(copied)
 
 
+@pytest.fixture(scope="session")
+def stopped(tmp_path_factory):
+  """A run that was stopped in its dense network, and as it was before."""
+  folder, older = map(tmp_path_factory.mktemp, ["stopped", "older"])
+  saves = []
+
+  def stop(change, path):
+    if change == "os.rename" and path.endswith("/commit.json.tmp"):
+      saves.append(path)
+      if len(saves) == 3:  # of theta_0, and of two steps
+        shutil.copytree(folder, older, dirs_exist_ok=True)
+        os.kill(os.getpid(), signal.SIGUSR1)
+
+  with workdirs.before_changes(folder, stop):
+    result = commands.try_run(folder, *NOISY, "--checkpoint_minutes=0")
+  assert result.returncode == 75
+  return folder, older
+
+
+@pytest.fixture(scope="session")
+def noisy(tmp_path_factory):
+  folder = tmp_path_factory.mktemp("noisy")
+  commands.run(folder, *NOISY)
+  return folder
+
+
 @pytest.mark.parametrize("harm", HARMS)
-def test_no_file_of_a_save_leads_to_other_numbers(tmp_path, monkeypatch, harm):
-  monkeypatch.setattr(trials.segments, "SEGMENT_SECONDS", 0.0)
-  flags = SMALL | {"arms": ["ticket"], "rounds": 0}
-  runs.run(tmp_path / "whole", **flags)
-  save, older = partials.save, tmp_path / "older"
-
-  def save_and_keep(stores, trial, slot, checkpoint, origin):
-    save(stores, trial, slot, checkpoint, origin)
-    if checkpoint.rows[-1].step == 5:
-      shutil.copytree(stores.folder, older)
-    if checkpoint.rows[-1].step == 10:
-      raise errors.StoppedError
-
-  with monkeypatch.context() as patch:
-    patch.setattr(partials, "save", save_and_keep)
-    with pytest.raises(errors.StoppedError):
-      runs.run(tmp_path / "stopped", **flags, checkpoint_minutes=0)
-  saved = tmp_path / "stopped" / "replicate_0/round_000"
+def test_no_file_of_a_save_leads_to_other_numbers(
+  tmp_path, noisy, stopped, harm
+):
+  saved = stopped[0] / "replicate_0/round_000"
   names = files_of(saved)
-  assert {name.partition("/")[0] for name in names} == {
-    f"ticket.partial_{slot}" for slot in range(2)
-  }
+  assert names and all(name.startswith("ticket.") for name in names)
   for number, name in enumerate(names):
-    folder = shutil.copytree(tmp_path / "stopped", tmp_path / str(number))
+    folder = shutil.copytree(stopped[0], tmp_path / str(number))
     place = pathlib.Path("replicate_0/round_000", name)
-    harm(folder / place, older / place)
-    runs.run(folder, **flags)
-    assert runs.contents(folder) == runs.contents(tmp_path / "whole"), name
+    harm(folder / place, stopped[1] / place)
+    commands.run(folder, *NOISY)
+    assert workdirs.results(folder) == workdirs.results(noisy), name
 
 
 # Proofs of identity that are gone.
@@ -264,30 +270,20 @@ def other_images(patch):
   images = train.images.copy()
   images[0, 0, 0] ^= 1
   changed = tiny.dataset()._replace(train=train._replace(images=images))
-  patch.setattr(data, "load", lambda *_, **__: changed)
+  patch.setattr(tiny, "dataset", lambda: changed)
 
 
-def other_theta_0(patch):
-  initial_start = build.initial_start
-
-  def larger(parts, replicate):
-    start = initial_start(parts, replicate)
-    return start._replace(params=jax.tree.map(lambda x: 2 * x, start.params))
-
-  patch.setattr(build, "initial_start", larger)
-
-
-def other_split(patch):
-  split = build.split
-  patch.setattr(build, "split", lambda parts, _: split(parts, 7))
+def other_key(name):
+  """Stands in for a version of JAX with other random numbers."""
+  return lambda patch: patch.setattr(keys, name, lambda *_: tiny.key(99))
 
 
 CHANGES = {
-  "data": (other_images, {}),
-  "run": (lambda _: None, {"seed": 1}),
-  "noise": (lambda _: None, {"noise": [2.0]}),
-  "theta_0": (other_theta_0, {}),
-  "split": (other_split, {}),
+  "data": (other_images, "--seed=0"),
+  "run": (lambda _: None, "--seed=1"),
+  "noise": (lambda _: None, "--noise=2.0"),
+  "theta_0": (other_key("initial"), "--seed=0"),
+  "split": (other_key("split"), "--seed=0"),
 }
 TOP = "config.json", "env.json", "run.flags"
 LOST = (), TOP, (*TOP, "replicate_0/rewind")
@@ -299,68 +295,46 @@ REFUSED = [
 ]
 
 
-@pytest.fixture(scope="module")
-def noisy(tmp_path_factory):
-  """A finished run, and one that was stopped in its dense network."""
-  here, stopped = map(tmp_path_factory.mktemp, ["noisy", "stopped"])
-  with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(data, "load", lambda *_, **__: tiny.dataset())
-    patch.setattr(trials.segments, "SEGMENT_SECONDS", 0.0)
-    runs.run(here, **NOISY)
-    with pytest.raises(errors.StoppedError):
-      runs.run(stopped, runs.StopAfter(1), **NOISY)
-  return here, stopped
-
-
 @pytest.mark.parametrize(("field", "state", "lost"), REFUSED)
 def test_a_run_that_is_not_the_stored_one_is_refused(
-  noisy, tmp_path, monkeypatch, field, state, lost
+  noisy, stopped, tmp_path, monkeypatch, field, state, lost
 ):
-  folder = shutil.copytree(noisy[state == "stopped"], tmp_path / "run")
+  stored = noisy if state == "finished" else stopped[0]
+  folder = shutil.copytree(stored, tmp_path / "run")
   for name in lost:
     shutil.move(folder / name, tmp_path / pathlib.Path(name).name)
-  change, flags = CHANGES[field]
+  change, flag = CHANGES[field]
   change(monkeypatch)
-  before = tree(folder)
-  with pytest.raises(errors.InputError) as found:
-    runs.run(folder, **NOISY | {"rounds": 2} | flags)
-  said, lost_too = str(found.value), {"run": "--seed", "data": "--data_dir"}
-  assert (field if lost else lost_too.get(field, field)) in said
-  assert "\n" not in said
+  before = workdirs.tree(folder)
+  result = commands.try_run(folder, *NOISY, "--rounds=2", flag)
+  named = {"run": "--seed", "data": "--data_dir"}
+  word = field if lost else named.get(field, field)
+  commands.assert_one_line(result, word)
+  after = workdirs.tree(folder)
   if field not in ("data", "run"):  # found out once it has begun
-    shutil.copytree(folder / "replicate_0", tmp_path / "kept/replicate_0")
-    folder = tmp_path / "kept"
-    before = {x: y for x, y in before.items() if x.startswith("replicate_0")}
-  assert tree(folder) == before
+    before, after = (
+      {x: y for x, y in each.items() if x.startswith("replicate_0/round")}
+      for each in (before, after)
+    )
+  assert after == before
 
 
-def test_what_is_lost_and_can_be_told_again_loses_nothing(
-  noisy, tmp_path, capsys
-):
-  folder = shutil.copytree(noisy[0], tmp_path / "run")
+def test_what_is_lost_and_can_be_told_again_loses_nothing(noisy, tmp_path):
+  folder = shutil.copytree(noisy, tmp_path / "run")
   for name in LOST[-1]:
     shutil.move(folder / name, tmp_path / pathlib.Path(name).name)
-  runs.run(folder, **NOISY)
-  assert runs.contents(folder) == runs.contents(noisy[0])
-  said = capsys.readouterr().err
-  assert "env.json is gone" in said and "is complete" in said
+  log = commands.run(folder, *NOISY)
+  assert workdirs.results(folder) == workdirs.results(noisy)
+  assert "env.json is gone" in log and "is complete" in log
 
 
-def tree(folder):
-  return {
-    str(path.relative_to(folder)): path.read_bytes()
-    for path in folder.rglob("*")
-    if path.is_file() and path.name != ".lock"
-  }
-
-
-def test_a_run_goes_on_from_the_theta_0_that_it_stored(
-  finished, tmp_path, monkeypatch
+def test_a_run_continues_from_the_theta_0_that_it_stored(
+  younger, undisturbed, tmp_path, monkeypatch
 ):
-  folder = shutil.copytree(finished[1], tmp_path / "run")
-  other_theta_0(monkeypatch)
-  runs.run(folder, **SMALL)
-  assert runs.contents(folder) == runs.contents(finished[0])
+  folder = shutil.copytree(younger, tmp_path / "run")
+  other_key("initial")(monkeypatch)
+  commands.run(folder)
+  assert workdirs.results(folder) == workdirs.results(undisturbed)
 
 
 # What JAX and XLA are told by others.
@@ -381,7 +355,7 @@ def options():
 
 
 @pytest.mark.parametrize(
-  ("name", "value", "said"),
+  ("name", "value", "logged"),
   [
     ("jax_threefry_partitionable", False, True),
     ("jax_random_seed_offset", 7, True),
@@ -397,12 +371,12 @@ def options():
   ],
 )
 def test_an_option_of_jax_changes_no_number(
-  finished, tmp_path, capsys, options, name, value, said
+  noisy, tmp_path, options, name, value, logged
 ):
   options(name, value)
-  runs.run(tmp_path, **SMALL)
-  assert runs.contents(tmp_path) == runs.contents(finished[0])
-  assert (f"{name}={value}" in capsys.readouterr().err) == said
+  log = commands.run(tmp_path, *NOISY)
+  assert workdirs.results(tmp_path) == workdirs.results(noisy)
+  assert (f"{name}={value}" in log) == logged
 
 
 @pytest.mark.parametrize(
@@ -415,22 +389,22 @@ def test_an_option_of_jax_changes_no_number(
     ("NPROC", "3"),
   ],
 )
-def test_what_may_change_last_bits_is_recorded_and_said(
-  copied, capsys, monkeypatch, options, name, value
+def test_what_may_change_last_bits_is_recorded_and_logged(
+  copied, monkeypatch, options, name, value
 ):
   if name.islower():
     options(name, value)
   else:
     monkeypatch.setenv(name, value)
-  runs.run(copied, **SMALL)
-  assert f"{name}={value}" in capsys.readouterr().err
+  assert f"{name}={value}" in commands.run(copied)
   assert f"{name}={value}" in (copied / "env.json").read_text()
 
 
 def test_a_file_of_flags_of_xla_is_recorded_by_its_content(
-  tmp_path, monkeypatch
+  copied, tmp_path, monkeypatch
 ):
   path = tmp_path / "flags"
   path.write_text("--xla_cpu_enable_fast_math=true")
   monkeypatch.setenv("XLA_FLAGS", str(path))
-  assert settings.recorded()["xla_flags"] == path.read_text()
+  commands.run(copied)
+  assert path.read_text() in (copied / "env.json").read_text()
