@@ -6,13 +6,11 @@ JAX_COMPILATION_CACHE_DIR set, later sessions share them too.
 """
 
 import os
-import pathlib
 import shutil
 import tempfile
 
 import hypothesis
 import jax
-import pytest
 
 # No test may fail since the machine is busy.
 hypothesis.settings.register_profile(
@@ -39,18 +37,6 @@ for _name, _value in {
 jax.config.update("jax_num_cpu_devices", 4)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.devices()  # a command run in this process could choose another number
-
-
-# Marked `library` are its tests, and the examples in its modules, which are at
-# the root of the package.
-_TESTS = pathlib.Path(__file__).parent
-
-
-def pytest_collection_modifyitems(items):
-  for item in items:
-    folder = item.path.parent
-    if folder in (_TESTS / "library", _TESTS.parent / "lth_jax"):
-      item.add_marker(pytest.mark.library)
 
 
 def pytest_unconfigure():
