@@ -113,7 +113,7 @@ def _train(
     for each in figures.beside(number, asked.scale)
     if len(each.runs) > 1 and trained >= set(each.runs.values())
   ]
-  processes.lead(lambda: _compare_all(complete, folder, number))
+  processes.on_process_0(lambda: _compare_all(complete, folder, number))
 
 
 def _compare_all(

@@ -185,7 +185,7 @@ _RANGES = (
     "rounds from 1 on, each once",
   ),
   ("devices", *_COUNT),
-  ("lanes_per_device", lambda trials: 0 <= trials <= 1000, "in [0, 1000]"),
+  ("trials_per_device", lambda trials: 0 <= trials <= 1000, "in [0, 1000]"),
   (
     "checkpoint_minutes",
     lambda minutes: 0 <= minutes < math.inf,

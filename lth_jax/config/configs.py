@@ -186,8 +186,7 @@ class Study:
 class Execution:
   """How it is computed; results do not depend on it.
 
-  But for the last bits, which depend on `lane_axis`, `lanes_per_device` and
-  `batch_devices`.
+  Only last bits depend on `trials_per_device` and `batch_devices`.
   """
 
   source: Literal["auto", "bundled", "idx", "cifar", "tfds"] = _field(
@@ -203,21 +202,17 @@ class Execution:
     0,
     "Devices to train on at once; on CPU one host device a core. 0 takes all.",
   )
-  lane_axis: Literal["auto", "loop", "vmap"] = _field(
-    "auto",
-    "How training runs share a device: one after the other ('loop'), or side "
-    "by side ('vmap'); 'auto' is 'loop' on CPU and, but for lenet, on GPU.",
+  trials_per_device: int = _field(
+    0,
+    "Training runs that a device trains at once: 1 one after the other, n side "
+    "by side under vmap; equal bits need an equal number. 0 is 1 on CPU and, "
+    "but for lenet, on GPU; elsewhere the number that the run began with, or "
+    "all that could run, at most 32.",
   )
   batch_devices: int = _field(
     1,
     "Devices that split each batch between them, for networks that are large; "
     "equal bits need an equal number.",
-  )
-  lanes_per_device: int = _field(
-    0,
-    "Training runs that a device trains at once under --lane_axis=vmap; equal "
-    "bits need an equal number. 0 takes the number that the run began with, "
-    "or all that could run, at most 32.",
   )
   checkpoint_minutes: float = _field(
     5.0, "Minutes between saves inside a training run; 0 saves at every pause."

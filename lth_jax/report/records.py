@@ -13,7 +13,7 @@ from lth_jax import errors
 from lth_jax.config import checks, configs, plan
 from lth_jax.storage import files
 
-FORMAT = 2
+FORMAT = 3
 # Of steps, rounds and all else that is counted.
 _LARGEST = 2**53
 # What reading a file raises that is not as it was written.

@@ -1,5 +1,6 @@
-"""From a config to a finished run on disk, the one door to all effects.
+"""From a config to a finished run on disk: the one door to all effects.
 
-`experiment.run` is the run, `command` what a command adds to it: signals, exit
-codes and messages.
+`experiment.run` is the whole run; `replicates` finds what is missing and runs
+the algorithm; `trials` trains and saves; `command` adds signals, exit codes and
+messages.
 """

@@ -15,11 +15,12 @@ from etils import epath
 from lth_jax import errors
 from lth_jax.config import configs, flags, plan
 from lth_jax.config.configs import Config
-from lth_jax.parallel import devices, processes, vmapped
+from lth_jax.parallel import devices, processes
+from lth_jax.parallel.devices import Layout
 from lth_jax.runner import settings
 from lth_jax.storage import buckets, files, store
 
-FORMAT = 2
+FORMAT = 3
 # A file that one host has written is seen by the others after so long.
 _SHARED_SECONDS = 30.0
 _PROMISE = (
@@ -40,7 +41,7 @@ def settle(
   config: Config,
   experiment: str,
   data: str,
-  sharing: vmapped.Sharing,
+  layout: Layout,
   log: Callable[[str], None],
 ) -> None:
   """Makes the folder this run's, or checks that it is and extends it.
@@ -53,7 +54,7 @@ def settle(
     config: the run that is asked for.
     experiment: its name.
     data: digest of its images and labels.
-    sharing: how trials share a device; their last bits depend on it.
+    layout: how trials share a device; their last bits depend on it.
     log: told when the machine is not the one that the run began on.
 
   Raises:
@@ -61,10 +62,10 @@ def settle(
 
   >>> import tempfile
   >>> config = Config()
-  >>> sharing = vmapped.Sharing("loop", 1)
+  >>> layout = Layout(1)
   >>> with tempfile.TemporaryDirectory() as name:
   ...   folder = epath.Path(name)
-  ...   settle(folder, config, "mnist_lenet", "0a1b", sharing, log=print)
+  ...   settle(folder, config, "mnist_lenet", "0a1b", layout, log=print)
   ...   sorted(path.name for path in folder.iterdir())
   ['config.json', 'env.json', 'run.flags']
   """
@@ -89,7 +90,7 @@ def settle(
       "empty or new folder as --workdir."
     )
   resumed = path.exists() or _find_stored(folder, config, data)
-  _settle_environment(folder / "env.json", sharing, resumed, log)
+  _settle_environment(folder / "env.json", layout, resumed, log)
   store.write_text(folder / "run.flags", flags.to_flagfile(config))
   stored = {
     "format": FORMAT,
@@ -112,7 +113,7 @@ def check_shared(folder: epath.Path) -> None:
 
   >>> check_shared(epath.Path("runs/first"))
   """
-  if not processes.several():
+  if not processes.is_distributed():
     return
   path = folder / ".shared"
 
@@ -121,8 +122,8 @@ def check_shared(folder: epath.Path) -> None:
     store.write_text(path, token)
     return token
 
-  token = processes.lead(write)
-  with processes.together():
+  token = processes.on_process_0(write)
+  with processes.raise_in_all():
     deadline = time.monotonic() + _SHARED_SECONDS
     while not (path.exists() and path.read_text() == token):
       if time.monotonic() > deadline:
@@ -131,7 +132,7 @@ def check_shared(folder: epath.Path) -> None:
           "one that all processes see."
         )
       time.sleep(0.1)
-  processes.lead(path.unlink)
+  processes.on_process_0(path.unlink)
 
 
 def read_config(folder: epath.Path) -> Config:
@@ -142,9 +143,9 @@ def read_config(folder: epath.Path) -> Config:
 
   >>> import tempfile
   >>> config = Config(study=configs.Study(rounds=3))
-  >>> sharing = vmapped.Sharing("loop", 1)
+  >>> layout = Layout(1)
   >>> with tempfile.TemporaryDirectory() as name:
-  ...   settle(epath.Path(name), config, "lenet", "0a1b", sharing, log=print)
+  ...   settle(epath.Path(name), config, "lenet", "0a1b", layout, log=print)
   ...   read_config(epath.Path(name)).study.rounds
   3
   """
@@ -236,13 +237,9 @@ def _check_grown(folder, stored: Config, asked: Config):
       )
 
 
-def _settle_environment(path, sharing, resumed, log):
+def _settle_environment(path, layout, resumed, log):
   """Adds this machine to `env.json` unless the last one was the same."""
-  now = environment() | {
-    "lane_axis": sharing.axis,
-    "lanes_per_device": sharing.trials,
-    "batch_devices": sharing.devices,
-  }
+  now = environment() | layout._asdict()
   seen = _read_key(path, "environments", list) if path.exists() else []
   if resumed and not seen:
     log(
@@ -260,7 +257,7 @@ def _settle_environment(path, sharing, resumed, log):
   store.write_json(path, files.seal({"environments": seen}))
 
 
-def sharings(folder: epath.Path) -> list[vmapped.Sharing]:
+def layouts(folder: epath.Path) -> list[Layout]:
   """Returns how trials shared a device in a run so far, the first way first.
 
   Args:
@@ -271,26 +268,19 @@ def sharings(folder: epath.Path) -> list[vmapped.Sharing]:
 
   >>> import tempfile
   >>> with tempfile.TemporaryDirectory() as name:
-  ...   folder, sharing = epath.Path(name), vmapped.Sharing("vmap", 4)
-  ...   settle(folder, Config(), "lenet", "0a1b", sharing, log=print)
-  ...   sharings(folder)
+  ...   folder, layout = epath.Path(name), Layout(4)
+  ...   settle(folder, Config(), "lenet", "0a1b", layout, log=print)
+  ...   layouts(folder)
   [Sharing(axis='vmap', trials=4, devices=1)]
   """
   path = folder / "env.json"
   seen = _read_key(path, "environments", list) if path.exists() else []
   found = []
   for each in seen:
-    sharing = vmapped.Sharing(
-      each.get("lane_axis", "loop"),
-      each.get("lanes_per_device", 1),
-      each.get("batch_devices", 1),
-    )
-    numbers = sharing[1:]
-    if sharing.axis not in vmapped.AXES or not all(
-      type(number) is int and number > 0 for number in numbers
-    ):
-      raise _altered(path, "lanes_per_device")
-    found.append(sharing)
+    layout = Layout(*(each.get(name, 1) for name in Layout._fields))
+    if not all(type(number) is int and number > 0 for number in layout):
+      raise _altered(path, "trials_per_device")
+    found.append(layout)
   return found
 
 

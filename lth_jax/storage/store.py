@@ -30,7 +30,7 @@ from lth_jax.storage import buckets, files
 from lth_jax.storage import lock as lock_lib
 
 PyTree = Any
-FORMAT = 2
+FORMAT = 3
 _COMMIT = "commit.json"
 _RECORD = "record.json"
 _TIMING = "timing.json"
@@ -196,10 +196,24 @@ def load(
   ({'w': array([1., 1.], dtype=float32)}, {'num_steps': 10})
   """
   record = load_record(folder, owner)
+  return load_arrays(folder, like), record
+
+
+def load_arrays(folder: epath.Path, like: PyTree) -> PyTree:
+  """Returns a store's arrays; does not check its files.
+
+  Args:
+    folder: the store.
+    like: as for `load`.
+
+  Raises:
+    DamagedError: they do not fit.
+    StorageError: they cannot be read, which says nothing of what they hold.
+  """
   target = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), like)
   try:
     with _ORBAX, _checkpointer() as checkpointer:
-      arrays = checkpointer.restore(folder / _ARRAYS, target)
+      return checkpointer.restore(folder / _ARRAYS, target)
   except _FAILURES as error:
     if not isinstance(error, _MALFORMED) or buckets.explain(error):
       raise _failed(folder, error) from error
@@ -207,7 +221,6 @@ def load(
     raise DamagedError(
       f"{folder / _ARRAYS} does not fit this run: {cause}."
     ) from error
-  return arrays, record
 
 
 def discard(
