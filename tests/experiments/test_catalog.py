@@ -292,7 +292,7 @@ def test_a_run_of_another_scale_is_not_counted(tmp_path):
   config = catalog.config(run)
   commit(tmp_path / run.name, config)
   stored = {
-    "format": 2,
+    "format": 3,
     "run_id": configs.run_id(config),
     "data": "0",
     "config": configs.to_flat(config),

@@ -16,7 +16,7 @@ def commits(folder):
   return {
     str(path.parent.relative_to(folder)): stat.st_mtime_ns
     for path, stat in stats_of(folder).items()
-    if path.name == "commit.json" and ".partial_" not in path.parent.name
+    if path.name == "commit.json" and ".step_" not in path.parent.name
   }
 
 

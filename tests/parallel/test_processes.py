@@ -69,7 +69,7 @@ def test_two_processes_are_one(alone, tmp_path):
 @pytest.mark.parametrize(
   "changed",
   [
-    ["--lane_axis=vmap", "--lanes_per_device=2"],
+    ["--trials_per_device=2"],
     ["--pruning=oneshot"],
     ["--reset=continued"],
     ["--learning_rate=1e30"],  # all diverge
@@ -129,7 +129,7 @@ def test_one_is_killed(killed, alone_and_long, tmp_path):
   assert code in (75, -signal.SIGABRT), files[1 - killed].read_text()
   if code == 75:
     assert "another process is gone" in files[1 - killed].read_text()
-  damaged = next(workdir.rglob("*.partial_*/record.json"))
+  damaged = next(workdir.rglob("*.step_*/record.json"))
   damaged.write_text("{}")
   commands = [
     process_runs.command(workdir, *_LONG, *own)
@@ -143,7 +143,7 @@ def test_one_is_killed(killed, alone_and_long, tmp_path):
   assert codes == [75, 75], said
   assert "SIGTERM: saving, then stopping." in said[killed]
   assert f"{damaged} is altered. It is discarded" in said[0]
-  assert all("Stopped; what was done is stored." in each for each in said)
+  assert all("Stopped; what was done is saved." in each for each in said)
   codes, said = process_runs.run(workdir, tmp_path, *_LONG)
   assert codes == [0], said
   assert records(workdir) == records(alone_and_long)
@@ -157,7 +157,7 @@ def _wait_for_a_save(workdir, begun, files):
       file.read_text() for file in files
     ]
     with contextlib.suppress(FileNotFoundError):  # folders come and go
-      for path in workdir.rglob("*.partial_*/commit.json"):
+      for path in workdir.rglob("*.step_*/commit.json"):
         if path.stat().st_mtime >= begin:
           return
     time.sleep(0.05)
@@ -202,7 +202,7 @@ def test_versions_that_know_other_flags_are_named(tmp_path):
     "processes.join(configs.Processes(distributed='auto', "
     "coordinator_address=sys.argv[1], num_processes=2, "
     "process_id=int(sys.argv[2]))); "
-    "processes.agree(lambda: dict.fromkeys(sys.argv[3:], 1))"
+    "processes.check_equal(lambda: dict.fromkeys(sys.argv[3:], 1))"
   )
   address = process_runs.together()[0][1].split("=")[1]
   commands = [
@@ -287,20 +287,22 @@ values = (
 )
 parts = [None] * 3
 parts[index] = values
-merged = processes.merge(parts, values)
+merged = processes.exchange(parts, [0, 1, 2], values)
 bits = [
   [x.tobytes().hex() + str(x.dtype) + str(x.shape) for x in part
    if x is not None] for part in merged]
 told = {"bits": bits}
 told["any"] = processes.any_of(index == 2, False, True)
-told["lead"] = processes.lead(lambda: {"from": index, "text": "\\u2265"})
+told["largest"] = processes.largest(index / 4)
+told["lead"] = processes.on_process_0(
+  lambda: {"from": index, "text": "\\u2265"})
 for name, function in {
-  "lead fails": lambda: processes.lead(lambda: 1 / 0),
+  "lead fails": lambda: processes.on_process_0(lambda: 1 / 0),
   "one fails": lambda: fail(),
-  "agree": lambda: processes.agree(lambda: {"--a": 1, "--b": index // 2}),
+  "agree": lambda: processes.check_equal(lambda: {"--a": 1, "--b": index // 2}),
 }.items():
   def fail():
-    with processes.together():
+    with processes.raise_in_all():
       if index == 1:
         raise OSError("no disk")
   try:
@@ -308,7 +310,7 @@ for name, function in {
     told[name] = "nothing"
   except Exception as error:
     told[name] = f"{type(error).__name__}: {error}"
-processes.agree(lambda: {"--a": 1})
+processes.check_equal(lambda: {"--a": 1})
 print("TOLD" + json.dumps(told), flush=True)
 """
 
@@ -334,6 +336,7 @@ def test_what_three_processes_tell_each_other(tmp_path):
     ]
   for each in told:
     assert each["any"] == [True, False, True]
+    assert each["largest"] == 0.5
     assert each["lead"] == {"from": 0, "text": "≥"}
     assert each["agree"].startswith(
       "InputError: --distributed: --b of process 2 is not that of process 0"

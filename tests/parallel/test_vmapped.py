@@ -1,4 +1,4 @@
-"""Trials side by side: the same trials, whoever is beside them."""
+"""Trials side by side: the same bits, whatever the other trials are."""
 
 import jax
 import numpy as np
@@ -14,11 +14,10 @@ DENSITIES = (1.0, 0.5, 0.2)
 def runs():
   """Trials that differ in weights, masks, images, order and rates."""
   return [
-    segments.Run(
+    tiny.scheduled(
       tiny.start(seed, density=density),
-      tiny.sample(seed),
-      tiny.key(seed),
-      schedules.make(0.01 * (1 + seed), warmup=5 * seed, drops=(30,)),
+      seed,
+      schedule=schedules.make(0.01 * (1 + seed), warmup=5 * seed, drops=(30,)),
     )
     for seed, density in enumerate(DENSITIES)
   ]
@@ -79,7 +78,7 @@ def test_going_on_from_any_pause_changes_no_bit(together):
   for checkpoints in saved[::7] + saved[-1:]:
     assert len(checkpoints) == len(runs())
     resumed = [
-      run._replace(resume=checkpoint)
+      run._replace(resume_point=checkpoint)
       for run, checkpoint in zip(runs(), checkpoints)
     ]
     for found, expected in zip(train(resumed), together):
@@ -89,8 +88,8 @@ def test_going_on_from_any_pause_changes_no_bit(together):
 def test_a_stack_comes_apart_into_what_it_was_made_of(together):
   progresses = [checkpoint.progress for checkpoint, _ in together]
   starts = [run.start for run in runs()]
-  trials = vmapped.make(tiny.trainer(), vmapped.Sharing("vmap", 3))
-  for items in (progresses, starts, [run.sample for run in runs()]):
+  trials = vmapped.make(tiny.trainer(), 3)
+  for items in (progresses, starts, [run.split for run in runs()]):
     found = trials.unstack(trials.stack(items))
     tiny.assert_equal_bits(found, items)
 
@@ -109,13 +108,13 @@ def test_what_trials_share_stays_a_branch():
 
   def count(trials, width):
     run = runs()[0]
-    stacks = [trials.stack([x] * width) for x in run[:4]]
-    start, sample, key, schedule = stacks
-    progress = jax.eval_shape(trials.trainer.begin, start, sample)
+    stacks = [trials.stack([x] * width) for x in run[1:5]]
+    start, split, key, schedule = stacks
+    progress = jax.eval_shape(trials.trainer.begin, start, split)
     plan = segments.plan_of(tiny.entries()[:2])
     return str(
       jax.make_jaxpr(trials.trainer.advance)(
-        progress, plan, tiny.data(), sample, key, schedule
+        progress, plan, tiny.data(), split, key, schedule
       )
     ).count(" cond[")
 

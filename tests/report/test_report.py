@@ -1128,7 +1128,7 @@ def _described(folder, replicate, kept):
   }
   path = folder / f"replicate_{replicate}" / "structure.json"
   path.parent.mkdir(parents=True, exist_ok=True)
-  content = {"format": 2, "replicate": replicate, "rounds": rounds}
+  content = {"format": 3, "replicate": replicate, "rounds": rounds}
   content |= {"theta_0": "0", "trained": "0", "masks": {}}
   path.write_text(json.dumps(files.seal(content)))
   return path
@@ -1196,7 +1196,7 @@ def test_structure_is_shown_where_claims_about_it_are_judged(tmp_path, shown):
   "harm",
   [
     lambda text: text[: len(text) // 2],
-    lambda text: text.replace('"format": 2', '"format": 9'),
+    lambda text: text.replace('"format": 3', '"format": 9'),
     lambda text: text.replace('"num_kept": 6', '"num_kept": 5'),
     lambda text: text.replace('"kept"', '"cept"'),
     lambda text: "[]",

@@ -190,7 +190,7 @@ def _structure():
   weights = {"w": np.linspace(-1, 1, 6).reshape(3, 2)}
   masks = {"w": weights["w"] > 0}
   return {
-    "format": 2,
+    "format": 3,
     "replicate": 0,
     "rounds": {"0": summary.describe(weights, weights, masks)},
   }
@@ -217,7 +217,7 @@ def test_the_top_of_a_workdir_is_read_or_refused(name, read, data):
   config = configs.Config()
   whole = {
     "config.json": {
-      "format": 2,
+      "format": 3,
       "experiment": "x",
       "run_id": configs.run_id(config),
       "data": "0",
@@ -242,7 +242,7 @@ def test_a_commit_with_any_value_is_damage(data):
     (folder / part).write_text("{}")
   names = ("record.json", "arrays")
   written = {x: hashlib.sha256(b"{}").hexdigest() for x in names}
-  commit = {"format": 2, "owner": "me", "files": written}
+  commit = {"format": 3, "owner": "me", "files": written}
   changed = data.draw(_changed(commit))
   (folder / "commit.json").write_text(json.dumps(changed))
   with _an_answer_or_one_line():

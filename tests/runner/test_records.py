@@ -224,7 +224,7 @@ def test_the_report_reads_records(tmp_path):
     (folder / "record.json").write_text(text)
     digest = hashlib.sha256(text.encode()).hexdigest()
     owner = f"run {run_id}, data 0, {trial.name}"
-    commit = {"format": 2, "owner": owner, "files": {"record.json": digest}}
+    commit = {"format": 3, "owner": owner, "files": {"record.json": digest}}
     (folder / "commit.json").write_text(json.dumps(commit))
   _, reinit, ticket, lost = _sorted(report_records.read(tmp_path).trials)
   assert ticket.density == 0.9 and ticket.early_stop.step == 10
