@@ -101,14 +101,14 @@ class Problem(NamedTuple):
 
   Attributes:
     step: one training step of one trial.
-    lockstep: the compiled functions.
+    vmapped: the compiled functions.
     progress: of all trials.
     data: the images on each device.
     others: sample, key and schedule of each trial.
   """
 
   step: Any
-  lockstep: vmapped.Lockstep
+  vmapped: vmapped.Vmapped
   progress: loop.Progress
   data: loop.Data
   others: tuple[Any, Any, Any]
@@ -193,10 +193,7 @@ def _problem(options) -> Problem:
   trainer = loop.make(
     *parts, batch_size=options.batch, num_parts=options.devices
   )
-  sharing = vmapped.Sharing(
-    "vmap" if options.trials > 1 else "loop", options.trials, options.devices
-  )
-  together = vmapped.make(trainer, sharing)
+  together = vmapped.make(trainer, options.trials)
 
   def begin():
     params, stats = model.init(jax.random.key(0))
@@ -232,7 +229,7 @@ def _lower(problem, mesh, options):
   )
   if options.program == "segment":
     plan = segments.plan_of([segments.Entry(10_000, True, True)])
-    return problem.lockstep.trainer.advance.lower(
+    return problem.vmapped.trainer.advance.lower(
       progress, plan, everywhere(problem.data), sample, key, schedule
     )
   lead = (options.trials,) if options.trials > 1 else ()

@@ -7,12 +7,14 @@ import numpy as np
 
 from benchmarks import networks
 from lth_jax import masks, optim, pruning, scores
+from lth_jax.config import plan
 from lth_jax.data import scaling
+from lth_jax.parallel import segments
 from lth_jax.training import loop, schedules
 
 
 class Problem(NamedTuple):
-  """What `execution.train` takes of a trial, and the images."""
+  """The parts of a trial, and the images."""
 
   trainer: loop.Trainer
   start: loop.Start
@@ -20,6 +22,17 @@ class Problem(NamedTuple):
   sample: loop.Split
   key: jax.Array
   schedule: schedules.Schedule
+
+  def scheduled(self) -> segments.ScheduledTrial:
+    """Returns the trial as `segments.train` takes it."""
+    return segments.ScheduledTrial(
+      plan.Trial(0, 1, "ticket"),
+      self.start,
+      self.sample,
+      self.key,
+      self.schedule,
+      origin={},
+    )
 
 
 def make(

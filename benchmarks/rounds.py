@@ -17,7 +17,6 @@ from etils import epath
 from benchmarks import networks, problem, tables
 from lth_jax import pruning, scores
 from lth_jax.config import configs
-from lth_jax.config import plan as plan_lib
 from lth_jax.parallel import segments
 from lth_jax.runner import records
 from lth_jax.storage import store
@@ -80,7 +79,7 @@ def _measure(repeats):
   rows = tuple(
     segments.Row(*entry, 0.1, 0.1, 4900, 0.1, 9800) for entry in entries
   )
-  end = segments.Checkpoint(jax.device_get(progress), rows)
+  end = segments.ResumePoint(jax.device_get(progress), rows)
   arrays = {
     "params": end.progress.state.params,
     "masks": end.progress.state.masks,
@@ -94,13 +93,7 @@ def _measure(repeats):
 
   def record():
     return records.of_trial(
-      plan_lib.Trial(0, 1, "ticket"),
-      made.start,
-      end,
-      summary,
-      num_images,
-      settings.eval_every,
-      origin={},
+      made.scheduled(), end, summary, num_images, settings.eval_every
     )
 
   with tempfile.TemporaryDirectory() as folder:

@@ -94,7 +94,7 @@ def make(config: Config, dataset: Dataset) -> Components:
     ),
     like=loop.Start(params, stats, np.array(0, np.int32), masks),
     fractions=fractions,
-    prune=functools.partial(_prune, config.pruning.scope, fractions),
+    prune=functools.partial(prune, config.pruning.scope, fractions),
     num_images=num_images,
     split=functools.cache(lambda index: split(config, num_images, index)),
     data=data,
@@ -147,7 +147,7 @@ def initial_start(components: Components, replicate: int) -> loop.Start:
   return components.like._replace(params=params, stats=stats)
 
 
-def _prune(scope, fractions, trained, masks, at_once=None) -> PyTree:
+def prune(scope, fractions, trained, masks, at_once=None) -> PyTree:
   """Removes the smallest magnitudes: of one round, or of many at once."""
   if at_once is not None:
     fractions = pruning.one_shot(fractions, at_once)

@@ -51,6 +51,27 @@ class Checkpoints(NamedTuple):
   check: Callable[[], None] = lambda: None
 
 
+def read(
+  checkpoints: Checkpoints, name: str, load: Callable[[epath.Path, str], Any]
+) -> Any:
+  """Loads a checkpoint; returns None if it is missing, or damaged (logged).
+
+  Args:
+    checkpoints: of the run.
+    name: of the checkpoint, below the workdir; removed if it is damaged.
+    load: is called with its folder and owner; raises `store.DamagedError`.
+  """
+  folder = checkpoints.folder / name
+  if not store.exists(folder):
+    return None
+  try:
+    owner = plan.owner(checkpoints.run_id, checkpoints.data, name)
+    return load(folder, owner)
+  except store.DamagedError as error:
+    _discard_damaged(checkpoints, name, str(error))
+    return None
+
+
 def read_record(
   checkpoints: Checkpoints,
   name: str,
@@ -77,7 +98,7 @@ def read_record(
       raise store.DamagedError(reason)
     return record
 
-  return _read(checkpoints, name, load)
+  return read(checkpoints, name, load)
 
 
 def has_origin(
@@ -118,26 +139,31 @@ def load_arrays(
   Raises:
     DamagedError: the arrays do not have the shapes.
   """
-  return store.load_arrays(checkpoints.folder / name, _arrays_of(like))
+  return store.load_arrays(checkpoints.folder / name, arrays_of(like))
 
 
 def save(
   checkpoints: Checkpoints,
   name: str,
-  state: Start | TrainState,
+  arrays: PyTree,
   record: Mapping[str, Any],
   timing: Mapping[str, Any],
 ) -> None:
-  """Saves weights, statistics and masks, in process 0.
+  """Saves arrays with their record, in process 0.
 
   Args:
     checkpoints: of the run.
     name: of the checkpoint, below the workdir.
-    state: has them, as NumPy arrays.
+    arrays: a pytree of NumPy arrays.
     record: facts of the result, for JSON.
     timing: facts of how it was made, which no digest covers.
   """
-  _save(checkpoints, name, _arrays_of(state), record, timing)
+  if processes.is_process_0():
+    owner = plan.owner(checkpoints.run_id, checkpoints.data, name)
+    folder = checkpoints.folder / name
+    store.save(
+      folder, owner, arrays, dict(record), dict(timing), checkpoints.check
+    )
 
 
 def discard(checkpoints: Checkpoints, name: str) -> None:
@@ -149,6 +175,15 @@ def discard(checkpoints: Checkpoints, name: str) -> None:
   """
   if processes.is_process_0():
     store.discard(checkpoints.folder / name, checkpoints.check)
+
+
+def arrays_of(state: Start | TrainState) -> dict[str, PyTree]:
+  """Returns what is saved of a start, or of a trained state.
+
+  Args:
+    state: has params, stats and masks.
+  """
+  return {"params": state.params, "stats": state.stats, "masks": state.masks}
 
 
 def rewind_name(replicate: int) -> str:
@@ -180,7 +215,7 @@ def save_resume_point(
   rows = [list(row) for row in point.rows]
   record = {"origin": dict(origin), "rows": rows}
   name = f"{trial.name}.step_{step}"
-  _save(checkpoints, name, point.progress, record, {})
+  save(checkpoints, name, point.progress, record, {})
   discard_resume_points(checkpoints, trial, keep=step)
 
 
@@ -251,7 +286,7 @@ def _newest(checkpoints, trial, like, origin) -> ResumePoint | None:
     return point
 
   for _, name in sorted(_resume_points(checkpoints, trial), reverse=True):
-    point = _read(checkpoints, name, load)
+    point = read(checkpoints, name, load)
     if point is not None:
       return point
   return None
@@ -273,28 +308,6 @@ def _resume_points(checkpoints, trial: Trial) -> list[tuple[int, str]]:
   ]
 
 
-def _read(
-  checkpoints: Checkpoints, name: str, load: Callable[[epath.Path, str], Any]
-) -> Any:
-  """Loads a checkpoint; returns None if it is missing, or damaged (logged)."""
-  folder = checkpoints.folder / name
-  if not store.exists(folder):
-    return None
-  try:
-    owner = plan.owner(checkpoints.run_id, checkpoints.data, name)
-    return load(folder, owner)
-  except store.DamagedError as error:
-    _discard_damaged(checkpoints, name, str(error))
-    return None
-
-
-def _save(checkpoints, name, arrays, record, timing) -> None:
-  if processes.is_process_0():
-    owner = plan.owner(checkpoints.run_id, checkpoints.data, name)
-    folder = checkpoints.folder / name
-    store.save(folder, owner, arrays, record, timing, checkpoints.check)
-
-
 def _discard_damaged(checkpoints, name: str, reason: str) -> None:
   checkpoints.log(f"warning: {reason} It is discarded and made again.")
   discard(checkpoints, name)
@@ -314,7 +327,3 @@ def _differs(
       )
     return f"{folder} was made from other {name}."
   return ""
-
-
-def _arrays_of(state: Start | TrainState) -> dict[str, PyTree]:
-  return {"params": state.params, "stats": state.stats, "masks": state.masks}

@@ -149,12 +149,12 @@ def call(function: Callable[[], None]) -> None:
   except processes.LostError as error:
     progress.log(
       f"Stopped: another process is gone ({error}); see its own output. "
-      "What was saved is kept. Start all processes again to continue."
+      "What was saved is stored. Start all processes again to go on."
     )
     os._exit(EXIT_STOPPED)  # a usual exit would wait for the other process
   except errors.StoppedError:
     _exit(
-      "Stopped; what was done is saved. Start the same command to continue.",
+      "Stopped; what was done is stored. Start the same command to go on.",
       EXIT_STOPPED,
     )
   except Exception as error:
@@ -221,7 +221,7 @@ def _explain(error: Exception) -> tuple[str | None, bool]:
       return (
         f"out of memory ({errors.first_line(error)}); use fewer trials at once "
         "(--trials_per_device, --devices), more --batch_devices, or a smaller "
-        "--batch_size. What was saved is kept.",
+        "--batch_size. What was saved is stored.",
         False,
       )
   return None, False
@@ -231,8 +231,7 @@ def _failed(failure: str, passes: bool) -> tuple[str, bool]:
   """Adds what to do after a disk or an object store failed."""
   remedy = "start" if passes else "mend that and start"
   return (
-    f"{failure}; {remedy} the same command to continue. What was saved is "
-    "kept.",
+    f"{failure}; {remedy} the same command to go on. What was saved is stored.",
     passes,
   )
 

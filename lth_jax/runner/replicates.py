@@ -72,7 +72,8 @@ def _find_results(components, checkpoints, replicate, results: Results) -> None:
   # Last: if a result has another theta_0, that is an error, and this one would
   # take the place of the lost one.
   if start is not None:
-    checkpoints_lib.save(checkpoints, name, start, record, {})
+    arrays = checkpoints_lib.arrays_of(start)
+    checkpoints_lib.save(checkpoints, name, arrays, record, {})
 
 
 def missing(config: Config, results: Results) -> list[Trial]:

@@ -118,7 +118,8 @@ def save_result(
     timing: facts of how it was trained.
   """
   _check_pruned(trial, state)
-  checkpoints_lib.save(context.checkpoints, trial.name, state, record, timing)
+  arrays = checkpoints_lib.arrays_of(state)
+  checkpoints_lib.save(context.checkpoints, trial.name, arrays, record, timing)
   checkpoints_lib.discard_resume_points(context.checkpoints, trial)
   context.results[trial.name] = records.facts(record)
   return rounds.Trained(state.params, state.stats, record["diverged"])

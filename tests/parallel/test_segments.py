@@ -1,19 +1,14 @@
 """Trials in segments: bits do not depend on the device or on the cuts."""
 
 import gc
-import subprocess
-import sys
 
 import jax
 import numpy as np
 import pytest
 from helpers import tiny
 
-from lth_jax import data, errors
-from lth_jax.parallel import devices as devices_lib
 from lth_jax.parallel import segments
 from lth_jax.parallel.segments import Entry
-from lth_jax.training import loop
 
 
 @pytest.fixture(scope="module")
@@ -175,68 +170,6 @@ def test_a_pause_may_stop_the_run():
 
   with pytest.raises(StopError):
     tiny.train(tiny.start(), tiny.entries(), pause=pause)
-
-
-def test_there_are_four_devices_here():
-  devices = jax.local_devices()
-  assert devices_lib.find(0, 100) == devices
-  assert devices_lib.find(0, 2) == devices[:2]
-  assert devices_lib.find(3, 100) == devices[:3]
-  assert devices_lib.find(5, 1) == devices[:1]
-
-
-def test_more_devices_than_there_are_is_an_error():
-  with pytest.raises(errors.InputError, match=r"--devices=5: there are 4"):
-    devices_lib.find(5, 100)
-
-
-def test_host_devices_are_made_for_the_trials_that_there_are():
-  """In a fresh process; more than the trials, but not than the CPUs."""
-  cpus = devices_lib.usable_cpus()
-  program = "; ".join(
-    (
-      "import sys, jax",
-      "from lth_jax.parallel import devices",
-      "print(len(devices.find(*map(int, sys.argv[1:]))))",
-    )
-  )
-  for wanted, num_trials, num in ((3, 1, 1), (0, 99, cpus), (cpus, 99, cpus)):
-    found = subprocess.run(
-      [sys.executable, "-c", program, str(wanted), str(num_trials)],
-      capture_output=True,
-      text=True,
-      check=False,
-    )
-    assert found.stdout.strip() == str(num), found.stderr
-
-
-def test_a_first_run_of_few_trials_limits_no_later_one():
-  program = (
-    "from lth_jax.parallel import devices; print(len(devices.find(1, 1)), "
-    "len(devices.find(0, 99)))"
-  )
-  found = subprocess.run(
-    [sys.executable, "-c", program], capture_output=True, text=True, check=False
-  )
-  expected = f"1 {devices_lib.usable_cpus()}"
-  assert found.stdout.strip() == expected, found.stderr
-
-
-def test_every_device_has_the_images():
-  workers = devices_lib.make_workers(jax.local_devices()[:3], tiny.data())
-  assert len(workers) == 3
-  for worker, device in zip(workers, jax.local_devices()):
-    assert worker.devices == (device,)
-    assert all(array.devices() == {device} for array in worker.data)
-    tiny.assert_equal_bits(worker.data, tiny.data())
-
-
-def test_host_devices_share_the_images_of_a_data_set():
-  loaded = data.load("mnist_10k")
-  arrays = loop.Data(*loaded.train, *loaded.test)
-  for worker in devices_lib.make_workers(jax.local_devices()[:2], arrays):
-    for array, placed in zip(arrays, worker.data):
-      assert placed.unsafe_buffer_pointer() == array.ctypes.data
 
 
 def test_memory_in_use_does_not_grow_with_steps():

@@ -17,6 +17,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 from etils import epath
@@ -26,7 +27,7 @@ from experiments import mnist_lenet, paper, results, sweep
 from experiments import report as report_command
 from lth_jax import errors, report
 from lth_jax.config import configs, flags
-from lth_jax.parallel import segments, vmapped
+from lth_jax.parallel import devices, segments
 from lth_jax.report import records as report_records
 from lth_jax.runner import command as command_lib
 from lth_jax.runner import workdir
@@ -286,8 +287,8 @@ def test_a_file_as_workdir_is_refused(tmp_path):
 )
 def test_what_a_new_folder_may_hold_is_no_hindrance(tmp_path, name):
   (tmp_path / name).touch()
-  config, sharing = configs.Config(), vmapped.Sharing("loop", 1)
-  workdir.settle(epath.Path(tmp_path), config, "a", {}, sharing, log=print)
+  config, layout = configs.Config(), devices.Layout(1)
+  workdir.settle(epath.Path(tmp_path), config, "a", {}, layout, log=print)
   assert (tmp_path / "config.json").exists()
 
 
@@ -495,13 +496,16 @@ def test_sigterm_saves_and_the_same_command_goes_on(tmp_path):
     stderr=subprocess.PIPE,
     text=True,
   )
-  partial = interrupted / "replicate_0/round_000/ticket.partial_0/commit.json"
-  commands.wait_for(partial, process)
+  saved = interrupted / "replicate_0/round_000"
+  commands.wait_for(saved, process)
+  while not list(saved.glob("ticket.step_*/commit.json")):
+    assert process.poll() is None
+    time.sleep(0.01)
   process.send_signal(signal.SIGTERM)
   _, said = process.communicate(timeout=300)
   assert process.returncode == 75, said
   assert "go on" in said and "Traceback" not in said
-  assert list(interrupted.rglob("*.partial_*/commit.json"))
+  assert list(interrupted.rglob("*.step_*/commit.json"))
   assert commands.start(f"--workdir={interrupted}", *long).returncode == 0
   assert (
     commands.start(f"--workdir={tmp_path / 'whole'}", *long).returncode == 0

@@ -209,7 +209,7 @@ def test_descriptions_with_any_value_are_read_or_refused(data):
 
 @pytest.mark.parametrize(
   ("name", "read"),
-  [("config.json", workdir.read_config), ("env.json", workdir.sharings)],
+  [("config.json", workdir.read_config), ("env.json", workdir.layouts)],
 )
 @_EXAMPLES
 @given(data=st.data())
@@ -224,7 +224,7 @@ def test_the_top_of_a_workdir_is_read_or_refused(name, read, data):
       "config": configs.to_flat(config),
     },
     "env.json": {
-      "environments": [{"lane_axis": "vmap", "lanes_per_device": 2}]
+      "environments": [{"trials_per_device": 2, "batch_devices": 1}]
     },
   }[name]
   folder = epath.Path(tempfile.mkdtemp())

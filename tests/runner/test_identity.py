@@ -18,9 +18,10 @@ from helpers import runs, tiny
 from lth_jax import data, errors
 from lth_jax.config import configs, plan
 from lth_jax.lottery import controls, keys
+from lth_jax.parallel import segments
 from lth_jax.report import records as report_records
 from lth_jax.report import structure
-from lth_jax.runner import build, partials, settings, trials
+from lth_jax.runner import build, settings, trials
 from lth_jax.runner import checkpoints as checkpoints_lib
 from lth_jax.storage import store as store_lib
 
@@ -71,11 +72,10 @@ def told(folder):
 
 def arrays(folder, trial, parts):
   digest = store_lib.read_json(epath.Path(folder) / "config.json")["data"]
-  stores = checkpoints_lib.Stores(
+  stores = checkpoints_lib.Checkpoints(
     epath.Path(folder), parts.run_id, digest, print
   )
-  like = build.initial_start(parts, 0)
-  return checkpoints_lib.read_arrays(stores, trial.name, like)
+  return checkpoints_lib.load_arrays(stores, trial.name, parts.like)
 
 
 def assert_derived(folder, **flags):
@@ -87,9 +87,9 @@ def assert_derived(folder, **flags):
     ticket = plan.Trial(0, index, "ticket")
     above = arrays(folder, plan.parent(config, ticket), parts)
     if config.pruning.pruning == "oneshot":
-      masks = build.prune_at_once(parts, above["params"], saved.masks, index)
+      masks = parts.prune(above["params"], saved.masks, index)
     else:
-      masks = build.prune(parts, above["params"], above["masks"])
+      masks = parts.prune(above["params"], above["masks"])
     start = saved._replace(masks=masks)
     key = keys.random_masks(0, 0, index)
     random = controls.random_masks(key, saved, start).masks
@@ -125,14 +125,14 @@ def test_what_follows_from_a_result_made_anew_is_made_anew(
   (folder / name / "record.json").write_text("{}")
   elsewhere(monkeypatch)
   if killed:
-    store = trials._store
+    save = trials.save_result
 
-    def store_and_stop(session, standing, *rest):
-      store(session, standing, *rest)
+    def save_and_stop(*arguments):
+      save(*arguments)
       raise errors.StoppedError
 
     with monkeypatch.context() as patch:
-      patch.setattr(trials, "_store", store_and_stop)
+      patch.setattr(trials, "save_result", save_and_stop)
       with pytest.raises(errors.StoppedError):
         runs.run(folder, **SMALL, **flags)
     assert told(folder) is None
@@ -227,27 +227,27 @@ def test_a_whole_result_from_elsewhere_is_followed_or_made_again(
 
 @pytest.mark.parametrize("harm", HARMS)
 def test_no_file_of_a_save_leads_to_other_numbers(tmp_path, monkeypatch, harm):
-  monkeypatch.setattr(trials.segments, "SEGMENT_SECONDS", 0.0)
+  monkeypatch.setattr(segments, "SEGMENT_SECONDS", 0.0)
   flags = SMALL | {"arms": ["ticket"], "rounds": 0}
   runs.run(tmp_path / "whole", **flags)
-  save, older = partials.save, tmp_path / "older"
+  save, older = checkpoints_lib.save_resume_point, tmp_path / "older"
 
-  def save_and_keep(stores, trial, slot, checkpoint, origin):
-    save(stores, trial, slot, checkpoint, origin)
-    if checkpoint.rows[-1].step == 5:
+  def save_and_keep(stores, trial, point, origin):
+    save(stores, trial, point, origin)
+    if point.rows[-1].step == 5:
       shutil.copytree(stores.folder, older)
-    if checkpoint.rows[-1].step == 10:
+      path = older / "replicate_0/round_000/ticket.step_5"
+      path.rename(path.with_name("ticket.step_10"))
+    if point.rows[-1].step == 10:
       raise errors.StoppedError
 
   with monkeypatch.context() as patch:
-    patch.setattr(partials, "save", save_and_keep)
+    patch.setattr(checkpoints_lib, "save_resume_point", save_and_keep)
     with pytest.raises(errors.StoppedError):
       runs.run(tmp_path / "stopped", **flags, checkpoint_minutes=0)
   saved = tmp_path / "stopped" / "replicate_0/round_000"
   names = files_of(saved)
-  assert {name.partition("/")[0] for name in names} == {
-    f"ticket.partial_{slot}" for slot in range(2)
-  }
+  assert {name.partition("/")[0] for name in names} == {"ticket.step_10"}
   for number, name in enumerate(names):
     folder = shutil.copytree(tmp_path / "stopped", tmp_path / str(number))
     place = pathlib.Path("replicate_0/round_000", name)
@@ -279,7 +279,7 @@ def other_theta_0(patch):
 
 def other_split(patch):
   split = build.split
-  patch.setattr(build, "split", lambda parts, _: split(parts, 7))
+  patch.setattr(build, "split", lambda *args: split(*args[:2], 7))
 
 
 CHANGES = {
@@ -305,7 +305,7 @@ def noisy(tmp_path_factory):
   here, stopped = map(tmp_path_factory.mktemp, ["noisy", "stopped"])
   with pytest.MonkeyPatch.context() as patch:
     patch.setattr(data, "load", lambda *_, **__: tiny.dataset())
-    patch.setattr(trials.segments, "SEGMENT_SECONDS", 0.0)
+    patch.setattr(segments, "SEGMENT_SECONDS", 0.0)
     runs.run(here, **NOISY)
     with pytest.raises(errors.StoppedError):
       runs.run(stopped, runs.StopAfter(1), **NOISY)

@@ -141,7 +141,7 @@ def _look(folder, trials, begin):
       phases.add("rename" if stat.st_size else "record write")
     elif parent.name.startswith("arrays.orbax-checkpoint-tmp"):
       phases.add("array write")
-    elif name == "commit.json" and _partials(parent) & stats.keys():
+    elif name == "commit.json" and _intermediate(parent, stats):
       phases.add("rename")  # what the trial had saved is not removed yet
     elif parent == folder / "report":
       phases.add("report")
@@ -160,8 +160,10 @@ def _is_store(path):
   return path.match("replicate_*/rewind") or path.match("replicate_*/round_*/*")
 
 
-def _partials(trial):
-  return {trial.with_name(f"{trial.name}.partial_{slot}") for slot in range(2)}
+def _intermediate(trial, stats):
+  prefix = f"{trial.name}.step_"
+  found = [path.name for path in stats if path.parent == trial.parent]
+  return any(name.startswith(prefix) for name in found)
 
 
 def _wanted(hits):

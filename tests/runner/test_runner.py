@@ -19,13 +19,13 @@ from lth_jax import data, errors
 from lth_jax.config import configs
 from lth_jax.config.plan import Trial
 from lth_jax.lottery import controls, keys
+from lth_jax.parallel import segments
 from lth_jax.report import records as report_records
-from lth_jax.runner import build, experiment, trials
-from lth_jax.runner import checkpoints as checkpoints_lib
+from lth_jax.runner import build, trials
 from lth_jax.storage import files, store
 from lth_jax.training import loop, schedules
 
-VMAP = {"lane_axis": "vmap", "lanes_per_device": 3, "devices": 1}
+VMAP = {"trials_per_device": 3, "devices": 1}
 
 
 @pytest.fixture(autouse=True)
@@ -126,7 +126,7 @@ def test_more_reinits_leave_the_first_alone(undisturbed, tmp_path):
 def test_a_run_stopped_again_and_again_ends_the_same(
   undisturbed, tmp_path, monkeypatch, minutes
 ):
-  monkeypatch.setattr(trials.segments, "SEGMENT_SECONDS", 0.0)
+  monkeypatch.setattr(segments, "SEGMENT_SECONDS", 0.0)
   stops = 0
   for _ in range(60):
     try:
@@ -136,12 +136,12 @@ def test_a_run_stopped_again_and_again_ends_the_same(
       stops += 1
   assert stops > 2
   assert runs.contents(tmp_path) == runs.contents(undisturbed)
-  assert not list(tmp_path.rglob("*.partial_*"))
+  assert not list(tmp_path.rglob("*.step_*"))
 
 
 def test_a_complete_run_trains_nothing(undisturbed, capsys, monkeypatch):
   before = runs.contents(undisturbed)
-  monkeypatch.setattr(trials, "train_wave", lambda *_: 1 / 0)
+  monkeypatch.setattr(trials, "train_group", lambda *_: 1 / 0)
   runs.run(undisturbed)
   assert "is complete" in capsys.readouterr().err
   assert runs.contents(undisturbed) == before
@@ -260,14 +260,31 @@ def percents(told):
   return [int(x) for x in re.findall(r"^ *(\d+)%", told, re.MULTILINE)]
 
 
-def test_what_is_found_damaged_later_is_still_to_do(
-  tmp_path, monkeypatch, capsys
+def test_results_derived_from_other_weights_are_trained_again(
+  undisturbed, tmp_path, monkeypatch, capsys
 ):
-  missing = experiment.missing
-  monkeypatch.setattr(experiment, "missing", lambda *args: missing(*args)[:1])
+  """The dense network, retrained with other bits, as on another machine."""
+  shutil.copytree(undisturbed, tmp_path, dirs_exist_ok=True)
+  shutil.rmtree(tmp_path / "replicate_0/round_000/ticket")
+  real = build.order_key
+
+  def other_bits(config, trial):
+    key = real(config, trial)
+    return jax.random.fold_in(key, 9) if trial.round == 0 else key
+
+  monkeypatch.setattr(build, "order_key", other_bits)
   runs.run(tmp_path, progress="log")
-  found = percents(capsys.readouterr().err)
-  assert len(found) == 14 and max(found) == found[-1] == 100
+  told = capsys.readouterr().err
+  new, old = runs.contents(tmp_path), runs.contents(undisturbed)
+  assert new.keys() == old.keys()
+  changed = {name for name in new if new[name] != old[name]}
+  assert {name.split("/")[1] for name in changed} == {
+    "round_000",
+    "round_001",
+    "round_002",
+  }
+  assert not any(name.startswith("replicate_1/") for name in changed)
+  assert "made from other" in told and percents(told)[-1] == 100
 
 
 def test_divergence_ends_a_series_and_harms_no_other(
@@ -305,14 +322,14 @@ def test_divergence_ends_a_series_and_harms_no_other(
 def test_a_failure_in_a_trial_ends_the_run_with_that_failure(
   tmp_path, monkeypatch
 ):
-  real = trials._store
+  real = trials.save_result
 
-  def fail(session, standing, *rest):
-    if standing.trial.name == "replicate_1/round_001/random":
+  def fail(context, trial, *rest):
+    if trial.name == "replicate_1/round_001/random":
       raise OSError(28, "No space left on device", "here")
-    return real(session, standing, *rest)
+    return real(context, trial, *rest)
 
-  monkeypatch.setattr(trials, "_store", fail)
+  monkeypatch.setattr(trials, "save_result", fail)
   with pytest.raises(OSError, match="No space left"):
     runs.run(tmp_path)
 
@@ -359,7 +376,7 @@ def test_trials_side_by_side_are_the_trials_one_by_one(
 def test_side_by_side_a_run_stopped_again_and_again_ends_the_same(
   side_by_side, tmp_path, monkeypatch, minutes
 ):
-  monkeypatch.setattr(trials.segments, "SEGMENT_SECONDS", 0.0)
+  monkeypatch.setattr(segments, "SEGMENT_SECONDS", 0.0)
   stops = 0
   for _ in range(60):
     try:
@@ -369,33 +386,32 @@ def test_side_by_side_a_run_stopped_again_and_again_ends_the_same(
       stops += 1
   assert stops > 2
   assert runs.contents(tmp_path) == runs.contents(side_by_side)
-  assert not list(tmp_path.rglob("*.partial_*"))
+  assert not list(tmp_path.rglob("*.step_*"))
 
 
-def test_a_trial_saved_at_its_start_and_a_fresh_one_share_a_wave(
+def test_a_trial_saved_at_its_start_and_a_new_one_share_a_group(
   side_by_side, tmp_path, monkeypatch
 ):
-  monkeypatch.setattr(trials.segments, "SEGMENT_SECONDS", 0.0)
+  monkeypatch.setattr(segments, "SEGMENT_SECONDS", 0.0)
   with pytest.raises(errors.StoppedError):
     runs.run(tmp_path, runs.StopAfter(1), **VMAP, replicates=1)
-  assert list(tmp_path.rglob("ticket.partial_*"))
+  assert list(tmp_path.rglob("ticket.step_*"))
   runs.run(tmp_path, **VMAP)
   assert runs.contents(tmp_path) == runs.contents(side_by_side)
 
 
-def test_what_nobody_asks_for_is_not_held_in_memory(tmp_path, monkeypatch):
+def test_weights_of_controls_are_not_held_in_memory(tmp_path, monkeypatch):
   """Else memory would grow with the number of controls."""
-  real, kept = trials.train_wave, {}
+  real, held = trials.train_group, []
 
-  def noted(session, worker, jobs):
-    results = real(session, worker, jobs)
-    kept.update((job.trial, x is not None) for job, x in zip(jobs, results))
+  def noted(*arguments):
+    results = real(*arguments)
+    held.extend(result is not None for result in results)
     return results
 
-  monkeypatch.setattr(trials, "train_wave", noted)
+  monkeypatch.setattr(trials, "train_group", noted)
   runs.run(tmp_path, replicates=1)
-  assert len(kept) == 7
-  assert {trial.arm for trial, held in kept.items() if held} == {"ticket"}
+  assert len(held) == 7 and sum(held) == 3  # the tickets
 
 
 def test_side_by_side_a_replicate_is_itself_alone(side_by_side, tmp_path):
@@ -408,22 +424,12 @@ def test_side_by_side_a_replicate_is_itself_alone(side_by_side, tmp_path):
   }
 
 
-def test_a_run_that_grows_keeps_the_lanes_per_device(tmp_path, capsys):
-  open_ended = VMAP | {"lanes_per_device": 0}
-  runs.run(tmp_path, **open_ended, replicates=1)
+def test_the_recorded_trials_per_device_are_compared(tmp_path, capsys):
+  runs.run(tmp_path, **VMAP, replicates=1)
   assert "3 at once on each" in capsys.readouterr().err
-  runs.run(tmp_path, **open_ended, replicates=2)
+  runs.run(tmp_path, **VMAP | {"trials_per_device": 2}, replicates=2)
   told = capsys.readouterr().err
-  assert "3 at once on each" in told and "began elsewhere" not in told
-  runs.run(tmp_path, **VMAP | {"lanes_per_device": 2}, replicates=2)
-  assert "lanes_per_device was 3, is 2" in capsys.readouterr().err
-  runs.run(tmp_path, **open_ended, replicates=2, rounds=3)  # as it began
-  assert "3 at once on each" in capsys.readouterr().err
-
-
-def test_several_trials_one_after_the_other_are_refused(tmp_path):
-  with pytest.raises(errors.InputError, match="--lanes_per_device=2: on cpu"):
-    runs.run(tmp_path, lanes_per_device=2)
+  assert "trials_per_device was 3, is 2" in told and "2 at once" in told
 
 
 @pytest.fixture
@@ -459,10 +465,10 @@ def test_all_trials_and_a_resume_share_one_trace(tmp_path, traces):
   assert count(tmp_path / "all") == one_trial  # rounds, arms, two devices
   shutil.rmtree(tmp_path / "all" / "replicate_1" / "round_001" / "random")
   assert count(tmp_path / "all", rounds=3) == one_trial
-  # Full waves, filled up ones, and a wave that goes on.
-  assert count(tmp_path / "waves", **VMAP) == one_trial
-  shutil.rmtree(tmp_path / "waves" / "replicate_1" / "round_001" / "random")
-  assert count(tmp_path / "waves", **VMAP, rounds=3) == one_trial
+  # Full groups, filled up ones, and a group that is resumed.
+  assert count(tmp_path / "groups", **VMAP) == one_trial
+  shutil.rmtree(tmp_path / "groups" / "replicate_1" / "round_001" / "random")
+  assert count(tmp_path / "groups", **VMAP, rounds=3) == one_trial
 
 
 EVERY_ARM = {
@@ -484,31 +490,24 @@ def began():
 @pytest.fixture(scope="module")
 def with_every_arm(tmp_path_factory, began):
   folder = tmp_path_factory.mktemp("every_arm")
-  find_standing = trials._find_standing
+  train = segments.train
 
-  def noted(session, job, start):
-    standing = find_standing(session, job, start)
-    began[job.trial] = standing.run
-    return standing
+  def noted(vmapped, workers, due, *rest, **options):
+    began.update((scheduled.trial, scheduled) for scheduled in due)
+    return train(vmapped, workers, due, *rest, **options)
 
   with pytest.MonkeyPatch.context() as patch:
     patch.setattr(data, "load", lambda *_, **__: tiny.dataset())
-    patch.setattr(trials, "_find_standing", noted)
+    patch.setattr(segments, "train", noted)
     runs.run(folder, **EVERY_ARM)
   return folder
 
 
 def stored_params(folder, name):
   """Final params and masks of a trial."""
-  config = configs.from_flat(runs.FLAGS | EVERY_ARM)
-  parts = build.make(config, tiny.dataset())
-  digest = files.digest(data.digests(tiny.dataset()))
-  stores = checkpoints_lib.Stores(
-    epath.Path(folder), parts.run_id, digest, print
-  )
-  return checkpoints_lib.read_arrays(
-    stores, name, build.initial_start(parts, 0)
-  )
+  like = every_arm().like
+  shapes = {"params": like.params, "stats": like.stats, "masks": like.masks}
+  return store.load_arrays(epath.Path(folder) / name, shapes)
 
 
 def test_every_arm_is_a_training_of_its_own(with_every_arm):
@@ -640,9 +639,7 @@ def test_trials_have_the_order_and_the_rates_of_the_config(
   for trial, run in began.items():
     assert run.key == keys.order(8, trial.replicate)
     tiny.assert_equal_bits(run.schedule, schedule)
-    tiny.assert_equal_bits(
-      run.sample, build.split(every_arm(), trial.replicate)
-    )
+    tiny.assert_equal_bits(run.split, every_arm().split(trial.replicate))
 
 
 def test_structure_is_that_of_the_stored_trials(with_every_arm):

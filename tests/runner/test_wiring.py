@@ -64,15 +64,15 @@ def make(changes, data=None):
   return build.make(configs.from_flat(BASE | changes), data or dataset())
 
 
-def train(parts, data):
-  """Weights after all steps of what `study` gives."""
+def train(parts):
+  """Weights after all steps with the components of a run."""
   start = build.initial_start(parts, REPLICATE)
-  sample = jax.device_get(build.split(parts, REPLICATE))
+  split = parts.split(REPLICATE)
   progress, _ = parts.trainer.advance(
-    parts.trainer.begin(start, sample),
+    parts.trainer.begin(start, split),
     loop.plan([STEPS], [False], [False], length=1),
-    build.images(parts, data),
-    sample,
+    parts.data,
+    split,
     build.order_key(parts.config, Trial(REPLICATE, 0, "ticket")),
     parts.schedule,
   )
@@ -170,7 +170,7 @@ def distance(one, other):
 @pytest.mark.parametrize("case", CASES, ids=lambda case: ", ".join(case))
 def test_what_is_trained_is_what_the_config_says(case):
   wanted = expected(**case)
-  assert distance(train(make(case), dataset()), wanted) < 1e-5
+  assert distance(train(make(case)), wanted) < 1e-5
   for name in case:  # each of which matters
     others = {key: value for key, value in case.items() if key != name}
     assert distance(expected(**others), wanted) > 1e-3, name
@@ -203,7 +203,7 @@ def test_training_images_are_moved_where_that_is_asked_for():
   data = data._replace(train=data.train._replace(images=images))
   parts = make({"hidden": [], "augment": "crop_flip"}, data)
   before = build.initial_start(parts, REPLICATE).params["Dense_0"]["kernel"]
-  after = train(parts, data)["Dense_0"]["kernel"]
+  after = train(parts)["Dense_0"]["kernel"]
   assert (after != before).any(1).sum() > 20
 
 
@@ -273,13 +273,12 @@ def test_products_of_a_step_have_the_precision_of_the_config(
 
 
 def lowered(parts):
-  sample = jax.device_get(build.split(parts, 0))
+  split = parts.split(0)
   progress = jax.eval_shape(
-    parts.trainer.begin, build.initial_start(parts, 0), sample
+    parts.trainer.begin, build.initial_start(parts, 0), split
   )
   todo = loop.plan([STEPS], [False], [False], length=1)
-  data = build.images(parts, dataset())
   key = build.order_key(parts.config, Trial(0, 0, "ticket"))
   return parts.trainer.advance.lower(
-    progress, todo, data, sample, key, parts.schedule
+    progress, todo, parts.data, split, key, parts.schedule
   ).as_text()

@@ -448,7 +448,7 @@ def test_a_lost_lease_forbids_to_remove_what_the_other_has_stored(
 ):
   with hold(workdir, print, 60) as check:
     _leave_term(workdir, 0.0, number=2)
-    found = checkpoints.Stores(
+    found = checkpoints.Checkpoints(
       workdir, "0123456789abcdef", "4567", print, check
     )
     name = saved.relative_to(workdir)
@@ -733,7 +733,7 @@ def _commits(server, workdir):
     name: when
     for name, when in _times(server, workdir).items()
     if name.endswith("/commit.json")
-    and not any(x in name for x in (".partial_", ".timing"))
+    and not any(x in name for x in (".step_", ".timing"))
   }
 
 

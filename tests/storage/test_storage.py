@@ -221,7 +221,7 @@ def test_a_disk_that_fails_is_said_in_one_line_and_costs_no_store(
 ):
   monkeypatch.setattr(store, "_checkpointer", lambda: Failing(error))
   name, other = folder.name, folder.parent / "other"
-  found = checkpoints.Stores(folder.parent, "", "", print)
+  found = checkpoints.Checkpoints(folder.parent, "", "", print)
 
   def load(*_):
     return store.load(folder, "me", ARRAYS)
