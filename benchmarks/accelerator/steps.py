@@ -244,8 +244,8 @@ def _time(advance, stack, smoke):
 
 
 def _arguments(stack, plan):
-  worker, progress, sample, key, schedule = stack
-  return progress, plan, worker.data, sample, key, schedule
+  worker, progress, inputs = stack
+  return progress, plan, worker.data, *inputs
 
 
 def _entry(step, measure):

@@ -141,15 +141,6 @@ def any_of(*here: bool) -> tuple[bool, ...]:
   return tuple(map(bool, np.any(gather(np.array(here)), axis=0)))
 
 
-def largest(number: float) -> float:
-  """Returns the largest of the numbers of all processes, as float32.
-
-  Args:
-    number: of this process.
-  """
-  return float(gather(np.array(number, np.float32)).max())
-
-
 def check_equal(values: Callable[[], dict[str, Any]]) -> None:
   """Checks that all processes have the same values.
 

@@ -106,9 +106,7 @@ class Group(NamedTuple):
 
   worker: Worker
   progress: loop.Progress
-  split: Split
-  key: jax.Array
-  schedule: schedules.Schedule
+  inputs: tuple[Split, jax.Array, schedules.Schedule]
 
 
 # (step, function that returns the resume points); may save, or raise to stop.
@@ -128,13 +126,6 @@ def entries(
     stop: last step.
     eval_every: steps between evaluations on the validation images.
     test_every: steps between evaluations on the test images.
-
-  >>> for entry in entries(0, 250, 100, 200):
-  ...   print(*entry)
-  0 True True
-  100 True False
-  200 True True
-  250 True True
   """
   ends = {start, stop}
   evaluate = ends | set(range(0, stop, eval_every))
@@ -147,13 +138,10 @@ def entries(
 
 
 def plan_of(piece: Sequence[Entry]) -> loop.Plan:
-  """Returns the plan of a segment that visits some entries.
+  """Returns the plan of a segment: NumPy arrays `[SEGMENT_ENTRIES]`.
 
   Args:
-    piece: 1 to `SEGMENT_ENTRIES` of them, in the order of their steps.
-
-  Returns:
-    A plan of NumPy arrays `[SEGMENT_ENTRIES]`.
+    piece: 1 to `SEGMENT_ENTRIES` entries, in the order of their steps.
   """
   steps, evaluate, test = zip(*piece)
   return loop.plan(steps, evaluate, test, SEGMENT_ENTRIES)
@@ -183,14 +171,19 @@ def train(
   Returns:
     The end of each trial and its summary, on the host.
   """
-  shares = _share(vmapped.width, workers, trials)
+  parts = [
+    trials[i : i + vmapped.width] for i in range(0, len(trials), vmapped.width)
+  ]
+  shares = list(zip(workers, parts))
   groups = _on_each(lambda share: begin(vmapped, *share), shares)
   rows = [x.resume_point.rows if x.resume_point else () for x in trials]
   step = trials[0].step
   todo = [entry for entry in todo if entry.step > step or not rows[0]]
 
   def resume_points() -> list[ResumePoint]:
-    found = _on_each(functools.partial(_progress, vmapped), groups)
+    found = _on_each(
+      lambda x: vmapped.unstack(x.worker.get(x.progress)), groups
+    )
     like = jax.eval_shape(
       vmapped.single.begin, trials[0].start, trials[0].split
     )
@@ -212,9 +205,9 @@ def train(
     found = _by_trial(shares, [each and each[1] for each in advanced])
     histories = processes.exchange(*found, _HISTORY)
     rows = [_append(*pair, piece) for pair in zip(rows, histories)]
-    took.append(
-      (piece[-1].step - step, processes.largest(time.monotonic() - began))
-    )
+    # The slowest process decides, so that all cut the next segment alike.
+    seconds = processes.gather(np.array(time.monotonic() - began, np.float32))
+    took.append((piece[-1].step - step, float(seconds.max())))
     step = piece[-1].step
     todo = [entry for entry in todo if entry.step > step]
     pause(step, resume_points)
@@ -236,14 +229,6 @@ def next_segment(
     step: the current step of the trials.
     took: steps and seconds of each segment before. The first does not count,
       since it may compile. Until there is a second, a segment has one step.
-
-  >>> todo = entries(0, 250, 100, 250)
-  >>> [entry.step for entry in next_segment(todo, 0, [])]
-  [0]
-  >>> [entry.step for entry in next_segment(todo[1:], 0, [(0, 9.0), (1, 0.01)])]
-  [100]
-  >>> next_segment(todo[1:], 0, [(0, 9.0), (1, 0.02)])
-  [Entry(step=50, evaluate=False, test=False)]
   """
   done = sum(steps for steps, _ in took[1:])
   seconds = sum(taken for _, taken in took[1:])
@@ -265,24 +250,18 @@ def begin(
     trials: at least one, at most `width`; copies of the first fill the stack.
   """
   filled = [*trials, *[trials[0]] * (vmapped.width - len(trials))]
+  columns = (
+    [x.split for x in filled],
+    [x.key for x in filled],
+    [x.schedule for x in filled],
+    [x.resume_point.progress if x.resume_point else x.start for x in filled],
+  )
   with jax.default_device(worker.local_devices[0]):
-    split, key, schedule, progress = worker.put(
-      (
-        vmapped.stack([x.split for x in filled]),
-        vmapped.stack([x.key for x in filled]),
-        vmapped.stack([x.schedule for x in filled]),
-        vmapped.stack(
-          [
-            x.resume_point.progress if x.resume_point else x.start
-            for x in filled
-          ]
-        ),
-      )
-    )
+    *inputs, progress = worker.put([vmapped.stack(x) for x in columns])
   if isinstance(progress, Start):
     with sharding.use(worker.mesh):
-      progress = vmapped.trainer.begin(progress, split)
-  return Group(worker, progress, split, key, schedule)
+      progress = vmapped.trainer.begin(progress, inputs[0])
+  return Group(worker, progress, tuple(inputs))
 
 
 def advance(
@@ -299,28 +278,15 @@ def advance(
     The group at the end of the segment, and what was measured, stacked, on the
     worker.
   """
-  worker, progress, split, key, schedule = group
-  with sharding.use(worker.mesh):
+  with sharding.use(group.worker.mesh):
     progress, history = vmapped.trainer.advance(
-      progress, plan, worker.data, split, key, schedule
+      group.progress, plan, group.worker.data, *group.inputs
     )
   return group._replace(progress=progress), history
 
 
-def _share(width, workers, trials):
-  """Splits trials into (worker, its trials), the first worker first."""
-  num_workers = -(-len(trials) // width)
-  return [
-    (worker, trials[index * width : (index + 1) * width])
-    for index, worker in enumerate(workers[:num_workers])
-  ]
-
-
 def _on_each(function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
-  """Calls a function on each share or group of this process.
-
-  Returns:
-    A result for each item, None for the items of other processes.
+  """Returns a function's result on each share or group; None on others'.
 
   Raises:
     InputError: it failed in another process.
@@ -338,13 +304,11 @@ def _on_each(function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
 
 def _by_trial(shares, results) -> tuple[list[Any], list[int]]:
   """Lists the result of each trial, and the process that sends it."""
-  pairs = [
-    (result[i] if result else None, worker.owner)
-    for (worker, trials), result in zip(shares, results)
-    for i in range(len(trials))
-  ]
-  parts, owners = zip(*pairs)
-  return list(parts), list(owners)
+  parts, owners = [], []
+  for (worker, trials), result in zip(shares, results):
+    parts += result[: len(trials)] if result else [None] * len(trials)
+    owners += [worker.owner] * len(trials)
+  return parts, owners
 
 
 def _train_segment(vmapped, plan, group):
@@ -352,15 +316,11 @@ def _train_segment(vmapped, plan, group):
   return group, vmapped.unstack(group.worker.get(history))
 
 
-def _progress(vmapped, group):
-  return vmapped.unstack(group.worker.get(group.progress))
-
-
 def _summarize(vmapped, group):
   worker = group.worker
   with sharding.use(worker.mesh):
     summary = vmapped.trainer.summarize(
-      group.progress, worker.data, group.split
+      group.progress, worker.data, group.inputs[0]
     )
   return vmapped.unstack(worker.get(summary))
 

@@ -42,7 +42,7 @@ def of_trial(
   """
   progress, rows = end
   trial, start = scheduled.trial, scheduled.start
-  diverged = has_diverged(end, summary)
+  diverged = _has_diverged(end, summary)
   density_by_name = masks_lib.density_by_name(start.masks)
   density_by_name = {k: float(v) for k, v in density_by_name.items()}
   counted = sum(mask.size for mask in jax.tree.leaves(start.masks))
@@ -111,15 +111,10 @@ def facts(record: Mapping[str, Any]) -> dict[str, Any]:
   return {name: record[name] for name in ("diverged", "origin", "digests")}
 
 
-def has_diverged(end: ResumePoint, summary: loop.Summary) -> bool:
-  """Returns whether a training loss of a trial was not finite.
+def _has_diverged(end: ResumePoint, summary: loop.Summary) -> bool:
+  """Returns whether a training loss was not finite.
 
-  Losses on validation and test images do not count.
-
-  Args:
-    end: of the trial.
-    summary: its metrics. The training loss at the end is that of the weights
-      after the last step, which no training step has measured.
+  The loss of the last weights is in the summary: no training step measured it.
   """
   at_end = bool(np.isfinite(summary.end.train.loss))
   return not (at_end and bool(end.progress.finite))

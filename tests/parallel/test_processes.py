@@ -293,7 +293,7 @@ bits = [
    if x is not None] for part in merged]
 told = {"bits": bits}
 told["any"] = processes.any_of(index == 2, False, True)
-told["largest"] = processes.largest(index / 4)
+told["gather"] = processes.gather(np.array(index)).tolist()
 told["lead"] = processes.on_process_0(
   lambda: {"from": index, "text": "\\u2265"})
 for name, function in {
@@ -336,7 +336,7 @@ def test_what_three_processes_tell_each_other(tmp_path):
     ]
   for each in told:
     assert each["any"] == [True, False, True]
-    assert each["largest"] == 0.5
+    assert each["gather"] == [0, 1, 2]
     assert each["lead"] == {"from": 0, "text": "≥"}
     assert each["agree"].startswith(
       "InputError: --distributed: --b of process 2 is not that of process 0"
