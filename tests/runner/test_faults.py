@@ -15,8 +15,8 @@ import signal
 import struct
 import subprocess
 import sys
-import time
 import tempfile
+import time
 
 import jax
 import jax.numpy as jnp
