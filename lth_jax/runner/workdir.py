@@ -271,7 +271,7 @@ def layouts(folder: epath.Path) -> list[Layout]:
   ...   folder, layout = epath.Path(name), Layout(4)
   ...   settle(folder, Config(), "lenet", "0a1b", layout, log=print)
   ...   layouts(folder)
-  [Sharing(axis='vmap', trials=4, devices=1)]
+  [Layout(trials_per_device=4, batch_devices=1)]
   """
   path = folder / "env.json"
   seen = _read_key(path, "environments", list) if path.exists() else []
