@@ -85,20 +85,16 @@ def read_record(
     origin: digests that the checkpoint's origin must have, if it has them.
 
   Returns:
-    None if the checkpoint is missing; if it is damaged or has another origin,
-    after a warning and its removal.
+    None if the checkpoint is missing. None, after a warning and its removal, if
+    it is damaged or has another origin.
 
   Raises:
     InputError: its origin is lost, or the checkpoint is another run's.
   """
-
-  def load(folder, owner):
-    record = store.load_record(folder, owner)
-    if reason := _differs(record, origin or {}, folder):
-      raise store.DamagedError(reason)
-    return record
-
-  return read(checkpoints, name, load)
+  record = read(checkpoints, name, store.load_record)
+  if record is None or not has_origin(checkpoints, name, record, origin or {}):
+    return None
+  return record
 
 
 def has_origin(
@@ -118,10 +114,18 @@ def has_origin(
   Raises:
     InputError: its origin is lost.
   """
-  reason = _differs(record, origin, checkpoints.folder / name)
-  if reason:
+  found, folder = record.get("origin", {}), checkpoints.folder / name
+  for part, value in origin.items():
+    if found.get(part) == value:
+      continue
+    if part in _LOST:
+      raise errors.InputError(
+        f"{folder} was made from another {part}: {_LOST[part]}."
+      )
+    reason = f"{folder} was made from other {part}."
     _discard_damaged(checkpoints, name, reason)
-  return not reason
+    return False
+  return True
 
 
 def load_arrays(
@@ -311,19 +315,3 @@ def _resume_points(checkpoints, trial: Trial) -> list[tuple[int, str]]:
 def _discard_damaged(checkpoints, name: str, reason: str) -> None:
   checkpoints.log(f"warning: {reason} It is discarded and made again.")
   discard(checkpoints, name)
-
-
-def _differs(
-  record: Mapping[str, Any], origin: Mapping[str, Any], folder: epath.Path
-) -> str:
-  """Returns why a record has another origin, or "" if it has this one."""
-  found = record.get("origin", {})
-  for name, value in origin.items():
-    if found.get(name) == value:
-      continue
-    if name in _LOST:
-      raise errors.InputError(
-        f"{folder} was made from another {name}: {_LOST[name]}."
-      )
-    return f"{folder} was made from other {name}."
-  return ""

@@ -149,11 +149,12 @@ def _train(components, checkpoints, results, devices, layout, stop) -> None:
     f"{devices[0].device_kind}{at_once}."
   )
   began = time.monotonic()
-  kind = config.execution.progress if processes.is_process_0() else "none"
+  is_shown = processes.is_process_0()
+  kind = config.execution.progress if is_shown else "none"
   with progress.show(kind, len(missing) * config.training.steps) as display:
     context = Context(
       components,
-      checkpoints._replace(log=display.log),
+      checkpoints._replace(log=display.log) if is_shown else checkpoints,
       results,
       vmapped.make(components.trainer, width),
       display,

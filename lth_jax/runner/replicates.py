@@ -81,7 +81,7 @@ def missing(config: Config, results: Results) -> list[Trial]:
 
   Args:
     config: the run.
-    results: that there are.
+    results: that exist.
   """
   return [
     trial
@@ -277,7 +277,7 @@ def _origin(
   Args:
     config: the run.
     trial: one of its trials.
-    results: that there are.
+    results: that exist.
     masks: digest of the masks of its round; None if they are not known.
   """
   shared = results[checkpoints_lib.rewind_name(trial.replicate)]["origin"]

@@ -30,7 +30,7 @@ class Context(NamedTuple):
   Attributes:
     components: of the run.
     checkpoints: of the run.
-    results: that there are; grows with each trial that is trained.
+    results: that exist; each trial that is trained adds one.
     vmapped: the compiled functions of a worker.
     display: what the user sees.
     stop: set when the run must end soon.
@@ -65,13 +65,14 @@ def train_group(
 ) -> list[rounds.Trained | None]:
   """Trains and saves trials at the same time; a failure stops the run.
 
-  Trials that an earlier process left at different steps are trained one after
-  the other, those of one step together.
+  Trials that an earlier process left at different steps cannot be vmapped:
+  those of one step train together, one step after the other.
 
   Args:
     context: of the run.
-    team: that trains; where there are several processes, all workers.
-    schedules: return the trials; no more than the team has at once.
+    team: workers that train them; all workers if there are several processes.
+    schedules: functions that return the trials; no more of them than the team
+      trains at once.
 
   Returns:
     The result of each trial, None for controls.

@@ -143,7 +143,7 @@ def test_one_is_killed(killed, alone_and_long, tmp_path):
   assert codes == [75, 75], said
   assert "SIGTERM: saving, then stopping." in said[killed]
   assert f"{damaged} is altered. It is discarded" in said[0]
-  assert all("Stopped; what was done is saved." in each for each in said)
+  assert all("Stopped; what was done is stored." in each for each in said)
   codes, said = process_runs.run(workdir, tmp_path, *_LONG)
   assert codes == [0], said
   assert records(workdir) == records(alone_and_long)
