@@ -135,6 +135,18 @@ def test_a_rule_for_the_output_keeps_the_id_of_a_run(changed, old, expected):
     {"dropout": 1.0},
     {"warmup": 10**6},
     {"drops": [5, 5]},
+    {"drops": [20, 10]},
+    {"drops": [0, 2]},
+    {"drops": [10, 60], "steps": 60},
+    {"hidden": [10**20, 10]},
+    {"width": 1e30},
+    {"learning_rate": 1e-50},  # not a float32
+    {"learning_rate": 1e39},
+    {"weight_decay": 1e39},
+    {"init_std": 1e-50},
+    {"trials_per_device": 100_000},
+    {"dropout": 0.5},  # of lenet
+    {"noise": [1.0, 1.0]},
     {"augment": "flip"},
   ],
 )

@@ -55,7 +55,7 @@ def test_a_layout_that_is_asked_for_is_chosen():
       assert choose(platform, Layout(3), trials_per_device=num) == Layout(num)
 
 
-def test_there_are_four_devices_here():
+def test_devices_are_as_many_as_asked_for_or_as_trials():
   devices = jax.local_devices()
   assert devices_lib.find(0, 100) == devices
   assert devices_lib.find(0, 2) == devices[:2]
@@ -68,8 +68,8 @@ def test_more_devices_than_there_are_is_an_error():
     devices_lib.find(5, 100)
 
 
-def test_host_devices_are_made_for_the_trials_that_there_are():
-  """In a fresh process; more than the trials, but not than the CPUs."""
+def test_a_process_uses_no_more_devices_than_trials_or_cpus():
+  """In a new process, since the number is fixed with the first use."""
   cpus = devices_lib.usable_cpus()
   program = "; ".join(
     (

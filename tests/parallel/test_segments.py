@@ -85,7 +85,7 @@ def test_devices_give_equal_bits(undisturbed):
   assert_same_run(tiny.train(start, tiny.entries(), device=1), undisturbed)
 
 
-def test_time_decides_the_segments_and_no_bit(undisturbed):
+def test_the_length_of_segments_changes_no_bit(undisturbed):
   paused = {}
   for seconds in (0, 0.01, 1e9):
     found, paused[seconds] = train_and_note(tiny.entries(), seconds)
@@ -115,7 +115,7 @@ def steps_of_segments(todo, seconds, of_step, of_evaluation=0.0):
 @pytest.mark.parametrize("eval_every", [1, 7, 10, 100, 1000])
 @pytest.mark.parametrize("of_step", [1e-4, 0.02, 0.13, 1.4, 60.0])
 @pytest.mark.parametrize("of_evaluation", [0.0, 0.1])
-def test_segments_are_about_as_long_as_they_are_meant_to_be(
+def test_segments_last_about_as_long_as_they_should(
   eval_every, of_step, of_evaluation
 ):
   todo = segments.entries(0, 1000, eval_every, 1000)

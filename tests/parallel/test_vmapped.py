@@ -69,7 +69,7 @@ def test_a_trials_bits_do_not_depend_on_the_others(together):
       assert_same(trial, together[index])
 
 
-def test_going_on_from_any_pause_changes_no_bit(together):
+def test_resuming_at_any_pause_changes_no_bit(together):
   saved = []
   train(
     runs(), seconds=0, pause=lambda _, checkpoints: saved.append(checkpoints())
@@ -85,7 +85,7 @@ def test_going_on_from_any_pause_changes_no_bit(together):
       assert_same(found, expected)
 
 
-def test_a_stack_comes_apart_into_what_it_was_made_of(together):
+def test_unstack_is_the_inverse_of_stack(together):
   progresses = [checkpoint.progress for checkpoint, _ in together]
   starts = [run.start for run in runs()]
   trials = vmapped.make(tiny.trainer(), 3)
@@ -103,8 +103,8 @@ def test_a_trial_that_diverges_harms_no_other(together):
   assert_same(kept, together[1])
 
 
-def test_what_trials_share_stays_a_branch():
-  """Else both sides of each would be computed, evaluations at every pause."""
+def test_branches_on_shared_values_stay_branches():
+  """Else every pause would compute both sides, evaluations too."""
 
   def count(trials, width):
     run = runs()[0]

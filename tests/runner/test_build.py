@@ -1,4 +1,4 @@
-"""The parts of a run: its trials, keys, ladder, and what cannot be run."""
+"""The components of a run, its plan and keys, and what cannot be run."""
 
 import dataclasses
 
@@ -66,7 +66,7 @@ def trained():
   )
 
 
-def test_the_parts_of_a_run():
+def test_the_components_of_a_run():
   parts = build.make(config(), tiny.dataset())
   assert parts.num_images == tiny.NUM
   assert parts.run_id == configs.run_id(config())
@@ -127,7 +127,7 @@ def test_global_scope_removes_from_all_layers_together(trained):
   "rates", [["output=0.1", "kernel=0.2"], ["kernel=0.2", "output=0.1"]]
 )
 @pytest.mark.parametrize("num_hidden", [1, 2, 3, 12])
-def test_the_output_layer_has_its_rate_whatever_lies_below(num_hidden, rates):
+def test_the_output_layer_has_its_rate_at_any_depth(num_hidden, rates):
   parts = lenet(hidden=[20] * num_hidden, rates=rates)
   by_layer = {name: x["kernel"] for name, x in parts.fractions.items()}
   assert by_layer.pop(f"Dense_{num_hidden}") == 0.1
@@ -147,7 +147,7 @@ def test_the_output_layer_has_its_rate_whatever_lies_below(num_hidden, rates):
     (["output=0.1", "output=0.3", "kernel=0.2"], ["two rates", "output"]),
   ],
 )
-def test_a_rule_never_means_another_layer(rates, words):
+def test_a_rule_that_could_mean_another_layer_is_an_error(rates, words):
   with pytest.raises(errors.InputError) as error:
     lenet(hidden=[20] * 12, rates=rates)
   assert all(word in str(error.value) for word in words)
@@ -216,8 +216,8 @@ def test_continued_training_adds_its_search_but_not_after_the_last_round():
   "changes",
   [{}, {"pruning": "oneshot"}, {"reset": "continued"}],
 )
-def test_trials_and_their_masks_are_those_of_the_algorithm(changes):
-  """Against `lottery`, with training that tells which trials prune what."""
+def test_the_plan_lists_the_trials_of_the_algorithm(changes):
+  """Compares with `lottery`; its training notes which trials supply masks."""
   some = config(arms=["ticket"], **changes)
   function = {
     "oneshot": rounds.one_shot_rounds,
@@ -256,7 +256,7 @@ def test_controls_supply_no_masks():
       assert not plan_lib.supplies_masks(some, trial)
 
 
-def test_trials_at_once_are_those_of_the_widest_round():
+def test_the_widest_round_decides_the_number_at_once():
   assert plan_lib.num_at_once(config(arms=["ticket"], replicates=3)) == 3
   some = config(arms=ARMS, reinits=3, replicates=2, control_rounds=[2])
   assert plan_lib.num_at_once(some) == 2 * 6
@@ -283,14 +283,14 @@ def test_a_replicate_is_the_same_alone(many):
   )
 
 
-def test_splits_are_of_the_seed_and_replicate(many):
+def test_splits_depend_on_seed_and_replicate(many):
   found = many.split(2)
   train, valid = order.split_indices(keys.split(9, 2), 200, tiny.NUM.valid)
   np.testing.assert_array_equal(found.train, train)
   np.testing.assert_array_equal(found.valid, valid)
 
 
-def test_initial_weights_are_of_the_seed_and_replicate(many):
+def test_initial_weights_depend_on_seed_and_replicate(many):
   start = build.initial_start(many, 2)
   params, _ = tiny.model().init(keys.initial(9, 2))
   tiny.assert_equal_bits(start.params, params)
@@ -309,7 +309,7 @@ def test_rounds_and_arms_share_one_order():
   assert first == jax.random.key_data(keys.order(0, 2)).tolist()
 
 
-def test_an_order_of_its_own_for_each_round():
+def test_order_per_round_gives_each_round_its_own():
   first = order_bits(0, order="per_round")
   assert first != order_bits(3, order="per_round")
   assert order_bits(3, order="per_round") == order_bits(
@@ -318,7 +318,7 @@ def test_an_order_of_its_own_for_each_round():
   assert first != order_bits(0)
 
 
-def test_the_order_has_the_runs_seed_unless_it_has_one():
+def test_the_order_has_the_seed_of_the_run_by_default():
   assert order_bits(0, seed=5) != order_bits(0, seed=6)
   assert order_bits(0, seed=5, order_seed=8) == order_bits(0, order_seed=8)
   assert order_bits(0, seed=5, order_seed=0) == order_bits(0, seed=0)
@@ -391,7 +391,7 @@ def test_execution_changes_no_identity():
     ({"rates": ["Conv=0.2", "kernel=0.2"]}, "--rates: rule 'Conv' decides no"),
   ],
 )
-def test_what_does_not_fit_is_one_line(changes, message):
+def test_a_config_that_does_not_fit_is_an_error_in_one_line(changes, message):
   with pytest.raises(errors.InputError) as caught:
     build.make(config(**changes), tiny.dataset())
   assert message in str(caught.value) and "\n" not in str(caught.value)

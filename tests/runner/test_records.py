@@ -100,7 +100,7 @@ def test_a_record_is_plain_data():
   assert made["warnings"] == [] and made["diverged"] is False
 
 
-def test_curves_hold_what_was_measured_and_nothing_else():
+def test_curves_hold_the_measurements_only():
   made = record()
   assert made["evaluations"] == {
     "step": [0, 10, 20],

@@ -173,7 +173,7 @@ def test_another_runs_trial_is_refused(undisturbed, tmp_path):
     runs.run(mine)
 
 
-def test_orders_of_their_own_change_later_rounds_only(undisturbed, tmp_path):
+def test_order_per_round_changes_later_rounds_only(undisturbed, tmp_path):
   runs.run(tmp_path, order="per_round", rounds=1)
   new, old = runs.contents(tmp_path), runs.contents(undisturbed)
   assert new["replicate_0/rewind"] == old["replicate_0/rewind"]
@@ -222,9 +222,7 @@ def test_global_scope_and_its_random_masks(tmp_path):
   assert ticket["density_by_name"] != all_together["density_by_name"]
 
 
-def test_a_layer_that_loses_all_in_global_scope_is_a_recorded_warning(
-  tmp_path, monkeypatch
-):
+def test_a_layer_without_a_weight_is_a_recorded_warning(tmp_path, monkeypatch):
   real = build.initial_start
 
   def small_output(parts, replicate):
@@ -334,7 +332,7 @@ def test_a_failure_in_a_trial_ends_the_run_with_that_failure(
     runs.run(tmp_path)
 
 
-def test_a_resume_on_another_processor_says_so(undisturbed, tmp_path, capsys):
+def test_a_resume_on_another_processor_is_logged(undisturbed, tmp_path, capsys):
   shutil.copytree(undisturbed, tmp_path / "run")
   path = tmp_path / "run" / "env.json"
   content = files.unseal(json.loads(path.read_text()))
@@ -354,10 +352,8 @@ def side_by_side(tmp_path_factory):
   return folder
 
 
-def test_trials_side_by_side_are_the_trials_one_by_one(
-  side_by_side, undisturbed
-):
-  """Up to the last bits, which here turn no weight's rank or class over."""
+def test_vmapped_trials_are_the_trials_one_by_one(side_by_side, undisturbed):
+  """Up to last bits, which here change no rank and no class."""
   found, expected = runs.contents(side_by_side), runs.contents(undisturbed)
   assert found.keys() == expected.keys()
   for name in found:
@@ -373,7 +369,7 @@ def test_trials_side_by_side_are_the_trials_one_by_one(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("minutes", [0, 5])
-def test_side_by_side_a_run_stopped_again_and_again_ends_the_same(
+def test_a_vmapped_run_stopped_again_and_again_ends_the_same(
   side_by_side, tmp_path, monkeypatch, minutes
 ):
   monkeypatch.setattr(segments, "SEGMENT_SECONDS", 0.0)
@@ -414,7 +410,7 @@ def test_weights_of_controls_are_not_held_in_memory(tmp_path, monkeypatch):
   assert len(held) == 7 and sum(held) == 3  # the tickets
 
 
-def test_side_by_side_a_replicate_is_itself_alone(side_by_side, tmp_path):
+def test_a_vmapped_replicate_is_itself_alone(side_by_side, tmp_path):
   runs.run(tmp_path, **VMAP, first_replicate=1, replicates=1)
   expected = runs.contents(side_by_side)
   assert runs.contents(tmp_path) == {
@@ -543,7 +539,7 @@ def every_arm():
 
 
 @pytest.mark.parametrize("trial", SOME, ids=lambda trial: trial.name)
-def test_an_arm_begins_as_its_control_with_the_key_of_its_place(
+def test_a_control_starts_with_the_key_of_its_round_and_replicate(
   with_every_arm, began, trial
 ):
   parts, ticket = every_arm(), began[trial].start
@@ -589,7 +585,9 @@ def test_noise_has_the_levels_of_the_config(with_every_arm, began, trial):
 
 
 @pytest.mark.parametrize("trial", SOME, ids=lambda trial: trial.name)
-def test_random_masks_keep_what_their_names_say(with_every_arm, began, trial):
+def test_random_masks_keep_counts_by_layer_or_in_total(
+  with_every_arm, began, trial
+):
   def kept(arm):
     masks = began[trial._replace(arm=arm)].start.masks
     return [int(mask.sum()) for mask in jax.tree.leaves(masks)]
@@ -598,10 +596,8 @@ def test_random_masks_keep_what_their_names_say(with_every_arm, began, trial):
   assert sum(kept("random_global")) == sum(kept("ticket"))
 
 
-def test_random_global_masks_spread_what_is_kept_over_layers(
-  with_every_arm, began
-):
-  """Of the small layer, by chance not always what the ticket keeps."""
+def test_random_global_masks_change_the_counts_of_layers(with_every_arm, began):
+  """The small layer keeps by chance more or fewer than in the ticket."""
   counts = {
     arm: [
       int(began[trial._replace(arm=arm)].start.masks["Dense_1"]["kernel"].sum())
@@ -613,8 +609,10 @@ def test_random_global_masks_spread_what_is_kept_over_layers(
 
 
 @pytest.mark.parametrize("arm", ["reinit", "noise", "random"])
-def test_rounds_and_replicates_draw_anew(with_every_arm, began, arm):
-  """In what is random of an arm at the weights that both tickets keep."""
+def test_rounds_and_replicates_have_draws_of_their_own(
+  with_every_arm, began, arm
+):
+  """Compares what is random at the weights that both tickets keep."""
   draws = []
   for trial in SOME:
     draw = 0 if arm in ("reinit", "noise") else None
@@ -642,7 +640,7 @@ def test_trials_have_the_order_and_the_rates_of_the_config(
     tiny.assert_equal_bits(run.split, every_arm().split(trial.replicate))
 
 
-def test_structure_is_that_of_the_stored_trials(with_every_arm):
+def test_structure_describes_the_stored_trials(with_every_arm):
   path = with_every_arm / "replicate_1" / "structure.json"
   found = json.loads(path.read_text())
   assert set(found["rounds"]) == {"0", "1", "2"}
@@ -660,9 +658,7 @@ def test_structure_is_that_of_the_stored_trials(with_every_arm):
 
 
 @pytest.mark.parametrize("harm", ["gone", "cut", "emptied", "of another"])
-def test_structure_is_made_again_where_it_is_not_as_it_should_be(
-  with_every_arm, harm
-):
+def test_structure_is_written_again_if_it_is_damaged(with_every_arm, harm):
   path = with_every_arm / "replicate_0" / "structure.json"
   before = path.read_bytes()
   if harm == "gone":

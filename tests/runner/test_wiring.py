@@ -1,4 +1,4 @@
-"""That what a config asks for is what is trained: every setting arrives."""
+"""Every setting of a config reaches the training."""
 
 import functools
 import threading
@@ -50,7 +50,7 @@ CASES = [
 
 @functools.cache
 def dataset():
-  """The tiny one; what no scaling may look at is of another brightness."""
+  """The tiny data set; images that scaling must not see are darker."""
   known = tiny.dataset()
   images = known.train.images.copy()
   images[60 + tiny.NUM.valid :] //= 4
@@ -99,7 +99,7 @@ def gradient(params, images, labels, weight_decay):
 
 
 def scaled(name, images):
-  """As `name` says, of float images of all that is trained or validated on."""
+  """Scales float images; its statistics are of all training images."""
   images = images / 255
   if name == "standard":
     images = (images - images.mean()) / images.std()
@@ -168,7 +168,7 @@ def distance(one, other):
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: ", ".join(case))
-def test_what_is_trained_is_what_the_config_says(case):
+def test_training_equals_optax_alone(case):
   wanted = expected(**case)
   assert distance(train(make(case)), wanted) < 1e-5
   for name in case:  # each of which matters
@@ -195,8 +195,8 @@ def test_the_schedule_is_that_of_the_config(changes, rates):
   np.testing.assert_allclose(found, rates, rtol=1e-6)
 
 
-def test_training_images_are_moved_where_that_is_asked_for():
-  """One white pixel: the weights of others change if it is moved there."""
+def test_crop_flip_moves_training_images():
+  """One white pixel changes the weights of all pixels that it is moved to."""
   data = tiny.dataset()
   images = np.zeros_like(data.train.images)
   images[:, 4, 4] = 255
