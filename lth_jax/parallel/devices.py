@@ -1,6 +1,7 @@
 """The devices of a run: which there are, how trials share them, their images.
 
-On CPU, one host device a core is made: XLA then trains one trial a core.
+On CPU, JAX is asked for one host device a core, so that each core trains a
+trial. XLA compiles every program once for each host device.
 """
 
 import contextlib

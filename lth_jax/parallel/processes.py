@@ -5,10 +5,10 @@ All processes run the same program on the same trials. Every function here but
 must call it, in one order. Process 0 alone writes files. A single process sends
 nothing.
 
-Collectives are those of `jax.experimental.multihost_utils`. They have no error
-for a process that has ended: JAX's own differs by backend, and becomes a
-`LostError` here. Nor do they end the others when one raises: `raise_in_all`
-does.
+`jax.experimental.multihost_utils` sends; two guarantees are added here. When a
+process has ended, the error in the others depends on the backend: it becomes a
+`LostError`. When one process raises, the others would wait for it forever:
+`raise_in_all` raises in all of them.
 """
 
 import contextlib
