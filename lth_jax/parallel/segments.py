@@ -180,20 +180,6 @@ def train(
   step = trials[0].step
   todo = [entry for entry in todo if entry.step > step or not rows[0]]
 
-  def resume_points() -> list[ResumePoint]:
-    found = _on_each(
-      lambda x: vmapped.unstack(x.worker.get(x.progress)), groups
-    )
-    like = jax.eval_shape(
-      vmapped.single.begin, trials[0].start, trials[0].split
-    )
-    # One by one, since those of large networks need much memory.
-    progresses = [
-      processes.exchange([part], [owner], like)[0]
-      for part, owner in zip(*_by_trial(shares, found))
-    ]
-    return [ResumePoint(*pair) for pair in zip(progresses, rows)]
-
   took = []
   while todo:
     piece = next_segment(todo, step, took)
@@ -210,11 +196,14 @@ def train(
     took.append((piece[-1].step - step, float(seconds.max())))
     step = piece[-1].step
     todo = [entry for entry in todo if entry.step > step]
-    pause(step, resume_points)
+    args = vmapped, trials, shares, groups, rows
+    pause(step, functools.partial(_resume_points, *args))
   found = _by_trial(
     shares, _on_each(functools.partial(_summarize, vmapped), groups)
   )
-  return list(zip(resume_points(), processes.exchange(*found, _SUMMARY)))
+  summaries = processes.exchange(*found, _SUMMARY)
+  ends = _resume_points(vmapped, trials, shares, groups, rows)
+  return list(zip(ends, summaries))
 
 
 def next_segment(
@@ -309,6 +298,17 @@ def _by_trial(shares, results) -> tuple[list[Any], list[int]]:
     parts += result[: len(trials)] if result else [None] * len(trials)
     owners += [worker.owner] * len(trials)
   return parts, owners
+
+
+def _resume_points(vmapped, trials, shares, groups, rows) -> list[ResumePoint]:
+  found = _on_each(lambda x: vmapped.unstack(x.worker.get(x.progress)), groups)
+  like = jax.eval_shape(vmapped.single.begin, trials[0].start, trials[0].split)
+  # One by one, since those of large networks need much memory.
+  progresses = [
+    processes.exchange([part], [owner], like)[0]
+    for part, owner in zip(*_by_trial(shares, found))
+  ]
+  return [ResumePoint(*pair) for pair in zip(progresses, rows)]
 
 
 def _train_segment(vmapped, plan, group):

@@ -47,7 +47,7 @@ def of_trial(
   density_by_name = {k: float(v) for k, v in density_by_name.items()}
   counted = sum(mask.size for mask in jax.tree.leaves(start.masks))
   kept = int(masks_lib.num_kept(start.masks))
-  record: dict[str, Any] = {
+  return {
     "format": FORMAT,
     "replicate": trial.replicate,
     "round": trial.round,
@@ -61,7 +61,7 @@ def of_trial(
     "eval_every": eval_every,
     "evaluations": _evaluations(rows, num_images.valid),
     "tests": _tests(rows, num_images.test),
-    "early_stop": None,
+    "early_stop": None if diverged else _early_stop(end, summary, num_images),
     "end": _metrics(summary.end, num_images, rows[-1].step),
     "diverged": diverged,
     "warnings": _warnings(density_by_name),
@@ -71,16 +71,6 @@ def of_trial(
       "params": store.digest(progress.state.params),
     },
   }
-  measured = [row.step for row in rows if row.valid_loss is not None]
-  if measured and num_images.valid and not diverged:
-    step = int(progress.best.step)
-    record["early_stop"] = {
-      # A minimum at the last evaluation may not be one: training went on
-      # improving until the budget ended.
-      "reached": step < measured[-1],
-      **_metrics(summary.early_stop, num_images, step),
-    }
-  return record
 
 
 def of_start(start: loop.Start, split: loop.Split) -> dict[str, Any]:
@@ -138,6 +128,19 @@ def _tests(rows: Sequence[segments.Row], num_test: int):
     "step": [row.step for row in rows],
     "loss": [row.test_loss for row in rows],
     "accuracy": [row.test_correct / num_test for row in rows],
+  }
+
+
+def _early_stop(end: ResumePoint, summary: loop.Summary, num_images):
+  measured = [row.step for row in end.rows if row.valid_loss is not None]
+  if not measured or not num_images.valid:
+    return None
+  step = int(end.progress.best.step)
+  return {
+    # A minimum at the last evaluation may not be one: training went on
+    # improving until the budget ended.
+    "reached": step < measured[-1],
+    **_metrics(summary.early_stop, num_images, step),
   }
 
 
