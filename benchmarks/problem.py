@@ -7,12 +7,14 @@ import numpy as np
 
 from benchmarks import networks
 from lth_jax import masks, optim, pruning, scores, training
+from lth_jax.config import plan
 from lth_jax.data import scaling
+from lth_jax.parallel import segments
 from lth_jax.training import schedules
 
 
 class Problem(NamedTuple):
-  """A trial, its trainer and the images."""
+  """The parts of a trial, and the images."""
 
   trainer: training.Trainer
   start: training.Start
@@ -20,6 +22,17 @@ class Problem(NamedTuple):
   sample: training.Split
   key: jax.Array
   schedule: schedules.Schedule
+
+  def scheduled(self) -> segments.ScheduledTrial:
+    """Returns the trial as `segments.train` takes it."""
+    return segments.ScheduledTrial(
+      plan.Trial(0, 1, "ticket"),
+      self.start,
+      self.sample,
+      self.key,
+      self.schedule,
+      origin={},
+    )
 
 
 def make(

@@ -17,7 +17,6 @@ from etils import epath
 from benchmarks import networks, problem, tables
 from lth_jax import pruning, scores
 from lth_jax.config import configs
-from lth_jax.config import plan as plan_lib
 from lth_jax.parallel import segments
 from lth_jax.runner import records
 from lth_jax.storage import store
@@ -65,20 +64,22 @@ def _measure(repeats):
   rows = tuple(
     segments.Row(*entry, 0.1, 0.1, 4900, 0.1, 9800) for entry in entries
   )
-  end = segments.Checkpoint(jax.device_get(progress), rows)
-  state = end.progress.state
-  arrays = {"params": state.params, "masks": state.masks}
-
-  def record():
-    trial = plan_lib.Trial(0, 1, "ticket")
-    every = settings.eval_every
-    return records.of_trial(
-      trial, made.start, end, summary, num_images, every, origin={}
-    )
+  end = segments.ResumePoint(jax.device_get(progress), rows)
+  arrays = {
+    "params": end.progress.state.params,
+    "masks": end.progress.state.masks,
+  }
+  summary = jax.device_get(summarize())
 
   def prune():
-    magnitudes = scores.magnitude(state.params)
-    jax.device_get(pruning.prune(magnitudes, state.masks, 0.2))
+    jax.device_get(
+      pruning.prune(scores.magnitude(arrays["params"]), arrays["masks"], 0.2)
+    )
+
+  def record():
+    return records.of_trial(
+      made.scheduled(), end, summary, num_images, settings.eval_every
+    )
 
   with tempfile.TemporaryDirectory() as folder:
     path = epath.Path(folder) / "trial"

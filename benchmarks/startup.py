@@ -26,7 +26,7 @@ from lth_jax import training
 config = configs.from_flat({"dataset": "mnist_10k", "num_valid": 1000})
 dataset = data.load("mnist_10k")
 parts = build.make(config, dataset)
-start, split = build.initial_start(parts, 0), build.split(parts, 0)
+start, split = build.initial_start(parts, 0), parts.split(0)
 piece = segments.plan_of([segments.Entry(1, True, True)])
 images = training.Data(*dataset.train, *dataset.test)
 progress = parts.trainer.begin(start, split)

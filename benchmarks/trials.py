@@ -3,14 +3,14 @@
   python -m benchmarks.trials [--json] [--model lenet] [--trials 1 2 4 8 16]
 
 Under "loop" a device trains its trials one after the other, under "vmap" all of
-them side by side. step_ms is the time of all trials over the steps of all
-trials; busy is the throughput against the best of the table.
+them side by side; with one trial a device, these are the same. step_ms is the
+time of all trials over the steps of all trials; busy is the throughput against
+the best of the table.
 """
 
 from benchmarks import networks, problem, tables
 from lth_jax.parallel import devices as devices_lib
 from lth_jax.parallel import scheduler, segments, vmapped
-from lth_jax.parallel import workers as workers_lib
 
 
 def main() -> None:
@@ -20,19 +20,19 @@ def main() -> None:
     "--model", choices=list(networks.NETWORKS), default="lenet"
   )
   parser.add_argument("--trials", type=int, nargs="+", default=[1, 2, 4, 8, 16])
-  parser.add_argument("--axes", nargs="+", default=list(vmapped.AXES))
+  parser.add_argument("--axes", nargs="+", default=["loop", "vmap"])
   parser.add_argument("--steps", type=int, default=2000)
   parser.add_argument("--repeats", type=int, default=3)
   options = parser.parse_args()
   devices = devices_lib.find(0, max(options.trials))
   network = networks.NETWORKS[options.model]
   made = problem.make(network, train=10_000)
-  workers = workers_lib.make(devices, made.data)
+  workers = devices_lib.make_workers(devices, made.data)
   sides = {}
   for axis in options.axes:
     for num in options.trials:
       width = 1 if axis == "loop" else -(-num // len(devices))
-      together = vmapped.make(made.trainer, vmapped.Sharing(axis, width))
+      together = vmapped.make(made.trainer, width)
       # Every device compiles before any time is taken.
       _train(made, workers, together, width * len(devices), num_steps=2)
       sides[axis, num] = lambda together=together, num=num: _train(
@@ -60,7 +60,6 @@ def main() -> None:
 
 def _train(made, workers, together, num_trials, num_steps):
   todo = segments.entries(0, num_steps, num_steps, num_steps)
-  run = segments.Run(made.start, made.sample, made.key, made.schedule)
 
   def train(worker, runs):
     return segments.train(
@@ -72,9 +71,9 @@ def _train(made, workers, together, num_trials, num_steps):
     )
 
   with scheduler.serve(
-    workers, train, width=together.width, num_series=1
-  ) as line:
-    trials = [line.submit(run) for _ in range(num_trials)]
+    workers, train, group_size=together.width, num_threads=1
+  ) as queue:
+    trials = [queue.submit(made.scheduled()) for _ in range(num_trials)]
     for finished in trials:
       finished()
 

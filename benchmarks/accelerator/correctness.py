@@ -16,7 +16,7 @@ from benchmarks.accelerator import child
 from lth_jax import masks, models, pruning, training
 from lth_jax.data import order
 from lth_jax.lottery import controls, rounds
-from lth_jax.parallel import segments, vmapped, workers
+from lth_jax.parallel import devices, segments, vmapped
 from lth_jax.training import evaluation
 
 # The float32 gradient of ResNet on a CPU has an error of this size, too.
@@ -162,23 +162,22 @@ def _gradients(network, tolerance, cpu, device):
 
 
 def _training(cpu, device):
-  """100 steps and an evaluation, on the CPU and by both axes on the device."""
+  """100 steps and an evaluation, on the CPU and on the device."""
   made = problem.make(
     networks.NETWORKS["lenet"], train=6000, valid=2000, test=2000
   )
-  run = segments.Run(made.start, made.sample, made.key, made.schedule)
   plan = segments.plan_of(
     [segments.Entry(0, True, True), segments.Entry(100, True, True)]
   )
   found = {}
-  for what, where, sharing in (
-    ("cpu", cpu, vmapped.Sharing("loop", 1)),
-    ("loop", device, vmapped.Sharing("loop", 1)),
-    ("vmap", device, vmapped.Sharing("vmap", 4)),
+  for what, where, width in (
+    ("cpu", cpu, 1),
+    ("loop", device, 1),
+    ("vmap", device, 4),
   ):
-    (worker,) = workers.make([where], made.data)
-    together = vmapped.make(made.trainer, sharing)
-    stack = segments.begin(together, worker, [run])
+    (worker,) = devices.make_workers([where], made.data)
+    together = vmapped.make(made.trainer, width)
+    stack = segments.begin(together, worker, [made.scheduled()])
     stack, history = segments.advance(together, stack, plan)
     found[what] = together.unstack(history)[0]
     if what == "vmap":

@@ -22,7 +22,7 @@ from benchmarks.accelerator import child
 _FLAGS = (
   "--flagfile=experiments/flags/mnist_lenet/smoke.flags --steps=2000 "
   "--eval_every=20 --test_every=1000 --checkpoint_minutes=0 --progress=log "
-  "--lane_axis=vmap"
+  "--trials_per_device=4"
 )
 # The command of the experiment without its report.
 _RUN = """
@@ -84,8 +84,8 @@ def _finish(workdir, cache, asked, what):
 
 
 def _wait_for_save(workdir, process, asked) -> bool:
-  """Waits until a checkpoint of a pruned network exists, or the run ends."""
-  pattern = "replicate_*/round_001/*.partial_*/commit.json"
+  """Waits until a pruned network is saved midway, or the run has ended."""
+  pattern = "replicate_*/round_001/*.step_*/commit.json"
   while process.poll() is None and asked.left() > 0:
     if any(workdir.glob(pattern)):
       return True
@@ -106,7 +106,7 @@ def _records(workdir):
       (path.parent / "record.json").read_text()
     )
     for path in workdir.glob("replicate_*/round_*/*/commit.json")
-    if ".partial" not in path.parent.name
+    if ".step_" not in path.parent.name
   }
 
 

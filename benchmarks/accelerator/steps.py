@@ -18,7 +18,7 @@ from benchmarks.accelerator import child
 from lth_jax import data
 from lth_jax.config import flags
 from lth_jax.config import plan as plan_lib
-from lth_jax.parallel import segments, vmapped, workers
+from lth_jax.parallel import devices, segments, vmapped
 from lth_jax.runner import build
 
 _FLAGS = pathlib.Path(__file__).parents[2] / "experiments" / "flags"
@@ -41,7 +41,7 @@ class Side(NamedTuple):
 _LENET = [Side("mnist_lenet", "auto", 0)]
 _LENET += [Side("mnist_lenet", "vmap", w) for w in (32, 64, 16, 128)]
 _LENET += [Side("mnist_lenet", "loop", 1)]
-_LENET += [Side("mnist_lenet", "vmap", w) for w in (8, 256, 4, 1)]
+_LENET += [Side("mnist_lenet", "vmap", w) for w in (8, 256, 4)]
 _DEEP = [
   Side(name, "auto", 0, precision)
   for name in ("conv2", "resnet20", "vgg19", "conv4", "conv6")
@@ -51,7 +51,7 @@ _DEEP = [
 _DEEP += [
   Side(name, "vmap", width)
   for name in ("conv2", "resnet20")
-  for width in (1, 4, 9)
+  for width in (4, 9)
 ]
 
 
@@ -128,12 +128,11 @@ def _measure(side, smoke):
   dataset = random_images(config.data.dataset, smoke)
   parts = build.make(config, dataset)
   device = jax.devices()[0]
-  sharing = chosen = build.share_devices(config, [device], ())
-  if side.axis != "auto":
-    sharing = vmapped.Sharing(side.axis, side.width)
-  (worker,) = workers.make([device], build.images(parts, dataset))
-  together, run = vmapped.make(parts.trainer, sharing), first_run(parts)
-  stack = segments.begin(together, worker, [run])
+  chosen = devices.choose_layout(config, [device], ()).trials_per_device
+  width = side.width or chosen
+  (worker,) = devices.make_workers([device], parts.data)
+  together = vmapped.make(parts.trainer, width)
+  stack = segments.begin(together, worker, [first_trial(parts)])
   arguments = _arguments(stack, segments.plan_of([_entry(1, False)]))
   begin = time.perf_counter()
   lowered = together.trainer.advance.lower(*arguments)
@@ -148,10 +147,10 @@ def _measure(side, smoke):
   memory = advance.memory_analysis()
   return {
     "network": side.row,
-    "axis": sharing.axis,
+    "axis": "vmap" if width > 1 else "loop",
     "width": together.width,
     "precision": side.precision,
-    "automatic": sharing == chosen,
+    "automatic": width == chosen,
     "backend": device.platform,
     "step_ms": 1e3 * step_s,
     "spread": spread,
@@ -188,19 +187,23 @@ def random_images(name: str, smoke: bool) -> data.Dataset:
   return data.Dataset(name, train, test, num_classes=10, source="random")
 
 
-def first_run(parts: build.Study) -> segments.Run:
-  """Returns the training of the dense network of replicate 0."""
-  return segments.Run(
+def first_trial(parts: build.Components) -> segments.ScheduledTrial:
+  """Returns the trial of the dense network of replicate 0."""
+  trial = plan_lib.Trial(0, 0, "ticket")
+  return segments.ScheduledTrial(
+    trial,
     build.initial_start(parts, 0),
-    jax.device_get(build.split(parts, 0)),
-    build.order_key(parts.config, plan_lib.Trial(0, 0, "ticket")),
+    parts.split(0),
+    build.order_key(parts.config, trial),
     parts.schedule,
+    origin={},
   )
 
 
 def _protocol_seconds(config, num_images, width, step_s, evaluate_s) -> float:
-  """Seconds of a run: its trials in groups, a replicate's rounds in turn."""
-  entries = build.entries(config)
+  """A whole run: its trainings in batches, a replicate's rounds in turn."""
+  asked = config.training
+  entries = segments.entries(0, asked.steps, asked.eval_every, asked.test_every)
   image_s = evaluate_s / (num_images.valid + num_images.test)
   valid, test = (sum(x.evaluate for x in entries), sum(x.test for x in entries))
   images = valid * num_images.valid + test * num_images.test
@@ -241,8 +244,8 @@ def _time(advance, stack, smoke):
 
 
 def _arguments(stack, plan):
-  worker, progress, sample, key, schedule = stack
-  return progress, plan, worker.data, sample, key, schedule
+  worker, progress, inputs = stack
+  return progress, plan, worker.data, *inputs
 
 
 def _entry(step, measure):

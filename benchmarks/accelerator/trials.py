@@ -92,7 +92,7 @@ def _start(name, asked, folder):
   command = [sys.executable, "-m", "experiments.paper", f"--row={name}"]
   command += [f"--scale={scale}", f"--workdir={folder}", "--progress=log"]
   if asked.smoke and name == "mnist_lenet":
-    command += ["--lane_axis=vmap"]  # as on an accelerator
+    command += ["--trials_per_device=4"]  # as on an accelerator
   if asked.data_dir:
     command += [f"--data_dir={asked.data_dir}"]
   return subprocess.Popen(
@@ -169,7 +169,7 @@ def _ends(workdir) -> list[tuple[int, float]]:
   return [
     (int(path.parent.parent.name.removeprefix("round_")), path.stat().st_mtime)
     for path in workdir.glob("replicate_*/round_*/*/commit.json")
-    if ".partial" not in path.parent.name
+    if ".step_" not in path.parent.name
   ]
 
 
@@ -178,7 +178,7 @@ def pack(workdir: pathlib.Path, target: pathlib.Path) -> int:
   folders = [
     path.parent
     for path in sorted(workdir.glob("replicate_*/**/commit.json"))
-    if ".partial" not in path.parent.name
+    if ".step_" not in path.parent.name
   ]
   files = [*sorted(workdir.glob("*.json")), *workdir.glob("run.flags")]
   names = ("record.json", "timing.json", "commit.json", "structure.json")

@@ -331,8 +331,7 @@ class Study(Section):
 class Execution(Section):
   """How it is computed; results do not depend on it.
 
-  But for the last bits, which depend on `lane_axis`, `lanes_per_device` and
-  `batch_devices`.
+  Only last bits depend on `trials_per_device` and `batch_devices`.
   """
 
   source: Literal["auto", "bundled", "idx", "cifar", "tfds"] = _field(
@@ -349,23 +348,19 @@ class Execution(Section):
     "Devices to train on at once; on CPU one host device a core. 0 takes all.",
     checks.at_least(0),
   )
-  lane_axis: Literal["auto", "loop", "vmap"] = _field(
-    "auto",
-    "How training runs share a device: one after the other ('loop'), or side "
-    "by side ('vmap'); 'auto' is 'loop' on CPU and, but for lenet, on GPU.",
+  trials_per_device: int = _field(
+    0,
+    "Training runs that a device trains at once: 1 one after the other, n side "
+    "by side under vmap; equal bits need an equal number. 0 is 1 on CPU and, "
+    "but for lenet, on GPU; elsewhere the number that the run began with, or "
+    "all that could run, at most 32.",
+    checks.within(0, 1000),
   )
   batch_devices: int = _field(
     1,
     "Devices that split each batch between them, for networks that are large; "
     "equal bits need an equal number.",
     checks.at_least(1),
-  )
-  lanes_per_device: int = _field(
-    0,
-    "Training runs that a device trains at once under --lane_axis=vmap; equal "
-    "bits need an equal number. 0 takes the number that the run began with, "
-    "or all that could run, at most 32.",
-    checks.within(0, 1000),
   )
   checkpoint_minutes: float = _field(
     5.0,

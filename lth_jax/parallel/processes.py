@@ -1,14 +1,17 @@
-"""Processes that work on one run, and what they tell each other.
+"""The processes of a run, and all that they send each other.
 
-All of them run the same program on the same trials and meet at fixed places:
-when a run begins and ends, when trials are handed out, and at each pause.
-`merge` and all that is built on it are such places: all processes must call
-them, in one order. The first process alone writes. With one process nothing is
-exchanged.
+All processes run the same program on the same trials. Every function here but
+`join`, `is_distributed`, `is_process_0` and `log` is collective: all processes
+must call it, in one order. Process 0 alone writes files. A single process sends
+nothing.
+
+`jax.experimental.multihost_utils` sends; two guarantees are added here. When a
+process has ended, the error in the others depends on the backend: it becomes a
+`LostError`. When one process raises, the others would wait for it forever:
+`raise_in_all` raises in all of them.
 """
 
 import contextlib
-import functools
 import hashlib
 import json
 import re
@@ -17,7 +20,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.experimental import multihost_utils
 
 from lth_jax import errors
 from lth_jax.config import configs
@@ -31,19 +34,17 @@ _SHUTDOWN_SECONDS = 30
 
 
 class LostError(Exception):
-  """Another process cannot be reached any more; this one cannot go on."""
+  """Another process cannot be reached any more; this one has to end."""
 
 
 def join(asked: configs.Processes) -> None:
   """Connects this process with the others; before JAX's backend starts.
 
   Args:
-    asked: whether to, and what JAX is not to find out by itself.
+    asked: whether to connect, and what JAX is not to find out by itself.
 
   Raises:
     InputError: the others are not known, or cannot be reached.
-
-  >>> join(configs.Processes())  # one process by itself
   """
   _check(asked)
   if asked.distributed == "off":
@@ -62,7 +63,7 @@ def join(asked: configs.Processes) -> None:
       heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
       shutdown_timeout_seconds=_SHUTDOWN_SECONDS,
     )
-  except Exception as error:  # whatever the cluster's own packages raise
+  except Exception as error:  # of any type, from the cluster's own packages
     raise errors.InputError(
       f"--distributed=auto: {errors.first_line(error)}; JAX finds the other "
       "processes on TPUs, under Slurm's srun and, with the package kubernetes, "
@@ -71,154 +72,106 @@ def join(asked: configs.Processes) -> None:
     ) from error
 
 
-def several() -> bool:
-  """Says whether there is more than this one; starts no backend if not.
-
-  >>> several()
-  False
-  """
+def is_distributed() -> bool:
+  """Returns whether there are several processes; starts no backend if not."""
   return jax.distributed.is_initialized() and jax.process_count() > 1
 
 
-def is_first() -> bool:
-  """Says whether this process is the one that writes and speaks.
-
-  >>> is_first()
-  True
-  """
-  return not several() or jax.process_index() == 0
+def is_process_0() -> bool:
+  """Returns whether this process is the one that writes and logs."""
+  return not is_distributed() or jax.process_index() == 0
 
 
 def log(message: str) -> None:
-  """Prints a line on standard error, from the first process only.
+  """Prints a line on standard error, in process 0 only.
 
   Args:
     message: the line.
-
-  >>> import sys
-  >>> with contextlib.redirect_stderr(sys.stdout):
-  ...   log("Report: runs/first/report/index.html")
-  Report: runs/first/report/index.html
   """
-  if is_first():
+  if is_process_0():
     progress.log(message)
 
 
-def merge(parts: Sequence[PyTree | None], like: PyTree) -> list[PyTree]:
-  """Gives every process what each of them has, bit for bit.
+def exchange(
+  parts: Sequence[PyTree | None], owners: Sequence[int], like: PyTree
+) -> list[PyTree]:
+  """Sends parts from the processes that own them to all others, bit for bit.
 
   Args:
-    parts: as many everywhere, each from one process and None in the others.
-    like: pytree of arrays or shapes, what each part looks like.
+    parts: an owner's own parts are pytrees; the others are not looked at.
+    owners: of each part, the index of its process; the same everywhere.
+    like: pytree of arrays or shapes, the form of every part.
 
   Returns:
     All parts, as NumPy arrays where there are several processes.
-
-  >>> merge([{"w": 1.0}, {"w": 2.0}], like={"w": np.zeros(())})
-  [{'w': 1.0}, {'w': 2.0}]
   """
-  if not several():
+  if not is_distributed():
     return list(parts)
-  leaves, structure = jax.tree.flatten(like)
-  ends = np.cumsum([0] + [_num_bytes(leaf) for leaf in leaves]).tolist()
-  rows = np.zeros((len(parts), -(-ends[-1] // 4) * 4), np.uint8)
-  for row, part in zip(rows, parts):
-    if part is not None:
-      own = [
-        np.asarray(x, y.dtype) for x, y in zip(jax.tree.leaves(part), leaves)
-      ]
-      for leaf, begin, end in zip(own, ends, ends[1:]):
-        row[begin:end] = np.frombuffer(leaf.tobytes(), np.uint8)
-  rows = _total(rows.view(np.int32)).view(np.uint8)
-  return [
-    structure.unflatten(
-      np.frombuffer(row[begin:end].tobytes(), leaf.dtype).reshape(leaf.shape)
-      for leaf, begin, end in zip(leaves, ends, ends[1:])
-    )
-    for row in rows
-  ]
+  found = list(parts)
+  for owner in sorted(set(owners)):
+    indices = [i for i, each in enumerate(owners) if each == owner]
+    is_owner = jax.process_index() == owner
+    words = [
+      jax.tree.map(_to_words, like, parts[i] if is_owner else like)
+      for i in indices
+    ]
+    received = _call(multihost_utils.broadcast_one_to_all, words, is_owner)
+    for i, part in zip(indices, received):
+      found[i] = jax.tree.map(_from_words, like, part)
+  return found
 
 
-def gather(array: np.ndarray) -> list[np.ndarray]:
-  """Returns what each process has, the first one's first.
+def gather(array: np.ndarray) -> np.ndarray:
+  """Returns the arrays of all processes, process 0's first: `[P, ...]`.
 
   Args:
-    array: of one shape everywhere.
-
-  >>> gather(np.array([3.0]))
-  [array([3.])]
+    array: of one shape everywhere, and of a type that JAX has on all devices.
   """
-  parts: list[Any] = [None] * (jax.process_count() if several() else 1)
-  parts[jax.process_index() if several() else 0] = array
-  return merge(parts, array)
+  if not is_distributed():
+    return array[None]
+  return _call(multihost_utils.process_allgather, array)
 
 
 def any_of(*here: bool) -> tuple[bool, ...]:
-  """Says of each condition whether it holds in any process.
+  """Returns for each condition whether it is true in any process.
 
   Args:
-    here: whether it does in this one.
-
-  >>> any_of(True, False)
-  (True, False)
+    here: whether it is in this one.
   """
-  if not several():
-    return here
-  return tuple(np.any(gather(np.array(here)), axis=0).tolist())
+  return tuple(map(bool, np.any(gather(np.array(here)), axis=0)))
 
 
-def agree(values: Callable[[], dict[str, Any]]) -> None:
-  """Checks that all processes have the same, since each relies on it.
+def check_equal(values: Callable[[], dict[str, Any]]) -> None:
+  """Checks that all processes have the same values.
 
   Args:
-    values: returns {name: what JSON can hold}; called if there are several
-      processes.
+    values: returns {name: JSON}; called if there are several processes.
 
   Raises:
-    InputError: names what differs, and the process in which it does.
-
-  >>> agree(lambda: {"--steps": 100})
+    InputError: names the value that differs, and the process.
   """
-  if not several():
+  if not is_distributed():
     return
   known = values()
   names = {"the version of lth_jax": list(known)}
-  _check_equal(names)  # first, since what follows has a shape for them
+  _check_equal(names)  # first, since the next array has a row for each name
   _check_equal(known)
 
 
-def _check_equal(known: dict[str, Any]) -> None:
-  digests = [
-    hashlib.sha256(json.dumps(known[name]).encode()).digest() for name in known
-  ]
-  found = gather(np.frombuffer(b"".join(digests), np.uint8).reshape(-1, 32))
-  for index, each in enumerate(found):
-    for name, same in zip(known, (each == found[0]).all(axis=1)):
-      if not same:
-        raise errors.InputError(
-          f"--distributed: {name} of process {index} is not that of process 0; "
-          "all need the same flags, versions, images and kind of machine, and "
-          "a --workdir that all of them see."
-        )
-
-
 @contextlib.contextmanager
-def together() -> Iterator[None]:
-  """What fails here in one process ends all, each with a line that says it.
+def raise_in_all() -> Iterator[None]:
+  """Raises an error of one process in all of them.
 
   Raises:
-    InputError: it failed elsewhere.
-
-  >>> with together():
-  ...   number = 1
+    InputError: names the process in which the context failed.
   """
-  if not several():
+  if not is_distributed():
     yield
     return
   failure = None
   try:
     yield
-  except Exception as error:  # raised again once the others know
+  except Exception as error:  # raised below, once the others know of it
     failure = error
   text = f"{type(failure).__name__}: {failure}" if failure else ""
   for index, message in enumerate(_gather_texts(text)):
@@ -228,22 +181,19 @@ def together() -> Iterator[None]:
     raise failure
 
 
-def lead(function: Callable[[], Any]) -> Any:
-  """Calls a function in the first process and gives its result to all.
+def on_process_0(function: Callable[[], Any]) -> Any:
+  """Calls a function in process 0 and returns its result in all.
 
   Args:
-    function: returns what JSON can hold.
+    function: returns JSON.
 
   Raises:
     InputError: it failed there.
-
-  >>> lead(lambda: [1, 2])
-  [1, 2]
   """
-  if not several():
+  if not is_distributed():
     return function()
-  with together():
-    text = json.dumps(function()) if is_first() else ""
+  with raise_in_all():
+    text = json.dumps(function()) if is_process_0() else ""
   return json.loads(_gather_texts(text)[0])
 
 
@@ -275,43 +225,51 @@ def _check(asked: configs.Processes) -> None:
     )
 
 
+def _check_equal(known: dict[str, Any]) -> None:
+  digests = [
+    hashlib.sha256(json.dumps(known[name]).encode()).digest() for name in known
+  ]
+  found = gather(np.frombuffer(b"".join(digests), np.uint8).reshape(-1, 32))
+  for index, each in enumerate(found):
+    for name, same in zip(known, (each == found[0]).all(axis=1)):
+      if not same:
+        raise errors.InputError(
+          f"--distributed: {name} of process {index} is not that of process 0; "
+          "all need the same flags, versions, images and kind of machine, and "
+          "a --workdir that all of them see."
+        )
+
+
 def _gather_texts(text: str) -> list[str]:
   data = np.frombuffer(text.encode(), np.uint8)
-  sizes = [int(size) for size in gather(np.array(len(data), np.int32))]
-  padded = np.zeros(max(sizes), np.uint8)
-  padded[: len(data)] = data
-  if not len(padded):
+  sizes = gather(np.array(len(data), np.int32)).tolist()
+  if not any(sizes):
     return [""] * len(sizes)
-  return [
-    found[:size].tobytes().decode()
-    for found, size in zip(gather(padded), sizes)
-  ]
+  rows = gather(np.pad(data, (0, max(sizes) - len(data))))
+  return [row[:size].tobytes().decode() for row, size in zip(rows, sizes)]
 
 
-def _total(numbers: np.ndarray) -> np.ndarray:
-  """Adds int32 numbers over all processes; exact, where each has its own."""
-  sharding, add = _adder()
-  own = jax.make_array_from_process_local_data(sharding, numbers[None])
+def _to_words(like, leaf) -> np.ndarray:
+  """Returns the bytes of an array as int32; of a shape, zeros.
+
+  A broadcast is a sum in which the others have zeros. Integers keep every bit;
+  a float would lose the sign of -0.0, and JAX would round float64 to float32.
+  """
+  num_bytes = like.size * np.dtype(like.dtype).itemsize
+  words = np.zeros(-(-num_bytes // 4), np.int32)
+  if not isinstance(leaf, jax.ShapeDtypeStruct):
+    array = np.ascontiguousarray(leaf, like.dtype)
+    words.view(np.uint8)[:num_bytes] = np.frombuffer(array.tobytes(), np.uint8)
+  return words
+
+
+def _from_words(like, words: np.ndarray) -> np.ndarray:
+  array = words.view(np.uint8)[: like.size * np.dtype(like.dtype).itemsize]
+  return np.frombuffer(array.tobytes(), like.dtype).reshape(like.shape)
+
+
+def _call(collective: Callable[..., Any], *arguments: Any) -> Any:
   try:
-    return np.array(add(own))
-  except (RuntimeError, ValueError) as error:  # as the backend has it
+    return collective(*arguments)
+  except (RuntimeError, ValueError) as error:  # depends on the backend
     raise LostError(errors.first_line(error)) from error
-
-
-@functools.cache
-def _adder():
-  first = {x.process_index: x for x in reversed(jax.devices())}
-  mesh = Mesh(
-    np.array([first[index] for index in sorted(first)]),
-    ("process",),
-    axis_types=(AxisType.Auto,),
-  )
-  add = jax.jit(
-    lambda x: x.sum(0, dtype=x.dtype),
-    out_shardings=NamedSharding(mesh, PartitionSpec()),
-  )
-  return NamedSharding(mesh, PartitionSpec("process")), add
-
-
-def _num_bytes(leaf) -> int:
-  return leaf.size * np.dtype(leaf.dtype).itemsize

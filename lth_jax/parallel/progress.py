@@ -1,17 +1,16 @@
-"""What a person sees while a run goes on: a bar, lines, or nothing."""
+"""What a user sees during a run: a bar, lines, or nothing."""
 
-import collections
 import contextlib
+import io
+import math
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from collections.abc import Iterator
+
+import tqdm
 
 _LINE_SECONDS = 30.0
-# Segments that say how fast training is. The first one compiles, and only ends
-# the wait for the second.
-_SEGMENTS = 1000
 
 
 class _Stderr:
@@ -38,22 +37,77 @@ class _Stderr:
 _STDERR = _Stderr()
 
 
-class Display(NamedTuple):
-  """How to report; safe to call from several threads.
+class Display:
+  """Progress in training steps; may be called from several threads."""
 
-  Attributes:
-    advance: (training steps done, what is being trained).
-    add: (training steps); there are so many more to do, or fewer.
-    skip: (training steps done before); they do not count for the speed.
-    finish: (what has been trained); a line of its own in a log.
-    say: (message); for what the user must see.
-  """
+  def __init__(self, kind: str, bar: tqdm.tqdm):
+    """Shows a bar, or lines with what the bar knows; see `show`."""
+    self._kind, self._bar, self._lock = kind, bar, threading.Lock()
+    self._last_line = time.monotonic()
 
-  advance: Callable[[int, str], None]
-  add: Callable[[int], None]
-  skip: Callable[[int], None]
-  finish: Callable[[str], None]
-  log: Callable[[str], None]
+  def advance(self, steps: int, name: str) -> None:
+    """Counts steps that were trained.
+
+    Args:
+      steps: of a segment.
+      name: of the trial.
+    """
+    with self._lock:
+      self._bar.set_description_str(name, refresh=False)
+      # tqdm cannot format a bar that is past its end.
+      self._bar.total = max(self._bar.total, self._bar.n + steps)
+      self._bar.update(steps)
+      waited = time.monotonic() - self._last_line
+      if self._kind == "log" and waited > _LINE_SECONDS:
+        self._line()
+
+  def add(self, steps: int) -> None:
+    """Changes the number of steps to train.
+
+    Args:
+      steps: more than before; negative if fewer.
+    """
+    with self._lock:
+      self._bar.total = max(self._bar.total + steps, self._bar.n)
+      self._bar.refresh()
+
+  def skip(self, steps: int) -> None:
+    """Counts steps that an earlier process trained, without their time.
+
+    Args:
+      steps: before the resume point of a trial.
+    """
+    with self._lock:
+      self._bar.initial += steps
+      self._bar.last_print_n += steps
+      self._bar.n += steps
+      self._bar.refresh()
+
+  def finish(self, text: str) -> None:
+    """Logs a line of its own for a trial that is done.
+
+    Args:
+      text: its name and outcome.
+    """
+    with self._lock:
+      if self._kind == "log":
+        self._bar.set_description_str(text, refresh=False)
+        self._line()
+
+  def log(self, message: str) -> None:
+    """Shows a message, whatever kind of display this is.
+
+    Args:
+      message: is printed as one line.
+    """
+    if self._kind == "bar":
+      self._bar.write(_one_line(message), file=_STDERR)
+    else:
+      log(message)
+
+  def _line(self) -> None:
+    self._last_line = time.monotonic()
+    log(str(self._bar))
 
 
 @contextlib.contextmanager
@@ -62,107 +116,37 @@ def show(kind: str, num_steps: int) -> Iterator[Display]:
 
   Args:
     kind: "bar", "log", "none", or "auto": a bar on a terminal, else lines.
-    num_steps: training steps of all trials together that are still to do.
-
-  Yields:
-    The functions to report with.
-
-  >>> with contextlib.redirect_stderr(sys.stdout), show("log", 100) as display:
-  ...   display.skip(25)  # by an earlier process
-  ...   display.finish("round 1 ticket")
-  ...   display.advance(0, "round 2 ticket")
-  ...   display.advance(75, "round 2 ticket")
-  ...   display.finish("round 2 ticket")
-   25%  round 1 ticket, ? left
-  100%  round 2 ticket, 0:00 left
+    num_steps: training steps that are still to do, of all trials together.
   """
   if kind == "auto":
     kind = "bar" if sys.stderr.isatty() else "log"
-  lock = threading.Lock()
-  last_line = time.monotonic()
-  done = trained = 0
-  ends = collections.deque[tuple[float, int]](maxlen=_SEGMENTS)
-
-  def left() -> str:
-    if not ends or trained == ends[0][1]:
-      return "?"
-    (begin, before), now = ends[0], time.monotonic()
-    return duration((now - begin) * (num_steps - done) / (trained - before))
-
-  def line(text: str) -> None:
-    nonlocal last_line
-    last_line = time.monotonic()
-    percent = 100 * done / max(num_steps, 1)
-    log(f"{percent:3.0f}%  {text}, {left()} left")
-
-  with contextlib.ExitStack() as stack:
-    if kind == "bar":
-      import tqdm
-
-      bar = stack.enter_context(
-        tqdm.tqdm(
-          total=num_steps,
-          bar_format="{percentage:3.0f}%|{bar:25}| {desc}",
-          file=_STDERR,
-          dynamic_ncols=True,
-        )
-      )
-
-    def advance(steps: int, what: str) -> None:
-      nonlocal done, trained
-      with lock:
-        done += steps
-        trained += steps
-        ends.append((time.monotonic(), trained))
-        if kind == "bar":
-          bar.set_description_str(f"{what}, {left()} left", refresh=False)
-          bar.update(steps)
-        elif kind == "log" and time.monotonic() - last_line > _LINE_SECONDS:
-          line(what)
-
-    def add(steps: int) -> None:
-      nonlocal num_steps
-      with lock:
-        num_steps += steps
-        if kind == "bar":
-          bar.total = num_steps
-
-    def skip(steps: int) -> None:
-      nonlocal done
-      with lock:
-        done += steps
-        if kind == "bar":
-          bar.update(steps)
-
-    def finish(what: str) -> None:
-      with lock:
-        if kind == "log":
-          line(what)
-
-    def write(message: str) -> None:
-      if kind == "bar":
-        bar.write(_one_line(message), file=_STDERR)
-      else:
-        log(message)
-
-    yield Display(advance, add, skip, finish, write)
+  drawn = kind == "bar"
+  with tqdm.tqdm(
+    total=num_steps,
+    bar_format="{percentage:3.0f}%"
+    + ("|{bar:25}| " if drawn else "  ")
+    + "{desc}, {remaining} left",
+    file=_STDERR if drawn else io.StringIO(),
+    mininterval=0.1 if drawn else math.inf,
+    dynamic_ncols=drawn,
+  ) as bar:
+    yield Display(kind, bar)
 
 
 def log(message: str) -> None:
   """Prints a line on standard error, whatever the names in it are.
 
   Args:
-    message: printed as one line, without what a terminal would obey.
-
-  >>> with contextlib.redirect_stderr(sys.stdout):
-  ...   log("note: 2 trials diverged")
-  note: 2 trials diverged
+    message: printed as one line, without control characters.
   """
   print(_one_line(message), file=_STDERR, flush=True)
 
 
 def duration(seconds: float) -> str:
   """Formats seconds as h:mm:ss, or m:ss below an hour.
+
+  Args:
+    seconds: 0 or more.
 
   >>> duration(75.4), duration(3675)
   ('1:15', '1:01:15')

@@ -1,49 +1,56 @@
-"""Trials wait in line; a free device takes as many as it trains at once.
+"""A queue of trials, from which free workers take groups.
 
-A device waits for a full wave as long as a trial could still come: until every
-thread that hands in trials is itself waiting for the result of one. So devices
-are not wasted on half a wave, and which trials share one is not left to chance.
+A worker waits for a full group as long as another trial could still come: until
+every thread that submits trials waits for the result of one. So no device
+trains half a group without need, and which trials share one is not left to
+chance.
 
-Processes that work together must take the same trials in the same order. There
-all devices take one wave, and wait for it until every thread waits; then what
-is in line is the same everywhere, and is sorted.
+Processes that work together must train the same groups in the same order. There
+all devices are one worker, which takes trials only when every thread waits; the
+queue is then the same in each process, and is sorted.
 """
 
-import collections
 import concurrent.futures
 import contextlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-# (who trains, 1 to `width` items) -> a result for each
-Train = Callable[[Any, Sequence[Any]], Sequence[Any]]
+# (worker, 1 to `group_size` items) -> a result of each
+TrainGroup = Callable[[Any, Sequence[Any]], Sequence[Any]]
 
 
-class Line:
-  """Items in the order in which they came, and who may still hand in more."""
+class Scheduler:
+  """Decides which trials train together, when, and on which worker."""
 
-  def __init__(
-    self, width: int, num_series: int, rank: Callable[[Any], Any] | None
-  ):
-    """Makes an empty line; see `serve` for the arguments."""
-    self._width, self._rank = width, rank
-    self._active, self._closed = num_series, False
-    self._items = collections.deque()
-    self._waiting = collections.Counter()
+  def __init__(self, group_size: int, num_threads: int, in_order: bool):
+    """Makes an empty queue; see `serve` for the arguments."""
+    self._group_size, self._in_order = group_size, in_order
+    # Threads that may submit more: those that neither wait nor have left.
+    self._active, self._closed = num_threads, False
+    self._queue: list[tuple[Any, Any, concurrent.futures.Future]] = []
+    self._waiting: set[concurrent.futures.Future] = set()
     self._changed = threading.Condition()
 
-  def submit(self, item: Any) -> Callable[[], Any]:
-    """Hands in an item; returns a function that waits for its result."""
+  def submit(self, item: Any, rank: Any = ()) -> Callable[[], Any]:
+    """Queues an item.
+
+    Args:
+      item: what `TrainGroup` needs of a trial.
+      rank: the item's place where items are taken in order, least first.
+
+    Returns:
+      A function that waits for the result; for the thread that submitted it.
+    """
     future = concurrent.futures.Future()
     with self._changed:
-      self._items.append((item, future))
+      self._queue.append((rank, item, future))
       self._changed.notify_all()
 
     def result():
       with self._changed:
         if not future.done():
-          self._waiting[future] += 1
+          self._waiting.add(future)
           self._active -= 1
           self._changed.notify_all()
       return future.result()
@@ -51,91 +58,81 @@ class Line:
     return result
 
   def leave(self) -> None:
-    """Says that the calling thread hands in nothing more."""
+    """Tells that the calling thread submits nothing more."""
     with self._changed:
       self._active -= 1
       self._changed.notify_all()
 
-  def serve(self, worker: Any, train: Train) -> None:
-    """Trains what comes until the line is closed and empty."""
-    while wave := self._take():
-      items, futures = zip(*wave)
-      try:
-        finished, error = (
-          list(zip(futures, train(worker, items), strict=True)),
-          None,
-        )
-      except BaseException as raised:  # it belongs to those who wait
-        finished, error = [(future, None) for future in futures], raised
-      with self._changed:
-        for future, result in finished:
-          # Whoever waits is active again before a device takes the next wave.
-          self._active += self._waiting.pop(future, 0)
-          if error is None:
-            future.set_result(result)
-          else:
-            future.set_exception(error)
-
   def close(self) -> None:
-    """Says that nothing more comes."""
+    """Tells that no thread submits anything more."""
     with self._changed:
       self._closed = True
       self._changed.notify_all()
 
-  def _take(self):
-    """Waits for a wave; an empty one means that there will be no other."""
+  def work(self, worker: Any, train_group: TrainGroup) -> None:
+    """Trains groups until the queue is closed and empty."""
+    while group := self._take():
+      _, items, futures = zip(*group)
+      results, error = (), None
+      try:
+        results = train_group(worker, items)
+      except BaseException as raised:  # raised again in the threads that wait
+        error = raised
+      with self._changed:
+        # A thread is active again before another worker takes a group.
+        self._active += len(self._waiting.intersection(futures))
+        self._waiting.difference_update(futures)
+        for index, future in enumerate(futures):
+          if error is None:
+            future.set_result(results[index])
+          else:
+            future.set_exception(error)
 
-    def ready():
-      num = len(self._items)
-      full = num >= self._width and self._rank is None
-      return self._closed or full or (num and not self._active)
+  def _take(self):
+    """Waits for a group; an empty one means that there will be no other."""
+
+    def is_ready():
+      full = len(self._queue) >= self._group_size and not self._in_order
+      return self._closed or full or (self._queue and not self._active)
 
     with self._changed:
-      self._changed.wait_for(ready)
-      if self._rank is not None:
-        rank = self._rank
-        self._items = collections.deque(
-          sorted(self._items, key=lambda pair: rank(pair[0]))
-        )
-      num = min(self._width, len(self._items))
-      return [self._items.popleft() for _ in range(num)]
+      self._changed.wait_for(is_ready)
+      if self._in_order:
+        self._queue.sort(key=lambda entry: entry[0])
+      group = self._queue[: self._group_size]
+      del self._queue[: self._group_size]
+      return group
 
 
 @contextlib.contextmanager
 def serve(
   workers: Sequence[Any],
-  train: Train,
+  train_group: TrainGroup,
   *,
-  width: int,
-  num_series: int,
-  rank: Callable[[Any], Any] | None = None,
-) -> Iterator[Line]:
-  """Lets every device train what is handed in, a thread a device.
+  group_size: int,
+  num_threads: int,
+  in_order: bool = False,
+) -> Iterator[Scheduler]:
+  """Runs a thread for each worker, which trains what is submitted.
 
   Args:
-    workers: the devices, or groups of them.
-    train: called in a device's thread; what it raises is raised to those who
-      wait for the wave.
-    width: items that a device takes at once.
-    num_series: threads that will hand in items; each ends with `Line.leave`.
-    rank: if given, waves are of the items that are least by it of all that can
-      be there; for a single worker.
+    workers: devices, or groups of them.
+    train_group: is called in a worker's thread; what it raises is raised to
+      those who wait for one of the group.
+    group_size: items that a worker takes at once.
+    num_threads: threads that submit items; each ends with `Scheduler.leave`.
+    in_order: take items by rank instead of as they came, and only once all that
+      can be submitted is; for a single worker.
 
   Yields:
-    The line to hand items in to. On exit all that was handed in is done.
-
-  >>> with serve([None], lambda _, items: items, width=2, num_series=1) as line:
-  ...   results = [line.submit(index) for index in range(3)]
-  ...   [result() for result in results]
-  ...   line.leave()
-  [0, 1, 2]
+    The scheduler to submit items to. At exit all of them are done.
   """
-  line = Line(width, num_series, rank)
-  with concurrent.futures.ThreadPoolExecutor(len(workers), "device") as threads:
-    devices = [threads.submit(line.serve, worker, train) for worker in workers]
+  scheduler = Scheduler(group_size, num_threads, in_order)
+  with concurrent.futures.ThreadPoolExecutor(len(workers), "worker") as threads:
+    done = [threads.submit(scheduler.work, x, train_group) for x in workers]
     try:
-      yield line
+      yield scheduler
     finally:
-      line.close()
-  for device in devices:
-    device.result()
+      scheduler.close()
+  for each in done:
+    each.result()

@@ -1,23 +1,23 @@
-"""Trials on devices: who trains where, in which pieces.
+"""Trains groups of trials on workers, one segment after the other.
 
-A trial is one training run of one replicate and arm. It is trained by one
-compiled program, alone or in lockstep with others, on one device or on those
-that split its batches, a segment at a time; that is what makes its bits
-independent of how many other devices and trials there are.
+A segment is one call of a compiled program of fixed shape, on one worker. Where
+a trial is cut into segments changes no bit, and neither does how many other
+devices and trials there are.
 """
 
 import concurrent.futures
 import functools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
+from lth_jax.config.plan import Trial
 from lth_jax.parallel import processes
-from lth_jax.parallel import vmapped as vmapped_lib
-from lth_jax.parallel.workers import Worker
+from lth_jax.parallel.devices import Worker
+from lth_jax.parallel.vmapped import Vmapped
 from lth_jax.training import evaluation, loop, schedules, sharding
 from lth_jax.training.loop import Split, Start
 
@@ -25,7 +25,7 @@ from lth_jax.training.loop import Split, Start
 SEGMENT_ENTRIES = 32
 # A segment is meant to last this long, so that signals are seen soon.
 SEGMENT_SECONDS = 1.5
-# What processes tell each other of a trial: the shapes of it.
+# Shapes of what processes send each other of a trial.
 _NUMBER: Any = np.float32(0)
 _COUNT: Any = np.int32(0)
 _METRIC = evaluation.Metric(_NUMBER, _COUNT)
@@ -45,10 +45,10 @@ class Entry(NamedTuple):
 
 
 class Row(NamedTuple):
-  """What was measured at an entry; None for what was not, or is not finite.
+  """What was measured at an entry; None where it was not, or is not finite.
 
   Losses are means over images, of float32; `train_loss` is over the steps
-  since the last evaluation. Counts are of images classified rightly.
+  since the last evaluation. Counts are of images classified correctly.
   """
 
   step: int
@@ -61,58 +61,62 @@ class Row(NamedTuple):
   test_correct: int
 
 
-class Checkpoint(NamedTuple):
-  """A trial between two segments.
+class ResumePoint(NamedTuple):
+  """A trial between two segments; training continues from it.
 
   Attributes:
-    progress: of its training.
-    rows: what was measured; the last one is of the step where it stands.
+    progress: of its training, on the host.
+    rows: measurements so far; the last one is of the current step.
   """
 
   progress: loop.Progress
   rows: tuple[Row, ...]
 
 
-class Run(NamedTuple):
-  """What training one trial takes.
+class ScheduledTrial(NamedTuple):
+  """A trial that is due: everything that its result depends on.
 
   Attributes:
+    trial: replicate, round and arm.
     start: where it begins.
-    sample: its training and validation images.
-    key: of its order and noise.
+    split: its training and validation images.
+    key: of its batch order and noise.
     schedule: its learning rates.
-    resume: a checkpoint to go on from, if there is one.
+    origin: digests of what the start was derived from.
+    resume_point: to continue from; None to begin.
   """
 
+  trial: Trial
   start: Start
-  sample: Split
+  split: Split
   key: jax.Array
   schedule: schedules.Schedule
-  resume: Checkpoint | None = None
+  origin: Mapping[str, Any]
+  resume_point: ResumePoint | None = None
+
+  @property
+  def step(self) -> int:
+    """The step from which it is trained."""
+    point = self.resume_point
+    return point.rows[-1].step if point else int(self.start.step)
 
 
-class Stack(NamedTuple):
-  """What a worker has of its trials between two segments.
-
-  Attributes:
-    worker: whose.
-    progress: where they stand, all at one step.
-    sample: their images.
-    key: of their order and noise.
-    schedule: their learning rates.
-  """
+class Group(NamedTuple):
+  """The trials of one worker between two segments, stacked, on its devices."""
 
   worker: Worker
   progress: loop.Progress
-  sample: Split
-  key: jax.Array
-  schedule: schedules.Schedule
+  inputs: tuple[Split, jax.Array, schedules.Schedule]
+
+
+# (step, function that returns the resume points); may save, or raise to stop.
+Pause = Callable[[int, Callable[[], list[ResumePoint]]], None]
 
 
 def entries(
   start: int, stop: int, eval_every: int, test_every: int
 ) -> list[Entry]:
-  """Lists the steps at which a run is evaluated.
+  """Lists the steps at which a trial is evaluated.
 
   Evaluations are at the start, at multiples of `eval_every`, and at the stop;
   tests at the start, at multiples of `test_every`, and at the stop.
@@ -122,11 +126,6 @@ def entries(
     stop: last step.
     eval_every: steps between evaluations on the validation images.
     test_every: steps between evaluations on the test images.
-
-  >>> entries(0, 250, 100, 200)
-  [Entry(step=0, evaluate=True, test=True), Entry(step=100, evaluate=True, \
-test=False), Entry(step=200, evaluate=True, test=True), Entry(step=250, \
-evaluate=True, test=True)]
   """
   ends = {start, stop}
   evaluate = ends | set(range(0, stop, eval_every))
@@ -139,113 +138,86 @@ evaluate=True, test=True)]
 
 
 def plan_of(piece: Sequence[Entry]) -> loop.Plan:
-  """Returns the plan of a segment that visits some entries.
+  """Returns the plan of a segment: NumPy arrays `[SEGMENT_ENTRIES]`.
 
   Args:
-    piece: 1 to `SEGMENT_ENTRIES` of them, in the order of their steps.
-
-  Returns:
-    A plan of NumPy arrays `[SEGMENT_ENTRIES]`.
-
-  >>> plan_of([Entry(100, True, False)]).steps[0]
-  np.int32(100)
+    piece: 1 to `SEGMENT_ENTRIES` entries, in the order of their steps.
   """
   steps, evaluate, test = zip(*piece)
   return loop.plan(steps, evaluate, test, SEGMENT_ENTRIES)
 
 
 def train(
-  lockstep: vmapped_lib.Lockstep,
+  vmapped: Vmapped,
   workers: Sequence[Worker],
-  runs: Sequence[Run],
+  trials: Sequence[ScheduledTrial],
   todo: Sequence[Entry],
   *,
-  pause: Callable[[int, Callable[[], list[Checkpoint]]], None],
-) -> list[tuple[Checkpoint, loop.Summary]]:
+  pause: Pause,
+) -> list[tuple[ResumePoint, loop.Summary]]:
   """Trains trials at the same time, the first ones on the first worker.
 
   Every process of the workers calls this with the same trials, trains those of
-  its own workers and learns of the others.
+  its own workers and receives the results of the others.
 
   Args:
-    lockstep: the compiled functions; how many trials a worker has at once.
-    workers: where.
-    runs: at least one trial and at most as many as the workers have at once;
-      the last one fills up with copies. All begin at one step, and go on from
-      one.
-    todo: all entries of the runs.
-    pause: called after every segment with the step and a function that returns
-      the checkpoints; may save, report, or raise to stop.
+    vmapped: the compiled functions of a worker.
+    workers: that train; each has `vmapped.width` trials at once.
+    trials: at least one, and no more than the workers have at once. All are at
+      one step, either before their first segment or with a resume point.
+    todo: all entries of a trial.
+    pause: is called after every segment.
 
   Returns:
-    The last checkpoint and the summary of each trial, on the host.
+    The end of each trial and its summary, on the host.
   """
-  width = lockstep.width
-  shares = [
-    (worker, runs[index * width : (index + 1) * width])
-    for index, worker in enumerate(workers[: -(-len(runs) // width)])
+  parts = [
+    trials[i : i + vmapped.width] for i in range(0, len(trials), vmapped.width)
   ]
-  here = {i: share for i, share in enumerate(shares) if share[0].is_here}
-  with processes.together():
-    stacks = _each(lambda share: begin(lockstep, *share), here)
-  rows = [run.resume.rows if run.resume else () for run in runs]
-  step = rows[0][-1].step if rows[0] else int(runs[0].start.step)
+  shares = list(zip(workers, parts))
+  groups = _on_each(lambda share: begin(vmapped, *share), shares)
+  rows = [x.resume_point.rows if x.resume_point else () for x in trials]
+  step = trials[0].step
   todo = [entry for entry in todo if entry.step > step or not rows[0]]
-
-  def checkpoints() -> list[Checkpoint]:
-    like = jax.eval_shape(lockstep.single.begin, runs[0].start, runs[0].sample)
-    with processes.together():
-      found = _each(functools.partial(_progress, lockstep), stacks)
-    # One by one, since those of large networks need much memory.
-    told = [processes.merge([x], like)[0] for x in _in_order(shares, found)]
-    return [Checkpoint(*pair) for pair in zip(told, rows)]
 
   took = []
   while todo:
     piece = next_segment(todo, step, took)
-    begin_time = time.monotonic()
-    with processes.together():
-      advanced = _each(
-        functools.partial(_train_segment, lockstep, plan_of(piece)), stacks
-      )
-    stacks = {index: stack for index, (stack, _) in advanced.items()}
-    found = {index: history for index, (_, history) in advanced.items()}
-    histories = processes.merge(_in_order(shares, found), _HISTORY)
-    rows = [
-      _append(before, _rows(piece, new)) for before, new in zip(rows, histories)
-    ]
-    # As the slowest process has it, so that all go on alike.
-    seconds = processes.gather(np.array(time.monotonic() - begin_time))
-    took.append((piece[-1].step - step, float(max(seconds))))
+    began = time.monotonic()
+    advanced = _on_each(
+      functools.partial(_train_segment, vmapped, plan_of(piece)), groups
+    )
+    groups = [each and each[0] for each in advanced]
+    found = _by_trial(shares, [each and each[1] for each in advanced])
+    histories = processes.exchange(*found, _HISTORY)
+    rows = [_append(*pair, piece) for pair in zip(rows, histories)]
+    # The slowest process decides, so that all cut the next segment alike.
+    seconds = processes.gather(np.array(time.monotonic() - began, np.float32))
+    took.append((piece[-1].step - step, float(seconds.max())))
     step = piece[-1].step
     todo = [entry for entry in todo if entry.step > step]
-    pause(step, checkpoints)
-  with processes.together():
-    found = _each(functools.partial(_summarize, lockstep), stacks)
-  summaries = processes.merge(_in_order(shares, found), _SUMMARY)
-  return list(zip(checkpoints(), summaries))
+    args = vmapped, trials, shares, groups, rows
+    pause(step, functools.partial(_resume_points, *args))
+  found = _by_trial(
+    shares, _on_each(functools.partial(_summarize, vmapped), groups)
+  )
+  summaries = processes.exchange(*found, _SUMMARY)
+  ends = _resume_points(vmapped, trials, shares, groups, rows)
+  return list(zip(ends, summaries))
 
 
 def next_segment(
   todo: Sequence[Entry], step: int, took: Sequence[tuple[int, float]]
 ) -> Sequence[Entry]:
-  """Returns what one segment visits; it is meant to last `SEGMENT_SECONDS`.
+  """Returns the entries of one segment, which should last `SEGMENT_SECONDS`.
 
   A segment ends before the next entry if that is too far away.
 
   Args:
     todo: entries that are not visited yet.
-    step: where the trials stand.
-    took: of each segment before, its steps and its seconds. The first does not
-      count: it may compile. Until there is a second, a segment is of one step.
-
-  >>> todo = entries(0, 250, 100, 250)
-  >>> [entry.step for entry in next_segment(todo, 0, [])]
-  [0]
-  >>> [entry.step for entry in next_segment(todo[1:], 0, [(0, 9.0), (1, 0.01)])]
-  [100]
-  >>> next_segment(todo[1:], 0, [(0, 9.0), (1, 0.02)])
-  [Entry(step=50, evaluate=False, test=False)]
+    step: the current step of the trials.
+    took: steps and seconds of each segment before. The first does not count,
+      since it may compile. Until there is a second, a segment has one step.
   """
   done = sum(steps for steps, _ in took[1:])
   seconds = sum(taken for _, taken in took[1:])
@@ -257,97 +229,107 @@ def next_segment(
 
 
 def begin(
-  lockstep: vmapped_lib.Lockstep, worker: Worker, runs: Sequence[Run]
-) -> Stack:
-  """Puts trials where they are to be trained.
+  vmapped: Vmapped, worker: Worker, trials: Sequence[ScheduledTrial]
+) -> Group:
+  """Puts trials on the devices of a worker.
 
   Args:
-    lockstep: the compiled functions.
-    worker: where.
-    runs: at least one, at most as many as fit; copies of the first fill up.
+    vmapped: the compiled functions.
+    worker: that trains them.
+    trials: at least one, at most `width`; copies of the first fill the stack.
   """
-  filled = [*runs, *[runs[0]] * (lockstep.width - len(runs))]
+  filled = [*trials, *[trials[0]] * (vmapped.width - len(trials))]
+  columns = (
+    [x.split for x in filled],
+    [x.key for x in filled],
+    [x.schedule for x in filled],
+    [x.resume_point.progress if x.resume_point else x.start for x in filled],
+  )
   with jax.default_device(worker.local_devices[0]):
-    sample, key, schedule, progress = worker.put(
-      (
-        lockstep.stack([run.sample for run in filled]),
-        lockstep.stack([run.key for run in filled]),
-        lockstep.stack([run.schedule for run in filled]),
-        lockstep.stack(
-          [run.resume.progress if run.resume else run.start for run in filled]
-        ),
-      )
-    )
+    *inputs, progress = worker.put([vmapped.stack(x) for x in columns])
   if isinstance(progress, Start):
     with sharding.use(worker.mesh):
-      progress = lockstep.trainer.begin(progress, sample)
-  return Stack(worker, progress, sample, key, schedule)
+      progress = vmapped.trainer.begin(progress, inputs[0])
+  return Group(worker, progress, tuple(inputs))
 
 
 def advance(
-  lockstep: vmapped_lib.Lockstep, stack: Stack, plan: loop.Plan
-) -> tuple[Stack, loop.History]:
-  """Trains trials over one segment; what they were before is given up.
+  vmapped: Vmapped, group: Group, plan: loop.Plan
+) -> tuple[Group, loop.History]:
+  """Trains a group over one segment; its arrays from before are released.
 
   Args:
-    lockstep: the compiled functions.
-    stack: the trials.
+    vmapped: the compiled functions.
+    group: the trials.
     plan: of the segment.
 
   Returns:
-    The trials at its end, and what was measured, stacked, on the worker.
+    The group at the end of the segment, and what was measured, stacked, on the
+    worker.
   """
-  worker, progress, sample, key, schedule = stack
-  with sharding.use(worker.mesh):
-    progress, history = lockstep.trainer.advance(
-      progress, plan, worker.data, sample, key, schedule
+  with sharding.use(group.worker.mesh):
+    progress, history = vmapped.trainer.advance(
+      group.progress, plan, group.worker.data, *group.inputs
     )
-  return stack._replace(progress=progress), history
+  return group._replace(progress=progress), history
 
 
-def _each(function: Callable[[Any], Any], items: dict[int, Any]):
-  """Maps a dict's values, each in a thread of its own if there are several."""
-  if len(items) < 2:
-    return {index: function(item) for index, item in items.items()}
-  with concurrent.futures.ThreadPoolExecutor(len(items)) as threads:
-    return dict(zip(items, threads.map(function, items.values())))
+def _on_each(function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
+  """Returns a function's result on each share or group; None on others'.
+
+  Raises:
+    InputError: it failed in another process.
+  """
+  with processes.raise_in_all():
+    here = [i for i, item in enumerate(items) if item and item[0].local_devices]
+    if len(here) < 2:
+      found = [function(items[i]) for i in here]
+    else:
+      with concurrent.futures.ThreadPoolExecutor(len(here)) as threads:
+        found = list(threads.map(function, [items[i] for i in here]))
+    results = dict(zip(here, found))
+    return [results.get(i) for i in range(len(items))]
 
 
-def _in_order(shares, found: dict[int, Sequence[Any]]) -> list[Any]:
-  """Lists a value of each trial, None for those that another process tells."""
-  return [
-    found[index][place] if worker.is_told_from_here else None
-    for index, (worker, runs) in enumerate(shares)
-    for place in range(len(runs))
+def _by_trial(shares, results) -> tuple[list[Any], list[int]]:
+  """Lists the result of each trial, and the process that sends it."""
+  parts, owners = [], []
+  for (worker, trials), result in zip(shares, results):
+    parts += result[: len(trials)] if result else [None] * len(trials)
+    owners += [worker.owner] * len(trials)
+  return parts, owners
+
+
+def _resume_points(vmapped, trials, shares, groups, rows) -> list[ResumePoint]:
+  found = _on_each(lambda x: vmapped.unstack(x.worker.get(x.progress)), groups)
+  like = jax.eval_shape(vmapped.single.begin, trials[0].start, trials[0].split)
+  # One by one, since those of large networks need much memory.
+  progresses = [
+    processes.exchange([part], [owner], like)[0]
+    for part, owner in zip(*_by_trial(shares, found))
   ]
+  return [ResumePoint(*pair) for pair in zip(progresses, rows)]
 
 
-def _train_segment(lockstep, plan, stack):
-  stack, history = advance(lockstep, stack, plan)
-  return stack, lockstep.unstack(stack.worker.get(history))
+def _train_segment(vmapped, plan, group):
+  group, history = advance(vmapped, group, plan)
+  return group, vmapped.unstack(group.worker.get(history))
 
 
-def _progress(lockstep, stack):
-  return lockstep.unstack(stack.worker.get(stack.progress))
-
-
-def _summarize(lockstep, stack):
-  worker = stack.worker
+def _summarize(vmapped, group):
+  worker = group.worker
   with sharding.use(worker.mesh):
-    summary = lockstep.trainer.summarize(
-      stack.progress, worker.data, stack.sample
+    summary = vmapped.trainer.summarize(
+      group.progress, worker.data, group.inputs[0]
     )
-  return lockstep.unstack(worker.get(summary))
+  return vmapped.unstack(worker.get(summary))
 
 
-def _append(before: Sequence[Row], new: Sequence[Row]) -> tuple[Row, ...]:
-  """Adds rows, without those of pauses that are passed."""
-  measured = [row for row in (*before, *new[:-1]) if row.evaluate or row.test]
-  return (*measured, new[-1])
-
-
-def _rows(piece, history) -> tuple[Row, ...]:
-  return tuple(
+def _append(
+  before: Sequence[Row], history: loop.History, piece: Sequence[Entry]
+) -> tuple[Row, ...]:
+  """Adds the rows of a segment; drops those of pauses that are passed."""
+  new = [
     Row(
       *entry,
       train_loss=_finite(history.train_loss[i]),
@@ -357,7 +339,9 @@ def _rows(piece, history) -> tuple[Row, ...]:
       test_correct=int(history.test.num_correct[i]),
     )
     for i, entry in enumerate(piece)
-  )
+  ]
+  measured = [row for row in (*before, *new[:-1]) if row.evaluate or row.test]
+  return (*measured, new[-1])
 
 
 def _finite(value) -> float | None:

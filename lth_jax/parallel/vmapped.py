@@ -1,9 +1,7 @@
-"""Trials that one device trains together: one alone, or several stacked.
+"""One compiled program for several trials, side by side under `jax.vmap`.
 
-Stacked trials take the same steps at the same time, each from its own start, on
-its own images, in its own order. What they have in common, the step and the
-plan, stays a scalar, so that pauses and evaluations are branches and not both
-sides of a selection.
+The trials take the same steps at the same time, each from its own start, on its
+own images, in its own order.
 """
 
 import functools
@@ -17,7 +15,9 @@ import numpy as np
 from lth_jax.training import loop
 from lth_jax.training.loop import Progress, Start, TrainState
 
-# Axes of a stack; typed as they are because they stand in for arrays.
+# Axes of a stack; typed as they are because they stand in for arrays. What the
+# trials share (step, epoch, plan) stays a scalar under vmap: else each branch
+# on it would become a selection, and every pause would pay for an evaluation.
 _EACH: Any = 0
 _SHARED: Any = None
 _START = Start(params=_EACH, stats=_EACH, step=_SHARED, masks=_EACH)
@@ -33,32 +33,16 @@ _PROGRESS = Progress(
   finite=_EACH,
 )
 
-AXES = ("loop", "vmap")
 
-
-class Sharing(NamedTuple):
-  """How trials share a device.
+class Vmapped(NamedTuple):
+  """Functions that train several trials as one program.
 
   Attributes:
-    axis: "loop", one after the other, or "vmap", side by side.
-    trials: how many at once; 1 for "loop".
-    devices: how many split each batch between them, and share these trials.
-  """
-
-  axis: str
-  trials: int
-  devices: int = 1
-
-
-class Lockstep(NamedTuple):
-  """How many trials are trained together, and the functions that do it.
-
-  Attributes:
-    width: how many.
+    width: number of trials.
     trainer: compiled functions of stacks.
-    single: those of one trial.
+    single: compiled functions of one trial.
     stack: `width` items of one trial each -> one stack. Items are starts,
-      progresses, which must stand at one step, or any other pytrees.
+      progresses, which must be at one step, or any other pytrees.
     unstack: the inverse; its items are on the host.
   """
 
@@ -70,30 +54,29 @@ class Lockstep(NamedTuple):
 
 
 @functools.cache  # so that runs of one process share their programs
-def make(trainer: loop.Trainer, sharing: Sharing) -> Lockstep:
-  """Returns functions that train as many trials together as are to share.
+def make(trainer: loop.Trainer, width: int) -> Vmapped:
+  """Returns functions that train `width` trials together.
 
-  A trial's bits depend on the axis and on the number, which are part of the
-  program, but not on the other trials.
+  A trial's bits depend on the width, which is part of the program, but not on
+  the other trials. Width 1 is the trainer itself, without `jax.vmap`.
 
   Args:
     trainer: trains one trial; made by `loop.make`.
-    sharing: how trials share a device.
+    width: number of trials.
 
   >>> trainer = loop.Trainer(len, len, len)
   >>> trials = [Start([np.ones(3) * i], {}, np.int32(5), []) for i in (1, 2)]
-  >>> lockstep = make(trainer, Sharing("vmap", 2))
-  >>> stack = lockstep.stack(trials)
+  >>> pair = make(trainer, width=2)
+  >>> stack = pair.stack(trials)
   >>> stack.params[0].shape, stack.step.shape
   ((2, 3), ())
-  >>> lockstep.unstack(stack)[1].params
+  >>> pair.unstack(stack)[1].params
   [array([2., 2., 2.], dtype=float32)]
   """
-  if sharing.axis == "loop":
-    return Lockstep(
+  if width == 1:
+    return Vmapped(
       1, trainer, trainer, _only, lambda stack: [jax.device_get(stack)]
     )
-  width = sharing.trials
 
   def unstack(stack):
     stack = jax.device_get(stack)
@@ -107,7 +90,7 @@ def make(trainer: loop.Trainer, sharing: Sharing) -> Lockstep:
   )
   summarize = jax.vmap(trainer.summarize, in_axes=(_PROGRESS, None, 0))
   stacked = map(jax.jit, (begin, advance, summarize))
-  return Lockstep(width, loop.Trainer(*stacked), trainer, _stack, unstack)
+  return Vmapped(width, loop.Trainer(*stacked), trainer, _stack, unstack)
 
 
 def _only(items):

@@ -8,7 +8,7 @@ from etils import epath
 from lth_jax import errors
 from lth_jax.storage import files
 
-FORMAT = 2
+FORMAT = 3
 # Raised by parsing a file that is not as it was written.
 MALFORMED = (
   *(KeyError, TypeError, ValueError, AttributeError, OverflowError),

@@ -1,7 +1,7 @@
-"""From a config and a data set to the parts that all trials of a run share."""
+"""From a config and a data set to what all trials of a run share."""
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -10,33 +10,35 @@ import numpy as np
 from lth_jax import errors, models, optim, pruning, scores
 from lth_jax import masks as masks_lib
 from lth_jax.config import configs
-from lth_jax.config import plan as plan_lib
 from lth_jax.config.configs import Config
 from lth_jax.config.plan import Trial
 from lth_jax.data import Dataset, augment, order, scaling
 from lth_jax.lottery import keys
-from lth_jax.parallel import segments, vmapped
 from lth_jax.training import evaluation, loop, schedules
 
 PyTree = Any
+# Cached, as the network is: so runs of one process that differ only in data,
+# such as learning rates and seeds, share their compiled programs.
+_optimizer = functools.cache(optim.create)
+_trainer = functools.cache(loop.make)
 
 
-# More trials at once than this are seldom faster, and all need memory.
-_MAX_TRIALS = 32
-
-
-class Study(NamedTuple):
+class Components(NamedTuple):
   """What all trials of a run share.
 
   Attributes:
     config: the run.
-    run_id: names the run in every store.
+    run_id: names the run in every checkpoint.
     model: the network.
     trainer: its compiled functions.
     schedule: its learning rates.
-    masks: full masks, NumPy.
+    like: shapes of a start, and full masks, NumPy.
     fractions: rates a round, a tree like the masks.
-    num_images: training, validation and test images, a `NumImages`.
+    prune: (trained weights, masks) -> NumPy masks of the next round; with a
+      round as third argument, those of that round of one-shot pruning.
+    num_images: number of training, validation and test images.
+    split: replicate -> its training and validation images; computed once.
+    data: these images: the first ones of each part of the data set.
   """
 
   config: Config
@@ -44,28 +46,28 @@ class Study(NamedTuple):
   model: models.Model
   trainer: loop.Trainer
   schedule: schedules.Schedule
-  masks: PyTree
+  like: loop.Start
   fractions: PyTree
+  prune: Callable[..., PyTree]
   num_images: evaluation.NumImages
+  split: Callable[[int], loop.Split]
+  data: loop.Data
+
+  @property
+  def masks(self) -> PyTree:
+    """Full masks, NumPy."""
+    return self.like.masks
 
 
-def make(config: Config, dataset: Dataset) -> Study:
-  """Builds the parts; nothing is trained or compiled yet.
+def make(config: Config, dataset: Dataset) -> Components:
+  """Builds the components; nothing is trained or compiled yet.
 
   Args:
-    config: what to run.
+    config: what to run; its fields have been checked.
     dataset: images `[N, H, W, C]` uint8 and labels `[N]` int32.
 
   Raises:
     InputError: the config does not fit the data or the network.
-
-  >>> from lth_jax import data
-  >>> config = configs.from_flat({"hidden": [], "rates": ["kernel=0.2"]})
-  >>> study = make(config, data.load("mnist_10k"))
-  >>> study.num_images
-  NumImages(train=5000, valid=5000, test=2000)
-  >>> study.fractions
-  {'Dense_0': {'bias': None, 'kernel': 0.2}}
   """
   num_images = _count_images(config, dataset)
   order.num_batches(num_images.train, config.training.batch_size)
@@ -73,102 +75,30 @@ def make(config: Config, dataset: Dataset) -> Study:
   model = _network(
     config.model, dataset.train.images.shape[1:], dataset.num_classes
   )
-  trainer = _trainer(
-    model,
-    settings.optimizer,
-    settings.momentum,
-    settings.weight_decay,
-    scaling.make(
-      config.data.scaling,
-      dataset.train.images[: num_images.train + num_images.valid],
-    ),
-    augment.make(config.data.augment),
-    settings.batch_size,
-    config.execution.batch_devices,
+  known = num_images.train + num_images.valid
+  data = loop.Data(
+    *(array[:known] for array in dataset.train),
+    *(array[: num_images.test] for array in dataset.test),
   )
-  shapes, _ = jax.eval_shape(model.init, keys.initial(0, 0))
-  masks = masks_lib.full(
-    jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes)
-  )
-  masks = jax.device_get(masks)
-  return Study(
+  params, stats = jax.eval_shape(model.init, keys.initial(0, 0))
+  zeros = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), params)
+  masks = jax.device_get(masks_lib.full(zeros))
+  fractions = _fractions(config, masks, model.output)
+  return Components(
     config=config,
     run_id=configs.run_id(config),
     model=model,
-    trainer=trainer,
+    trainer=_make_trainer(config, model, data),
     schedule=schedules.make(
       settings.learning_rate, warmup=settings.warmup, drops=settings.drops
     ),
-    masks=masks,
-    fractions=_fractions(config, masks, model.output),
+    like=loop.Start(params, stats, np.array(0, np.int32), masks),
+    fractions=fractions,
+    prune=functools.partial(prune, config.pruning.scope, fractions),
     num_images=num_images,
+    split=functools.cache(lambda index: split(config, num_images, index)),
+    data=data,
   )
-
-
-def images(study: Study, dataset: Dataset) -> loop.Data:
-  """Returns the images that the run uses: the first ones of each part.
-
-  Args:
-    study: has the counts.
-    dataset: that it was made for.
-
-  >>> from lth_jax import data
-  >>> config = {"hidden": [], "rates": ["kernel=0.2"], "num_test": 100}
-  >>> dataset = data.load("mnist_10k")
-  >>> study = make(configs.from_flat(config | {"num_train": 600}), dataset)
-  >>> used = images(study, dataset)
-  >>> len(used.labels), len(used.test_labels)
-  (5600, 100)
-  """
-  num_known = study.num_images.train + study.num_images.valid
-  return loop.Data(
-    *(array[:num_known] for array in dataset.train),
-    *(array[: study.num_images.test] for array in dataset.test),
-  )
-
-
-def share_devices(
-  config: Config,
-  devices: Sequence[jax.Device],
-  before: Sequence[vmapped.Sharing],
-) -> vmapped.Sharing:
-  """Decides how trials share a device.
-
-  Args:
-    config: the run.
-    devices: what it is trained on.
-    before: how earlier processes of this run decided, the first one first.
-
-  Returns:
-    What the config asks for; what it leaves open is as the run began, so that
-    it keeps its bits, else as its help says.
-
-  Raises:
-    InputError: several trials are asked for and none may be beside another.
-
-  >>> config = configs.from_flat({"lane_axis": "vmap", "replicates": 2})
-  >>> share_devices(config, jax.devices()[:1], before=())
-  Sharing(axis='vmap', trials=10, devices=1)
-  """
-  axis, trials = config.execution.lane_axis, config.execution.lanes_per_device
-  together = config.execution.batch_devices
-  if axis == "auto":
-    platform = devices[0].platform
-    # XLA makes grouped convolutions of stacked ones; cuDNN has no kernel
-    # gradient for those, and gets one with a window as large as the image.
-    slow = platform == "gpu" and config.model.model != "lenet"
-    axis = "loop" if platform == "cpu" or slow else "vmap"
-  if axis == "loop":
-    if trials > 1:
-      raise errors.InputError(
-        f"--lanes_per_device={trials}: on {devices[0].platform} one trial is "
-        "trained after the other; ask for --lane_axis=vmap to have several."
-      )
-    return vmapped.Sharing(axis, 1, together)
-  num_workers = len(devices) // together
-  wanted = min(-(-plan_lib.num_at_once(config) // num_workers), _MAX_TRIALS)
-  began = (each.trials for each in before if each.axis == axis)
-  return vmapped.Sharing(axis, trials or next(began, wanted), together)
 
 
 def order_key(config: Config, trial: Trial) -> jax.Array:
@@ -177,10 +107,6 @@ def order_key(config: Config, trial: Trial) -> jax.Array:
   Args:
     config: the run.
     trial: one of its trials.
-
-  >>> key = order_key(configs.Config(), Trial(0, 0, "ticket"))
-  >>> bool(key == order_key(configs.Config(), Trial(0, 7, "reinit", 1)))
-  True
   """
   seed = config.randomness.order_seed
   seed = config.randomness.seed if seed is None else seed
@@ -188,126 +114,46 @@ def order_key(config: Config, trial: Trial) -> jax.Array:
   return keys.order(seed, trial.replicate, trial.round if per_round else None)
 
 
-def split(study: Study, replicate: int) -> loop.Split:
+def split(
+  config: Config, num_images: evaluation.NumImages, replicate: int
+) -> loop.Split:
   """Returns indices of a replicate's training and validation images.
 
   Args:
-    study: has the seed and the counts.
+    config: has the seed.
+    num_images: of each part.
     replicate: index of the replicate.
 
   Returns:
-    Both int32, `[T]` and `[V]`, of the counts in `study.num_images`.
-
-  >>> from lth_jax import data
-  >>> config = configs.from_flat({"hidden": [], "rates": ["kernel=0.2"]})
-  >>> study = make(config, data.load("mnist_10k"))
-  >>> first, second = split(study, replicate=0), split(study, replicate=1)
-  >>> first.valid.shape, bool((first.valid == second.valid).all())
-  ((5000,), False)
+    Both int32, `[T]` and `[V]`, NumPy.
   """
-  num_images = study.num_images
-  return loop.Split(
-    *order.split_indices(
-      keys.split(study.config.randomness.seed, replicate),
-      num_images.train + num_images.valid,
-      num_images.valid,
-    )
+  train, valid = order.split_indices(
+    keys.split(config.randomness.seed, replicate),
+    num_images.train + num_images.valid,
+    num_images.valid,
   )
+  return jax.device_get(loop.Split(train, valid))
 
 
-def initial_start(study: Study, replicate: int) -> loop.Start:
+def initial_start(components: Components, replicate: int) -> loop.Start:
   """Returns theta_0 under full masks, as NumPy arrays.
 
   Args:
-    study: has the seed, the network and the masks.
+    components: have the seed, the network and the masks.
     replicate: index of the replicate.
-
-  >>> from lth_jax import data
-  >>> images = np.zeros((6000, 2, 2, 1), np.uint8)
-  >>> part = data.Examples(images, np.zeros(6000, np.int32))
-  >>> dataset = data.Dataset("tiny", part, part, num_classes=2, source="made")
-  >>> config = configs.from_flat({"hidden": [], "rates": ["kernel=0.2"]})
-  >>> start = initial_start(make(config, dataset), replicate=0)
-  >>> start.params["Dense_0"]["kernel"].shape, start.step
-  ((4, 2), array(0, dtype=int32))
   """
-  key = keys.initial(study.config.randomness.seed, replicate)
-  params, stats = jax.device_get(study.model.init(key))
-  return loop.Start(params, stats, np.array(0, np.int32), study.masks)
+  key = keys.initial(components.config.randomness.seed, replicate)
+  params, stats = jax.device_get(components.model.init(key))
+  return components.like._replace(params=params, stats=stats)
 
 
-def prune(study: Study, trained: PyTree, masks: PyTree) -> PyTree:
-  """Removes one round's fraction of the smallest magnitudes.
-
-  Args:
-    study: has the fractions and the scope.
-    trained: weights at the end of the round.
-    masks: masks of the round.
-
-  Returns:
-    Masks of the next round, NumPy.
-
-  Raises:
-    ValueError: a weight that is kept is NaN.
-
-  >>> from lth_jax import data
-  >>> config = configs.from_flat({"hidden": [], "rates": ["kernel=0.2"]})
-  >>> study = make(config, data.load("mnist_10k"))
-  >>> kernel = np.linspace(-1, 1, 7840, dtype=np.float32).reshape(784, 10)
-  >>> trained = {"Dense_0": {"kernel": kernel, "bias": np.zeros(10)}}
-  >>> kept = prune(study, trained, study.masks)["Dense_0"]["kernel"]
-  >>> kept.mean(), abs(kernel[kept]).min() > abs(kernel[~kept]).max()
-  (np.float64(0.8), np.True_)
-  """
+def prune(scope, fractions, trained, masks, at_once=None) -> PyTree:
+  """Removes the smallest magnitudes: of one round, or of many at once."""
+  if at_once is not None:
+    fractions = pruning.one_shot(fractions, at_once)
   return jax.device_get(
-    pruning.prune(
-      scores.magnitude(trained),
-      masks,
-      study.fractions,
-      scope=study.config.pruning.scope,
-    )
+    pruning.prune(scores.magnitude(trained), masks, fractions, scope=scope)
   )
-
-
-def prune_at_once(
-  study: Study, trained: PyTree, masks: PyTree, round_index: int
-) -> PyTree:
-  """Removes at once what `prune` removes in `round_index` rounds.
-
-  Args:
-    study: has the fractions a round and the scope.
-    trained: weights of the dense network at the end of its training.
-    masks: full masks.
-    round_index: round whose density to reach.
-
-  Returns:
-    Masks of that round, NumPy; counts are rounded once, not once a round.
-
-  >>> from lth_jax import data
-  >>> config = configs.from_flat({"hidden": [], "rates": ["kernel=0.2"]})
-  >>> study = make(config, data.load("mnist_10k"))
-  >>> kernel = np.linspace(-1, 1, 7840, dtype=np.float32).reshape(784, 10)
-  >>> trained = {"Dense_0": {"kernel": kernel, "bias": np.zeros(10)}}
-  >>> masks = prune_at_once(study, trained, study.masks, round_index=2)
-  >>> masks["Dense_0"]["kernel"].sum(), round(7840 * 0.8**2)
-  (np.int64(5018), 5018)
-  """
-  at_once = pruning.one_shot(study.fractions, round_index)
-  return prune(study._replace(fractions=at_once), trained, masks)
-
-
-def entries(config: Config) -> list[segments.Entry]:
-  """Lists the steps at which every trial of a run is measured.
-
-  Args:
-    config: the run.
-
-  >>> config = configs.from_flat({"steps": 250})
-  >>> [entry.step for entry in entries(config)]
-  [0, 100, 200, 250]
-  """
-  asked = config.training
-  return segments.entries(0, asked.steps, asked.eval_every, asked.test_every)
 
 
 def _count_images(config: Config, dataset: Dataset) -> evaluation.NumImages:
@@ -335,8 +181,6 @@ def _count_images(config: Config, dataset: Dataset) -> evaluation.NumImages:
   )
 
 
-# Cached, so that runs of one process that differ in what is data only, such
-# as learning rates and seeds, share their compiled programs.
 @functools.cache
 def _network(
   asked: configs.Model, image_shape: tuple[int, ...], num_classes: int
@@ -357,29 +201,29 @@ def _network(
   return model._replace(init=jax.jit(model.init))
 
 
-@functools.cache
-def _trainer(
-  model,
-  optimizer,
-  momentum,
-  weight_decay,
-  scale,
-  augment,
-  batch_size,
-  num_parts,
-) -> loop.Trainer:
-  return loop.make(
+def _make_trainer(config: Config, model, data: loop.Data) -> loop.Trainer:
+  settings = config.training
+  optimizer = _optimizer(
+    settings.optimizer,
+    momentum=settings.momentum,
+    weight_decay=settings.weight_decay,
+  )
+  return _trainer(
     model,
-    optim.create(optimizer, momentum=momentum, weight_decay=weight_decay),
-    scale,
-    augment,
-    batch_size=batch_size,
-    num_parts=num_parts,
+    optimizer,
+    scaling.make(config.data.scaling, np.asarray(data.images)),
+    augment.make(config.data.augment),
+    batch_size=settings.batch_size,
+    num_parts=config.execution.batch_devices,
   )
 
 
 def _fractions(config: Config, masks: PyTree, output: str) -> PyTree:
-  """Rates as a tree; refuses a schedule that empties a layer."""
+  """Returns the rates as a tree.
+
+  Raises:
+    InputError: a rule is wrong, or some round empties a layer.
+  """
   num_rounds = config.study.rounds
   _check_output(config, output)
   try:
@@ -387,8 +231,8 @@ def _fractions(config: Config, masks: PyTree, output: str) -> PyTree:
     pruning.density_schedule(masks, fractions, 1, scope=config.pruning.scope)
   except ValueError as error:
     raise errors.InputError(f"--rates: {error}.") from error
-  for index, left in enumerate(_left(config, masks, fractions)):
-    for name, amount in left.items():
+  for index, kept in enumerate(_kept(config, masks, fractions)):
+    for name, amount in kept.items():
       if amount == 0:
         raise errors.InputError(
           f"--rounds={num_rounds}: round {index} leaves {name} without a "
@@ -398,9 +242,9 @@ def _fractions(config: Config, masks: PyTree, output: str) -> PyTree:
 
 
 def _check_output(config: Config, output: str) -> None:
-  """Refuses two rules for the output layer, or one that names another layer.
+  """Raises an `InputError` for a wrong rule of the output layer.
 
-  `Dense_2` was the default, and is the output of two hidden layers only.
+  `Dense_2` was once the default; it is the output after two hidden layers only.
   """
   patterns = [pattern for pattern, _ in configs.rules(config)]
   if patterns.count(configs.OUTPUT) > 1:
@@ -416,10 +260,10 @@ def _check_output(config: Config, output: str) -> None:
     )
 
 
-def _left(config, masks, fractions) -> Iterator[Mapping[str, float]]:
-  """What each layer keeps, round by round.
+def _kept(config, masks, fractions) -> Iterator[Mapping[str, float]]:
+  """Yields, round by round, how much each layer keeps.
 
-  In global scope that is known only of all layers together.
+  In global scope only the density of all layers together is known.
   """
 
   def schedule(fractions, num_rounds):

@@ -1,28 +1,30 @@
-"""The results of a run, each a store of its own below the workdir.
+"""The checkpoints of a run, each a folder below the workdir.
 
-Where several processes work on a run, all of them read and the first one alone
-writes.
+    replicate_0/rewind                         theta_0
+    replicate_0/round_003/ticket               the result of a trial
+    replicate_0/round_003/ticket.step_12000    an intermediate checkpoint
+
+Where several processes work on a run, all of them read; process 0 alone writes.
 """
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-import jax
 from etils import epath
 
 from lth_jax import errors
 from lth_jax.config import plan
-from lth_jax.lottery import rounds
-from lth_jax.parallel import processes
-from lth_jax.runner import build
-from lth_jax.storage import store
+from lth_jax.config.plan import Trial
+from lth_jax.parallel import processes, segments
+from lth_jax.parallel.segments import ResumePoint
+from lth_jax.storage import buckets, store
 from lth_jax.training.loop import Start, TrainState
 
 PyTree = Any
-# What a result may have been derived from that cannot be made again by itself.
-# To remake the result from another one would hide that it is lost.
+# What cannot be made again of a result's origin, and what to do. To train the
+# result again from another one would hide the loss.
 _LOST = {
-  "theta_0": "theta_0 is gone and is another one here; go on where the run "
+  "theta_0": "theta_0 is gone and is another one here; continue where the run "
   "began, or remove the replicate's folder",
   "split": "this version of JAX splits the images otherwise; use the one that "
   "the run began with (env.json), or another --workdir",
@@ -30,15 +32,15 @@ _LOST = {
 }
 
 
-class Stores(NamedTuple):
-  """Where the results of a run lie.
+class Checkpoints(NamedTuple):
+  """Where the checkpoints of a run are.
 
   Attributes:
     folder: the workdir.
-    run_id: what every store below it must belong to.
-    data: digest of the images and labels, likewise.
-    say: told what is damaged.
-    check: called before anything is committed or removed; raises if this
+    run_id: names the run in every checkpoint.
+    data: digest of the images and labels, in every checkpoint too.
+    log: is called with a warning for each checkpoint that is damaged.
+    check: is called before anything is committed or removed; raises if this
       process may not write any more.
   """
 
@@ -50,288 +52,266 @@ class Stores(NamedTuple):
 
 
 def read(
-  stores: Stores, name: str, load: Callable[[epath.Path, str], Any]
+  checkpoints: Checkpoints, name: str, load: Callable[[epath.Path, str], Any]
 ) -> Any:
-  """Reads a store; None if there is none, or a damaged one, which is said.
+  """Loads a checkpoint; returns None if it is missing, or damaged (logged).
 
   Args:
-    stores: where results lie.
-    name: the store, below the workdir; discarded, and said, if it is damaged.
-    load: called with its folder and the owner that it must have; raises
-      `store.DamagedError`.
-
-  >>> import tempfile
-  >>> def load(folder, owner):
-  ...   raise store.DamagedError(f"{folder.name} is no store.")
-  >>> with tempfile.TemporaryDirectory() as folder:
-  ...   stores = Stores(epath.Path(folder), "0123456789abcdef", "4567", print)
-  ...   (stores.folder / "ticket").mkdir()
-  ...   files.write_json(stores.folder / "ticket" / "commit.json", {})
-  ...   read(stores, "ticket", load) is None
-  warning: ticket is no store. It is discarded and made again.
-  True
+    checkpoints: of the run.
+    name: of the checkpoint, below the workdir; removed if it is damaged.
+    load: is called with its folder and owner; raises `store.DamagedError`.
   """
-  folder = stores.folder / name
+  folder = checkpoints.folder / name
   if not store.exists(folder):
     return None
   try:
-    return load(folder, plan.owner(stores.run_id, stores.data, name))
+    owner = plan.owner(checkpoints.run_id, checkpoints.data, name)
+    return load(folder, owner)
   except store.DamagedError as error:
-    stores.log(f"warning: {error} It is discarded and made again.")
-    discard(stores, name)
+    _discard_damaged(checkpoints, name, str(error))
     return None
 
 
-def read_trained(
-  stores: Stores, name: str, like: Start, origin: Mapping[str, Any]
-) -> rounds.Trained | None:
-  """Returns a trial's stored weights; None if there are none.
-
-  Args:
-    stores: where results lie.
-    name: the store, below the workdir.
-    like: has the same shapes.
-    origin: as for `read_record`.
-
-  >>> import tempfile
-  >>> import numpy as np
-  >>> start = Start({"w": np.ones(2)}, {}, 0, {"w": np.array([True, True])})
-  >>> record = {"diverged": False, "origin": {"masks": "0a"}}
-  >>> with tempfile.TemporaryDirectory() as folder:
-  ...   stores = Stores(epath.Path(folder), "0123", "4567", print)
-  ...   save(stores, "a", arrays_of(start), record, timing={})
-  ...   read_trained(stores, "a", start, {"masks": "0a"})
-  ...   read_trained(stores, "a", start, {"masks": "1b"}) is None
-  Trained(params={'w': array([1., 1.])}, stats={}, diverged=False)
-  warning: .../a was made from other masks. It is discarded and made again.
-  True
-  """
-  shapes = arrays_of(like)
-
-  def load(folder, owner):
-    arrays, record = store.load(folder, owner, shapes)
-    _check_origin(folder, record, origin)
-    return rounds.Trained(arrays["params"], arrays["stats"], record["diverged"])
-
-  return read(stores, name, load)
-
-
-def read_arrays(
-  stores: Stores, name: str, like: Start
-) -> dict[str, PyTree] | None:
-  """Returns the params, stats and masks of a store; None if there are none.
-
-  Args:
-    stores: where results lie.
-    name: the store, below the workdir; discarded, and said, if it is damaged.
-    like: has the same shapes.
-
-  >>> import tempfile
-  >>> import numpy as np
-  >>> start = Start({"w": np.ones(2)}, {}, 0, {"w": np.array([True, True])})
-  >>> arrays = {"params": {"w": np.zeros(2)}, "stats": {}, "masks": start.masks}
-  >>> with tempfile.TemporaryDirectory() as folder:
-  ...   stores = Stores(epath.Path(folder), "0123", "4567", print)
-  ...   save(stores, "a", arrays, {}, timing={})
-  ...   read_arrays(stores, "a", start)["params"]
-  {'w': array([0., 0.])}
-  """
-  shapes = arrays_of(like)
-  return read(
-    stores,
-    name,
-    lambda folder, owner: store.load(folder, owner, shapes)[0],
-  )
-
-
 def read_record(
-  stores: Stores, name: str, origin: Mapping[str, Any] | None = None
+  checkpoints: Checkpoints,
+  name: str,
+  origin: Mapping[str, Any] | None = None,
 ) -> dict[str, Any] | None:
-  """Returns the record of a store that is as it was written, else None.
+  """Returns the record of a checkpoint after checking all its files.
 
   Args:
-    stores: where results lie.
-    name: the store, below the workdir; discarded, and said, if it is damaged.
-    origin: what it must have been derived from, as far as that is known; one
-      that was derived from something else counts as damaged.
+    checkpoints: of the run.
+    name: of the checkpoint, below the workdir.
+    origin: digests that the checkpoint's origin must have, if it has them.
+
+  Returns:
+    None if the checkpoint is missing. None, after a warning and its removal, if
+    it is damaged or has another origin.
 
   Raises:
-    InputError: its origin is lost, or the store is another run's.
-
-  >>> import tempfile
-  >>> with tempfile.TemporaryDirectory() as folder:
-  ...   stores = Stores(epath.Path(folder), "0123456789abcdef", "4567", print)
-  ...   (stores.folder / "ticket").mkdir()
-  ...   files.write_json(stores.folder / "ticket" / "commit.json", {})
-  ...   read_record(stores, "ticket") is None
-  warning: .../ticket/commit.json is altered. It is discarded and made again.
-  True
+    InputError: its origin is lost, or the checkpoint is another run's.
   """
-
-  def load(folder, owner):
-    record = store.load_record(folder, owner)
-    _check_origin(folder, record, origin or {})
-    return record
-
-  return read(stores, name, load)
+  record = read(checkpoints, name, store.load_record)
+  if record is None or not has_origin(checkpoints, name, record, origin or {}):
+    return None
+  return record
 
 
-def _check_origin(folder, record, origin: Mapping[str, Any]) -> None:
-  found = record.get("origin", {})
-  for name, value in origin.items():
-    if found.get(name) == value:
+def has_origin(
+  checkpoints: Checkpoints,
+  name: str,
+  record: Mapping[str, Any],
+  origin: Mapping[str, Any],
+) -> bool:
+  """Returns whether a checkpoint was derived from what the run has now.
+
+  Args:
+    checkpoints: of the run.
+    name: of the checkpoint; it is removed, with a warning, if it was not.
+    record: of the checkpoint.
+    origin: digests that its origin must have.
+
+  Raises:
+    InputError: its origin is lost.
+  """
+  found, folder = record.get("origin", {}), checkpoints.folder / name
+  for part, value in origin.items():
+    if found.get(part) == value:
       continue
-    if name in _LOST:
+    if part in _LOST:
       raise errors.InputError(
-        f"{folder} was made from another {name}: {_LOST[name]}."
+        f"{folder} was made from another {part}: {_LOST[part]}."
       )
-    raise store.DamagedError(f"{folder} was made from other {name}.")
+    reason = f"{folder} was made from other {part}."
+    _discard_damaged(checkpoints, name, reason)
+    return False
+  return True
+
+
+def load_arrays(
+  checkpoints: Checkpoints, name: str, like: Start
+) -> dict[str, PyTree]:
+  """Returns the params, stats and masks of a checkpoint.
+
+  Does not check its files: `read_record` does, once a start.
+
+  Args:
+    checkpoints: of the run.
+    name: of the checkpoint, below the workdir.
+    like: has the same shapes.
+
+  Raises:
+    DamagedError: the arrays do not have the shapes.
+  """
+  return store.load_arrays(checkpoints.folder / name, arrays_of(like))
 
 
 def save(
-  stores: Stores,
+  checkpoints: Checkpoints,
   name: str,
   arrays: PyTree,
-  record: dict[str, Any],
-  timing: dict[str, Any],
+  record: Mapping[str, Any],
+  timing: Mapping[str, Any],
 ) -> None:
-  """Stores arrays with what is known of them, if this process writes.
+  """Saves arrays with their record, in process 0.
 
   Args:
-    stores: where to.
-    name: the store, below the workdir.
+    checkpoints: of the run.
+    name: of the checkpoint, below the workdir.
     arrays: a pytree of NumPy arrays.
     record: facts of the result, for JSON.
     timing: facts of how it was made, which no digest covers.
-
-  >>> import tempfile
-  >>> import numpy as np
-  >>> with tempfile.TemporaryDirectory() as folder:
-  ...   stores = Stores(epath.Path(folder), "0123456789abcdef", "4567", print)
-  ...   save(stores, "ticket", {"w": np.ones(2)}, {"step": 7}, timing={})
-  ...   read_record(stores, "ticket")
-  {'step': 7}
   """
-  if processes.is_first():
-    owner = plan.owner(stores.run_id, stores.data, name)
-    folder = stores.folder / name
-    store.save(folder, owner, arrays, record, timing, stores.check)
+  if processes.is_process_0():
+    owner = plan.owner(checkpoints.run_id, checkpoints.data, name)
+    folder = checkpoints.folder / name
+    store.save(
+      folder, owner, arrays, dict(record), dict(timing), checkpoints.check
+    )
 
 
-def discard(stores: Stores, name: str) -> None:
-  """Removes a store, if there is one and this process writes.
+def discard(checkpoints: Checkpoints, name: str) -> None:
+  """Removes a checkpoint, if there is one, in process 0.
 
   Args:
-    stores: where results lie.
-    name: the store, below the workdir.
-
-  >>> import tempfile
-  >>> import numpy as np
-  >>> with tempfile.TemporaryDirectory() as folder:
-  ...   stores = Stores(epath.Path(folder), "0123456789abcdef", "4567", print)
-  ...   save(stores, "ticket", {"w": np.ones(2)}, {"step": 7}, timing={})
-  ...   discard(stores, "ticket")
-  ...   list(stores.folder.iterdir())
-  []
+    checkpoints: of the run.
+    name: of the checkpoint, below the workdir.
   """
-  if processes.is_first():
-    store.discard(stores.folder / name, stores.check)
+  if processes.is_process_0():
+    store.discard(checkpoints.folder / name, checkpoints.check)
 
 
-def begin(parts: build.Study, replicate: int) -> tuple[Start, dict[str, Any]]:
-  """Returns theta_0 as this machine makes it, and the origin of its store.
+def arrays_of(state: Start | TrainState) -> dict[str, PyTree]:
+  """Returns what is saved of a start, or of a trained state.
 
   Args:
-    parts: has the seed, the network and the masks.
-    replicate: index of the replicate.
-
-  Returns:
-    Weights under full masks, as NumPy arrays; and digests of them, of their
-    masks and of the split.
-
-  >>> from lth_jax.config import configs
-
-  >>> from lth_jax import data
-  >>> config = configs.from_flat({"hidden": [], "rates": ["kernel=0.2"]})
-  >>> start, origin = begin(build.make(config, data.load("mnist_10k")), 0)
-  >>> sorted(origin), origin["theta_0"] == store.digest(start)
-  (['masks', 'split', 'theta_0'], True)
+    state: has params, stats and masks.
   """
-  start = build.initial_start(parts, replicate)
-  return start, {
-    "theta_0": store.digest(start),
-    "masks": store.digest(start.masks),
-    "split": store.digest(jax.device_get(build.split(parts, replicate))),
-  }
-
-
-def saved_start(
-  stores: Stores, parts: build.Study, replicate: int
-) -> tuple[Start, dict[str, Any]]:
-  """Returns theta_0 from the run's folder, where it is put the first time.
-
-  Args:
-    stores: where results lie.
-    parts: has the seed, the network and the masks.
-    replicate: index of the replicate.
-
-  Returns:
-    As `begin`.
-
-  Raises:
-    InputError: the images are split otherwise than when it was stored.
-
-  >>> import tempfile
-  >>> import numpy as np
-  >>> from lth_jax.config import configs
-  >>> from lth_jax import data
-  >>> images = np.zeros((6000, 2, 2, 1), np.uint8)
-  >>> part = data.Examples(images, np.zeros(6000, np.int32))
-  >>> dataset = data.Dataset("tiny", part, part, num_classes=2, source="made")
-  >>> config = configs.from_flat({"hidden": [], "rates": ["kernel=0.2"]})
-  >>> parts = build.make(config, dataset)
-  >>> with tempfile.TemporaryDirectory() as folder:
-  ...   stores = Stores(epath.Path(folder), parts.run_id, "4567", print)
-  ...   start, origin = saved_start(stores, parts, replicate=0)
-  ...   read_record(stores, "replicate_0/rewind")["step"]
-  0
-  """
-  name = rewind_name(replicate)
-  start, origin = begin(parts, replicate)
-  fixed = {name: origin[name] for name in ("split", "masks")}
-  stored = read_trained(stores, name, start, fixed)
-  if stored is not None:
-    start = start._replace(params=stored.params, stats=stored.stats)
-    return start, origin | {"theta_0": store.digest(start)}
-  record = {
-    "diverged": False,
-    "step": int(start.step),
-    "origin": origin,
-    "digests": {"params": store.digest(start.params)},
-  }
-  save(stores, name, arrays_of(start), record, {})
-  return start, origin
+  return {"params": state.params, "stats": state.stats, "masks": state.masks}
 
 
 def rewind_name(replicate: int) -> str:
-  """Returns the name of the store of theta_0, below the workdir.
+  """Returns the name of the checkpoint of theta_0.
 
   Args:
     replicate: index of the replicate.
-
-  >>> rewind_name(3)
-  'replicate_3/rewind'
   """
   return f"replicate_{replicate}/rewind"
 
 
-def arrays_of(state: Start | TrainState) -> dict[str, PyTree]:
-  """Returns what is stored of a trial, or of where one starts.
+def save_resume_point(
+  checkpoints: Checkpoints,
+  trial: Trial,
+  point: ResumePoint,
+  origin: Mapping[str, Any],
+) -> None:
+  """Saves an intermediate checkpoint, then removes the older one.
+
+  A kill in between leaves both; the newest one that is complete counts.
 
   Args:
-    state: has params, stats and masks.
-
-  >>> arrays_of(Start({"w": 1.0}, {}, 0, {"w": True}))
-  {'params': {'w': 1.0}, 'stats': {}, 'masks': {'w': True}}
+    checkpoints: of the run.
+    trial: which trial.
+    point: from which training can continue.
+    origin: digests of what the trial was derived from.
   """
-  return {"params": state.params, "stats": state.stats, "masks": state.masks}
+  step = _step(point)
+  rows = [list(row) for row in point.rows]
+  record = {"origin": dict(origin), "rows": rows}
+  name = f"{trial.name}.step_{step}"
+  save(checkpoints, name, point.progress, record, {})
+  discard_resume_points(checkpoints, trial, keep=step)
+
+
+def load_resume_point(
+  checkpoints: Checkpoints,
+  trial: Trial,
+  like: PyTree,
+  origin: Mapping[str, Any],
+) -> ResumePoint | None:
+  """Returns the newest intermediate checkpoint of a trial that can be used.
+
+  One with another origin is removed: the round before may have been trained
+  again on another machine, with other bits and so with other masks.
+
+  Process 0 reads and sends it to the others, since it may also find that the
+  checkpoint is damaged, and remove it.
+
+  Args:
+    checkpoints: of the run.
+    trial: which trial.
+    like: the shapes of its progress.
+    origin: digests of what it is derived from.
+  """
+  found = None
+
+  def read() -> list[list[Any]]:
+    nonlocal found
+    found = _newest(checkpoints, trial, like, dict(origin))
+    return [list(row) for row in found.rows] if found else []
+
+  rows = processes.on_process_0(read)
+  if not rows:
+    return None
+  (progress,) = processes.exchange([found and found.progress], [0], like)
+  return ResumePoint(progress, tuple(segments.Row(*row) for row in rows))
+
+
+def discard_resume_points(
+  checkpoints: Checkpoints, trial: Trial, keep: int | None = None
+) -> None:
+  """Removes the intermediate checkpoints of a trial, in process 0.
+
+  Args:
+    checkpoints: of the run.
+    trial: which trial.
+    keep: the step of one that stays.
+  """
+  if processes.is_process_0():
+    for step, name in _resume_points(checkpoints, trial):
+      if step != keep:
+        discard(checkpoints, name)
+
+
+def _newest(checkpoints, trial, like, origin) -> ResumePoint | None:
+  def load(folder, owner):
+    arrays, record = store.load(folder, owner, like)
+    if record.get("origin") != origin:
+      raise store.DamagedError(
+        f"{folder} was made from other weights or masks than this trial is."
+      )
+    try:
+      point = ResumePoint(
+        arrays, tuple(segments.Row(*row) for row in record["rows"])
+      )
+      _step(point)
+    except (LookupError, TypeError) as error:
+      raise store.DamagedError(f"{folder} has no rows.") from error
+    return point
+
+  for _, name in sorted(_resume_points(checkpoints, trial), reverse=True):
+    point = read(checkpoints, name, load)
+    if point is not None:
+      return point
+  return None
+
+
+def _step(point: ResumePoint) -> int:
+  return point.rows[-1].step
+
+
+def _resume_points(checkpoints, trial: Trial) -> list[tuple[int, str]]:
+  """Lists (step, name) of the intermediate checkpoints, complete or not."""
+  path = checkpoints.folder / trial.name
+  prefix = f"{path.name}.step_"
+  return [
+    (int(step), f"{trial.name}.step_{step}")
+    for other in buckets.children(path.parent)
+    if other.name.startswith(prefix)
+    and (step := other.name.removeprefix(prefix)).isdecimal()
+  ]
+
+
+def _discard_damaged(checkpoints, name: str, reason: str) -> None:
+  checkpoints.log(f"warning: {reason} It is discarded and made again.")
+  discard(checkpoints, name)

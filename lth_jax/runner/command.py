@@ -1,4 +1,4 @@
-"""What every command does: signals, errors for people, exit codes."""
+"""What all commands share: signals, errors for people, exit codes."""
 
 import contextlib
 import os
@@ -21,10 +21,10 @@ from lth_jax.runner import experiment as experiment_lib
 from lth_jax.storage import buckets
 
 EXIT_BAD_INPUT = 2
-# sysexits.h EX_TEMPFAIL: start the same command again to go on.
+# EX_TEMPFAIL of sysexits.h: start the same command again to continue.
 EXIT_STOPPED = 75
-# What ends a run, in its own time: Ctrl-C, `kill`, a terminal that is closed,
-# and how schedulers announce that a job's time is over.
+# Signals after which a run saves and ends: Ctrl-C, `kill`, a closed terminal,
+# and those by which schedulers announce the end of a job's time.
 _SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGXCPU")
 
 
@@ -35,7 +35,7 @@ def run_experiment(
 
   Args:
     experiment: its name, recorded.
-    default: the config where no flag says otherwise.
+    default: has the values of the flags that are not given.
     argv: the command line: the program's name and its flags.
   """
 
@@ -68,7 +68,7 @@ def runs(
 
     def run(experiment: str, config: Config, workdir: epath.Path) -> None:
       experiment_lib.run(config, workdir, experiment, stop)
-      written = processes.lead(lambda: str(report.write(workdir)))
+      written = processes.on_process_0(lambda: str(report.write(workdir)))
       processes.log(f"Report: {written}")
 
     yield run
@@ -92,25 +92,19 @@ def check_data(configs: Iterable[Config]) -> None:
 
 
 def parse(values: absl_flags.FlagValues, argv: Sequence[str]) -> Sequence[str]:
-  """Parses a command line, to which it adds what all commands understand.
+  """Parses a command line, with the flags that all commands have.
 
-  Prints all flags and exits if asked for `--help`.
+  Given `--help`, prints all flags and exits.
 
   Args:
     values: has the command's own flags.
-    argv: the program's name and what follows it.
+    argv: the program's name and its arguments.
 
   Returns:
-    What is no flag.
+    The arguments that are not flags.
 
   Raises:
     InputError: a flag is wrong.
-
-  >>> parse(absl_flags.FlagValues(), ["mnist_lenet", "--no_such_flag=1"])
-  Traceback (most recent call last):
-    ...
-  lth_jax.errors.InputError: Unknown command line flag 'no_such_flag'; --help
-  lists all flags.
   """
   own = {"flag_values": values}
   absl_flags.DEFINE_bool("help", False, "Lists all flags and ends.", **own)
@@ -130,18 +124,13 @@ def parse(values: absl_flags.FlagValues, argv: Sequence[str]) -> Sequence[str]:
 
 
 def check_no_arguments(others: Sequence[str]) -> None:
-  """Refuses what is no flag.
+  """Checks that a command line has flags only.
 
   Args:
-    others: as `parse` returns it.
+    others: the arguments that `parse` returns.
 
   Raises:
-    InputError: there is something.
-
-  >>> check_no_arguments(["steps=9"])
-  Traceback (most recent call last):
-    ...
-  lth_jax.errors.InputError: 'steps=9' is no flag; write flags as --name=value.
+    InputError: names the first one.
   """
   if others:
     raise errors.InputError(
@@ -150,13 +139,13 @@ def check_no_arguments(others: Sequence[str]) -> None:
 
 
 def show(text: str) -> None:
-  """Prints a command's answer; whoever reads it may stop when they like.
+  """Prints the output of a command; a closed pipe is not an error.
 
   Args:
     text: ends in a line break.
 
-  >>> show("one line" + chr(10))
-  one line
+  Raises:
+    OSError: standard output cannot be written.
   """
   try:
     print(text, end="", flush=True)
@@ -167,26 +156,19 @@ def show(text: str) -> None:
 
 
 def call(function: Callable[[], None]) -> None:
-  """Calls a command's function and turns what fails into one line.
+  """Calls a command's function; reports its errors in one line and exits.
 
-  Exits with `EXIT_BAD_INPUT` for bad input, a disk that is full or cannot be
-  written, and too little memory; with `EXIT_STOPPED` after a signal, or when
-  another process of the run or an object store is gone. What can be written of
-  standard output and error changes neither.
+  The exit code is `EXIT_BAD_INPUT` for bad input, a disk that is full or cannot
+  be written, and too little memory; `EXIT_STOPPED` after a signal, or when
+  another process of the run or an object store is out of reach. Errors in
+  writing standard output and standard error change neither.
 
   Args:
-    function: takes nothing; what it returns is dropped.
-
-  >>> def stopped():
-  ...   raise errors.StoppedError
-  >>> call(stopped)
-  Traceback (most recent call last):
-    ...
-  SystemExit: 75
+    function: takes nothing; its result is dropped.
   """
   _open_streams()
-  # Where one array of a save fails, TensorStore reports the others to an event
-  # loop that Orbax has closed, which prints a traceback for each.
+  # Where one array of a save fails, Orbax (0.12.8) closes its event loop, and
+  # TensorStore reports each other array to it, which prints a traceback.
   hook = sys.unraisablehook
   sys.unraisablehook = lambda failure: logging.info("%r", failure.exc_value)
   try:
@@ -195,7 +177,7 @@ def call(function: Callable[[], None]) -> None:
     _exit("Stopped.", EXIT_STOPPED)
   except processes.LostError as error:
     progress.log(
-      f"Stopped: another process is gone ({error}); its own output says why. "
+      f"Stopped: another process is gone ({error}); see its own output. "
       "What was saved is stored. Start all processes again to go on."
     )
     os._exit(EXIT_STOPPED)  # a usual exit would wait for the other process
@@ -216,22 +198,19 @@ def call(function: Callable[[], None]) -> None:
 
 @contextlib.contextmanager
 def stop_signals() -> Iterator[threading.Event]:
-  """Yields an event that a signal sets; SIGTERM or Ctrl-C then end at once.
+  """Yields an event that a signal sets; a second SIGTERM or Ctrl-C kills.
 
-  For the main thread, the only one that may handle signals. What is ignored, as
-  under nohup, stays so.
-
-  >>> with stop_signals() as stop:
-  ...   signal.raise_signal(signal.SIGTERM)  # prints a line on standard error
-  ...   stop.is_set()
-  True
+  For the main thread, the only one that may handle signals. A signal that is
+  ignored, as under nohup, stays ignored.
   """
   stop = threading.Event()
 
   def handle(number, frame):
     del frame
-    # Before anything is said, so that what answers it ends the process. Shells
-    # and schedulers send the others twice, without anybody's impatience.
+    # Before the log: until this handler returns, Python drops a second signal
+    # that was just given back to the system, and a log may be answered by one.
+    # Shells and schedulers send the other signals twice without a reason: a
+    # closed terminal sends SIGHUP from the shell and from the kernel.
     for each in before:
       at_once = each in (signal.SIGTERM, signal.SIGINT)
       signal.signal(each, signal.SIG_DFL if at_once else signal.SIG_IGN)
@@ -251,34 +230,34 @@ def stop_signals() -> Iterator[threading.Event]:
 
 
 def _explain(error: Exception) -> tuple[str | None, bool]:
-  """What a person can do about an error, and whether just to start again.
+  """Returns a message for people, and whether to just start again.
 
-  None if it is a fault of ours.
+  The message is None for an error of the program itself.
   """
   if failure := buckets.explain(error):
-    return _go_on(f"the object store: {failure.reason}", failure.passes)
+    return _failed(f"the object store: {failure.reason}", failure.passes)
   match error:
     case errors.InputError():
       return str(error), False
     case errors.StorageError():
-      return _go_on(str(error), error.passes)
+      return _failed(str(error), error.passes)
     case OSError():
       cause = error.strerror or errors.first_line(error)
-      return _go_on(f"{error.filename or 'the workdir'}: {cause}", False)
+      return _failed(f"{error.filename or 'the workdir'}: {cause}", False)
     case MemoryError() | jax.errors.JaxRuntimeError():
       if not _is_out_of_memory(error):
         return None, False
       return (
         f"out of memory ({errors.first_line(error)}); use fewer trials at once "
-        "(--lanes_per_device, --devices), more --batch_devices, or a smaller "
+        "(--trials_per_device, --devices), more --batch_devices, or a smaller "
         "--batch_size. What was saved is stored.",
         False,
       )
   return None, False
 
 
-def _go_on(failure: str, passes: bool) -> tuple[str, bool]:
-  """The advice where a disk or a store failed."""
+def _failed(failure: str, passes: bool) -> tuple[str, bool]:
+  """Adds what to do after a disk or an object store failed."""
   remedy = "start" if passes else "mend that and start"
   return (
     f"{failure}; {remedy} the same command to go on. What was saved is stored.",
@@ -291,9 +270,10 @@ def _is_out_of_memory(error: Exception) -> bool:
 
 
 def _open_streams() -> None:
-  """Opens what is closed of the standard streams, to nowhere.
+  """Opens the standard streams that are closed, to nowhere.
 
-  Else a file of the run would get the number of one, and what is printed.
+  Without this, the next file that is opened would get the number of one, and
+  with it all that libraries print.
   """
   for number in range(3):
     try:
@@ -305,7 +285,7 @@ def _open_streams() -> None:
 
 
 def _drop_unwritten() -> None:
-  """Keeps what could not be printed from failing once more, as code 120."""
+  """Drops buffered output: Python would fail to write it and exit with 120."""
   for stream in (sys.stdout, sys.stderr):
     try:
       stream.flush()

@@ -16,7 +16,8 @@ from etils import epath
 
 import lth_jax
 from lth_jax import errors
-from lth_jax.parallel import devices, vmapped
+from lth_jax.parallel import devices
+from lth_jax.parallel.devices import Layout
 from lth_jax.runner import settings
 from lth_jax.storage import files
 
@@ -49,7 +50,7 @@ def describe() -> dict[str, Any]:
 
 def record(
   folder: epath.Path,
-  sharing: vmapped.Sharing,
+  layout: Layout,
   resumed: bool,
   log: Callable[[str], None],
 ) -> None:
@@ -57,18 +58,14 @@ def record(
 
   Args:
     folder: the workdir.
-    sharing: how trials share devices; their last bits depend on it.
+    layout: how trials share a device; their last bits depend on it.
     resumed: whether the run has results already.
     log: is called with a note if these come from another environment.
 
   Raises:
     InputError: the file is damaged.
   """
-  now = describe() | {
-    "lane_axis": sharing.axis,
-    "lanes_per_device": sharing.trials,
-    "batch_devices": sharing.devices,
-  }
+  now = describe() | layout._asdict()
   seen = _read(folder)
   if resumed and not seen:
     log(
@@ -88,8 +85,8 @@ def record(
   files.write_json(folder / _NAME, content)
 
 
-def sharings(folder: epath.Path) -> list[vmapped.Sharing]:
-  """Returns how trials shared devices in a run so far, the first way first.
+def layouts(folder: epath.Path) -> list[Layout]:
+  """Returns how trials shared a device in a run so far, the first way first.
 
   Args:
     folder: the workdir.
@@ -99,16 +96,10 @@ def sharings(folder: epath.Path) -> list[vmapped.Sharing]:
   """
   found = []
   for each in _read(folder):
-    sharing = vmapped.Sharing(
-      each.get("lane_axis", "loop"),
-      each.get("lanes_per_device", 1),
-      each.get("batch_devices", 1),
-    )
-    if sharing.axis not in vmapped.AXES or not all(
-      type(number) is int and number > 0 for number in sharing[1:]
-    ):
+    layout = Layout(*(each.get(name, 1) for name in Layout._fields))
+    if not all(type(number) is int and number > 0 for number in layout):
       raise _damaged(folder)
-    found.append(sharing)
+    found.append(layout)
   return found
 
 

@@ -1,4 +1,4 @@
-"""What is recorded of a trial: plain data, the only input of every report."""
+"""The record of a trial: plain data, the only input of every report."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,65 +7,47 @@ import jax
 import numpy as np
 
 from lth_jax import masks as masks_lib
-from lth_jax.config import plan
 from lth_jax.parallel import segments
+from lth_jax.parallel.segments import ResumePoint, ScheduledTrial
 from lth_jax.storage import store
 from lth_jax.training import evaluation, loop
 
-PyTree = Any
-FORMAT = 2
+FORMAT = 3
+
+
+# {name of a checkpoint: the facts of its record that later steps need}
+Results = dict[str, dict[str, Any]]
 
 
 def of_trial(
-  trial: plan.Trial,
-  start: loop.Start,
-  checkpoint: segments.Checkpoint,
+  scheduled: ScheduledTrial,
+  end: ResumePoint,
   summary: loop.Summary,
   num_images: evaluation.NumImages,
   eval_every: int,
-  origin: Mapping[str, Any],
 ) -> dict[str, Any]:
   """Returns the record of a finished trial, ready for JSON.
 
   Args:
-    trial: which one.
-    start: where it began.
-    checkpoint: its end, on the host.
+    scheduled: the trial.
+    end: of its training, on the host.
     summary: metrics at the end and at the early-stopping step.
-    num_images: how many images each split has.
+    num_images: number of images of each split.
     eval_every: steps between evaluations.
-    origin: digests of what the trial was derived from.
 
   Returns:
     Accuracies as fractions, losses as means over images, None where a number
     is not finite or was not measured. `early_stop` is None without a finite
     validation loss and for a trial that diverged.
-
-  >>> masks, w = {"w": np.array([True, False])}, {"w": np.array([0.5, 0.0])}
-  >>> state = loop.TrainState(10, w, {}, (), masks)
-  >>> progress = loop.Progress(state, *5 * [None], finite=True)
-  >>> row = segments.Row(10, False, True, None, None, -1, 0.3, 40)
-  >>> score = evaluation.Metric(0.3, 40)
-  >>> metrics = evaluation.Metrics(score, score, score)
-  >>> record = of_trial(
-  ...   plan.Trial(replicate=0, round=1, arm="ticket"),
-  ...   loop.Start(w, {}, 0, masks),
-  ...   segments.Checkpoint(progress, (row,)),
-  ...   loop.Summary(end=metrics, early_stop=metrics),
-  ...   evaluation.NumImages(train=60, valid=0, test=50),
-  ...   eval_every=10,
-  ...   origin={"theta_0": "0a1b"},
-  ... )
-  >>> record["density"], record["tests"]["accuracy"], record["early_stop"]
-  (0.5, [0.8], None)
   """
-  progress, rows = checkpoint
-  diverged = has_diverged(checkpoint, summary)
+  progress, rows = end
+  trial, start = scheduled.trial, scheduled.start
+  diverged = _has_diverged(end, summary)
   density_by_name = masks_lib.density_by_name(start.masks)
   density_by_name = {k: float(v) for k, v in density_by_name.items()}
   counted = sum(mask.size for mask in jax.tree.leaves(start.masks))
   kept = int(masks_lib.num_kept(start.masks))
-  record: dict[str, Any] = {
+  return {
     "format": FORMAT,
     "replicate": trial.replicate,
     "round": trial.round,
@@ -79,55 +61,53 @@ def of_trial(
     "eval_every": eval_every,
     "evaluations": _evaluations(rows, num_images.valid),
     "tests": _tests(rows, num_images.test),
-    "early_stop": None,
+    "early_stop": None if diverged else _early_stop(end, summary, num_images),
     "end": _metrics(summary.end, num_images, rows[-1].step),
     "diverged": diverged,
     "warnings": _warnings(density_by_name),
-    "origin": dict(origin),
+    "origin": dict(scheduled.origin),
     "digests": {
       "masks": store.digest(start.masks),
       "params": store.digest(progress.state.params),
     },
   }
-  measured = [row.step for row in rows if row.valid_loss is not None]
-  if measured and num_images.valid and not diverged:
-    step = int(progress.best.step)
-    record["early_stop"] = {
-      # A minimum at the last evaluation may not be one: training went on
-      # improving until the budget ended.
-      "reached": step < measured[-1],
-      **_metrics(summary.early_stop, num_images, step),
-    }
-  return record
 
 
-def has_diverged(
-  checkpoint: segments.Checkpoint, summary: loop.Summary
-) -> bool:
-  """Says whether a training loss of a trial was not finite.
-
-  Losses on validation and test images decide nothing.
+def of_start(start: loop.Start, split: loop.Split) -> dict[str, Any]:
+  """Returns the record of a replicate's theta_0, ready for JSON.
 
   Args:
-    checkpoint: the trial's end.
-    summary: its metrics. The loss at the end is that of the last step's
-      weights, which no training step has measured.
+    start: theta_0 under full masks, NumPy.
+    split: the replicate's training and validation images.
+  """
+  return {
+    "diverged": False,
+    "step": int(start.step),
+    "origin": {
+      "theta_0": store.digest(start),
+      "masks": store.digest(start.masks),
+      "split": store.digest(split),
+    },
+    "digests": {"params": store.digest(start.params)},
+  }
 
-  >>> checkpoint = segments.Checkpoint(
-  ...   loop.Progress(*6 * [None], finite=True), ()
-  ... )
-  >>> good, bad = (evaluation.Metric(x, 4) for x in (0.7, float("nan")))
-  >>> [
-  ...   has_diverged(checkpoint, loop.Summary(end=end, early_stop=None))
-  ...   for end in (
-  ...     evaluation.Metrics(train=good, valid=bad, test=bad),
-  ...     evaluation.Metrics(train=bad, valid=good, test=good),
-  ...   )
-  ... ]
-  [False, True]
+
+def facts(record: Mapping[str, Any]) -> dict[str, Any]:
+  """Returns the entries of a record that `Results` have.
+
+  Args:
+    record: of a trial or a start.
+  """
+  return {name: record[name] for name in ("diverged", "origin", "digests")}
+
+
+def _has_diverged(end: ResumePoint, summary: loop.Summary) -> bool:
+  """Returns whether a training loss was not finite.
+
+  The loss of the last weights is in the summary: no training step measured it.
   """
   at_end = bool(np.isfinite(summary.end.train.loss))
-  return not (at_end and bool(checkpoint.progress.finite))
+  return not (at_end and bool(end.progress.finite))
 
 
 def _evaluations(rows: Sequence[segments.Row], num_valid: int):
@@ -151,13 +131,26 @@ def _tests(rows: Sequence[segments.Row], num_test: int):
   }
 
 
+def _early_stop(end: ResumePoint, summary: loop.Summary, num_images):
+  measured = [row.step for row in end.rows if row.valid_loss is not None]
+  if not measured or not num_images.valid:
+    return None
+  step = int(end.progress.best.step)
+  return {
+    # A minimum at the last evaluation may not be one: training went on
+    # improving until the budget ended.
+    "reached": step < measured[-1],
+    **_metrics(summary.early_stop, num_images, step),
+  }
+
+
 def _metrics(metrics: evaluation.Metrics, num_images, step: int):
   values: dict[str, Any] = {"step": step}
   for split in evaluation.Metrics._fields:
-    score, num = getattr(metrics, split), getattr(num_images, split)
-    finite = bool(np.isfinite(score.loss))
-    values[f"{split}_loss"] = float(score.loss) if finite else None
-    values[f"{split}_accuracy"] = int(score.num_correct) / num if num else None
+    metric, num = getattr(metrics, split), getattr(num_images, split)
+    finite = bool(np.isfinite(metric.loss))
+    values[f"{split}_loss"] = float(metric.loss) if finite else None
+    values[f"{split}_accuracy"] = int(metric.num_correct) / num if num else None
   return values
 
 

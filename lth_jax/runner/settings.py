@@ -1,7 +1,7 @@
 """JAX's own options that change numbers: set here, or recorded with a run.
 
-Keys name their implementation (`keys`) and matrix products have a flag
-(`--matmul_precision`), so what else there is of these two does not matter.
+The options for random keys and for the precision of matrix products are not
+here: `lottery.keys` names the implementation, `--matmul_precision` is a flag.
 """
 
 import os
@@ -9,10 +9,10 @@ from typing import Any
 
 import jax
 
-# Another value gives other random numbers, so another split of the images,
-# other types, an error where types meet or data move, or one at a NaN, which
-# are expected here (what is not measured is one, and a trial may diverge), or
-# runs step by step in Python.
+# Other values give other random numbers (and so another split of the images) or
+# other types; or they raise where types meet, where data move or at a NaN; or
+# they run everything step by step in Python. NaNs are expected here: a value
+# that is not measured is one, and a trial may diverge.
 _FIXED = {
   "jax_debug_infs": False,
   "jax_debug_nans": False,
@@ -23,8 +23,7 @@ _FIXED = {
   "jax_threefry_partitionable": True,
   "jax_transfer_guard": None,
 }
-# These may change last bits; recorded where they are not the values of
-# JAX 0.10.
+# These may change last bits; recorded where they differ from JAX 0.10's values.
 _FREE = {
   "eager_constant_folding": False,
   "jax_allow_f16_reductions": True,
@@ -40,7 +39,7 @@ _FREE = {
   "jax_use_direct_linearize": True,
   "jax_use_shardy_partitioner": True,
 }
-# What XLA and its libraries read: TF32, determinism, threads, instructions.
+# XLA and its libraries read these: TF32, determinism, threads, instructions.
 _VARIABLES = (
   "CUBLAS_WORKSPACE_CONFIG",
   "DNNL_MAX_CPU_ISA",
@@ -59,10 +58,7 @@ def fix(matmul_precision: str) -> list[str]:
     matmul_precision: "default", or a precision as JAX names it.
 
   Returns:
-    The ones that were set otherwise, as name=value.
-
-  >>> fix("highest")
-  []
+    The options that had another value, as name=value.
   """
   changed = _differing(_FIXED)
   precision = None if matmul_precision == "default" else matmul_precision
@@ -74,13 +70,9 @@ def fix(matmul_precision: str) -> list[str]:
 
 
 def recorded() -> dict[str, str]:
-  """Returns the other options and variables, as far as they are set.
-
-  >>> sorted(recorded())
-  ['settings', 'xla_flags']
-  """
+  """Returns the options and variables that may change last bits, if set."""
   flags = os.environ.get("XLA_FLAGS", "")
-  if flags and not flags.lstrip().startswith("-"):  # the name of a file of them
+  if flags and not flags.lstrip().startswith("-"):  # names a file of flags
     with open(flags, encoding="utf-8") as file:
       flags = file.read()
   variables = [f"{x}={os.environ[x]}" for x in _VARIABLES if x in os.environ]

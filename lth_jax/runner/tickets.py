@@ -10,73 +10,74 @@ from typing import Any
 from etils import epath
 
 from lth_jax.analysis import summary
+from lth_jax.config import plan
 from lth_jax.config.plan import Trial
 from lth_jax.runner import build
 from lth_jax.runner import checkpoints as checkpoints_lib
-from lth_jax.storage import files, store
+from lth_jax.runner.checkpoints import Checkpoints
+from lth_jax.runner.records import Results
+from lth_jax.storage import files
 
-FORMAT = 2
+FORMAT = 3
 
 
-def settle(
-  parts: build.Study, stores: checkpoints_lib.Stores, replicate: int
+def describe(
+  components: build.Components, checkpoints: Checkpoints, results: Results
 ) -> None:
-  """Writes `replicate_<r>/structure.json` unless it is there and up to date.
+  """Writes `structure.json` of each replicate, unless it is up to date.
 
-  It holds `analysis.summary.describe` of every stored ticket: its connections,
-  its initial weights, and how far the dense network's weights moved inside and
-  outside of it. There is none of a dense network that diverged.
+  It holds `analysis.summary.describe` of every ticket: its connections, its
+  initial weights, and how far the dense network's weights moved inside and
+  outside of it. A dense network that diverged has none.
 
   Args:
-    parts: of the run.
-    stores: where its trials lie.
-    replicate: index of the replicate.
+    components: of the run.
+    checkpoints: of the run.
+    results: of its trials.
   """
-  tickets = [
-    Trial(replicate, index, "ticket")
-    for index in range(parts.config.study.rounds + 1)
-  ]
-  found = {
-    ticket: record
-    for ticket in tickets
-    if (record := checkpoints_lib.read_record(stores, ticket.name)) is not None
-    and not (ticket.round == 0 and record["diverged"])
-  }
-  if tickets[0] not in found:
+  for replicate in plan.replicates(components.config):
+    _describe(components, checkpoints, results, replicate)
+
+
+def _describe(components, checkpoints, results, replicate: int) -> None:
+  dense = Trial(replicate, 0, "ticket")
+  if dense.name not in results or results[dense.name]["diverged"]:
     return
+  tickets = [
+    ticket
+    for index in range(components.config.study.rounds + 1)
+    if (ticket := dense._replace(round=index)).name in results
+  ]
   header = {
     "format": FORMAT,
-    "run_id": stores.run_id,
+    "run_id": checkpoints.run_id,
     "replicate": replicate,
-    "theta_0": found[tickets[0]]["origin"]["theta_0"],
-    "trained": found[tickets[0]]["digests"]["params"],
-    "masks": {str(x.round): y["digests"]["masks"] for x, y in found.items()},
+    "theta_0": results[dense.name]["origin"]["theta_0"],
+    "trained": results[dense.name]["digests"]["params"],
+    "masks": {
+      str(x.round): results[x.name]["digests"]["masks"] for x in tickets
+    },
   }
-  path = stores.folder / f"replicate_{replicate}" / "structure.json"
+  path = checkpoints.folder / f"replicate_{replicate}" / "structure.json"
   if _read_header(path) == header:
     return
-  start = build.initial_start(parts, replicate)
 
   def arrays(name: str) -> dict[str, Any]:
-    stored = checkpoints_lib.read_arrays(stores, name, start)
-    if stored is None:
-      raise store.DamagedError(
-        f"{stores.folder / name} was damaged meanwhile; start the same command "
-        "to make it again."
-      )
-    return stored
+    return checkpoints_lib.load_arrays(checkpoints, name, components.like)
 
   initial = arrays(checkpoints_lib.rewind_name(replicate))["params"]
-  trained = arrays(tickets[0].name)["params"]
+  trained = arrays(dense.name)["params"]
   rounds = {
     str(ticket.round): summary.describe(
       initial, trained, arrays(ticket.name)["masks"]
     )
-    for ticket in found
+    for ticket in tickets
   }
-  stores.check()
+  checkpoints.check()
   content = files.add_checksum(header | {"rounds": rounds})
-  files.write(path, json.dumps(content, allow_nan=False).encode() + b"\n")
+  # On one line: indented, it would have a line for each number.
+  text = json.dumps(content, allow_nan=False) + "\n"
+  files.write(path, text.encode())
 
 
 def _read_header(path: epath.Path) -> dict[str, Any] | None:

@@ -1,11 +1,8 @@
-"""Trains the trials that have no stored result, and stores their results.
-
-A trial that is stopped, or killed, goes on from its last save.
-"""
+"""Trains groups of trials, saves their results, and saves them in between."""
 
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -16,256 +13,232 @@ from lth_jax.config import plan
 from lth_jax.config.plan import Trial
 from lth_jax.lottery import rounds
 from lth_jax.parallel import processes, progress, segments
-from lth_jax.parallel import vmapped as vmapped_lib
-from lth_jax.parallel.workers import Worker
-from lth_jax.runner import build, partials, records
+from lth_jax.parallel.devices import Worker
+from lth_jax.parallel.segments import ResumePoint, ScheduledTrial
+from lth_jax.parallel.vmapped import Vmapped
+from lth_jax.runner import build, records
 from lth_jax.runner import checkpoints as checkpoints_lib
-from lth_jax.runner.checkpoints import Stores
+from lth_jax.runner.checkpoints import Checkpoints
+from lth_jax.runner.records import Results
 from lth_jax.storage import store
 from lth_jax.training import loop
-from lth_jax.training.loop import Split, Start
-
-PyTree = Any
 
 
-class Session(NamedTuple):
-  """One process at work on a run.
+class Context(NamedTuple):
+  """A run that this process is at work on.
 
   Attributes:
-    stores: where results lie.
-    study: the parts of the run.
-    lockstep: how many trials are trained together, and how.
-    entries: the steps at which every trial is measured.
+    components: of the run.
+    checkpoints: of the run.
+    results: that exist; each trial that is trained adds one.
+    vmapped: the compiled functions of a worker.
     display: what the user sees.
-    stop: set when the session must end soon.
-    failures: what went wrong in trials, the first first.
-    planned: the trials whose steps the display knows of.
-    diverged: those trained so far whose loss was not finite.
+    stop: set when the run must end soon.
+    failures: errors of trials, the first one first.
   """
 
-  stores: Stores
-  study: build.Study
-  lockstep: vmapped_lib.Lockstep
-  entries: Sequence[segments.Entry]
+  components: build.Components
+  checkpoints: Checkpoints
+  results: Results
+  vmapped: Vmapped
   display: progress.Display
   stop: threading.Event
   failures: list[Exception]
-  planned: Collection[Trial]
-  diverged: list[Trial]
 
 
-class Job(NamedTuple):
-  """A trial to train.
+def is_control(trial: Trial) -> bool:
+  """Returns whether no other trial is derived from a trial.
 
-  Attributes:
-    trial: which trial.
-    make_start: called when the trial's turn comes.
-    origin: digests of what the trial is derived from.
-    sample: the replicate's images.
-    keep: whether anyone asks for its weights; what is not kept is only stored.
-  """
-
-  trial: Trial
-  make_start: Callable[[], Start]
-  origin: Mapping[str, Any]
-  sample: Split
-  keep: bool
-
-
-class Standing(NamedTuple):
-  """A trial whose turn has come: where it stands.
-
-  Attributes:
-    trial: which trial.
-    label: its name for people.
-    run: where it begins or goes on.
-    slot: which of its two saves is the newer.
-    origin: digests of what it is derived from, and of what it began with.
-  """
-
-  trial: Trial
-  label: str
-  run: segments.Run
-  slot: int
-  origin: Mapping[str, Any]
-
-  @property
-  def step(self) -> int:
-    """The step that it is trained from."""
-    run = self.run
-    return run.resume.rows[-1].step if run.resume else int(run.start.step)
-
-  @property
-  def group(self) -> tuple[int, bool]:
-    """Trials of one group can be trained together."""
-    return self.step, self.run.resume is not None
-
-
-def train_wave(
-  session: Session, team: Sequence[Worker], jobs: Sequence[Job]
-) -> list[rounds.Trained | None]:
-  """Trains and stores trials at the same time; a failure stops the session.
-
-  Trials that an earlier process left at different steps, or did not begin, are
-  trained one group after the other.
+  Its weights are saved and not kept in memory, which else would grow with the
+  number of controls.
 
   Args:
-    session: this process.
-    team: who trains; where there are several processes, all their workers.
-    jobs: at most as many as they have at once.
+    trial: of any arm.
+  """
+  return trial.arm not in ("ticket", "search")
+
+
+def train_group(
+  context: Context,
+  team: Sequence[Worker],
+  schedules: Sequence[Callable[[], ScheduledTrial]],
+) -> list[rounds.Trained | None]:
+  """Trains and saves trials at the same time; a failure stops the run.
+
+  Trials that an earlier process left at different steps cannot be vmapped:
+  those of one step train together, one step after the other.
+
+  Args:
+    context: of the run.
+    team: workers that train them; all workers if there are several processes.
+    schedules: functions that return the trials; no more of them than the team
+      trains at once.
 
   Returns:
-    The outcome of each that is to be kept, None for the others.
+    The result of each trial, None for controls.
 
   Raises:
-    StoppedError: the session must end; what was done is stored.
+    StoppedError: the run must end; what was done is saved.
   """
   try:
-    _check_stop(session)
-    with processes.together():
-      starts = [job.make_start() for job in jobs]
-    standings = [
-      _find_standing(session, job, start) for job, start in zip(jobs, starts)
-    ]
-    processes.agree(lambda: _describe(standings))
+    if any(processes.any_of(context.stop.is_set())):
+      raise errors.StoppedError
+    with processes.raise_in_all():
+      due = [schedule() for schedule in schedules]
+    due = [_with_resume_point(context, scheduled) for scheduled in due]
+    processes.check_equal(lambda: _describe(due))
     trained = {}
-    for group in sorted({standing.group for standing in standings}):
-      together = [x for x in standings if x.group == group]
-      trained |= _train_together(session, team, together)
-    return [trained[job.trial] if job.keep else None for job in jobs]
+    for place in sorted({_place(scheduled) for scheduled in due}):
+      together = [scheduled for scheduled in due if _place(scheduled) == place]
+      trained |= _train(context, team, together)
+    return [
+      None if is_control(each.trial) else trained[each.trial] for each in due
+    ]
   except errors.StoppedError:
     raise
   except Exception as error:
-    session.failures.append(error)
-    session.stop.set()
+    context.failures.append(error)
+    context.stop.set()
     raise
 
 
-def _find_standing(session: Session, job: Job, start: Start) -> Standing:
-  like = jax.eval_shape(session.study.trainer.begin, start, job.sample)
-  origin = {**job.origin, "start": store.digest(start)}
-  resume, slot = partials.load(session.stores, job.trial, like, origin)
-  key = build.order_key(session.study.config, job.trial)
-  run = segments.Run(start, job.sample, key, session.study.schedule, resume)
-  return Standing(job.trial, _label(job.trial, start), run, slot, origin)
+def save_result(
+  context: Context,
+  trial: Trial,
+  state: loop.TrainState,
+  record: dict[str, Any],
+  timing: dict[str, Any],
+) -> rounds.Trained:
+  """Saves the result of a trial; the one place where a result is saved.
+
+  Args:
+    context: of the run.
+    trial: which one.
+    state: at the end of its training, on the host.
+    record: of the trial.
+    timing: facts of how it was trained.
+  """
+  _check_pruned(trial, state)
+  arrays = checkpoints_lib.arrays_of(state)
+  checkpoints_lib.save(context.checkpoints, trial.name, arrays, record, timing)
+  checkpoints_lib.discard_resume_points(context.checkpoints, trial)
+  context.results[trial.name] = records.facts(record)
+  return rounds.Trained(state.params, state.stats, record["diverged"])
 
 
-def _train_together(
-  session: Session, team: Sequence[Worker], standings: Sequence[Standing]
-) -> dict[Trial, rounds.Trained]:
-  """Trains trials that stand at one step, and stores them."""
-  begin = time.monotonic()
-  for standing in standings:
-    begun = int(standing.run.start.step)
-    if standing.trial not in session.planned:  # found damaged meanwhile
-      session.display.add(session.entries[-1].step - begun)
-    session.display.skip(standing.step - begun)
-  finished = segments.train(
-    session.lockstep,
-    team,
-    [standing.run for standing in standings],
-    session.entries,
-    pause=_make_pause(session, standings),
+def _with_resume_point(
+  context: Context, scheduled: ScheduledTrial
+) -> ScheduledTrial:
+  trainer = context.components.trainer
+  like = jax.eval_shape(trainer.begin, scheduled.start, scheduled.split)
+  point = checkpoints_lib.load_resume_point(
+    context.checkpoints, scheduled.trial, like, scheduled.origin
   )
-  timing = {
-    "seconds": time.monotonic() - begin,
-    "from_step": standings[0].step,
-    "trials": len(standings),
-    "finished": round(time.time()),
-  }
-  trained = {}
-  for index, (standing, outcome) in enumerate(zip(standings, finished)):
-    worker = team[index // session.lockstep.width]
-    where = {"device": ", ".join(map(str, worker.devices))}
-    with processes.together():
-      trained[standing.trial] = _store(
-        session, standing, *outcome, timing | where
-      )
-  return trained
+  return scheduled._replace(resume_point=point)
 
 
-def _describe(standings: Sequence[Standing]) -> dict[str, Any]:
-  """What several processes must have in common to train trials together."""
-  saved = [x.run.resume and x.run.resume.progress for x in standings]
+def _place(scheduled: ScheduledTrial) -> tuple[int, bool]:
+  """Returns a key that is equal for trials that can be trained together."""
+  return scheduled.step, scheduled.resume_point is not None
+
+
+def _describe(due: Sequence[ScheduledTrial]) -> dict[str, Any]:
+  """Returns what processes must have in common to train trials together."""
+  saved = [x.resume_point and x.resume_point.progress for x in due]
   return {
-    "the list of trials": [x.trial for x in standings],
-    "the step that a trial was saved at": [x.group for x in standings],
+    "the list of trials": [x.trial for x in due],
+    "the step that a trial was saved at": [_place(x) for x in due],
     "what a trial begins with": [
-      (x.origin, store.digest(x.run.sample)) for x in standings
+      (x.origin, store.digest(x.split)) for x in due
     ],
     "what a trial saved": [store.digest(x) for x in saved],
   }
 
 
-def _store(session, standing, checkpoint, summary, timing) -> rounds.Trained:
-  """Stores what a trial has become and returns its weights."""
-  trial, parts, state = standing.trial, session.study, checkpoint.progress.state
-  _check_pruned(trial, state)
-  record = records.of_trial(
-    trial,
-    standing.run.start,
-    checkpoint,
-    summary,
-    parts.num_images,
-    parts.config.training.eval_every,
-    standing.origin,
+def _train(
+  context: Context, team: Sequence[Worker], due: Sequence[ScheduledTrial]
+) -> dict[Trial, rounds.Trained]:
+  """Trains trials from one step on, and saves their results."""
+  began, asked = time.monotonic(), context.components.config.training
+  for scheduled in due:
+    context.display.skip(scheduled.step - int(scheduled.start.step))
+  ends = segments.train(
+    context.vmapped,
+    team,
+    due,
+    segments.entries(0, asked.steps, asked.eval_every, asked.test_every),
+    pause=_make_pause(context, due),
   )
-  arrays = checkpoints_lib.arrays_of(state)
-  checkpoints_lib.save(session.stores, trial.name, arrays, record, timing)
-  partials.discard(session.stores, trial)
-  if record["diverged"]:
-    _note_divergence(session, trial)
-  session.display.finish(f"{standing.label}: {_outcome(record)}")
-  return rounds.Trained(state.params, state.stats, record["diverged"])
+  timing = {
+    "seconds": time.monotonic() - began,
+    "from_step": due[0].step,
+    "trials": len(due),
+    "finished": round(time.time()),
+  }
+  trained = {}
+  with processes.raise_in_all():
+    for index, (scheduled, (end, summary)) in enumerate(zip(due, ends)):
+      record = records.of_trial(
+        scheduled,
+        end,
+        summary,
+        context.components.num_images,
+        asked.eval_every,
+      )
+      worker = team[index // context.vmapped.width]
+      trained[scheduled.trial] = save_result(
+        context,
+        scheduled.trial,
+        end.progress.state,
+        record,
+        timing | {"device": ", ".join(map(str, worker.devices))},
+      )
+      _show_result(context, scheduled, record)
+  return trained
 
 
-def _note_divergence(session: Session, trial: Trial) -> None:
-  """Takes what would be pruned from a trial off what is still to do."""
-  session.diverged.append(trial)
-  if plan.supplies_masks(session.study.config, trial):
-    lost = [
-      each
-      for each in session.planned
-      if each.replicate == trial.replicate and each.round > trial.round
-    ]
-    session.display.add(-len(lost) * session.study.config.training.steps)
+def _make_pause(
+  context: Context, due: Sequence[ScheduledTrial]
+) -> segments.Pause:
+  """Returns what happens between two segments of a group."""
+  saved_at, before = time.monotonic(), due[0].step
+  labels = [_label(scheduled) for scheduled in due]
+  minutes = context.components.config.execution.checkpoint_minutes
 
-
-def _make_pause(session, standings):
-  """Returns what happens between two segments of trials."""
-  saved_at, before = time.monotonic(), standings[0].step
-  slots = [standing.slot for standing in standings]
-  minutes = session.study.config.execution.checkpoint_minutes
-
-  def pause(
-    step: int, checkpoints: Callable[[], list[segments.Checkpoint]]
-  ) -> None:
-    nonlocal saved_at, before, slots
-    for standing in standings:
-      session.display.advance(step - before, standing.label)
+  def pause(step: int, resume_points: Callable[[], list[ResumePoint]]) -> None:
+    nonlocal saved_at, before
+    for label in labels:
+      context.display.advance(step - before, label)
     before = step
-    due, stopping = processes.any_of(
-      time.monotonic() - saved_at >= 60 * minutes,
-      session.stop.is_set(),  # once: what stops is saved
+    # Looks at the signal once: a run that stops below has been saved.
+    is_due, is_stopping = processes.any_of(
+      time.monotonic() - saved_at >= 60 * minutes, context.stop.is_set()
     )
-    if due or stopping:
-      slots = [1 - slot for slot in slots]
-      for standing, slot, checkpoint in zip(standings, slots, checkpoints()):
-        with processes.together():
-          partials.save(
-            session.stores, standing.trial, slot, checkpoint, standing.origin
+    if is_due or is_stopping:
+      points = resume_points()
+      with processes.raise_in_all():
+        for scheduled, point in zip(due, points):
+          checkpoints_lib.save_resume_point(
+            context.checkpoints, scheduled.trial, point, scheduled.origin
           )
       saved_at = time.monotonic()
-    if stopping:
+    if is_stopping:
       raise errors.StoppedError
 
   return pause
 
 
-def _check_stop(session: Session) -> None:
-  (stopping,) = processes.any_of(session.stop.is_set())
-  if stopping:
-    raise errors.StoppedError
+def _show_result(context: Context, scheduled: ScheduledTrial, record) -> None:
+  trial, config = scheduled.trial, context.components.config
+  if record["diverged"] and plan.supplies_masks(config, trial):
+    prevented = [
+      later
+      for index in range(trial.round + 1, config.study.rounds + 1)
+      for later in plan.of_round(config, trial.replicate, index)
+      if later.name not in context.results
+    ]
+    context.display.add(-len(prevented) * config.training.steps)
+  context.display.finish(f"{_label(scheduled)}: {_outcome(record)}")
 
 
 def _check_pruned(trial: Trial, state: loop.TrainState) -> None:
@@ -278,8 +251,10 @@ def _check_pruned(trial: Trial, state: loop.TrainState) -> None:
     raise RuntimeError(f"{trial.name}: pruned weights are not zero.")
 
 
-def _label(trial: Trial, start: Start) -> str:
-  masks = jax.tree.leaves(start.masks)
+def _label(scheduled: ScheduledTrial) -> str:
+  """Returns a trial's name for people."""
+  trial = scheduled.trial
+  masks = jax.tree.leaves(scheduled.start.masks)
   density = sum(m.sum() for m in masks) / sum(m.size for m in masks)
   draw = "" if trial.draw is None else f" {trial.draw}"
   return (

@@ -15,11 +15,12 @@ from etils import epath
 from lth_jax import errors
 from lth_jax.config import configs, flags, plan
 from lth_jax.config.configs import Config
-from lth_jax.parallel import processes, vmapped
+from lth_jax.parallel import processes
+from lth_jax.parallel.devices import Layout
 from lth_jax.runner import environment
 from lth_jax.storage import buckets, files, store
 
-FORMAT = 2
+FORMAT = 3
 # A shared file system may show a new file to other hosts after this long.
 _SHARED_SECONDS = 30.0
 # A new folder may hold hidden files, files of file systems and file managers,
@@ -35,7 +36,7 @@ def initialize(
   config: Config,
   experiment: str,
   data: str,
-  sharing: vmapped.Sharing,
+  layout: Layout,
   log: Callable[[str], None],
 ) -> None:
   """Makes a folder the workdir of a run, or checks that it is and extends it.
@@ -48,7 +49,7 @@ def initialize(
     config: of the run that is asked for.
     experiment: its name.
     data: digest of its images and labels.
-    sharing: how trials share devices; their last bits depend on it.
+    layout: how trials share a device; their last bits depend on it.
     log: is called with a note if the run began in another environment.
 
   Raises:
@@ -69,7 +70,7 @@ def initialize(
   else:
     _check_new(folder)
     resumed = _find_results(folder, config, data)
-  environment.record(folder, sharing, resumed, log)
+  environment.record(folder, layout, resumed, log)
   files.write(folder / "run.flags", flags.to_flagfile(config).encode())
   content = {
     "format": FORMAT,
@@ -102,7 +103,7 @@ def check_shared(folder: epath.Path) -> None:
   Raises:
     InputError: another process does not find a file that process 0 writes.
   """
-  if not processes.several():
+  if not processes.is_distributed():
     return
   path = folder / ".shared"
 
@@ -111,8 +112,8 @@ def check_shared(folder: epath.Path) -> None:
     files.write(path, token.encode())
     return token
 
-  token = processes.lead(write)
-  with processes.together():
+  token = processes.on_process_0(write)
+  with processes.raise_in_all():
     deadline = time.monotonic() + _SHARED_SECONDS
     while not (path.exists() and path.read_text() == token):
       if time.monotonic() > deadline:
@@ -121,7 +122,7 @@ def check_shared(folder: epath.Path) -> None:
           "one that all processes see."
         )
       time.sleep(0.1)
-  processes.lead(path.unlink)
+  processes.on_process_0(path.unlink)
 
 
 def _read(path: epath.Path) -> tuple[Config, str]:

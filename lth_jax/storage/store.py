@@ -27,7 +27,7 @@ from lth_jax.storage import buckets, files
 from lth_jax.storage.files import DamagedError as DamagedError
 
 PyTree = Any
-FORMAT = 2
+FORMAT = 3
 _COMMIT = "commit.json"
 _RECORD = "record.json"
 _TIMING = "timing.json"

@@ -130,7 +130,7 @@ def paper_run(tmp_path):
       for file in ("record.json", "timing.json", "commit.json"):
         (folder / file).write_text("{}")
       os.utime(folder / "commit.json", (100 + 10 * index,) * 2)
-  partial = workdir / "replicate_0/round_001/reinit_0.partial_0"
+  partial = workdir / "replicate_0/round_001/reinit_0.step_100"
   partial.mkdir()
   (partial / "commit.json").write_text("{}")
   (workdir / "config.json").write_text("{}")
@@ -144,7 +144,7 @@ def test_records_are_packed_without_arrays(paper_run, tmp_path):
     names = archive.getnames()
   assert len(names) == num == 1 + 3 * 3
   assert all(name.endswith(".json") for name in names)
-  assert not any("partial" in name for name in names)
+  assert not any(".step_" in name for name in names)
 
 
 @pytest.mark.parametrize(("reinits", "ended"), [(0, 2), (1, 1)])

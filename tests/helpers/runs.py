@@ -40,7 +40,7 @@ def contents(folder):
     str(path.parent.relative_to(folder)): path.read_bytes()
     for path in folder.glob("replicate_*/**/record.json")
   }
-  assert not [name for name in found if ".partial_" in name]
+  assert not [name for name in found if ".step_" in name]
   return found
 
 

@@ -45,7 +45,7 @@ def write(workdir, *, seed=0, **changes):
     json.dumps(
       files.add_checksum(
         {
-          "format": 2,
+          "format": 3,
           "experiment": "mnist_lenet",
           "run_id": _run_id(settings),
           "data": "0",
@@ -92,7 +92,7 @@ def trial(settings, replicate, index, arm, draw, luck, rng):
   last = settings["steps"]
   early = _point(stop, stop, curve(stop), train["early"])
   return {
-    "format": 2,
+    "format": 3,
     "replicate": replicate,
     "round": index,
     "arm": arm,
@@ -142,7 +142,7 @@ def write_trial(workdir, record):
   settings = json.loads((workdir / "config.json").read_text())["config"]
   name = folder.relative_to(workdir).as_posix()
   owner = plan.owner(_run_id(settings), "0", name)
-  commit = {"format": 2, "owner": owner, "files": {"record.json": digest}}
+  commit = {"format": 3, "owner": owner, "files": {"record.json": digest}}
   (folder / "commit.json").write_text(json.dumps(commit))
   return folder / "record.json"
 

@@ -9,9 +9,10 @@ import numpy as np
 
 from lth_jax import masks as masks_lib
 from lth_jax import models, optim
+from lth_jax.config.plan import Trial
 from lth_jax.data import Dataset, Examples, order, scaling
+from lth_jax.parallel import devices, vmapped
 from lth_jax.parallel import segments as segments_lib
-from lth_jax.parallel import vmapped, workers
 from lth_jax.training import evaluation, loop, schedules
 
 IMAGE, CLASSES, HIDDEN, BATCH = (8, 8, 1), 3, 8, 10
@@ -105,16 +106,25 @@ def segments(seconds):
 
 
 def worker(device=0):
-  return workers.make([jax.local_devices()[device]], data())[0]
+  return devices.make_workers([jax.local_devices()[device]], data())[0]
 
 
 def alone():
-  return vmapped.make(trainer(), vmapped.Sharing("loop", 1))
+  return vmapped.make(trainer(), 1)
 
 
 @functools.cache
 def stacked(width):
-  return vmapped.make(trainer(), vmapped.Sharing("vmap", width))
+  return vmapped.make(trainer(), width)
+
+
+def scheduled(start, seed=0, **changed):
+  """A trial that is due, with the split and the key of a seed."""
+  trial = Trial(0, seed, "ticket")
+  due = segments_lib.ScheduledTrial(
+    trial, start, sample(seed), key(seed), SCHEDULE, origin={}
+  )
+  return due._replace(**changed)
 
 
 def train(
@@ -125,17 +135,17 @@ def train(
   device=0,
   seconds=1e9,
   resume=None,
-  pause=lambda checkpoint: None,
+  pause=lambda point: None,
 ):
   """`segments_lib.train` of one trial with the shared trainer."""
-  run = segments_lib.Run(trial_start, sample(), key(seed), SCHEDULE, resume)
+  due = scheduled(trial_start, key=key(seed), resume_point=resume)
   with segments(seconds):
     (finished,) = segments_lib.train(
       alone(),
       [worker(device)],
-      [run],
+      [due],
       todo,
-      pause=lambda step, checkpoints: pause(*checkpoints()),
+      pause=lambda step, points: pause(*points()),
     )
   return finished
 

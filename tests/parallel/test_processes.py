@@ -69,13 +69,13 @@ def test_two_processes_are_one(alone, tmp_path):
 @pytest.mark.parametrize(
   "changed",
   [
-    ["--lane_axis=vmap", "--lanes_per_device=2"],
+    ["--trials_per_device=2"],
     ["--pruning=oneshot"],
     ["--reset=continued"],
     ["--learning_rate=1e30"],  # all diverge
   ],
 )
-def test_other_ways_too(changed, tmp_path):
+def test_three_processes_are_one(changed, tmp_path):
   one, three = tmp_path / "one", tmp_path / "three"
   codes, said = process_runs.run(one, tmp_path, *changed)
   assert codes == [0], said
@@ -88,7 +88,7 @@ def test_other_ways_too(changed, tmp_path):
 
 @pytest.mark.slow
 def test_a_batch_over_two_processes(alone, tmp_path):
-  """As one device, but for the order in which float32 numbers are added."""
+  """Equals one device up to the order in which float32 numbers are added."""
   workdir = tmp_path / "run"
   num_cpus = len(os.sched_getaffinity(0))
   codes, said = process_runs.run(
@@ -114,8 +114,10 @@ def test_a_batch_over_two_processes(alone, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("killed", [0, 1])
-def test_one_is_killed(killed, alone_and_long, tmp_path):
-  """The other ends soon; two, and then one alone, go on from what is saved."""
+def test_a_process_that_is_killed_ends_the_other(
+  killed, alone_and_long, tmp_path
+):
+  """Then two processes, and after them a single one, resume the run."""
   workdir = tmp_path / "run"
   commands = [
     process_runs.command(workdir, *_LONG, *own)
@@ -129,7 +131,7 @@ def test_one_is_killed(killed, alone_and_long, tmp_path):
   assert code in (75, -signal.SIGABRT), files[1 - killed].read_text()
   if code == 75:
     assert "another process is gone" in files[1 - killed].read_text()
-  damaged = next(workdir.rglob("*.partial_*/record.json"))
+  damaged = next(workdir.rglob("*.step_*/record.json"))
   damaged.write_text("{}")
   commands = [
     process_runs.command(workdir, *_LONG, *own)
@@ -150,14 +152,14 @@ def test_one_is_killed(killed, alone_and_long, tmp_path):
 
 
 def _wait_for_a_save(workdir, begun, files):
-  """Waits until a trial has a save that is not older than this."""
+  """Waits for an intermediate checkpoint that is written from now on."""
   begin, deadline = time.time(), time.monotonic() + process_runs.PATIENCE
   while time.monotonic() < deadline:
     assert all(process.poll() is None for process in begun), [
       file.read_text() for file in files
     ]
     with contextlib.suppress(FileNotFoundError):  # folders come and go
-      for path in workdir.rglob("*.partial_*/commit.json"):
+      for path in workdir.rglob("*.step_*/commit.json"):
         if path.stat().st_mtime >= begin:
           return
     time.sleep(0.05)
@@ -165,7 +167,7 @@ def _wait_for_a_save(workdir, begun, files):
 
 
 @pytest.mark.slow
-def test_one_that_hangs_ends_the_other(tmp_path):
+def test_a_process_that_hangs_ends_the_other(tmp_path):
   commands = [
     process_runs.command(tmp_path / "run", *_LONG, *own)
     for own in process_runs.together()
@@ -178,7 +180,7 @@ def test_one_that_hangs_ends_the_other(tmp_path):
 
 
 @pytest.mark.slow
-def test_reading_data_may_take_one_of_them_long(alone, tmp_path):
+def test_one_process_may_load_data_slowly(alone, tmp_path):
   program = (
     "import runpy, sys, time; from lth_jax import data; load = data.load; "
     "data.load = lambda *a, **k: (time.sleep(40), load(*a, **k))[1]; "
@@ -195,14 +197,14 @@ def test_reading_data_may_take_one_of_them_long(alone, tmp_path):
   assert records(tmp_path / "run") == records(alone)
 
 
-def test_versions_that_know_other_flags_are_named(tmp_path):
+def test_versions_with_other_flags_are_an_error(tmp_path):
   program = (
     "import sys; from lth_jax.config import configs; "
     "from lth_jax.parallel import processes; "
     "processes.join(configs.Processes(distributed='auto', "
     "coordinator_address=sys.argv[1], num_processes=2, "
     "process_id=int(sys.argv[2]))); "
-    "processes.agree(lambda: dict.fromkeys(sys.argv[3:], 1))"
+    "processes.check_equal(lambda: dict.fromkeys(sys.argv[3:], 1))"
   )
   address = process_runs.together()[0][1].split("=")[1]
   commands = [
@@ -227,7 +229,7 @@ def test_versions_that_know_other_flags_are_named(tmp_path):
     (([], ["--devices=1"]), "process 1 failed: InputError: --devices=1"),
   ],
 )
-def test_what_does_not_fit_ends_all(changed, says, tmp_path):
+def test_flags_that_differ_end_all(changed, says, tmp_path):
   flags = [[*own, *more] for own, more in zip(process_runs.together(), changed)]
   codes, said = process_runs.run(tmp_path / "run", tmp_path, flags=flags)
   assert codes == [2, 2], said
@@ -236,7 +238,7 @@ def test_what_does_not_fit_ends_all(changed, says, tmp_path):
   assert not (tmp_path / "run").exists()
 
 
-def test_a_folder_that_is_not_shared_ends_all(tmp_path):
+def test_a_workdir_that_is_not_shared_ends_all(tmp_path):
   """One path, and another folder for each process."""
   program = (
     "import sys; from lth_jax.config import configs; "
@@ -287,20 +289,22 @@ values = (
 )
 parts = [None] * 3
 parts[index] = values
-merged = processes.merge(parts, values)
+merged = processes.exchange(parts, [0, 1, 2], values)
 bits = [
   [x.tobytes().hex() + str(x.dtype) + str(x.shape) for x in part
    if x is not None] for part in merged]
 told = {"bits": bits}
 told["any"] = processes.any_of(index == 2, False, True)
-told["lead"] = processes.lead(lambda: {"from": index, "text": "\\u2265"})
+told["gather"] = processes.gather(np.array(index)).tolist()
+told["lead"] = processes.on_process_0(
+  lambda: {"from": index, "text": "\\u2265"})
 for name, function in {
-  "lead fails": lambda: processes.lead(lambda: 1 / 0),
+  "lead fails": lambda: processes.on_process_0(lambda: 1 / 0),
   "one fails": lambda: fail(),
-  "agree": lambda: processes.agree(lambda: {"--a": 1, "--b": index // 2}),
+  "agree": lambda: processes.check_equal(lambda: {"--a": 1, "--b": index // 2}),
 }.items():
   def fail():
-    with processes.together():
+    with processes.raise_in_all():
       if index == 1:
         raise OSError("no disk")
   try:
@@ -308,12 +312,12 @@ for name, function in {
     told[name] = "nothing"
   except Exception as error:
     told[name] = f"{type(error).__name__}: {error}"
-processes.agree(lambda: {"--a": 1})
+processes.check_equal(lambda: {"--a": 1})
 print("TOLD" + json.dumps(told), flush=True)
 """
 
 
-def test_what_three_processes_tell_each_other(tmp_path):
+def test_collectives_of_three_processes(tmp_path):
   address = process_runs.together()[0][1].split("=")[1]
   commands = [["-c", _PROGRAM, address, str(index)] for index in range(3)]
   with process_runs.started(commands, tmp_path) as (begun, files):
@@ -334,6 +338,7 @@ def test_what_three_processes_tell_each_other(tmp_path):
     ]
   for each in told:
     assert each["any"] == [True, False, True]
+    assert each["gather"] == [0, 1, 2]
     assert each["lead"] == {"from": 0, "text": "≥"}
     assert each["agree"].startswith(
       "InputError: --distributed: --b of process 2 is not that of process 0"

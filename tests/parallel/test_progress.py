@@ -1,4 +1,4 @@
-"""What a person is told while a run goes on."""
+"""What a user sees during a run, and streams that cannot be written."""
 
 import io
 import subprocess
@@ -9,75 +9,84 @@ import pytest
 from lth_jax.parallel import progress
 
 
-def told(monkeypatch, kind, *calls):
-  """What is printed when a display is called, each time after some seconds."""
+@pytest.fixture
+def clock(monkeypatch):
+  """The time in seconds, as a list of one number."""
   now = [0.0]
-  out = io.StringIO()
+  monkeypatch.setattr("tqdm.std.time", lambda: now[0])
   monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
-  monkeypatch.setattr("sys.stderr", out)
-  with progress.show(kind, num_steps=100) as display:
-    for seconds, name, *arguments in calls:
-      now[0] += seconds
-      getattr(display, name)(*arguments)
-  return out.getvalue()
+  return now
 
 
-_COMPILED = (99, "advance", 0, "trial a")
+@pytest.fixture
+def told(monkeypatch, clock):
+  """Returns what a display prints; each call comes after some seconds."""
+
+  def call(kind, *calls):
+    out = io.StringIO()
+    monkeypatch.setattr("sys.stderr", out)
+    with progress.show(kind, num_steps=100) as display:
+      for seconds, name, *arguments in calls:
+        clock[0] += seconds
+        getattr(display, name)(*arguments)
+    return out.getvalue()
+
+  return call
 
 
 @pytest.mark.parametrize(
   "calls, line",
   [
-    ([(10, "advance", 25, "a"), (0, "finish", "a")], " 25%  a, 0:30 left"),
-    ([(60, "advance", 50, "a")], " 50%  a, 1:00 left"),
+    ([(10, "advance", 25, "a"), (0, "finish", "a")], " 25%  a, 00:30 left"),
+    ([(60, "advance", 50, "a")], " 50%  a, 01:00 left"),
     ([(5, "advance", 50, "a")], None),
     ([(0, "finish", "a")], "  0%  a, ? left"),
     # Steps of an earlier process took this one no time.
     (
       [(0, "skip", 80), (10, "advance", 10, "a"), (0, "finish", "a")],
-      " 90%  a, 0:10 left",
+      " 90%  a, 00:10 left",
     ),
-    # Trials that were found damaged meanwhile are trained again, ...
+    # Trials that have to be trained again are added, ...
     (
       [
         *(3 * [(0, "add", 100), (10, "advance", 100, "a")]),
         (0, "finish", "a"),
       ],
-      " 75%  a, 0:10 left",
+      " 75%  a, 00:10 left",
     ),
-    # ... and those after one that diverged are not.
+    # ... and those after one that diverged are taken off; no bar is too full.
     (
       [(10, "advance", 25, "a"), (0, "add", -50), (0, "finish", "a")],
-      " 50%  a, 0:10 left",
+      " 50%  a, 00:10 left",
+    ),
+    (
+      [(10, "advance", 75, "a"), (0, "add", -50), (0, "finish", "a")],
+      "100%  a, 00:00 left",
+    ),
+    (
+      [(10, "advance", 175, "a"), (0, "finish", "a")],
+      "100%  a, 00:00 left",
     ),
   ],
 )
-def test_a_line_says_what_is_left(monkeypatch, calls, line):
-  lines = told(monkeypatch, "log", _COMPILED, *calls).splitlines()
-  assert lines[1:] == ([line] if line else [])
-
-
-def test_time_left_is_that_of_the_last_segments(monkeypatch):
-  monkeypatch.setattr(progress, "_SEGMENTS", 3)
-  slow, quick = (100, "advance", 10, "a"), (1, "advance", 10, "a")
-  calls = 5 * [slow] + 3 * [quick] + [(0, "finish", "a")]
-  said = told(monkeypatch, "log", *calls)
-  assert said.splitlines()[-1] == " 80%  a, 0:02 left"
+def test_a_line_tells_how_long_the_rest_takes(told, calls, line):
+  lines = told("log", *calls).splitlines()
+  assert lines == ([line] if line else [])
 
 
 @pytest.mark.parametrize("kind", ["bar", "log", "none"])
-def test_a_warning_is_always_heard(monkeypatch, kind):
-  assert "careful" in told(monkeypatch, kind, (0, "log", "careful"))
+def test_a_warning_is_always_shown(told, kind):
+  assert "careful" in told(kind, (0, "log", "careful"))
 
 
-def test_none_is_silent_otherwise(monkeypatch):
+def test_none_is_silent_otherwise(told):
   calls = (60, "advance", 50, "trial a"), (0, "finish", "trial a")
-  assert told(monkeypatch, "none", *calls) == ""
+  assert told("none", *calls) == ""
 
 
-def test_auto_draws_no_bar_where_there_is_no_terminal(monkeypatch):
+def test_auto_draws_no_bar_where_there_is_no_terminal(told):
   calls = (60, "advance", 50, "trial a"), (0, "finish", "trial a")
-  assert told(monkeypatch, "auto", *calls).startswith(" 50%  trial a")
+  assert told("auto", *calls).startswith(" 50%  trial a")
 
 
 @pytest.mark.parametrize("kind", ["bar", "log", "auto"])
@@ -92,7 +101,9 @@ def test_auto_draws_no_bar_where_there_is_no_terminal(monkeypatch):
   ],
   ids=repr,
 )
-def test_a_run_goes_on_if_nobody_reads_what_it_says(monkeypatch, kind, error):
+def test_a_run_continues_if_its_output_cannot_be_written(
+  monkeypatch, kind, error
+):
   class Broken(io.StringIO):
     def write(self, _=""):
       raise error
@@ -152,7 +163,7 @@ def test_streams_that_are_closed_full_or_unread_end_no_command(
     assert "error: standard output: No space left" in result.stderr
 
 
-def test_a_signal_is_obeyed_if_nobody_reads_what_it_says():
+def test_a_signal_is_obeyed_if_its_log_cannot_be_written():
   program = (
     "import signal, sys; from lth_jax.runner import command; "
     "sys.stdin.readline(); "  # until the reader is gone

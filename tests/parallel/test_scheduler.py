@@ -1,4 +1,4 @@
-"""Trials in line: who is trained with whom, where, and in which order."""
+"""The scheduler: which trials form a group, where, and in which order."""
 
 import threading
 import time
@@ -8,24 +8,30 @@ import pytest
 from lth_jax.parallel import scheduler
 
 
-def train_series(series, *, width, workers=("only",), train=None, rank=None):
-  """Runs each series, a function of a line, in a thread; returns the waves."""
+def train_series(
+  series, *, width, workers=("only",), train=None, in_order=False
+):
+  """Runs each series, a function of a queue, in a thread; returns groups."""
   found = []
 
   def note(worker, items):
     found.append((worker, items))
     return train(worker, items) if train else items
 
-  def call(function, line):
+  def call(function, queue):
     try:
-      function(line)
+      function(queue)
     finally:
-      line.leave()
+      queue.leave()
 
   with scheduler.serve(
-    workers, note, width=width, num_series=len(series), rank=rank
-  ) as line:
-    threads = [threading.Thread(target=call, args=(s, line)) for s in series]
+    workers,
+    note,
+    group_size=width,
+    num_threads=len(series),
+    in_order=in_order,
+  ) as queue:
+    threads = [threading.Thread(target=call, args=(s, queue)) for s in series]
     for thread in threads:
       thread.start()
     for thread in threads:
@@ -33,9 +39,9 @@ def train_series(series, *, width, workers=("only",), train=None, rank=None):
   return found
 
 
-def test_items_are_taken_in_the_order_in_which_they_came():
-  def series(line):
-    for result in [line.submit(index) for index in range(9)]:
+def test_items_are_taken_in_the_order_of_submission():
+  def series(queue):
+    for result in [queue.submit(index) for index in range(9)]:
       result()
 
   found = train_series([series], width=2)
@@ -43,15 +49,15 @@ def test_items_are_taken_in_the_order_in_which_they_came():
   assert [index for _, items in found for index in items] == [*range(9)]
 
 
-def test_a_device_waits_for_whoever_may_still_come():
-  def quick(line):
+def test_a_worker_waits_for_items_that_may_still_come():
+  def quick(queue):
     for index in range(3):
-      line.submit(("quick", index))()
+      queue.submit(("quick", index))()
 
-  def slow(line):
+  def slow(queue):
     for index in range(3):
       time.sleep(0.05)
-      line.submit(("slow", index))()
+      queue.submit(("slow", index))()
 
   found = train_series([quick, slow], width=4)
   assert [sorted(items) for _, items in found] == [
@@ -59,43 +65,43 @@ def test_a_device_waits_for_whoever_may_still_come():
   ]
 
 
-def test_a_full_wave_waits_for_nobody():
+def test_a_full_group_does_not_wait():
   full = threading.Event()
 
-  def early(line):
-    first, second = line.submit(0), line.submit(1)
+  def early(queue):
+    first, second = queue.submit(0), queue.submit(1)
     first(), second()
     full.set()
 
-  def late(line):
+  def late(queue):
     assert full.wait(300)
-    line.submit(2)()
+    queue.submit(2)()
 
   found = train_series([early, late], width=2)
   assert [items for _, items in found] == [(0, 1), (2,)]
 
 
-def test_nobody_is_waited_for_who_has_left():
-  def long(line):
+def test_a_thread_that_has_left_is_not_waited_for():
+  def long(queue):
     for index in range(4):
-      line.submit(index)()
+      queue.submit(index)()
 
-  def short(line):
-    line.submit("last")()
+  def short(queue):
+    queue.submit("last")()
 
   found = train_series([long, short], width=2)
   assert [len(items) for _, items in found] == [2, 1, 1, 1]
 
 
-def test_waves_run_side_by_side_on_all_devices():
+def test_all_workers_train_at_the_same_time():
   together = threading.Barrier(3, timeout=300)
 
   def train(worker, items):
     together.wait()  # passed only by three at once
     return items
 
-  def series(line):
-    results = [line.submit(index) for index in range(12)]
+  def series(queue):
+    results = [queue.submit(index) for index in range(12)]
     assert [result() for result in results] == [*range(12)]
 
   found = train_series([series], width=2, workers=(0, 1, 2), train=train)
@@ -103,7 +109,7 @@ def test_waves_run_side_by_side_on_all_devices():
     assert {worker for worker, _ in three} == {0, 1, 2}
 
 
-def test_a_failure_belongs_to_those_who_wait_and_the_device_goes_on():
+def test_a_failure_is_raised_to_its_group_alone():
   def train(worker, items):
     if "bad" in items:
       raise RuntimeError("lost")
@@ -111,13 +117,13 @@ def test_a_failure_belongs_to_those_who_wait_and_the_device_goes_on():
 
   seen = []
 
-  def series(line):
-    bad, beside, after = map(line.submit, ("bad", "beside", "after"))
+  def series(queue):
+    bad, beside, after = map(queue.submit, ("bad", "beside", "after"))
     for result in (bad, beside):
       with pytest.raises(RuntimeError, match="lost"):
         result()
     seen.append(after())
-    seen.append(line.submit("later")())
+    seen.append(queue.submit("later")())
 
   train_series([series], width=2, train=train)
   assert seen == ["after", "later"]
@@ -126,8 +132,8 @@ def test_a_failure_belongs_to_those_who_wait_and_the_device_goes_on():
 def test_a_result_may_be_asked_for_twice_and_by_two():
   seen = []
 
-  def series(line):
-    result = line.submit("item")
+  def series(queue):
+    result = queue.submit("item")
     other = threading.Thread(target=lambda: seen.append(result()))
     seen.append(result())
     other.start()
@@ -138,23 +144,26 @@ def test_a_result_may_be_asked_for_twice_and_by_two():
   assert seen == ["item"] * 3
 
 
-def test_what_fails_while_trials_are_handed_in_is_raised():
+def test_a_failure_of_a_submitting_thread_is_raised():
   with (
     pytest.raises(ZeroDivisionError),
-    scheduler.serve(["only"], lambda _, x: x, width=3, num_series=1) as line,
+    scheduler.serve(
+      ["only"], lambda _, x: x, group_size=3, num_threads=1
+    ) as queue,
   ):
-    line.submit("never waited for")
+    queue.submit("never waited for")
     raise ZeroDivisionError
 
 
-def test_ranked_waves_do_not_depend_on_who_comes_first():
+def test_groups_in_order_do_not_depend_on_time():
   """As several processes need it: each series is late once."""
 
   def series(name, late):
-    def call(line):
+    def call(queue):
       for index in range(3):
         time.sleep(0.03 * (index in late))
-        results = [line.submit((index, name, part)) for part in range(2)]
+        items = [(index, name, part) for part in range(2)]
+        results = [queue.submit(item, rank=item) for item in items]
         for result in results:
           result()
 
@@ -162,10 +171,10 @@ def test_ranked_waves_do_not_depend_on_who_comes_first():
 
   def found(*lates):
     every = [series(name, late) for name, late in zip("abc", lates)]
-    return train_series(every, width=4, rank=lambda item: item)
+    return train_series(every, width=4, in_order=True)
 
   one = found({0}, {1}, {2})
   assert one == found({1, 2}, {0}, {0}) == found({}, {}, {0, 1, 2})
-  items = [item for _, wave in one for item in wave]
+  items = [item for _, group in one for item in group]
   assert len(items) == len(set(items)) == 18
-  assert all([*wave] == sorted(wave) for _, wave in one)
+  assert all([*group] == sorted(group) for _, group in one)

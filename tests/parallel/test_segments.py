@@ -1,20 +1,14 @@
-"""Trials on devices: the bits do not tell where and in how many pieces."""
+"""Trials in segments: bits do not depend on the device or on the cuts."""
 
 import gc
-import subprocess
-import sys
 
 import jax
 import numpy as np
 import pytest
 from helpers import tiny
 
-from lth_jax import data, errors
-from lth_jax.parallel import devices as devices_lib
 from lth_jax.parallel import segments
-from lth_jax.parallel import workers as workers_lib
 from lth_jax.parallel.segments import Entry
-from lth_jax.training import loop
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +24,7 @@ def train_and_note(todo, seconds):
     tiny.start(density=0.5),
     todo,
     seconds=seconds,
-    pause=lambda checkpoint: steps.append(checkpoint.rows[-1].step),
+    pause=lambda point: steps.append(point.rows[-1].step),
   )
   return found, steps
 
@@ -66,7 +60,7 @@ def test_evaluations_rarer_than_the_run_is_long_are_at_its_ends():
   ]
 
 
-def test_rows_are_what_was_asked_for(undisturbed):
+def test_rows_hold_what_their_entries_ask_for(undisturbed):
   rows = undisturbed[0].rows
   wanted = [tuple(x) for x in tiny.entries() if x.evaluate or x.test]
   assert [row[:3] for row in rows] == wanted  # none of a pause
@@ -91,7 +85,7 @@ def test_devices_give_equal_bits(undisturbed):
   assert_same_run(tiny.train(start, tiny.entries(), device=1), undisturbed)
 
 
-def test_time_decides_the_segments_and_no_bit(undisturbed):
+def test_the_length_of_segments_changes_no_bit(undisturbed):
   paused = {}
   for seconds in (0, 0.01, 1e9):
     found, paused[seconds] = train_and_note(tiny.entries(), seconds)
@@ -101,7 +95,7 @@ def test_time_decides_the_segments_and_no_bit(undisturbed):
 
 
 def steps_of_segments(todo, seconds, of_step, of_evaluation=0.0):
-  """Where segments end on a machine that takes such times."""
+  """Steps at which segments end on a machine of this speed."""
   took, step, ends = [], 0, []
   with tiny.segments(seconds):
     while todo:
@@ -121,7 +115,7 @@ def steps_of_segments(todo, seconds, of_step, of_evaluation=0.0):
 @pytest.mark.parametrize("eval_every", [1, 7, 10, 100, 1000])
 @pytest.mark.parametrize("of_step", [1e-4, 0.02, 0.13, 1.4, 60.0])
 @pytest.mark.parametrize("of_evaluation", [0.0, 0.1])
-def test_segments_are_about_as_long_as_they_are_meant_to_be(
+def test_segments_last_about_as_long_as_they_should(
   eval_every, of_step, of_evaluation
 ):
   todo = segments.entries(0, 1000, eval_every, 1000)
@@ -137,7 +131,7 @@ def test_segments_are_about_as_long_as_they_are_meant_to_be(
   assert len(ends) <= min(len(todo) + most, most + full + 3)
 
 
-def test_what_compiles_does_not_count():
+def test_the_first_segment_which_compiles_does_not_count():
   todo = segments.entries(0, 1000, 1000, 1000)[1:]
   slow_first = [(0, 500.0), (100, 1.0)]
   assert segments.next_segment(todo, 100, slow_first)[0].step == 250
@@ -145,7 +139,7 @@ def test_what_compiles_does_not_count():
   assert segments.next_segment(todo, 0, [(0, 0.0), (0, 0.0)])[0].step == 1
 
 
-def test_a_segment_holds_at_most_what_its_program_does():
+def test_a_segment_has_a_limited_number_of_entries():
   _, paused = train_and_note(tiny.entries(pause_every=1), 1e9)
   assert paused == [1, 2, 34, 60]
 
@@ -178,70 +172,8 @@ def test_a_pause_may_stop_the_run():
     tiny.train(tiny.start(), tiny.entries(), pause=pause)
 
 
-def test_there_are_four_devices_here():
-  devices = jax.local_devices()
-  assert devices_lib.find(0, 100) == devices
-  assert devices_lib.find(0, 2) == devices[:2]
-  assert devices_lib.find(3, 100) == devices[:3]
-  assert devices_lib.find(5, 1) == devices[:1]
-
-
-def test_more_devices_than_there_are_is_an_error():
-  with pytest.raises(errors.InputError, match=r"--devices=5: there are 4"):
-    devices_lib.find(5, 100)
-
-
-def test_host_devices_are_made_for_the_trials_that_there_are():
-  """In a fresh process; more than the trials, but not than the CPUs."""
-  cpus = devices_lib.usable_cpus()
-  program = "; ".join(
-    (
-      "import sys, jax",
-      "from lth_jax.parallel import devices",
-      "print(len(devices.find(*map(int, sys.argv[1:]))))",
-    )
-  )
-  for wanted, num_trials, num in ((3, 1, 1), (0, 99, cpus), (cpus, 99, cpus)):
-    found = subprocess.run(
-      [sys.executable, "-c", program, str(wanted), str(num_trials)],
-      capture_output=True,
-      text=True,
-      check=False,
-    )
-    assert found.stdout.strip() == str(num), found.stderr
-
-
-def test_a_first_run_of_few_trials_limits_no_later_one():
-  program = (
-    "from lth_jax.parallel import devices; print(len(devices.find(1, 1)), "
-    "len(devices.find(0, 99)))"
-  )
-  found = subprocess.run(
-    [sys.executable, "-c", program], capture_output=True, text=True, check=False
-  )
-  expected = f"1 {devices_lib.usable_cpus()}"
-  assert found.stdout.strip() == expected, found.stderr
-
-
-def test_every_device_has_the_images():
-  workers = workers_lib.make(jax.local_devices()[:3], tiny.data())
-  assert len(workers) == 3
-  for worker, device in zip(workers, jax.local_devices()):
-    assert worker.devices == (device,)
-    assert all(array.devices() == {device} for array in worker.data)
-    tiny.assert_equal_bits(worker.data, tiny.data())
-
-
-def test_host_devices_share_the_images_of_a_data_set():
-  loaded = data.load("mnist_10k")
-  arrays = loop.Data(*loaded.train, *loaded.test)
-  for worker in workers_lib.make(jax.local_devices()[:2], arrays):
-    for array, placed in zip(arrays, worker.data):
-      assert placed.unsafe_buffer_pointer() == array.ctypes.data
-
-
 def test_memory_in_use_does_not_grow_with_steps():
-  """A trial holds its progress; what was before a segment is let go."""
+  """A trial holds its progress; older arrays are released."""
   before, seen = _live_bytes(), []
   checkpoint, _ = tiny.train(
     tiny.start(),
@@ -266,20 +198,18 @@ def _live_bytes():
 @pytest.mark.parametrize("trials", ["alone", "stacked"])
 def test_memory_of_a_program_grows_with_trials_not_with_images(trials):
   width = 1 if trials == "alone" else 4
-  lockstep = tiny.alone() if trials == "alone" else tiny.stacked(4)
+  vmapped = tiny.alone() if trials == "alone" else tiny.stacked(4)
 
   def temporary(copies):
-    """Bytes that the program takes beside what goes in and comes out."""
+    """Bytes of a program, without its arguments and results."""
     images = jax.tree.map(lambda x: np.concatenate([x] * copies), tiny.data())
-    sample = jax.tree.map(lambda x: np.concatenate([x] * copies), tiny.sample())
-    run = segments.Run(tiny.start(), sample, tiny.key(), tiny.SCHEDULE)
-    start, sample, key, schedule = (
-      lockstep.stack([x] * width) for x in run[:4]
-    )
-    progress = lockstep.trainer.begin(start, sample)
+    split = jax.tree.map(lambda x: np.concatenate([x] * copies), tiny.sample())
+    due = tiny.scheduled(tiny.start(), split=split)
+    start, split, key, schedule = (vmapped.stack([x] * width) for x in due[1:5])
+    progress = vmapped.trainer.begin(start, split)
     plan = segments.plan_of(tiny.entries()[:2])
-    lowered = lockstep.trainer.advance.lower(
-      progress, plan, images, sample, key, schedule
+    lowered = vmapped.trainer.advance.lower(
+      progress, plan, images, split, key, schedule
     )
     return lowered.compile().memory_analysis().temp_size_in_bytes, progress
 

@@ -1,4 +1,4 @@
-"""Trials side by side: the same trials, whoever is beside them."""
+"""Trials side by side: the same bits, whatever the other trials are."""
 
 import jax
 import numpy as np
@@ -14,11 +14,10 @@ DENSITIES = (1.0, 0.5, 0.2)
 def runs():
   """Trials that differ in weights, masks, images, order and rates."""
   return [
-    segments.Run(
+    tiny.scheduled(
       tiny.start(seed, density=density),
-      tiny.sample(seed),
-      tiny.key(seed),
-      schedules.make(0.01 * (1 + seed), warmup=5 * seed, drops=(30,)),
+      seed,
+      schedule=schedules.make(0.01 * (1 + seed), warmup=5 * seed, drops=(30,)),
     )
     for seed, density in enumerate(DENSITIES)
   ]
@@ -70,7 +69,7 @@ def test_a_trials_bits_do_not_depend_on_the_others(together):
       assert_same(trial, together[index])
 
 
-def test_going_on_from_any_pause_changes_no_bit(together):
+def test_resuming_at_any_pause_changes_no_bit(together):
   saved = []
   train(
     runs(), seconds=0, pause=lambda _, checkpoints: saved.append(checkpoints())
@@ -79,18 +78,18 @@ def test_going_on_from_any_pause_changes_no_bit(together):
   for checkpoints in saved[::7] + saved[-1:]:
     assert len(checkpoints) == len(runs())
     resumed = [
-      run._replace(resume=checkpoint)
+      run._replace(resume_point=checkpoint)
       for run, checkpoint in zip(runs(), checkpoints)
     ]
     for found, expected in zip(train(resumed), together):
       assert_same(found, expected)
 
 
-def test_a_stack_comes_apart_into_what_it_was_made_of(together):
+def test_unstack_is_the_inverse_of_stack(together):
   progresses = [checkpoint.progress for checkpoint, _ in together]
   starts = [run.start for run in runs()]
-  trials = vmapped.make(tiny.trainer(), vmapped.Sharing("vmap", 3))
-  for items in (progresses, starts, [run.sample for run in runs()]):
+  trials = vmapped.make(tiny.trainer(), 3)
+  for items in (progresses, starts, [run.split for run in runs()]):
     found = trials.unstack(trials.stack(items))
     tiny.assert_equal_bits(found, items)
 
@@ -104,18 +103,18 @@ def test_a_trial_that_diverges_harms_no_other(together):
   assert_same(kept, together[1])
 
 
-def test_what_trials_share_stays_a_branch():
-  """Else both sides of each would be computed, evaluations at every pause."""
+def test_branches_on_shared_values_stay_branches():
+  """Else every pause would compute both sides, evaluations too."""
 
   def count(trials, width):
     run = runs()[0]
-    stacks = [trials.stack([x] * width) for x in run[:4]]
-    start, sample, key, schedule = stacks
-    progress = jax.eval_shape(trials.trainer.begin, start, sample)
+    stacks = [trials.stack([x] * width) for x in run[1:5]]
+    start, split, key, schedule = stacks
+    progress = jax.eval_shape(trials.trainer.begin, start, split)
     plan = segments.plan_of(tiny.entries()[:2])
     return str(
       jax.make_jaxpr(trials.trainer.advance)(
-        progress, plan, tiny.data(), sample, key, schedule
+        progress, plan, tiny.data(), split, key, schedule
       )
     ).count(" cond[")
 

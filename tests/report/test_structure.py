@@ -134,7 +134,7 @@ def _described(folder, replicate, kept):
   }
   path = folder / f"replicate_{replicate}" / "structure.json"
   path.parent.mkdir(parents=True, exist_ok=True)
-  content = {"format": 2, "replicate": replicate, "rounds": rounds}
+  content = {"format": 3, "replicate": replicate, "rounds": rounds}
   content |= {"theta_0": "0", "trained": "0", "masks": {}}
   path.write_text(json.dumps(files.add_checksum(content)))
   return path

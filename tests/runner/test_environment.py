@@ -7,7 +7,7 @@ import re
 from etils import epath
 
 import lth_jax
-from lth_jax.parallel import vmapped
+from lth_jax.parallel.devices import Layout
 from lth_jax.runner import environment
 from lth_jax.storage import files
 
@@ -28,15 +28,14 @@ def test_each_change_is_noted_and_recorded_once(tmp_path):
   path = tmp_path / "env.json"
 
   def record(trials, resumed=True):
-    sharing = vmapped.Sharing("vmap", trials)
-    environment.record(folder, sharing, resumed, notes.append)
+    environment.record(folder, Layout(trials), resumed, notes.append)
     return json.loads(path.read_text())["environments"]
 
   assert len(record(4, resumed=False)) == 1
   assert len(record(4)) == 1 and not notes
   assert len(record(8)) == 2
-  assert "lanes_per_device was 4, is 8" in notes.pop()
-  assert [x.trials for x in environment.sharings(folder)] == [4, 8]
+  assert "trials_per_device was 4, is 8" in notes.pop()
+  assert environment.layouts(folder) == [Layout(4), Layout(8)]
   seen = record(8)
   changed = [seen[0], seen[1] | {"processor": "abacus"}]
   files.write_json(path, files.add_checksum({"environments": changed}))

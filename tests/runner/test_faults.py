@@ -288,7 +288,7 @@ def test_images_may_go_while_a_run_works_and_are_asked_for_later(
 
 @pytest.mark.parametrize(
   "flags",
-  [(), ("--lane_axis=vmap", "--lanes_per_device=3", "--devices=1")],
+  [(), ("--trials_per_device=3", "--devices=1")],
   ids=["one by one", "vmapped"],
 )
 def test_a_trial_that_is_not_finite_leaves_its_neighbours_alone(

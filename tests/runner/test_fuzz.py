@@ -163,7 +163,7 @@ def _structure():
   weights = {"w": np.linspace(-1, 1, 6).reshape(3, 2)}
   masks = {"w": weights["w"] > 0}
   return {
-    "format": 2,
+    "format": 3,
     "replicate": 0,
     "rounds": {"0": summary.describe(weights, weights, masks)},
   }
@@ -182,7 +182,7 @@ def test_descriptions_with_any_value_are_read_or_refused(data):
 
 @pytest.mark.parametrize(
   ("name", "read"),
-  [("config.json", workdir.read_config), ("env.json", workdir.sharings)],
+  [("config.json", workdir.read_config), ("env.json", workdir.layouts)],
 )
 @_EXAMPLES
 @given(data=st.data())
@@ -197,7 +197,7 @@ def test_the_top_of_a_workdir_is_read_or_refused(name, read, data):
       "config": configs.to_flat(config),
     },
     "env.json": {
-      "environments": [{"lane_axis": "vmap", "lanes_per_device": 2}]
+      "environments": [{"trials_per_device": 2, "batch_devices": 1}]
     },
   }[name]
   folder = epath.Path(tempfile.mkdtemp())
@@ -215,7 +215,7 @@ def test_a_commit_with_any_value_is_damage(data):
     (folder / part).write_text("{}")
   names = ("record.json", "arrays")
   written = {x: hashlib.sha256(b"{}").hexdigest() for x in names}
-  commit = {"format": 2, "owner": "me", "files": written}
+  commit = {"format": 3, "owner": "me", "files": written}
   changed = data.draw(_changed(commit))
   (folder / "commit.json").write_text(json.dumps(changed))
   with _an_answer_or_one_line():

@@ -1,4 +1,4 @@
-"""What is written of a trial, and that the report reads it."""
+"""The record of a trial, and that the report reads it."""
 
 import hashlib
 import json
@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from helpers import synthetic_runs
+from helpers import synthetic_runs, tiny
 
 from lth_jax.config.plan import Trial
 from lth_jax.parallel import segments
@@ -60,7 +60,12 @@ def checkpoint(*, valid=(3.0, None, 1.0, 2.0), finite=True, best=10):
     loss_steps=np.int32(0),
     finite=np.bool_(finite),
   )
-  return segments.Checkpoint(progress, rows)
+  return segments.ResumePoint(progress, rows)
+
+
+def of_trial(end, ends, trial=TICKET, at=None, num=NUM):
+  due = tiny.scheduled(at or start(), trial=trial, origin=ORIGIN)
+  return records.of_trial(due, end, ends, num, 10)
 
 
 def summary(loss=0.5, train_loss=0.5):
@@ -75,9 +80,7 @@ def summary(loss=0.5, train_loss=0.5):
 
 
 def record(trial=TICKET, at=None, num=NUM, **changes):
-  made = records.of_trial(
-    trial, at or start(), checkpoint(**changes), summary(), num, 10, ORIGIN
-  )
+  made = of_trial(checkpoint(**changes), summary(), trial, at, num)
   json.dumps(made, allow_nan=False)
   return made
 
@@ -98,7 +101,7 @@ def test_a_record_is_plain_data():
   assert made["warnings"] == [] and made["diverged"] is False
 
 
-def test_curves_hold_what_was_measured_and_nothing_else():
+def test_curves_hold_the_measurements_only():
   made = record()
   assert made["evaluations"] == {
     "step": [0, 10, 20],
@@ -140,7 +143,7 @@ def test_a_minimum_at_the_last_evaluation_is_not_reached():
 def test_a_training_loss_that_is_not_finite_is_divergence(lost):
   for finite, train_loss in ((False, 0.5), (True, lost)):
     at, ends = checkpoint(finite=finite), summary(train_loss=train_loss)
-    made = records.of_trial(TICKET, start(), at, ends, NUM, 10, {})
+    made = of_trial(at, ends)
     assert made["diverged"] is True and made["early_stop"] is None
 
 
@@ -167,17 +170,13 @@ def test_a_validation_loss_that_is_not_finite_is_ignored(valid, best, stop):
 def test_a_test_loss_that_is_not_finite_is_ignored():
   progress, rows = checkpoint()
   rows = (*rows[:-1], rows[-1]._replace(test_loss=None))
-  at = segments.Checkpoint(progress, rows)
-  made = records.of_trial(TICKET, start(), at, summary(NAN), NUM, 10, {})
+  made = of_trial(segments.ResumePoint(progress, rows), summary(NAN))
   assert made["diverged"] is False and made["early_stop"]["step"] == 10
 
 
 def test_losses_that_are_not_finite_are_none():
   for loss in (NAN, math.inf):
-    made = records.of_trial(
-      *(Trial(0, 0, "ticket"), start(), checkpoint(), summary(loss), NUM),
-      *(10, ORIGIN),
-    )
+    made = of_trial(checkpoint(), summary(loss))
     json.dumps(made, allow_nan=False)
     assert made["end"]["test_loss"] is None
     assert made["end"]["test_accuracy"] == 0.8
@@ -225,7 +224,7 @@ def test_the_report_reads_records(tmp_path):
     (folder / "record.json").write_text(text)
     digest = hashlib.sha256(text.encode()).hexdigest()
     owner = f"run {run_id}, data 0, {trial.name}"
-    commit = {"format": 2, "owner": owner, "files": {"record.json": digest}}
+    commit = {"format": 3, "owner": owner, "files": {"record.json": digest}}
     (folder / "commit.json").write_text(json.dumps(commit))
   _, reinit, ticket, lost = _sorted(report_records.read(tmp_path).results)
   assert ticket.density == 0.9 and ticket.early_stop.step == 10

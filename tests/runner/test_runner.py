@@ -19,13 +19,13 @@ from lth_jax import data, errors
 from lth_jax.config import configs
 from lth_jax.config.plan import Trial
 from lth_jax.lottery import controls, keys
+from lth_jax.parallel import segments
 from lth_jax.report import records as report_records
-from lth_jax.runner import build, experiment, trials
-from lth_jax.runner import checkpoints as checkpoints_lib
+from lth_jax.runner import build, trials
 from lth_jax.storage import files, store
 from lth_jax.training import loop, schedules
 
-VMAP = {"lane_axis": "vmap", "lanes_per_device": 3, "devices": 1}
+VMAP = {"trials_per_device": 3, "devices": 1}
 
 
 @pytest.fixture(autouse=True)
@@ -126,7 +126,7 @@ def test_more_reinits_leave_the_first_alone(undisturbed, tmp_path):
 def test_a_run_stopped_again_and_again_ends_the_same(
   undisturbed, tmp_path, monkeypatch, minutes
 ):
-  monkeypatch.setattr(trials.segments, "SEGMENT_SECONDS", 0.0)
+  monkeypatch.setattr(segments, "SEGMENT_SECONDS", 0.0)
   stops = 0
   for _ in range(60):
     try:
@@ -136,12 +136,12 @@ def test_a_run_stopped_again_and_again_ends_the_same(
       stops += 1
   assert stops > 2
   assert runs.contents(tmp_path) == runs.contents(undisturbed)
-  assert not list(tmp_path.rglob("*.partial_*"))
+  assert not list(tmp_path.rglob("*.step_*"))
 
 
 def test_a_complete_run_trains_nothing(undisturbed, capsys, monkeypatch):
   before = runs.contents(undisturbed)
-  monkeypatch.setattr(trials, "train_wave", lambda *_: 1 / 0)
+  monkeypatch.setattr(trials, "train_group", lambda *_: 1 / 0)
   runs.run(undisturbed)
   assert "is complete" in capsys.readouterr().err
   assert runs.contents(undisturbed) == before
@@ -173,7 +173,7 @@ def test_another_runs_trial_is_refused(undisturbed, tmp_path):
     runs.run(mine)
 
 
-def test_orders_of_their_own_change_later_rounds_only(undisturbed, tmp_path):
+def test_order_per_round_changes_later_rounds_only(undisturbed, tmp_path):
   runs.run(tmp_path, order="per_round", rounds=1)
   new, old = runs.contents(tmp_path), runs.contents(undisturbed)
   assert new["replicate_0/rewind"] == old["replicate_0/rewind"]
@@ -222,9 +222,7 @@ def test_global_scope_and_its_random_masks(tmp_path):
   assert ticket["density_by_name"] != all_together["density_by_name"]
 
 
-def test_a_layer_that_loses_all_in_global_scope_is_a_recorded_warning(
-  tmp_path, monkeypatch
-):
+def test_a_layer_without_a_weight_is_a_recorded_warning(tmp_path, monkeypatch):
   real = build.initial_start
 
   def small_output(parts, replicate):
@@ -260,14 +258,31 @@ def percents(told):
   return [int(x) for x in re.findall(r"^ *(\d+)%", told, re.MULTILINE)]
 
 
-def test_what_is_found_damaged_later_is_still_to_do(
-  tmp_path, monkeypatch, capsys
+def test_results_derived_from_other_weights_are_trained_again(
+  undisturbed, tmp_path, monkeypatch, capsys
 ):
-  missing = experiment.missing
-  monkeypatch.setattr(experiment, "missing", lambda *args: missing(*args)[:1])
+  """The dense network, retrained with other bits, as on another machine."""
+  shutil.copytree(undisturbed, tmp_path, dirs_exist_ok=True)
+  shutil.rmtree(tmp_path / "replicate_0/round_000/ticket")
+  real = build.order_key
+
+  def other_bits(config, trial):
+    key = real(config, trial)
+    return jax.random.fold_in(key, 9) if trial.round == 0 else key
+
+  monkeypatch.setattr(build, "order_key", other_bits)
   runs.run(tmp_path, progress="log")
-  found = percents(capsys.readouterr().err)
-  assert len(found) == 14 and max(found) == found[-1] == 100
+  told = capsys.readouterr().err
+  new, old = runs.contents(tmp_path), runs.contents(undisturbed)
+  assert new.keys() == old.keys()
+  changed = {name for name in new if new[name] != old[name]}
+  assert {name.split("/")[1] for name in changed} == {
+    "round_000",
+    "round_001",
+    "round_002",
+  }
+  assert not any(name.startswith("replicate_1/") for name in changed)
+  assert "made from other" in told and percents(told)[-1] == 100
 
 
 def test_divergence_ends_a_series_and_harms_no_other(
@@ -305,19 +320,19 @@ def test_divergence_ends_a_series_and_harms_no_other(
 def test_a_failure_in_a_trial_ends_the_run_with_that_failure(
   tmp_path, monkeypatch
 ):
-  real = trials._store
+  real = trials.save_result
 
-  def fail(session, standing, *rest):
-    if standing.trial.name == "replicate_1/round_001/random":
+  def fail(context, trial, *rest):
+    if trial.name == "replicate_1/round_001/random":
       raise OSError(28, "No space left on device", "here")
-    return real(session, standing, *rest)
+    return real(context, trial, *rest)
 
-  monkeypatch.setattr(trials, "_store", fail)
+  monkeypatch.setattr(trials, "save_result", fail)
   with pytest.raises(OSError, match="No space left"):
     runs.run(tmp_path)
 
 
-def test_a_resume_on_another_processor_says_so(undisturbed, tmp_path, capsys):
+def test_a_resume_on_another_processor_is_logged(undisturbed, tmp_path, capsys):
   shutil.copytree(undisturbed, tmp_path / "run")
   path = tmp_path / "run" / "env.json"
   content = files.verify_checksum(json.loads(path.read_text()))
@@ -337,10 +352,8 @@ def side_by_side(tmp_path_factory):
   return folder
 
 
-def test_trials_side_by_side_are_the_trials_one_by_one(
-  side_by_side, undisturbed
-):
-  """Up to the last bits, which here turn no weight's rank or class over."""
+def test_vmapped_trials_are_the_trials_one_by_one(side_by_side, undisturbed):
+  """Up to last bits, which here change no rank and no class."""
   found, expected = runs.contents(side_by_side), runs.contents(undisturbed)
   assert found.keys() == expected.keys()
   for name in found:
@@ -356,10 +369,10 @@ def test_trials_side_by_side_are_the_trials_one_by_one(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("minutes", [0, 5])
-def test_side_by_side_a_run_stopped_again_and_again_ends_the_same(
+def test_a_vmapped_run_stopped_again_and_again_ends_the_same(
   side_by_side, tmp_path, monkeypatch, minutes
 ):
-  monkeypatch.setattr(trials.segments, "SEGMENT_SECONDS", 0.0)
+  monkeypatch.setattr(segments, "SEGMENT_SECONDS", 0.0)
   stops = 0
   for _ in range(60):
     try:
@@ -369,36 +382,35 @@ def test_side_by_side_a_run_stopped_again_and_again_ends_the_same(
       stops += 1
   assert stops > 2
   assert runs.contents(tmp_path) == runs.contents(side_by_side)
-  assert not list(tmp_path.rglob("*.partial_*"))
+  assert not list(tmp_path.rglob("*.step_*"))
 
 
-def test_a_trial_saved_at_its_start_and_a_fresh_one_share_a_wave(
+def test_a_trial_saved_at_its_start_and_a_new_one_share_a_group(
   side_by_side, tmp_path, monkeypatch
 ):
-  monkeypatch.setattr(trials.segments, "SEGMENT_SECONDS", 0.0)
+  monkeypatch.setattr(segments, "SEGMENT_SECONDS", 0.0)
   with pytest.raises(errors.StoppedError):
     runs.run(tmp_path, runs.StopAfter(1), **VMAP, replicates=1)
-  assert list(tmp_path.rglob("ticket.partial_*"))
+  assert list(tmp_path.rglob("ticket.step_*"))
   runs.run(tmp_path, **VMAP)
   assert runs.contents(tmp_path) == runs.contents(side_by_side)
 
 
-def test_what_nobody_asks_for_is_not_held_in_memory(tmp_path, monkeypatch):
+def test_weights_of_controls_are_not_held_in_memory(tmp_path, monkeypatch):
   """Else memory would grow with the number of controls."""
-  real, kept = trials.train_wave, {}
+  real, held = trials.train_group, []
 
-  def noted(session, worker, jobs):
-    results = real(session, worker, jobs)
-    kept.update((job.trial, x is not None) for job, x in zip(jobs, results))
+  def noted(*arguments):
+    results = real(*arguments)
+    held.extend(result is not None for result in results)
     return results
 
-  monkeypatch.setattr(trials, "train_wave", noted)
+  monkeypatch.setattr(trials, "train_group", noted)
   runs.run(tmp_path, replicates=1)
-  assert len(kept) == 7
-  assert {trial.arm for trial, held in kept.items() if held} == {"ticket"}
+  assert len(held) == 7 and sum(held) == 3  # the tickets
 
 
-def test_side_by_side_a_replicate_is_itself_alone(side_by_side, tmp_path):
+def test_a_vmapped_replicate_is_itself_alone(side_by_side, tmp_path):
   runs.run(tmp_path, **VMAP, first_replicate=1, replicates=1)
   expected = runs.contents(side_by_side)
   assert runs.contents(tmp_path) == {
@@ -408,22 +420,12 @@ def test_side_by_side_a_replicate_is_itself_alone(side_by_side, tmp_path):
   }
 
 
-def test_a_run_that_grows_keeps_the_lanes_per_device(tmp_path, capsys):
-  open_ended = VMAP | {"lanes_per_device": 0}
-  runs.run(tmp_path, **open_ended, replicates=1)
+def test_the_recorded_trials_per_device_are_compared(tmp_path, capsys):
+  runs.run(tmp_path, **VMAP, replicates=1)
   assert "3 at once on each" in capsys.readouterr().err
-  runs.run(tmp_path, **open_ended, replicates=2)
+  runs.run(tmp_path, **VMAP | {"trials_per_device": 2}, replicates=2)
   told = capsys.readouterr().err
-  assert "3 at once on each" in told and "began elsewhere" not in told
-  runs.run(tmp_path, **VMAP | {"lanes_per_device": 2}, replicates=2)
-  assert "lanes_per_device was 3, is 2" in capsys.readouterr().err
-  runs.run(tmp_path, **open_ended, replicates=2, rounds=3)  # as it began
-  assert "3 at once on each" in capsys.readouterr().err
-
-
-def test_several_trials_one_after_the_other_are_refused(tmp_path):
-  with pytest.raises(errors.InputError, match="--lanes_per_device=2: on cpu"):
-    runs.run(tmp_path, lanes_per_device=2)
+  assert "trials_per_device was 3, is 2" in told and "2 at once" in told
 
 
 @pytest.fixture
@@ -459,10 +461,10 @@ def test_all_trials_and_a_resume_share_one_trace(tmp_path, traces):
   assert count(tmp_path / "all") == one_trial  # rounds, arms, two devices
   shutil.rmtree(tmp_path / "all" / "replicate_1" / "round_001" / "random")
   assert count(tmp_path / "all", rounds=3) == one_trial
-  # Full waves, filled up ones, and a wave that goes on.
-  assert count(tmp_path / "waves", **VMAP) == one_trial
-  shutil.rmtree(tmp_path / "waves" / "replicate_1" / "round_001" / "random")
-  assert count(tmp_path / "waves", **VMAP, rounds=3) == one_trial
+  # Full groups, filled up ones, and a group that is resumed.
+  assert count(tmp_path / "groups", **VMAP) == one_trial
+  shutil.rmtree(tmp_path / "groups" / "replicate_1" / "round_001" / "random")
+  assert count(tmp_path / "groups", **VMAP, rounds=3) == one_trial
 
 
 EVERY_ARM = {
@@ -484,31 +486,24 @@ def began():
 @pytest.fixture(scope="module")
 def with_every_arm(tmp_path_factory, began):
   folder = tmp_path_factory.mktemp("every_arm")
-  find_standing = trials._find_standing
+  train = segments.train
 
-  def noted(session, job, start):
-    standing = find_standing(session, job, start)
-    began[job.trial] = standing.run
-    return standing
+  def noted(vmapped, workers, due, *rest, **options):
+    began.update((scheduled.trial, scheduled) for scheduled in due)
+    return train(vmapped, workers, due, *rest, **options)
 
   with pytest.MonkeyPatch.context() as patch:
     patch.setattr(data, "load", lambda *_, **__: tiny.dataset())
-    patch.setattr(trials, "_find_standing", noted)
+    patch.setattr(segments, "train", noted)
     runs.run(folder, **EVERY_ARM)
   return folder
 
 
 def stored_params(folder, name):
   """Final params and masks of a trial."""
-  config = configs.from_flat(runs.FLAGS | EVERY_ARM)
-  parts = build.make(config, tiny.dataset())
-  digest = files.digest(data.digests(tiny.dataset()))
-  stores = checkpoints_lib.Stores(
-    epath.Path(folder), parts.run_id, digest, print
-  )
-  return checkpoints_lib.read_arrays(
-    stores, name, build.initial_start(parts, 0)
-  )
+  like = every_arm().like
+  shapes = {"params": like.params, "stats": like.stats, "masks": like.masks}
+  return store.load_arrays(epath.Path(folder) / name, shapes)
 
 
 def test_every_arm_is_a_training_of_its_own(with_every_arm):
@@ -544,7 +539,7 @@ def every_arm():
 
 
 @pytest.mark.parametrize("trial", SOME, ids=lambda trial: trial.name)
-def test_an_arm_begins_as_its_control_with_the_key_of_its_place(
+def test_a_control_starts_with_the_key_of_its_round_and_replicate(
   with_every_arm, began, trial
 ):
   parts, ticket = every_arm(), began[trial].start
@@ -590,7 +585,9 @@ def test_noise_has_the_levels_of_the_config(with_every_arm, began, trial):
 
 
 @pytest.mark.parametrize("trial", SOME, ids=lambda trial: trial.name)
-def test_random_masks_keep_what_their_names_say(with_every_arm, began, trial):
+def test_random_masks_keep_counts_by_layer_or_in_total(
+  with_every_arm, began, trial
+):
   def kept(arm):
     masks = began[trial._replace(arm=arm)].start.masks
     return [int(mask.sum()) for mask in jax.tree.leaves(masks)]
@@ -599,10 +596,8 @@ def test_random_masks_keep_what_their_names_say(with_every_arm, began, trial):
   assert sum(kept("random_global")) == sum(kept("ticket"))
 
 
-def test_random_global_masks_spread_what_is_kept_over_layers(
-  with_every_arm, began
-):
-  """Of the small layer, by chance not always what the ticket keeps."""
+def test_random_global_masks_change_the_counts_of_layers(with_every_arm, began):
+  """The small layer keeps by chance more or fewer than in the ticket."""
   counts = {
     arm: [
       int(began[trial._replace(arm=arm)].start.masks["Dense_1"]["kernel"].sum())
@@ -614,8 +609,10 @@ def test_random_global_masks_spread_what_is_kept_over_layers(
 
 
 @pytest.mark.parametrize("arm", ["reinit", "noise", "random"])
-def test_rounds_and_replicates_draw_anew(with_every_arm, began, arm):
-  """In what is random of an arm at the weights that both tickets keep."""
+def test_rounds_and_replicates_have_draws_of_their_own(
+  with_every_arm, began, arm
+):
+  """Compares what is random at the weights that both tickets keep."""
   draws = []
   for trial in SOME:
     draw = 0 if arm in ("reinit", "noise") else None
@@ -640,12 +637,10 @@ def test_trials_have_the_order_and_the_rates_of_the_config(
   for trial, run in began.items():
     assert run.key == keys.order(8, trial.replicate)
     tiny.assert_equal_bits(run.schedule, schedule)
-    tiny.assert_equal_bits(
-      run.sample, build.split(every_arm(), trial.replicate)
-    )
+    tiny.assert_equal_bits(run.split, every_arm().split(trial.replicate))
 
 
-def test_structure_is_that_of_the_stored_trials(with_every_arm):
+def test_structure_describes_the_stored_trials(with_every_arm):
   path = with_every_arm / "replicate_1" / "structure.json"
   found = json.loads(path.read_text())
   assert set(found["rounds"]) == {"0", "1", "2"}
@@ -663,9 +658,7 @@ def test_structure_is_that_of_the_stored_trials(with_every_arm):
 
 
 @pytest.mark.parametrize("harm", ["gone", "cut", "emptied", "of another"])
-def test_structure_is_made_again_where_it_is_not_as_it_should_be(
-  with_every_arm, harm
-):
+def test_structure_is_written_again_if_it_is_damaged(with_every_arm, harm):
   path = with_every_arm / "replicate_0" / "structure.json"
   before = path.read_bytes()
   if harm == "gone":

@@ -1,4 +1,4 @@
-"""That what a config asks for is what is trained: every setting arrives."""
+"""Every setting of a config reaches the training."""
 
 import functools
 import threading
@@ -50,7 +50,7 @@ CASES = [
 
 @functools.cache
 def dataset():
-  """The tiny one; what no scaling may look at is of another brightness."""
+  """The tiny data set; images that scaling must not see are darker."""
   known = tiny.dataset()
   images = known.train.images.copy()
   images[60 + tiny.NUM.valid :] //= 4
@@ -64,15 +64,15 @@ def make(changes, data=None):
   return build.make(configs.from_flat(BASE | changes), data or dataset())
 
 
-def train(parts, data):
-  """Weights after all steps of what `study` gives."""
+def train(parts):
+  """Weights after all steps with the components of a run."""
   start = build.initial_start(parts, REPLICATE)
-  sample = jax.device_get(build.split(parts, REPLICATE))
+  split = parts.split(REPLICATE)
   progress, _ = parts.trainer.advance(
-    parts.trainer.begin(start, sample),
+    parts.trainer.begin(start, split),
     loop.plan([STEPS], [False], [False], length=1),
-    build.images(parts, data),
-    sample,
+    parts.data,
+    split,
     build.order_key(parts.config, Trial(REPLICATE, 0, "ticket")),
     parts.schedule,
   )
@@ -99,7 +99,7 @@ def gradient(params, images, labels, weight_decay):
 
 
 def scaled(name, images):
-  """As `name` says, of float images of all that is trained or validated on."""
+  """Scales float images; its statistics are of all training images."""
   images = images / 255
   if name == "standard":
     images = (images - images.mean()) / images.std()
@@ -168,9 +168,9 @@ def distance(one, other):
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: ", ".join(case))
-def test_what_is_trained_is_what_the_config_says(case):
+def test_training_equals_optax_alone(case):
   wanted = expected(**case)
-  assert distance(train(make(case), dataset()), wanted) < 1e-5
+  assert distance(train(make(case)), wanted) < 1e-5
   for name in case:  # each of which matters
     others = {key: value for key, value in case.items() if key != name}
     assert distance(expected(**others), wanted) > 1e-3, name
@@ -195,15 +195,15 @@ def test_the_schedule_is_that_of_the_config(changes, rates):
   np.testing.assert_allclose(found, rates, rtol=1e-6)
 
 
-def test_training_images_are_moved_where_that_is_asked_for():
-  """One white pixel: the weights of others change if it is moved there."""
+def test_crop_flip_moves_training_images():
+  """One white pixel changes the weights of all pixels that it is moved to."""
   data = tiny.dataset()
   images = np.zeros_like(data.train.images)
   images[:, 4, 4] = 255
   data = data._replace(train=data.train._replace(images=images))
   parts = make({"hidden": [], "augment": "crop_flip"}, data)
   before = build.initial_start(parts, REPLICATE).params["Dense_0"]["kernel"]
-  after = train(parts, data)["Dense_0"]["kernel"]
+  after = train(parts)["Dense_0"]["kernel"]
   assert (after != before).any(1).sum() > 20
 
 
@@ -273,13 +273,12 @@ def test_products_of_a_step_have_the_precision_of_the_config(
 
 
 def lowered(parts):
-  sample = jax.device_get(build.split(parts, 0))
+  split = parts.split(0)
   progress = jax.eval_shape(
-    parts.trainer.begin, build.initial_start(parts, 0), sample
+    parts.trainer.begin, build.initial_start(parts, 0), split
   )
   todo = loop.plan([STEPS], [False], [False], length=1)
-  data = build.images(parts, dataset())
   key = build.order_key(parts.config, Trial(0, 0, "ticket"))
   return parts.trainer.advance.lower(
-    progress, todo, data, sample, key, parts.schedule
+    progress, todo, parts.data, split, key, parts.schedule
   ).as_text()

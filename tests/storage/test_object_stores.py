@@ -234,7 +234,7 @@ def _commits(server, workdir):
     name: when
     for name, when in object_store.times(server, workdir).items()
     if name.endswith("/commit.json")
-    and not any(x in name for x in (".partial_", ".timing"))
+    and not any(x in name for x in (".step_", ".timing"))
   }
 
 

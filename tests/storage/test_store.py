@@ -106,10 +106,10 @@ def test_another_owner_and_another_format_are_refused(folder):
 @pytest.mark.parametrize(
   "text",
   [
-    *("", "[]", "{}", '{"format": 2}'),
-    '{"format": 2, "owner": "me", "files": {}}',
-    '{"format": 2, "owner": "me", "files": 5}',
-    '{"format": 2, "owner": "me", "files": {"record.json": "00"}}',
+    *("", "[]", "{}", '{"format": 3}'),
+    '{"format": 3, "owner": "me", "files": {}}',
+    '{"format": 3, "owner": "me", "files": 5}',
+    '{"format": 3, "owner": "me", "files": {"record.json": "00"}}',
   ],
 )
 def test_a_damaged_commit_is_found(local, text):

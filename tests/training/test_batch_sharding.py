@@ -15,8 +15,7 @@ from lth_jax.data import augment, scaling
 from lth_jax.models import layers
 from lth_jax.parallel import devices as devices_lib
 from lth_jax.parallel import segments, vmapped
-from lth_jax.parallel import workers as workers_lib
-from lth_jax.training import schedules
+from lth_jax.training import loop, schedules
 
 # To float32 and another order of summation, over 60 steps.
 _TOLERANCE = 2e-5
@@ -62,18 +61,16 @@ def _run(model, seed):
     params,
     is_leaf=lambda x: x is None,
   )
-  start = training.Start(params, stats, np.int32(0), masks)
-  return segments.Run(
-    start, tiny.sample(seed), tiny.key(seed), schedules.make(0.02)
-  )
+  start = loop.Start(params, stats, np.int32(0), masks)
+  return tiny.scheduled(start, seed, schedule=schedules.make(0.02))
 
 
-def _train(num_parts, name="lenet", axis="loop", seeds=(0,), todo=_TODO):
+def _train(num_parts, name="lenet", seeds=(0,), todo=_TODO):
   model, trainer = _trainer(num_parts, name)
-  [worker] = workers_lib.make(
+  [worker] = devices_lib.make_workers(
     jax.local_devices()[:num_parts], tiny.data(), num_parts
   )
-  together = vmapped.make(trainer, vmapped.Sharing(axis, len(seeds), num_parts))
+  together = vmapped.make(trainer, len(seeds))
   return segments.train(
     together,
     [worker],
@@ -123,7 +120,7 @@ def test_statistics_of_batch_norm_are_of_whole_batches():
 
 
 def test_trials_side_by_side_can_split_their_batches_too():
-  together = _train(2, axis="vmap", seeds=(0, 1))
+  together = _train(2, seeds=(0, 1))
   _assert_close(together, [*_train(1), *_train(1, seeds=(1,))])
 
 
@@ -137,14 +134,12 @@ def test_pruned_weights_stay_zero_on_every_device():
       assert not leaf[~mask].any()
 
 
-@pytest.mark.parametrize("axis, seeds", [("loop", (0,)), ("vmap", (0, 1))])
-def test_all_segments_of_a_split_trial_are_one_program(axis, seeds):
+@pytest.mark.parametrize("seeds", [(0,), (0, 1)])
+def test_all_segments_of_a_split_trial_are_one_program(seeds):
   model, _ = _trainer(2)
   make = _trainer.__wrapped__  # compiled by no other test
-  together = vmapped.make(
-    make(2)[1], vmapped.Sharing(axis, len(seeds), devices=2)
-  )
-  [worker] = workers_lib.make(jax.local_devices()[:2], tiny.data(), 2)
+  together = vmapped.make(make(2)[1], len(seeds))
+  [worker] = devices_lib.make_workers(jax.local_devices()[:2], tiny.data(), 2)
   pauses = []
   with tiny.segments(0):
     segments.train(
@@ -162,10 +157,10 @@ def test_each_device_does_its_part_of_the_batch():
   """Products are over a part of the batch, gradients are added up."""
   model, trainer = _trainer(4)
   devices = jax.local_devices()[:4]
-  [worker] = workers_lib.make(devices, tiny.data(), 4)
+  [worker] = devices_lib.make_workers(devices, tiny.data(), 4)
   run = _run(model, 0)
   with jax.set_mesh(worker.mesh):
-    start, sample, key, schedule = worker.put(run[:4])
+    start, sample, key, schedule = worker.put(run[1:5])
     progress = trainer.begin(start, sample)
     text = (
       trainer.advance.lower(
@@ -186,10 +181,10 @@ def test_each_device_does_its_part_of_the_batch():
 
 
 def test_workers_are_whole_groups_of_devices():
-  assert len(devices_lib.find(0, num_trials=9, together=3)) == 3
-  assert len(devices_lib.find(0, num_trials=1, together=2)) == 2
-  assert len(devices_lib.find(3, num_trials=9, together=2)) == 2
-  workers = workers_lib.make(jax.local_devices()[:4], tiny.data(), 2)
+  assert len(devices_lib.find(0, num_trials=9, batch_devices=3)) == 3
+  assert len(devices_lib.find(0, num_trials=1, batch_devices=2)) == 2
+  assert len(devices_lib.find(3, num_trials=9, batch_devices=2)) == 2
+  workers = devices_lib.make_workers(jax.local_devices()[:4], tiny.data(), 2)
   assert [len(worker.devices) for worker in workers] == [2, 2]
   assert len({*workers[0].devices, *workers[1].devices}) == 4
 
@@ -208,4 +203,4 @@ def test_parts_that_do_not_fit_are_one_line(changes, message):
 
 def test_more_devices_than_there_are_is_one_line():
   with pytest.raises(errors.InputError, match="--batch_devices=60: there are"):
-    devices_lib.find(0, num_trials=9, together=60)
+    devices_lib.find(0, num_trials=9, batch_devices=60)

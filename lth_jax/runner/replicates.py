@@ -1,0 +1,292 @@
+"""The trials of each replicate: which have a result, and how to get the rest.
+
+A replicate is a thread. It runs the algorithm of `lottery.rounds`, and submits
+to the scheduler each trial that has no result yet.
+"""
+
+import concurrent.futures
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import jax
+
+from lth_jax import errors
+from lth_jax.config import plan
+from lth_jax.config.configs import Config
+from lth_jax.config.plan import Trial
+from lth_jax.lottery import controls, keys, rounds
+from lth_jax.parallel import processes, scheduler
+from lth_jax.parallel.devices import Worker
+from lth_jax.parallel.scheduler import Scheduler
+from lth_jax.parallel.segments import ScheduledTrial
+from lth_jax.runner import build, records, trials
+from lth_jax.runner import checkpoints as checkpoints_lib
+from lth_jax.runner.checkpoints import Checkpoints
+from lth_jax.runner.records import Results
+from lth_jax.runner.trials import Context
+from lth_jax.storage import store
+from lth_jax.training.loop import Start
+
+
+def find_results(
+  components: build.Components, checkpoints: Checkpoints
+) -> Results:
+  """Returns the facts of every result on disk, after checking all its files.
+
+  Removes what is damaged or was derived from something that the run no longer
+  has. Saves theta_0 of each replicate that has none.
+
+  Args:
+    components: of the run.
+    checkpoints: of the run.
+
+  Raises:
+    InputError: a result belongs to another run, or its theta_0 or its split of
+      the images is lost.
+  """
+  results: Results = {}
+  for replicate in plan.replicates(components.config):
+    _find_results(components, checkpoints, replicate, results)
+  return results
+
+
+def _find_results(components, checkpoints, replicate, results: Results) -> None:
+  name, start = checkpoints_lib.rewind_name(replicate), None
+  record = checkpoints_lib.read_record(checkpoints, name)
+  if record is None:
+    start = build.initial_start(components, replicate)
+    record = records.of_start(start, components.split(replicate))
+  results[name] = records.facts(record)
+  for due in _rounds(components.config, replicate, results):
+    masks = None
+    for trial in due:
+      origin = _origin(components.config, trial, results, masks)
+      found = checkpoints_lib.read_record(checkpoints, trial.name, origin)
+      if found is not None:
+        # A kill may have come after the result was saved.
+        checkpoints_lib.discard_resume_points(checkpoints, trial)
+        results[trial.name] = records.facts(found)
+        if trial.arm == "ticket":
+          masks = found["digests"]["masks"]
+  # Last: if a result has another theta_0, that is an error, and this one would
+  # take the place of the lost one.
+  if start is not None:
+    arrays = checkpoints_lib.arrays_of(start)
+    checkpoints_lib.save(checkpoints, name, arrays, record, {})
+
+
+def missing(config: Config, results: Results) -> list[Trial]:
+  """Lists the trials of a run that have no result, in their order.
+
+  Args:
+    config: the run.
+    results: that exist.
+  """
+  return [
+    trial
+    for replicate in plan.replicates(config)
+    for due in _rounds(config, replicate, results)
+    for trial in due
+    if trial.name not in results
+  ]
+
+
+def train(context: Context, workers: Sequence[Worker]) -> None:
+  """Trains all replicates side by side; a failure stops all of them.
+
+  Args:
+    context: of the run.
+    workers: all of the run.
+
+  Raises:
+    StoppedError: the run was stopped; what was done is saved.
+  """
+  replicates = plan.replicates(context.components.config)
+  # Several processes have to train the same group: all workers are one team.
+  is_distributed = processes.is_distributed()
+  teams = [workers] if is_distributed else [[worker] for worker in workers]
+
+  def call(replicate: int) -> None:
+    try:
+      _train_replicate(context, queue, replicate)
+    except BaseException:
+      context.stop.set()
+      raise
+    finally:
+      queue.leave()
+
+  with (
+    scheduler.serve(
+      teams,
+      functools.partial(trials.train_group, context),
+      group_size=len(teams[0]) * context.vmapped.width,
+      num_threads=len(replicates),
+      in_order=is_distributed,
+    ) as queue,
+    concurrent.futures.ThreadPoolExecutor(len(replicates)) as threads,
+  ):
+    done = [threads.submit(call, replicate) for replicate in replicates]
+  failures = [error for each in done if (error := each.exception())]
+  failures = context.failures + failures
+  # The cause first, then the stops that it led to.
+  failures.sort(key=lambda error: isinstance(error, errors.StoppedError))
+  if failures:
+    raise failures[0]
+
+
+def _train_replicate(
+  context: Context, queue: Scheduler, replicate: int
+) -> None:
+  """Trains one replicate's tickets round by round, with their controls."""
+  components, config = context.components, context.components.config
+  rewind_start = _load_rewind_start(context, replicate)
+  controls_due = []
+
+  def train(arm: str, index: int, start: Start) -> rounds.Trained:
+    trial = Trial(replicate, index, arm)
+    masks = store.digest(start.masks)
+    result = _result(context, queue, trial, masks, lambda: start)
+    if arm == "ticket":
+      for control in plan.controls(config, replicate, index):
+        begin = functools.partial(
+          _control_start, components, control, rewind_start, start
+        )
+        controls_due.append(_result(context, queue, control, masks, begin))
+    return result()
+
+  search = rounds.rounds
+  if config.pruning.pruning == "oneshot":
+    search = rounds.one_shot_rounds
+  elif config.pruning.reset == "continued":
+    search = rounds.continued_rounds
+  for _ in search(rewind_start, train, components.prune, config.study.rounds):
+    pass
+  for result in controls_due:
+    result()
+
+
+def _load_rewind_start(context: Context, replicate: int) -> Start:
+  """Returns theta_0 as it is on disk, under full masks."""
+  checkpoints, like = context.checkpoints, context.components.like
+  name = checkpoints_lib.rewind_name(replicate)
+  split = store.digest(context.components.split(replicate))
+  checkpoints_lib.has_origin(
+    checkpoints, name, context.results[name], {"split": split}
+  )
+  arrays = checkpoints_lib.load_arrays(checkpoints, name, like)
+  return like._replace(params=arrays["params"], stats=arrays["stats"])
+
+
+def _result(
+  context: Context,
+  queue: Scheduler,
+  trial: Trial,
+  masks: str,
+  make_start: Callable[[], Start],
+) -> Callable[[], Any]:
+  """Returns a function that waits for a trial's result, from disk or training.
+
+  Args:
+    context: of the run.
+    queue: takes the trial if it has to be trained.
+    trial: which one.
+    masks: digest of the masks of its round.
+    make_start: is called if the trial is trained, when its turn has come: the
+      starts of all trials that wait would fill the memory.
+  """
+  components, checkpoints = context.components, context.checkpoints
+  origin = _origin(components.config, trial, context.results, masks)
+  facts = context.results.get(trial.name)
+  if facts is not None:
+    if checkpoints_lib.has_origin(checkpoints, trial.name, facts, origin):
+      return functools.partial(_load_trained, context, trial)
+    context.display.add(components.config.training.steps)
+
+  def schedule() -> ScheduledTrial:
+    start = make_start()
+    return ScheduledTrial(
+      trial,
+      start,
+      components.split(trial.replicate),
+      build.order_key(components.config, trial),
+      components.schedule,
+      {**origin, "start": store.digest(start)},
+    )
+
+  # Trials that others wait for come first, then the earlier rounds.
+  rank = trials.is_control(trial), trial.round, trial.name
+  return queue.submit(schedule, rank)
+
+
+def _load_trained(context: Context, trial: Trial) -> rounds.Trained | None:
+  """Returns the weights of a result on disk; None of a control."""
+  if trials.is_control(trial):
+    return None
+  arrays = checkpoints_lib.load_arrays(
+    context.checkpoints, trial.name, context.components.like
+  )
+  diverged = context.results[trial.name]["diverged"]
+  return rounds.Trained(arrays["params"], arrays["stats"], diverged)
+
+
+def _control_start(
+  components: build.Components, trial: Trial, rewind_start: Start, ticket: Start
+) -> Start:
+  config = components.config
+  where = config.randomness.seed, trial.replicate, trial.round
+  draw = trial.draw or 0
+  match trial.arm:
+    case "reinit":
+      key = keys.reinit(*where, draw)
+      start = controls.reinit(key, components.model.init, ticket)
+    case "redraw":
+      start = controls.redraw(keys.redraw(*where), ticket)
+    case "noise":
+      key, level = keys.noise(*where, draw), config.study.noise[draw]
+      start = controls.noise(key, rewind_start, ticket, level)
+    case "random" | "random_global":
+      scope = "global" if trial.arm == "random_global" else "layer"
+      key = keys.random_masks(*where)
+      start = controls.random_masks(key, rewind_start, ticket, scope=scope)
+    case "magnitude_at_start":
+      start = controls.magnitude_at_start(rewind_start, ticket)
+    case _:
+      raise ValueError(f"no control '{trial.arm}'")
+  return jax.device_get(start)
+
+
+def _rounds(
+  config: Config, replicate: int, results: Results
+) -> Iterator[list[Trial]]:
+  """Yields the trials of each round; ends once one with masks has diverged."""
+  for index in range(config.study.rounds + 1):
+    due = plan.of_round(config, replicate, index)
+    yield due
+    for trial in due:
+      facts = results.get(trial.name)
+      if facts and facts["diverged"] and plan.supplies_masks(config, trial):
+        return
+
+
+def _origin(
+  config: Config, trial: Trial, results: Results, masks: str | None
+) -> dict[str, Any]:
+  """Returns digests of what a trial is derived from, as far as they are known.
+
+  Args:
+    config: the run.
+    trial: one of its trials.
+    results: that exist.
+    masks: digest of the masks of its round; None if they are not known.
+  """
+  shared = results[checkpoints_lib.rewind_name(trial.replicate)]["origin"]
+  origin = {name: shared[name] for name in ("theta_0", "split")}
+  if masks is not None:
+    origin["masks"] = masks
+  parent = plan.parent(config, trial)
+  if parent is not None and parent.name in results:
+    origin["trained weights"] = results[parent.name]["digests"]["params"]
+  if trial.arm == "noise" and trial.draw is not None:
+    origin["noise"] = config.study.noise[trial.draw]
+  return origin
