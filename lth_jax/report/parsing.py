@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+import numpy as np
 from etils import epath
 
 from lth_jax import errors
@@ -14,6 +15,14 @@ MALFORMED = (
   *(KeyError, TypeError, ValueError, AttributeError, OverflowError),
   *(IndexError, RecursionError),
 )
+_LARGEST = 2**53  # of all that is counted: float64 holds it exactly
+_COUNTS = ("replicate", "round", "draw", "counted", "step", "test_steps")
+_FRACTIONS = ("density", "test_accuracy", "train_accuracy", "valid_accuracy")
+# The largest value of a field; the smallest is 0.
+_LIMITS = {
+  **dict.fromkeys((*_COUNTS, "valid_steps"), _LARGEST),
+  **dict.fromkeys((*_FRACTIONS, "test_curve"), 1),
+}
 _T = TypeVar("_T")
 
 
@@ -58,3 +67,27 @@ def cause(error: Exception) -> str:
   """
   text = f"no {error}" if isinstance(error, KeyError) else str(error)
   return " ".join(text.split())
+
+
+def check_numbers(result: Any) -> None:
+  """Checks that a training can give the numbers of a `records.Result`.
+
+  Checksums do not show what a stranger wrote, and a report may be of his run.
+
+  Args:
+    result: as read from a file.
+
+  Raises:
+    ValueError: names the number.
+  """
+  for group in (result, result.early_stop, result.end):
+    for name, limit in _LIMITS.items():
+      values = np.asarray(getattr(group, name, ()), float)
+      if (values < 0).any() or (values > limit).any():
+        raise ValueError(f"{name} is outside [0, {limit:g}]")
+  if not result.density > 0:
+    raise ValueError("density is not positive")
+  for kind in ("test", "valid"):
+    steps, curve = (getattr(result, f"{kind}_{x}") for x in ("steps", "curve"))
+    if len(steps) != len(curve):
+      raise ValueError(f"{kind}_steps and {kind}_curve differ in length")

@@ -159,8 +159,7 @@ def read(workdir: epath.PathLike) -> Run:
   for path in _commits(root):
     name = path.parent.relative_to(root).as_posix()
     owner = plan.owner(stored["run_id"], stored["data"], name)
-    content = _read_record(path, owner)
-    result = _result(content)
+    content, result = _read_record(path, owner, name)
     arm, draw = name_arm(flat, result.arm, result.draw)
     found.append(result._replace(arm=arm, draw=draw))
     digests.append((path.parent, origins.of_record(config, content)))
@@ -258,7 +257,9 @@ def _commits(root: epath.Path) -> list[epath.Path]:
   return found
 
 
-def _read_record(commit: epath.Path, owner: str) -> dict[str, Any]:
+def _read_record(
+  commit: epath.Path, owner: str, name: str
+) -> tuple[dict[str, Any], Result]:
   """Reads a record whose commit names its owner and its SHA-256."""
   remedy = "start the run again, which trains this trial again"
   found, digest = parsing.load(
@@ -270,19 +271,26 @@ def _read_record(commit: epath.Path, owner: str) -> dict[str, Any]:
       "place; remove it."
     )
   path = commit.with_name("record.json")
-  content = parsing.load(path, lambda content: content, remedy)
+  content, result = parsing.load(
+    path, lambda content: (content, _result(content, name)), remedy
+  )
   if digest != hashlib.sha256(files.read(path)).hexdigest():
     raise errors.InputError(
       f"{path}: damaged (not as it was written); {remedy}."
     )
-  return content
+  return content, result
 
 
-def _result(content: dict[str, Any]) -> Result:
+def _result(content: dict[str, Any], name: str) -> Result:
+  words = plan.Trial(*(content[field] for field in plan.Trial._fields))
+  if words.name != name:
+    raise ValueError(
+      f"{', '.join(words._fields)} differ from the folder's name"
+    )
   tests, evaluations = content["tests"], content["evaluations"]
   valid_steps = _floats(evaluations["step"])
   valid_curve = _floats(evaluations["valid_loss"])
-  return Result(
+  result = Result(
     replicate=content["replicate"],
     round=content["round"],
     arm=content["arm"],
@@ -299,6 +307,8 @@ def _result(content: dict[str, Any]) -> Result:
     counted=content["counted"],
     steady_step=steady_step(valid_steps, valid_curve),
   )
+  parsing.check_numbers(result)
+  return result
 
 
 def _measurement(content: dict[str, Any] | None) -> Measurement:

@@ -108,7 +108,7 @@ def _choose(steps: np.ndarray, num_steps: int) -> list[int]:
 
 
 def _unpack(content: dict[str, Any]) -> records.Result:
-  return records.Result(
+  result = records.Result(
     **{name: content[name] for name in _SCALARS[:-1]},
     steady_step=_number(content.get("steady_step")),
     early_stop=_unpack_measurement(content["early_stop"]),
@@ -117,6 +117,8 @@ def _unpack(content: dict[str, Any]) -> records.Result:
     test_curve=np.array(content["test_curve"], float),  # None becomes NaN
     warnings=(),
   )
+  parsing.check_numbers(result)
+  return result
 
 
 def _unpack_measurement(values: list[Any]) -> records.Measurement:

@@ -1,8 +1,10 @@
 """Reading of records and of summary files; damage is named."""
 
 import dataclasses
+import hashlib
 import json
 import math
+import re
 import shutil
 
 import numpy as np
@@ -38,10 +40,10 @@ def _edit(path, change):
 @pytest.mark.parametrize(
   ("name", "change", "words"),
   [
-    ("record.json", lambda x: x.pop("end"), "not as it was written"),
+    ("record.json", lambda x: x.pop("end"), "no 'end'"),
     ("record.json", lambda x: x.update(density=0.5), "not as it was written"),
     ("record.json", lambda x: x.update(format=1), "format 1"),
-    ("commit.json", lambda x: x.update(format=3), "format 3"),
+    ("commit.json", lambda x: x.update(format=4), "format 4"),
     ("commit.json", lambda x: x["files"].clear(), "no 'record.json'"),
     ("commit.json", lambda x: x.update(owner="run 7"), "belongs to 'run 7'"),
   ],
@@ -50,6 +52,38 @@ def test_a_damaged_trial_is_named_in_one_line(workdir, name, change, words):
   path = workdir / "replicate_1/round_001/reinit_0" / name
   _edit(path, change)
   _assert_refused(workdir, str(path.parent), words)
+
+
+@pytest.mark.parametrize(
+  ("change", "words"),
+  [
+    (lambda x: x.update(density=0), "density"),
+    (lambda x: x.update(density=1.5), "density"),
+    (lambda x: x.update(density="many"), "many"),
+    (lambda x: x.update(counted=-1), "counted"),
+    (lambda x: x["end"].update(test_accuracy=-5), "test_accuracy"),
+    (lambda x: x["end"].update(train_accuracy=98.2), "train_accuracy"),
+    (lambda x: x["early_stop"].update(step=1e30), "step"),
+    (lambda x: x["tests"]["accuracy"].__setitem__(0, 7), "test_curve"),
+    (lambda x: x["tests"]["step"].pop(), "differ in length"),
+    (lambda x: x.update(tests=None), "damaged"),
+    (lambda x: x.update(replicate=0), "folder"),
+    (lambda x: x.update(round=1e30), "damaged"),
+    (lambda x: x.update(round="1"), "damaged"),
+    (lambda x: x.update(draw=None), "folder"),
+    (lambda x: x.update(arm="=cmd|' /C calc'!A0"), "folder"),
+    (lambda x: x.update(arm="<script>alert(1)"), "folder"),
+  ],
+)
+def test_numbers_and_words_are_checked_under_a_fitting_checksum(
+  workdir, change, words
+):
+  folder = workdir / "replicate_1/round_001/reinit_0"
+  _edit(folder / "record.json", change)
+  digest = hashlib.sha256((folder / "record.json").read_bytes()).hexdigest()
+  files_of = {"files": {"record.json": digest}}
+  _edit(folder / "commit.json", lambda x: x.update(files_of))
+  _assert_refused(workdir, str(folder / "record.json"), words)
 
 
 @pytest.mark.parametrize(
@@ -198,6 +232,7 @@ def test_a_summary_file_keeps_what_claims_and_tables_need():
     lambda text: text.replace('"format": ', '"format": 9'),
     lambda text: text.replace('"draw"', '"drow"'),
     lambda text: text.replace('"experiment"', '"other"'),
+    lambda text: re.sub(r'("test_curve": \[)', r"\g<1>9.8, ", text),
     lambda text: "[1]",
   ],
 )
