@@ -213,7 +213,10 @@ def test_the_file_is_what_would_be_printed(tmp_path, capsys):
 
 def test_the_commands_of_the_docs_are_right(capsys):
   found = []
-  for name in ("README.md", "docs/slurm.md", "docs/tpu.md"):
+  for name in (
+    "README.md",
+    *(f"docs/{x}.md" for x in ("running", "slurm", "tpu")),
+  ):
     page = (_ROOT / name).read_text().replace("\\\n", " ")
     page = page.replace("$BUCKET", "gs://bucket").replace("$IMAGE", "image")
     found += re.findall(r"python -m (experiments\.\w+) (.*)", page)
