@@ -166,7 +166,7 @@ def _unpack(contents, position):
   if position is not None:
     packed = zipfile.ZipFile(io.BytesIO(contents))
     with packed.open(f"{_ARRAYS[position]}.npy") as member:
-      return _to_idx(np.load(io.BytesIO(_bounded(member))))
+      return _to_idx(np.load(io.BytesIO(_bounded(member)), allow_pickle=False))
   if contents[:2] != b"\x1f\x8b":  # browsers unpack some and keep the name
     return contents
   with gzip.GzipFile(fileobj=io.BytesIO(contents)) as file:

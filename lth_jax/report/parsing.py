@@ -12,7 +12,7 @@ from lth_jax.storage import files
 FORMAT = 3
 # Raised by parsing a file that is not as it was written.
 MALFORMED = (
-  *(KeyError, TypeError, ValueError, AttributeError, OverflowError),
+  *(KeyError, TypeError, ValueError, AttributeError, ArithmeticError),
   *(IndexError, RecursionError),
 )
 _LARGEST = 2**53  # of all that is counted: float64 holds it exactly

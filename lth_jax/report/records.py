@@ -159,10 +159,10 @@ def read(workdir: epath.PathLike) -> Run:
   for path in _commits(root):
     name = path.parent.relative_to(root).as_posix()
     owner = plan.owner(stored["run_id"], stored["data"], name)
-    content, result = _read_record(path, owner, name)
+    facts, result = _read_record(path, owner, name, config)
     arm, draw = name_arm(flat, result.arm, result.draw)
     found.append(result._replace(arm=arm, draw=draw))
-    digests.append((path.parent, origins.of_record(config, content)))
+    digests.append((path.parent, facts))
   for path in sorted(root.glob("replicate_*/structure.json")):
     remedy = "start the run again, which makes it again"
     digests.append((path, parsing.load(path, origins.of_description, remedy)))
@@ -258,8 +258,8 @@ def _commits(root: epath.Path) -> list[epath.Path]:
 
 
 def _read_record(
-  commit: epath.Path, owner: str, name: str
-) -> tuple[dict[str, Any], Result]:
+  commit: epath.Path, owner: str, name: str, config: configs.Config
+) -> tuple[origins.Digests, Result]:
   """Reads a record whose commit names its owner and its SHA-256."""
   remedy = "start the run again, which trains this trial again"
   found, digest = parsing.load(
@@ -271,14 +271,17 @@ def _read_record(
       "place; remove it."
     )
   path = commit.with_name("record.json")
-  content, result = parsing.load(
-    path, lambda content: (content, _result(content, name)), remedy
-  )
+
+  def parse(content):
+    result = _result(content, name)
+    return origins.of_record(config, content), result
+
+  facts, result = parsing.load(path, parse, remedy)
   if digest != hashlib.sha256(files.read(path)).hexdigest():
     raise errors.InputError(
       f"{path}: damaged (not as it was written); {remedy}."
     )
-  return content, result
+  return facts, result
 
 
 def _result(content: dict[str, Any], name: str) -> Result:

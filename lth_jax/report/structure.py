@@ -3,6 +3,7 @@
 They follow from the counts in `replicate_<r>/structure.json`.
 """
 
+import functools
 import math
 import re
 from collections.abc import Mapping
@@ -85,16 +86,10 @@ def load(workdir: epath.PathLike) -> dict[int, Rounds]:
   remedy = "start the run again, which makes it again"
   found = {}
   for path in paths:
-    content = parsing.load(path, files.verify_checksum, remedy)
-    if path.parent.name != f"replicate_{content['replicate']}":
-      raise errors.InputError(
-        f"{path}: it is of replicate {content['replicate']}; remove this copy "
-        "and start the run again."
-      )
-    found[content["replicate"]] = {
-      index: {name: _as_arrays(leaf) for name, leaf in leaves.items()}
-      for index, leaves in content["rounds"].items()
-    }
+    replicate = int(path.parent.name.removeprefix("replicate_"))
+    found[replicate] = parsing.load(
+      path, functools.partial(_parse, replicate), remedy
+    )
   return dict(sorted(found.items()))
 
 
@@ -122,6 +117,22 @@ def measure(replicates: Mapping[int, Rounds]) -> tuple[TicketStatistics, ...]:
     for index, leaves in sorted(rounds.items(), key=lambda item: int(item[0]))
     for name, leaf in leaves.items()
   )
+
+
+def _parse(replicate: int, content: dict[str, Any]) -> Rounds:
+  """Returns the rounds of a description that can be measured."""
+  files.verify_checksum(content)
+  if content["replicate"] != replicate:
+    raise errors.InputError(
+      f"it is of replicate {content['replicate']!r}; remove this "
+      "copy and start the run again."
+    )
+  rounds = {
+    str(int(index)): {name: _as_arrays(leaf) for name, leaf in leaves.items()}
+    for index, leaves in content["rounds"].items()
+  }
+  measure({replicate: rounds})
+  return rounds
 
 
 def _as_arrays(leaf: Mapping[str, Any]) -> dict[str, Any]:

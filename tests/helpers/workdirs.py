@@ -84,7 +84,7 @@ def read(folder, parts=(records, structure)):
     assert "\n" not in str(error)
     return None
   return {
-    repr(each) for part in shown for each in getattr(part, "trials", part)
+    repr(each) for part in shown for each in getattr(part, "results", part)
   }
 
 

@@ -72,7 +72,7 @@ def test_a_workdir_on_an_object_store_stays_as_it_is():
     ("--devices=1000 --replicates=1000", ["--devices=1000"]),
     ("--data_dir=/nowhere --source=idx", ["mnist_10k", "idx"]),
     ("--dataset=mnist --source=idx --data_dir=~/x", ["/x", "--data_dir"]),
-    ("--dataset=mnst", ["mnst", "prepare", "--data_dir", "mnist_10k"]),
+    ("--dataset=mnst", ["mnst", "prepare", "mnist_10k"]),
     ("--dataset=mnist", ["prepare mnist", "--data_dir", "mnist_10k"]),
     ("--learnin_rate=1", ["learning_rate", "--help"]),
     ("--optimizer=adamm", ["adam", "--help"]),

@@ -6,6 +6,7 @@ any other value at any place, with checksums that fit.
 
 import contextlib
 import copy
+import dataclasses
 import functools
 import hashlib
 import json
@@ -16,15 +17,15 @@ import tempfile
 import numpy as np
 import pytest
 from etils import epath
-from helpers import synthetic_runs, workdirs
+from helpers import results, synthetic_runs, workdirs
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lth_jax import errors
 from lth_jax.analysis import summary
 from lth_jax.config import configs
-from lth_jax.report import claims, example, records, structure, summary_file
-from lth_jax.runner import workdir
+from lth_jax.report import claims, records, structure, summary_file
+from lth_jax.runner import environment, workdir
 from lth_jax.storage import store
 
 _EXAMPLES = settings(
@@ -151,9 +152,12 @@ def test_digests_with_any_value_are_read_or_refused(data):
 
 
 _DIGEST = summary_file.pack(
-  example.run(
-    ticket=[(500, 98.0), (400, 98.5)], reinit=[None, (600, 97.0)]
-  )._replace(looks=(records.Look(0, 1, "w", *[0.5] * 8),)),
+  dataclasses.replace(
+    results.run(
+      ticket=[[(500, 98.0), (400, 98.5)]], reinit=[[None, (600, 97.0)]]
+    ),
+    tickets=(structure.TicketStatistics(0, 1, "w", *[0.5] * 8),),
+  ),
   {"seconds": 1, "environment": {}},
 )
 
@@ -182,7 +186,7 @@ def test_descriptions_with_any_value_are_read_or_refused(data):
 
 @pytest.mark.parametrize(
   ("name", "read"),
-  [("config.json", workdir.read_config), ("env.json", workdir.layouts)],
+  [("config.json", workdir.read_config), ("env.json", environment.layouts)],
 )
 @_EXAMPLES
 @given(data=st.data())
