@@ -4,7 +4,6 @@ Of each run, finished or not, these are a small file of records, a table, and
 some of its report's drawings.
 """
 
-import dataclasses
 import io
 import pathlib
 from collections.abc import Mapping
@@ -19,7 +18,6 @@ from lth_jax.report import (
   comparison,
   provenance,
   records,
-  structure,
   summary_file,
   tables,
 )
@@ -86,8 +84,7 @@ def compare(scale: str, folder: pathlib.Path) -> None:
 
 
 def _read(workdir: epath.Path, asked: configs.Config) -> records.Run:
-  tickets = structure.read(workdir)
-  run = dataclasses.replace(records.read(workdir), tickets=tickets)
+  run = records.read(workdir)
   ours = configs.identity(asked)
   theirs = configs.identity(configs.from_flat(run.config))
   changed = [name for name in ours if ours[name] != theirs[name]]

@@ -4,7 +4,6 @@ Nothing here needs jax or a device.
 """
 
 import contextlib
-import dataclasses
 from collections.abc import Iterator
 
 from etils import epath
@@ -68,8 +67,8 @@ def draw(workdir: epath.PathLike) -> dict[str, canvas.Drawn]:
   Raises:
     lth_jax.errors.InputError: as `write`.
   """
-  run, described = records.read(workdir), structure.load(workdir)
-  drawn = _draw(run, described, protocols.differences(run.config))
+  run = records.read(workdir)
+  drawn = _draw(workdir, run, protocols.differences(run.config))
   return {each.name: each for each in drawn}
 
 
@@ -87,16 +86,15 @@ def _one_writer(folder: epath.Path) -> Iterator[None]:
 
 
 def _draw(
-  run: records.Run, described: dict[int, structure.Rounds], protocol: str
+  workdir: epath.PathLike, run: records.Run, protocol: str
 ) -> tuple[canvas.Drawn, ...]:
-  rounds = distributions.pool(described)
+  rounds = distributions.pool(structure.load(workdir, run.tickets_trained))
   return canvas.draw(run, protocol) + distributions.draw(rounds, protocol)
 
 
 def _render(workdir: epath.PathLike) -> dict[str, bytes]:
   """Returns the content of every file, the page last."""
-  run, described = records.read(workdir), structure.load(workdir)
-  run = dataclasses.replace(run, tickets=structure.measure(described))
+  run = records.read(workdir)
   protocol = protocols.differences(run.config)
   wins = winning.winning(run)
   made = {
@@ -110,7 +108,7 @@ def _render(workdir: epath.PathLike) -> dict[str, bytes]:
   for name, table in made.items():
     texts[f"{name}.csv"] = tables.csv(table.data, protocol)
     texts[f"{name}.md"] = tables.markdown(table.text, caption)
-  figures = _draw(run, described, protocol)
+  figures = _draw(workdir, run, protocol)
   shown = {name: table.text for name, table in made.items()}
   content = page.Content(run, protocol, wins, shown, figures)
   files = {}

@@ -118,6 +118,11 @@ class Run:
   tickets: tuple[structure.TicketStatistics, ...] = ()
   software: tuple[str, ...] = ()
 
+  @property
+  def tickets_trained(self) -> set[tuple[int, int]]:
+    """Replicate and round of every ticket that has a result."""
+    return {(x.replicate, x.round) for x in self.results if x.arm == "ticket"}
+
   @functools.cached_property
   def grid(self) -> Grid:
     """The results by arm, replicate and round."""
@@ -169,7 +174,9 @@ def read(workdir: epath.PathLike) -> Run:
   origins.check(digests)
   results = tuple(sorted(found, key=lambda each: each[:4]))
   software = _software(root / "env.json")
-  return Run(stored["experiment"], flat, results, software=software)
+  run = Run(stored["experiment"], flat, results, software=software)
+  tickets = structure.measure(structure.load(root, run.tickets_trained))
+  return dataclasses.replace(run, tickets=tickets)
 
 
 def steady_step(steps: np.ndarray, losses: np.ndarray) -> float:

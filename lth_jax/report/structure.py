@@ -6,7 +6,7 @@ They follow from the counts in `replicate_<r>/structure.json`.
 import functools
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -65,11 +65,17 @@ class TicketStatistics(NamedTuple):
   trough: float = math.nan
 
 
-def load(workdir: epath.PathLike) -> dict[int, Rounds]:
+def load(
+  workdir: epath.PathLike, tickets: Container[tuple[int, int]]
+) -> dict[int, Rounds]:
   """Reads the descriptions of a run's tickets.
+
+  A ticket that is trained again has a description, of before, and no result.
 
   Args:
     workdir: folder of a run.
+    tickets: replicate and round of those that have a result; a description of
+      another is left out.
 
   Returns:
     {replicate: its rounds}, counts and edges as arrays; empty if no replicate
@@ -87,22 +93,13 @@ def load(workdir: epath.PathLike) -> dict[int, Rounds]:
   found = {}
   for path in paths:
     replicate = int(path.parent.name.removeprefix("replicate_"))
-    found[replicate] = parsing.load(
-      path, functools.partial(_parse, replicate), remedy
-    )
+    rounds = parsing.load(path, functools.partial(_parse, replicate), remedy)
+    found[replicate] = {
+      index: leaves
+      for index, leaves in rounds.items()
+      if (replicate, int(index)) in tickets
+    }
   return dict(sorted(found.items()))
-
-
-def read(workdir: epath.PathLike) -> tuple[TicketStatistics, ...]:
-  """Reads the statistics of all tickets of a run.
-
-  Args:
-    workdir: folder of a run.
-
-  Raises:
-    errors.InputError: a description is damaged.
-  """
-  return measure(load(workdir))
 
 
 def measure(replicates: Mapping[int, Rounds]) -> tuple[TicketStatistics, ...]:

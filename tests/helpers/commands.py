@@ -112,7 +112,7 @@ def assert_one_line(result, *words):
   lines = [x for x in result.stderr.splitlines() if x.startswith("error: ")]
   assert len(lines) == 1, result.stderr
   for word in words:
-    assert word in lines[0]
+    assert word in lines[0], lines[0]
 
 
 def records(folder):

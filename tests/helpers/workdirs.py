@@ -12,7 +12,7 @@ import jax
 import orbax.checkpoint as ocp
 
 from lth_jax import errors
-from lth_jax.report import records, structure
+from lth_jax.report import records
 
 
 def commits(folder, also_intermediate=False):
@@ -76,16 +76,14 @@ def tree(folder):
   }
 
 
-def read(folder, parts=(records, structure)):
+def read(folder):
   """What a report is made of, a set of texts; None where it is refused."""
   try:
-    shown = [part.read(folder) for part in parts]
+    run = records.read(folder)
   except errors.InputError as error:
     assert "\n" not in str(error)
     return None
-  return {
-    repr(each) for part in shown for each in getattr(part, "results", part)
-  }
+  return {repr(each) for each in (*run.results, *run.tickets)}
 
 
 def read_json(path):

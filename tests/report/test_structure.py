@@ -11,11 +11,11 @@ from matplotlib import figure
 
 from lth_jax import errors
 from lth_jax.analysis import summary
-from lth_jax.report import (
-  structure,
-)
+from lth_jax.report import structure
 from lth_jax.report.figures import canvas, distributions
 from lth_jax.storage import files
+
+_TICKETS = [(replicate, k) for replicate in range(2) for k in range(2)]
 
 
 def _initial_and_masks():
@@ -143,7 +143,7 @@ def _described(folder, replicate, kept):
 def test_structure_is_pooled_over_replicates(tmp_path):
   _described(tmp_path, 0, [[1, 0], [1, 0], [0, 0]])
   _described(tmp_path, 1, [[1, 1], [0, 0], [0, 0]])
-  dense, sparse = distributions.pool(structure.load(tmp_path))
+  dense, sparse = distributions.pool(structure.load(tmp_path, _TICKETS))
   assert dense.percent == 100 and abs(sparse.percent - 100 / 3) < 1e-9
   leaf = sparse.leaves["w"]
   assert leaf["num_incoming"].tolist() == [2, 0, 1, 1]
@@ -173,7 +173,7 @@ def shown(monkeypatch):
 def test_bins_of_units_hold_equally_many_fractions(tmp_path, shown, shape):
   kept = np.arange(math.prod(shape)).reshape(shape) % 3 == 0
   _described(tmp_path, 0, kept)
-  distributions.draw(distributions.pool(structure.load(tmp_path)), "")
+  distributions.draw(distributions.pool(structure.load(tmp_path, _TICKETS)), "")
   for name, fan in zip(("incoming", "outgoing"), shape):
     [stairs] = shown[name].patches
     counts, edges, _ = stairs.get_data()
@@ -187,7 +187,7 @@ def test_bins_of_units_hold_equally_many_fractions(tmp_path, shown, shape):
 
 def test_movement_is_shown_at_the_density_of_its_claims(tmp_path, shown):
   _described(tmp_path, 0, [[1, 0], [1, 0], [0, 0]])
-  dense, _ = distributions.pool(structure.load(tmp_path))
+  dense, _ = distributions.pool(structure.load(tmp_path, _TICKETS))
   rounds = tuple(dense._replace(percent=100 * 0.8**k) for k in range(21))
   for count in (8, 13, 21):
     drawn = distributions.draw(rounds[:count], "")
@@ -211,4 +211,4 @@ def test_a_damaged_description_is_an_error_that_names_it(tmp_path, harm):
   path = _described(tmp_path, 0, [[1, 0], [1, 0], [0, 0]])
   path.write_text(harm(path.read_text()))
   with pytest.raises(errors.InputError, match=r"structure.json: damaged"):
-    distributions.pool(structure.load(tmp_path))
+    distributions.pool(structure.load(tmp_path, _TICKETS))

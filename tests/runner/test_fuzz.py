@@ -181,7 +181,7 @@ def test_descriptions_with_any_value_are_read_or_refused(data):
   (folder / "replicate_0").mkdir()
   (folder / "replicate_0" / "structure.json").write_text(_with_checksum(value))
   with _an_answer_or_one_line():
-    structure.read(folder)
+    structure.measure(structure.load(folder, {(0, 0)}))
 
 
 @pytest.mark.parametrize(

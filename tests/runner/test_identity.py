@@ -20,7 +20,6 @@ from helpers import commands, tiny, workdirs
 
 from lth_jax import masks as masks_lib
 from lth_jax.lottery import keys
-from lth_jax.report import records
 
 # One round, and so few files that every kind of them can be harmed.
 SMALL = ("--rounds=1",)
@@ -117,7 +116,7 @@ def test_what_follows_from_a_result_made_again_is_made_again(
     with workdirs.before_changes(folder, stop):
       assert commands.try_run(folder, *flags).returncode == 75
     # Descriptions of tickets that are gone are still there; their results not.
-    mixed = workdirs.read(folder, [records]) or set()
+    mixed = workdirs.read(folder) or set()
   commands.run(folder, *flags)
   assert_derived(folder, *flags)
   assert mixed <= workdirs.read(folder)
