@@ -352,8 +352,8 @@ class Execution(Section):
     0,
     "Training runs that a device trains at once: 1 one after the other, n side "
     "by side under vmap; equal bits need an equal number. 0 is 1 on CPU and, "
-    "but for lenet, on GPU; elsewhere the number that the run began with, or "
-    "all that could run, at most 32.",
+    "but for lenet, on GPU; elsewhere the first number above 1 that the run "
+    "had, or all that could run, at most 32.",
     checks.within(0, 1000),
   )
   batch_devices: int = _field(

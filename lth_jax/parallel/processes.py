@@ -5,13 +5,17 @@ All processes run the same program on the same trials. Every function here but
 must call it, in one order. Process 0 alone writes files. A single process sends
 nothing.
 
-`jax.experimental.multihost_utils` sends; two guarantees are added here. When a
-process has ended, the error in the others depends on the backend: it becomes a
-`LostError`. When one process raises, the others would wait for it forever:
-`raise_in_all` raises in all of them.
+Everything is sent by one exact sum over one device of each process. The
+functions of `jax.experimental.multihost_utils` hold and send a copy on every
+local device, and on CPU there is a device a core: with 96 of them, parts of 2
+MB took 494 MB and 0.9 s instead of 13 MB and 0.02 s. When a process has ended,
+the error in the others depends on the backend: it becomes a `LostError`. When
+one process raises, the others would wait for it forever: `raise_in_all` raises
+in all of them.
 """
 
 import contextlib
+import functools
 import hashlib
 import json
 import re
@@ -20,7 +24,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.experimental import multihost_utils
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from lth_jax import errors
 from lth_jax.config import configs
@@ -107,29 +111,24 @@ def exchange(
   """
   if not is_distributed():
     return list(parts)
-  found = list(parts)
-  for owner in sorted(set(owners)):
-    indices = [i for i, each in enumerate(owners) if each == owner]
-    is_owner = jax.process_index() == owner
-    words = [
-      jax.tree.map(_to_words, like, parts[i] if is_owner else like)
-      for i in indices
-    ]
-    received = _call(multihost_utils.broadcast_one_to_all, words, is_owner)
-    for i, part in zip(indices, received):
-      found[i] = jax.tree.map(_from_words, like, part)
-  return found
+  here = jax.process_index()
+  words = [
+    _to_words(part if owner == here else None, like)
+    for part, owner in zip(parts, owners)
+  ]
+  return [_from_words(row, like) for row in _total(np.stack(words))]
 
 
 def gather(array: np.ndarray) -> np.ndarray:
   """Returns the arrays of all processes, process 0's first: `[P, ...]`.
 
   Args:
-    array: of one shape everywhere, and of a type that JAX has on all devices.
+    array: of one shape and type everywhere.
   """
   if not is_distributed():
     return array[None]
-  return _call(multihost_utils.process_allgather, array)
+  num = jax.process_count()
+  return np.stack(exchange([array] * num, range(num), array))
 
 
 def any_of(*here: bool) -> tuple[bool, ...]:
@@ -249,27 +248,60 @@ def _gather_texts(text: str) -> list[str]:
   return [row[:size].tobytes().decode() for row, size in zip(rows, sizes)]
 
 
-def _to_words(like, leaf) -> np.ndarray:
-  """Returns the bytes of an array as int32; of a shape, zeros.
+def _to_words(part: PyTree | None, like: PyTree) -> np.ndarray:
+  """Returns the bytes of a part as int32 numbers, zeros for None.
 
-  A broadcast is a sum in which the others have zeros. Integers keep every bit;
-  a float would lose the sign of -0.0, and JAX would round float64 to float32.
+  Integers keep every bit in a sum with zeros; floats would lose the sign of
+  -0.0, and JAX would round float64 to float32.
   """
-  num_bytes = like.size * np.dtype(like.dtype).itemsize
-  words = np.zeros(-(-num_bytes // 4), np.int32)
-  if not isinstance(leaf, jax.ShapeDtypeStruct):
-    array = np.ascontiguousarray(leaf, like.dtype)
-    words.view(np.uint8)[:num_bytes] = np.frombuffer(array.tobytes(), np.uint8)
+  leaves, structure = jax.tree.flatten(like)
+  sizes = [_num_bytes(leaf) for leaf in leaves]
+  words = np.zeros(-(-sum(sizes) // 4), np.int32)
+  if part is not None:
+    content = b"".join(
+      np.ascontiguousarray(array, leaf.dtype).tobytes()
+      for array, leaf in zip(structure.flatten_up_to(part), leaves)
+    )
+    words.view(np.uint8)[: sum(sizes)] = np.frombuffer(content, np.uint8)
   return words
 
 
-def _from_words(like, words: np.ndarray) -> np.ndarray:
-  array = words.view(np.uint8)[: like.size * np.dtype(like.dtype).itemsize]
-  return np.frombuffer(array.tobytes(), like.dtype).reshape(like.shape)
+def _from_words(words: np.ndarray, like: PyTree) -> PyTree:
+  leaves, structure = jax.tree.flatten(like)
+  ends = np.cumsum([0, *map(_num_bytes, leaves)])
+  content = words.view(np.uint8)
+  return structure.unflatten(
+    np.frombuffer(content[begin:end].tobytes(), leaf.dtype).reshape(leaf.shape)
+    for leaf, begin, end in zip(leaves, ends, ends[1:])
+  )
 
 
-def _call(collective: Callable[..., Any], *arguments: Any) -> Any:
+def _num_bytes(leaf) -> int:
+  return leaf.size * np.dtype(leaf.dtype).itemsize
+
+
+def _total(numbers: np.ndarray) -> np.ndarray:
+  """Returns the sum of int32 arrays over all processes."""
+  sharding, add = _adder()
+  own = jax.make_array_from_process_local_data(sharding, numbers[None])
   try:
-    return collective(*arguments)
+    return np.array(add(own))
   except (RuntimeError, ValueError) as error:  # depends on the backend
+    if "RESOURCE_EXHAUSTED" in str(error):
+      raise
     raise LostError(errors.first_line(error)) from error
+
+
+@functools.cache
+def _adder():
+  first = {x.process_index: x for x in reversed(jax.devices())}
+  mesh = Mesh(
+    np.array([first[index] for index in sorted(first)]),
+    ("process",),
+    axis_types=(AxisType.Auto,),
+  )
+  add = jax.jit(
+    lambda x: x.sum(0, dtype=x.dtype),
+    out_shardings=NamedSharding(mesh, PartitionSpec()),
+  )
+  return NamedSharding(mesh, PartitionSpec("process")), add

@@ -115,6 +115,7 @@ def _common(config, folder, digest) -> dict[str, Any]:
     **dict(sorted(asked.items())),
     "the data set": digest,
     **environment.describe(),
+    "commit": None,  # not known where git refuses the clone, or is missing
   }
 
 
@@ -146,6 +147,7 @@ def _initialize(folder, config, experiment, digest, devices) -> Layout:
 def _train(components, checkpoints, results, devices, layout, stop) -> None:
   """Trains every trial that has no result."""
   config, width = components.config, layout.trials_per_device
+  workdir.wait_for_starts(checkpoints.folder, config)
   missing = replicates.missing(config, results)
   workers = devices_lib.make_workers(
     devices, components.data, layout.batch_devices

@@ -17,7 +17,7 @@ from lth_jax.config import configs, flags, plan
 from lth_jax.config.configs import Config
 from lth_jax.parallel import processes
 from lth_jax.parallel.devices import Layout
-from lth_jax.runner import environment
+from lth_jax.runner import checkpoints, environment
 from lth_jax.storage import buckets, files, store
 
 FORMAT = 3
@@ -113,16 +113,36 @@ def check_shared(folder: epath.Path) -> None:
     return token
 
   token = processes.on_process_0(write)
+  _wait(folder, lambda: path.exists() and path.read_text() == token)
+  processes.on_process_0(path.unlink)
+
+
+def wait_for_starts(folder: epath.Path, config: Config) -> None:
+  """Waits until all processes see theta_0 of every replicate.
+
+  Args:
+    folder: the workdir, in which process 0 has saved them.
+    config: of the run.
+
+  Raises:
+    InputError: another process does not find one.
+  """
+  if processes.is_distributed():
+    names = map(checkpoints.rewind_name, plan.replicates(config))
+    paths = [folder / name for name in names]
+    _wait(folder, lambda: all(map(store.exists, paths)))
+
+
+def _wait(folder: epath.Path, is_seen: Callable[[], bool]) -> None:
   with processes.raise_in_all():
     deadline = time.monotonic() + _SHARED_SECONDS
-    while not (path.exists() and path.read_text() == token):
+    while not is_seen():
       if time.monotonic() > deadline:
         raise errors.InputError(
           f"--workdir={folder} is another folder here than for process 0; name "
           "one that all processes see."
         )
       time.sleep(0.1)
-  processes.on_process_0(path.unlink)
 
 
 def _read(path: epath.Path) -> tuple[Config, str]:
