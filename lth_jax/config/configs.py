@@ -2,8 +2,8 @@
 
 The sections `data` to `randomness` are the *identity* of a run: a stored run
 that differs in one of their fields is another run. `study` may grow: more
-rounds, replicates, arms. `execution` may change freely: results do not depend
-on it. Field names are unique over all sections, so that flags, `config.json`
+rounds, replicates, arms. `execution` may change: only last bits depend on it.
+Field names are unique over all sections, so that flags, `config.json`
 and messages use them bare.
 """
 

@@ -1,4 +1,4 @@
-"""The trials of a run; needs no jax, so that reports use it too.
+"""The trials of a run; uses no jax, so that reports use it too.
 
 A trial is one training of one replicate and arm in one round.
 """

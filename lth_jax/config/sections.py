@@ -329,9 +329,10 @@ class Study(Section):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Execution(Section):
-  """How it is computed; results do not depend on it.
+  """How it is computed.
 
-  Only last bits depend on `trials_per_device` and `batch_devices`.
+  Of a result, only last bits depend on this: on `trials_per_device` and
+  `batch_devices`.
   """
 
   source: Literal["auto", "bundled", "idx", "cifar", "tfds"] = _field(

@@ -7,10 +7,11 @@ result depends on which trials, replicates or devices ran at the same time:
 |------------------------|---------------------------------|----------------|
 | theta_0                | seed, replicate                 | rounds, arms * |
 | train/validation split | seed, replicate                 | rounds, arms   |
-| batch order, noise     | order seed, replicate (, round) | rounds, arms   |
+| batch order, dropout,  | order seed, replicate           | rounds, arms   |
+|   augmentation         |   (, round)                     |                |
 | reinit draw j          | seed, replicate, round, j       | nobody         |
 | redraw, noise level j  | seed, replicate, round(, j)     | nobody         |
-| random mask            | seed, replicate, round          | nobody         |
+| random mask            | seed, replicate, round          | random, _global|
 
 * except reinit.
 
@@ -20,6 +21,7 @@ change of JAX's default must not change a published number.
 
 import jax
 
+# A new one is added at the end: the others' places decide published bits.
 _INITIAL, _SPLIT, _ORDER, _REINIT, _RANDOM_MASKS, _REDRAW, _NOISE = range(7)
 
 

@@ -2,8 +2,8 @@
 
 A worker waits for a full group as long as another trial could still come: until
 every thread that submits trials waits for the result of one. So no device
-trains half a group without need, and which trials share one is not left to
-chance.
+trains half a group without need. Which trials share a group depends on the
+timing of threads; no bit of a result depends on it.
 
 Processes that work together must train the same groups in the same order. There
 all devices are one worker, which takes trials only when every thread waits; the
@@ -23,9 +23,9 @@ TrainGroup = Callable[[Any, Sequence[Any]], Sequence[Any]]
 class Scheduler:
   """Decides which trials train together, when, and on which worker."""
 
-  def __init__(self, group_size: int, num_threads: int, in_order: bool):
+  def __init__(self, group_size: int, num_threads: int, by_rank: bool):
     """Makes an empty queue; see `serve` for the arguments."""
-    self._group_size, self._in_order = group_size, in_order
+    self._group_size, self._by_rank = group_size, by_rank
     # Threads that may submit more: those that neither wait nor have left.
     self._active, self._closed = num_threads, False
     self._queue: list[tuple[Any, Any, concurrent.futures.Future]] = []
@@ -92,12 +92,12 @@ class Scheduler:
     """Waits for a group; an empty one means that there will be no other."""
 
     def is_ready():
-      full = len(self._queue) >= self._group_size and not self._in_order
+      full = len(self._queue) >= self._group_size and not self._by_rank
       return self._closed or full or (self._queue and not self._active)
 
     with self._changed:
       self._changed.wait_for(is_ready)
-      if self._in_order:
+      if self._by_rank:
         self._queue.sort(key=lambda entry: entry[0])
       group = self._queue[: self._group_size]
       del self._queue[: self._group_size]
@@ -111,7 +111,7 @@ def serve(
   *,
   group_size: int,
   num_threads: int,
-  in_order: bool = False,
+  by_rank: bool = False,
 ) -> Iterator[Scheduler]:
   """Runs a thread for each worker, which trains what is submitted.
 
@@ -121,13 +121,13 @@ def serve(
       those who wait for one of the group.
     group_size: items that a worker takes at once.
     num_threads: threads that submit items; each ends with `Scheduler.leave`.
-    in_order: take items by rank instead of as they came, and only once all that
+    by_rank: take items by rank instead of as they came, and only once all that
       can be submitted is; for a single worker.
 
   Yields:
     The scheduler to submit items to. At exit all of them are done.
   """
-  scheduler = Scheduler(group_size, num_threads, in_order)
+  scheduler = Scheduler(group_size, num_threads, by_rank)
   with concurrent.futures.ThreadPoolExecutor(len(workers), "worker") as threads:
     done = [threads.submit(scheduler.work, x, train_group) for x in workers]
     try:

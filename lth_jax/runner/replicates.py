@@ -122,7 +122,7 @@ def train(context: Context, workers: Sequence[Worker]) -> None:
       functools.partial(trials.train_group, context),
       group_size=len(teams[0]) * context.vmapped.width,
       num_threads=len(replicates),
-      in_order=is_distributed,
+      by_rank=is_distributed,
     ) as queue,
     concurrent.futures.ThreadPoolExecutor(len(replicates)) as threads,
   ):
@@ -203,7 +203,7 @@ def _result(
       return functools.partial(_load_trained, context, trial)
     context.display.add(components.config.training.steps)
 
-  def schedule() -> ScheduledTrial:
+  def make_trial() -> ScheduledTrial:
     start = make_start()
     return ScheduledTrial(
       trial,
@@ -214,9 +214,9 @@ def _result(
       {**origin, "start": store.digest(start)},
     )
 
-  # Trials that others wait for come first, then the earlier rounds.
+  # For several processes: trials that others wait for, then earlier rounds.
   rank = trials.is_control(trial), trial.round, trial.name
-  return queue.submit(schedule, rank)
+  return queue.submit(make_trial, rank)
 
 
 def _load_trained(context: Context, trial: Trial) -> rounds.Trained | None:

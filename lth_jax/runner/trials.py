@@ -47,7 +47,7 @@ class Context(NamedTuple):
 
 
 def is_control(trial: Trial) -> bool:
-  """Returns whether no other trial is derived from a trial.
+  """Returns whether a trial is of a control arm.
 
   Its weights are saved and not kept in memory, which else would grow with the
   number of controls.

@@ -1,7 +1,7 @@
 """The folder of a run: which run it holds, and on what data.
 
 `config.json` tells which run it is. Fields that decide results cannot change;
-rounds, replicates and arms may grow; execution fields are free.
+rounds, replicates and arms may grow; execution fields may change.
 """
 
 import contextlib

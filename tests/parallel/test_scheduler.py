@@ -9,7 +9,7 @@ from lth_jax.parallel import scheduler
 
 
 def train_series(
-  series, *, width, workers=("only",), train=None, in_order=False
+  series, *, width, workers=("only",), train=None, by_rank=False
 ):
   """Runs each series, a function of a queue, in a thread; returns groups."""
   found = []
@@ -29,7 +29,7 @@ def train_series(
     note,
     group_size=width,
     num_threads=len(series),
-    in_order=in_order,
+    by_rank=by_rank,
   ) as queue:
     threads = [threading.Thread(target=call, args=(s, queue)) for s in series]
     for thread in threads:
@@ -171,7 +171,7 @@ def test_groups_in_order_do_not_depend_on_time():
 
   def found(*lates):
     every = [series(name, late) for name, late in zip("abc", lates)]
-    return train_series(every, width=4, in_order=True)
+    return train_series(every, width=4, by_rank=True)
 
   one = found({0}, {1}, {2})
   assert one == found({1, 2}, {0}, {0}) == found({}, {}, {0, 1, 2})

@@ -100,6 +100,15 @@ def hold(folder):
   return lock.hold(folder, print, threading.Event())
 
 
+def test_a_fifo_in_the_place_of_the_lock_is_named(tmp_path):
+  os.mkfifo(tmp_path / ".lock")
+  reader = os.open(tmp_path / ".lock", os.O_RDONLY | os.O_NONBLOCK)  # no hang
+  refused = pytest.raises(errors.InputError, match=r"\.lock.*FIFO.*remove")
+  with refused, lock.hold(epath.Path(tmp_path), print, threading.Event()):
+    pass
+  os.close(reader)
+
+
 def test_a_workdir_has_one_writer(tmp_path):
   folder = epath.Path(tmp_path)
   refused = pytest.raises(errors.InputError, match="in use")
