@@ -2,6 +2,7 @@
 
 import ast
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -215,3 +216,12 @@ def test_importing_the_package_loads_jax_and_nothing_else():
 def test_the_import_test_would_notice():
   extra = loaded_after("import lth_jax.optim") - loaded_after("import jax")
   assert "optax" in extra
+
+
+@pytest.mark.parametrize("name", [".ci/run", "docs/architecture.md"])
+def test_files_that_are_named_exist(name):
+  text = (ROOT / name).read_text()
+  named = re.findall(r"\b\w+(?:/\w+)+\.(?:py|csv|toml|flags)\b", text)
+  assert len(named) > 4
+  for path in named:
+    assert (ROOT / path).exists() or (ROOT / "lth_jax" / path).exists(), path
