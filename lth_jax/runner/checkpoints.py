@@ -133,7 +133,7 @@ def load_arrays(
 ) -> dict[str, PyTree]:
   """Returns the params, stats and masks of a checkpoint.
 
-  Does not check its files: `read_record` does, once a start.
+  Does not check its files: `read_record` does, once each time a run is started.
 
   Args:
     checkpoints: of the run.

@@ -57,7 +57,7 @@ def run(
   """
   _fix_settings(config)
   # The processes' first exchange must come soon after their backends start:
-  # gloo waits 30 s for it, and to load the data may take one of them longer.
+  # gloo waits 30 s for it, and loading the data can take longer than that.
   with processes.raise_in_all():
     devices = _find_devices(config)
   with processes.raise_in_all():

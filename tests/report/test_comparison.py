@@ -4,8 +4,8 @@ import math
 
 import numpy as np
 import pytest
-from helpers import results, synthetic_runs
-from matplotlib import colors, figure
+from helpers import drawings, results, synthetic_runs
+from matplotlib import colors
 
 from lth_jax.report import comparison, records, statistics, tables
 from lth_jax.report.figures import canvas, panels
@@ -25,7 +25,7 @@ def shown(monkeypatch):
   kept = {}
 
   def draw_parts(name, title, parts, note):
-    axes = [_drawn(part) for part in parts]
+    axes = [drawings.axes_of(part) for part in parts]
     kept.update(axes=axes, title=title, note=note)
     return canvas.Drawn(name, title, b"", b"", ())
 
@@ -44,21 +44,6 @@ def _two(folder, **changes):
   }
 
 
-def _drawn(panel):
-  axes = figure.Figure().subplots()
-  panel(axes)
-  return axes
-
-
-def _lines(axes):
-  """{(colour, dash): line} of the means over replicates."""
-  return {
-    (colors.to_hex(bars[0].get_color()), bars[0].get_linestyle()): bars[0]
-    for bars in axes.containers
-    if len(bars[0].get_xdata()) > 0
-  }
-
-
 def test_colours_are_runs_and_dashes_are_arms(tmp_path, shown):
   comparison.draw(
     _two(tmp_path),
@@ -68,7 +53,7 @@ def test_colours_are_runs_and_dashes_are_arms(tmp_path, shown):
   titles = [axes.get_title() for axes in shown["axes"]]
   assert titles == [each.title for each in statistics.QUANTITIES]
   for axes in shown["axes"]:
-    lines = _lines(axes)
+    lines = drawings.lines_of(axes)
     assert len(lines) == 4
     assert {dash for _, dash in lines} == {"-", "--"}
     assert len({colour for colour, _ in lines}) == 2
@@ -88,7 +73,7 @@ def test_three_arms_have_three_dashes(tmp_path, shown):
     comparison.View(arms, [statistics.END_TEST]),
   )
   [axes] = shown["axes"]
-  assert {dash for _, dash in _lines(axes)} == {"-", "--", ":"}
+  assert {dash for _, dash in drawings.lines_of(axes)} == {"-", "--", ":"}
 
 
 def test_arms_of_a_single_run_look_as_in_its_report(tmp_path, shown):
@@ -131,7 +116,7 @@ def test_legend_of_tickets_alone_does_not_name_the_arm(tmp_path, shown):
 def test_an_arm_that_a_run_lacks_is_left_out(tmp_path, shown):
   runs = _two(tmp_path, arms=["ticket"])
   comparison.draw(runs, "Some", comparison.View(("ticket", "random")))
-  assert all(len(_lines(axes)) == 2 for axes in shown["axes"])
+  assert all(len(drawings.lines_of(axes)) == 2 for axes in shown["axes"])
   for axes in shown["axes"]:
     assert axes.get_legend_handles_labels()[1] == list(runs)
 
@@ -167,9 +152,13 @@ def test_controls_that_collapse_leave_a_comparison(tmp_path, shown):
   runs = _two(tmp_path, rounds=20, arms=arms, replicates=1)
   comparison.draw(runs, "Figure 1", comparison.View(arms))
   axes = shown["axes"][1]
-  every = np.concatenate([x.get_ydata() for x in _lines(axes).values()])
+  every = np.concatenate(
+    [x.get_ydata() for x in drawings.lines_of(axes).values()]
+  )
   tickets = [
-    x.get_ydata() for (_, dash), x in _lines(axes).items() if dash == "-"
+    x.get_ydata()
+    for (_, dash), x in drawings.lines_of(axes).items()
+    if dash == "-"
   ]
   low, high = axes.get_ylim()
   assert every.min() < low < np.min(tickets) < np.max(tickets) < high

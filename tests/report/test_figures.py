@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 import pytest
-from helpers import results, synthetic_runs
-from matplotlib import colors, figure
+from helpers import drawings, results, synthetic_runs
+from matplotlib import figure
 
 from lth_jax.report import (
   records,
@@ -39,21 +39,6 @@ def _read(folder, **changes):
   return records.read(synthetic_runs.write(folder, **{**_SMALL, **changes}))
 
 
-def _drawn(panel):
-  axes = figure.Figure().subplots()
-  panel(axes)
-  return axes
-
-
-def _lines(axes):
-  """{(colour, dash): line} of the means over replicates."""
-  return {
-    (colors.to_hex(bars[0].get_color()), bars[0].get_linestyle()): bars[0]
-    for bars in axes.containers
-    if len(bars[0].get_xdata()) > 0
-  }
-
-
 @pytest.mark.parametrize("lost", [[0], [-1], range(151)])
 def test_validation_losses_that_are_not_finite_are_left_out(tmp_path, lost):
   run = _read(tmp_path)
@@ -66,7 +51,7 @@ def test_validation_losses_that_are_not_finite_are_left_out(tmp_path, lost):
   trials = [x if x.replicate else without(x) for x in run.results]
   run = dataclasses.replace(run, results=tuple(trials))
   for panel in curves.draw(run, statistics.VALID_CURVE, 15000):
-    low, high = _drawn(panel).get_ylim()
+    low, high = drawings.axes_of(panel).get_ylim()
     assert low < high
 
 
@@ -151,7 +136,7 @@ def test_the_main_figure_comes_first(tmp_path, changes, main):
 def test_one_shot_pruning_is_drawn_on_a_linear_axis_too(tmp_path):
   last = layout.of(_read(tmp_path, pruning="oneshot"))[-1]
   assert last.name == "figure_4c"
-  assert _drawn(last.panels[0]).get_xscale() == "linear"
+  assert drawings.axes_of(last.panels[0]).get_xscale() == "linear"
 
 
 @pytest.mark.parametrize(
@@ -190,13 +175,15 @@ def test_number_of_panels(tmp_path, changes, count):
 def test_deep_networks_are_shown_at_their_milestones(tmp_path, changes, where):
   run = _read(tmp_path, rounds=1, **changes)
   parts = layout.of(run)[0].panels
-  titles = [_drawn(panel).get_title() for panel in parts]
+  titles = [drawings.axes_of(panel).get_title() for panel in parts]
   assert titles == [f"Test accuracy at {each}" for each in where]
 
 
 def test_accuracy_at_a_milestone_is_read_from_the_curve(tmp_path):
   run = _read(tmp_path, arms=["ticket"], **_RESNET)
-  [bars] = _lines(_drawn(layout.of(run)[0].panels[0])).values()
+  [bars] = drawings.lines_of(
+    drawings.axes_of(layout.of(run)[0].panels[0])
+  ).values()
   curve = [
     [100 * trial.test_curve[trial.test_steps == 10000][0] for trial in trials]
     for _, trials in itertools.groupby(
@@ -215,14 +202,14 @@ def test_curves_of_lenet_show_the_beginning_those_of_others_everything(
     run = _read(tmp_path / model, model=model, steps=20000)
     for figure_ in layout.of(run)[1:3]:
       for panel in figure_.panels:
-        assert _drawn(panel).get_xlim() == (0, last)
+        assert drawings.axes_of(panel).get_xlim() == (0, last)
 
 
 def test_validation_loss_shows_the_minimum_and_the_rise(tmp_path):
   run = _read(tmp_path, rounds=7)
   limits = set()
   for panel in curves.draw(run, statistics.VALID_CURVE, 15000):
-    axes = _drawn(panel)
+    axes = drawings.axes_of(panel)
     low, high = axes.get_ylim()
     limits.add((low, high))
     assert axes.get_ylabel() == "Validation loss"
@@ -242,7 +229,7 @@ def test_a_loss_that_only_falls_and_one_that_explodes_are_seen(tmp_path):
     [panel, _] = curves.draw(
       dataclasses.replace(run, results=trials), statistics.VALID_CURVE, 15000
     )
-    low, high = _drawn(panel).get_ylim()
+    low, high = drawings.axes_of(panel).get_ylim()
     assert low < loss.min() < high
     assert high - low < 3 * max(loss[6] - loss.min(), loss[:7].max() - 1)
 
@@ -327,7 +314,7 @@ def test_the_grid_is_behind_the_lines():
 def test_markers_are_inside_of_their_panel(tmp_path, rounds):
   arms = ["ticket", "reinit", "random"]
   run = _read(tmp_path, rounds=rounds, arms=arms)
-  axes = _drawn(layout.of(run)[0].panels[0])
+  axes = drawings.axes_of(layout.of(run)[0].panels[0])
   left, right = np.log(axes.get_xlim())
   for bars in axes.containers:
     x = np.log(bars[0].get_xdata())
@@ -353,7 +340,7 @@ def test_a_curve_whose_values_are_all_equal_is_drawn(tmp_path, same, step):
   run = results.change(_read(tmp_path, rounds=1), flatten)
   for each in layout.of(run):
     for panel in each.panels:
-      _drawn(panel).figure.draw_without_rendering()
+      drawings.axes_of(panel).figure.draw_without_rendering()
 
 
 def test_arms_are_shifted_but_not_the_dense_network():

@@ -4,7 +4,6 @@ Also a full disk and one that cannot be written, on file systems of a few MB
 that the test mounts, since root ignores file modes.
 """
 
-import contextlib
 import functools
 import gzip
 import importlib
@@ -13,12 +12,11 @@ import os
 import re
 import runpy
 import shutil
-import signal
 import subprocess
 import sys
 
 import pytest
-from helpers import commands, workdirs
+from helpers import commands, hostile, workdirs
 
 from experiments import mnist_lenet, paper, results, sweep
 from experiments import report as report_command
@@ -287,7 +285,7 @@ def test_what_is_no_file_ends_a_run_or_is_made_again(
 ):
   (copied / name).unlink(missing_ok=True)
   make(copied / name)
-  with within(60):
+  with hostile.within(60):
     if name in _REPORT_FILES:
       with pytest.raises(errors.InputError, match=re.escape(name)):
         report.write(copied)
@@ -296,22 +294,6 @@ def test_what_is_no_file_ends_a_run_or_is_made_again(
     commands.assert_one_line(result, name, "emove it")
   else:
     assert workdirs.results(copied) == workdirs.results(undisturbed)
-
-
-@contextlib.contextmanager
-def within(seconds):
-  """Ends what waits for ever, as opening a FIFO does."""
-
-  def fail(*_):
-    raise TimeoutError
-
-  before = signal.signal(signal.SIGALRM, fail)
-  signal.alarm(seconds)
-  try:
-    yield
-  finally:
-    signal.alarm(0)
-    signal.signal(signal.SIGALRM, before)
 
 
 # The disk.
