@@ -207,6 +207,7 @@ def stop_signals() -> Iterator[threading.Event]:
 
   def handle(number, frame):
     del frame
+    stop.set()
     # Before the log: until this handler returns, Python drops a second signal
     # that was just given back to the system, and a log may be answered by one.
     # Shells and schedulers send the other signals twice without a reason: a
@@ -214,7 +215,6 @@ def stop_signals() -> Iterator[threading.Event]:
     for each in before:
       at_once = each in (signal.SIGTERM, signal.SIGINT)
       signal.signal(each, signal.SIG_DFL if at_once else signal.SIG_IGN)
-    stop.set()
     progress.log(f"{signal.Signals(number).name}: saving, then stopping.")
 
   known = [getattr(signal, name) for name in _SIGNALS if hasattr(signal, name)]

@@ -106,6 +106,15 @@ def _in_process(folder, flags, hook):
       mnist_lenet.main(["command", f"--workdir={folder}", *TINY, *flags])
 
 
+def interrupt(number=signal.SIGUSR1):
+  """Sends a signal to this process; returns when the run has obeyed it."""
+  os.kill(os.getpid(), number)
+  end = time.monotonic() + 60
+  while signal.getsignal(signal.SIGINT) != signal.SIG_DFL:
+    assert time.monotonic() < end
+    time.sleep(0.001)
+
+
 def assert_one_line(result, *words):
   assert result.returncode not in (0, -signal.SIGKILL), result.stderr
   assert "Traceback" not in result.stderr + result.stdout

@@ -87,11 +87,7 @@ def test_a_signal_saves_and_the_same_command_continues(
   folder, seen = tmp_path / "run", []
 
   def interrupt():
-    os.kill(os.getpid(), signal.Signals[f"SIG{name}"])
-    end = time.monotonic() + 60  # until the main thread has obeyed
-    while signal.getsignal(signal.SIGINT) != signal.SIG_DFL:
-      assert time.monotonic() < end
-      time.sleep(0.001)
+    commands.interrupt(signal.Signals[f"SIG{name}"])
     seen.append(signal.getsignal(signal.SIGTERM))
     for each in (signal.SIGHUP, signal.SIGUSR1):  # come twice by themselves
       os.kill(os.getpid(), each)
@@ -217,7 +213,7 @@ def prune_otherwise(patch):
 
 def test_a_save_of_other_masks_is_not_continued(tmp_path, monkeypatch):
   folder, flags = tmp_path / "run", ("--replicates=1", "--checkpoint_minutes=0")
-  stop = at(folder, "round_001", lambda: os.kill(os.getpid(), signal.SIGUSR1))
+  stop = at(folder, "round_001", commands.interrupt)
   with stop:
     assert commands.try_run(folder, *flags).returncode == 75
   assert list(folder.glob("replicate_0/round_001/ticket.*/commit.json"))

@@ -7,11 +7,9 @@ one line refuses; and no report mixes what does not belong together.
 
 import functools
 import itertools
-import os
 import pathlib
 import re
 import shutil
-import signal
 
 import jax
 import numpy as np
@@ -111,7 +109,7 @@ def test_what_follows_from_a_result_made_again_is_made_again(
 
     def stop(change, path):
       if change == "os.rename" and path.endswith(f"{name}/commit.json.tmp"):
-        os.kill(os.getpid(), signal.SIGUSR1)
+        commands.interrupt()
 
     with workdirs.before_changes(folder, stop):
       assert commands.try_run(folder, *flags).returncode == 75
@@ -231,7 +229,7 @@ def stopped(tmp_path_factory):
       saves.append(path)
       if len(saves) == 3:  # of theta_0, and of two steps
         shutil.copytree(folder, older, dirs_exist_ok=True)
-        os.kill(os.getpid(), signal.SIGUSR1)
+        commands.interrupt()
 
   with workdirs.before_changes(folder, stop):
     result = commands.try_run(folder, *NOISY, "--checkpoint_minutes=0")
