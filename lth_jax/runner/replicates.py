@@ -127,6 +127,11 @@ def train(context: Context, workers: Sequence[Worker]) -> None:
     concurrent.futures.ThreadPoolExecutor(len(replicates)) as threads,
   ):
     done = [threads.submit(call, replicate) for replicate in replicates]
+    # Only the main thread runs signal handlers. The system may hand a signal to
+    # another thread, which does not end the main thread's wait: so it wakes up
+    # by itself. Without this, one of ten signals waited for the end of the run.
+    while concurrent.futures.wait(done, timeout=0.5).not_done:
+      pass
   failures = [error for each in done if (error := each.exception())]
   failures = context.failures + failures
   # The cause first, then the stops that it led to.
