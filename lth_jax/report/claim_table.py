@@ -25,11 +25,7 @@ _TITLES = (
 
 
 def tabulate(found: Sequence[claims.Judgment]) -> tables.Tables:
-  """Tabulates the published claims and our verdicts.
-
-  Args:
-    found: one judgment a claim.
-  """
+  """Tabulates the published claims and our verdicts."""
   return tables.Tables(
     tables.Table(_COLUMNS, tuple(map(_data, found))),
     tables.Table(_TITLES, tuple(map(_text, found))),

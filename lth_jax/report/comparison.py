@@ -88,16 +88,11 @@ def write(
 
 
 def draw(runs: _Runs, title: str, view: View = TICKETS) -> canvas.Drawn:
-  """Draws several runs in one figure.
+  """Draws several runs, {name to show: run}, in one figure.
 
   A colour is a run, a dash an arm; of a single run, which the title then names,
   a colour is an arm. Controls have no dense network: their lines begin at the
   first density that they were trained at.
-
-  Args:
-    runs: {name to show: run}, in the order to show them.
-    title: of the figure.
-    view: what to show.
   """
   quantities = view.quantities or _quantities(tuple(runs.values()))
   parts = [functools.partial(_panel, runs, each, view) for each in quantities]
@@ -107,11 +102,7 @@ def draw(runs: _Runs, title: str, view: View = TICKETS) -> canvas.Drawn:
 
 
 def table(runs: _Runs) -> tables.Table:
-  """Tabulates the tickets of several runs, one row a run.
-
-  Args:
-    runs: {name to show: run}, in the order to show them.
-  """
+  """Tabulates the tickets of several runs, one row a run."""
   return tables.Table(_HEAD, tuple(_row(*item) for item in runs.items()))
 
 

@@ -8,12 +8,7 @@ from lth_jax.report import plan, records, statistics, tables, winning
 
 
 def headline(run: records.Run, found: Sequence[winning.Winning]) -> str:
-  """Returns the main finding of a run in one sentence.
-
-  Args:
-    run: the run.
-    found: verdict of each pruned density, dense to sparse.
-  """
+  """Returns the main finding of a run in one sentence."""
   measured = [each for each in found if each.accuracy.n > 0]
   if not found:
     ended = divergence(run)
@@ -41,12 +36,7 @@ def headline(run: records.Run, found: Sequence[winning.Winning]) -> str:
 
 
 def tally(run: records.Run, found: Sequence[winning.Winning]) -> str:
-  """Returns the number of replicates and of each verdict.
-
-  Args:
-    run: the run.
-    found: verdict of each pruned density.
-  """
+  """Returns the number of replicates and of each verdict."""
   verdicts = collections.Counter(each.verdict for each in found)
   counts = "; ".join(
     f"{verdicts[verdict]} {verdict}"
@@ -58,11 +48,7 @@ def tally(run: records.Run, found: Sequence[winning.Winning]) -> str:
 
 
 def divergence(run: records.Run) -> str:
-  """Returns a sentence on the series that diverged; "" if none did.
-
-  Args:
-    run: the run.
-  """
+  """Returns a sentence on the series that diverged; "" if none did."""
   ends = collections.Counter(plan.ended(run).values())
   if len(ends) == 1:
     [(index, number)] = ends.items()
@@ -72,12 +58,7 @@ def divergence(run: records.Run) -> str:
 
 
 def count(number: int, name: str) -> str:
-  """Returns a number and a noun, such as "2 densities".
-
-  Args:
-    number: how many.
-    name: the noun in the singular.
-  """
+  """Returns a number and a noun, such as "2 densities" for "density"."""
   plural = name.removesuffix("y") + "ies" if name.endswith("y") else f"{name}s"
   return f"{number} {name if number == 1 else plural}"
 

@@ -45,11 +45,7 @@ class Content(NamedTuple):
 
 
 def render(content: Content) -> str:
-  """Returns the HTML of a page.
-
-  Args:
-    content: what it shows.
-  """
+  """Returns the HTML of a page."""
   run, found = content.run, content.winning
   environment = jinja2.Environment(
     loader=jinja2.FileSystemLoader(pathlib.Path(__file__).parent),
@@ -81,7 +77,7 @@ def _notes(run: records.Run) -> list[str]:
   """Notes for the top of the page, on trials that are missing or left out."""
   notes = []
   if missing := plan.missing(run):
-    arms = collections.Counter(key.arm for key in missing)
+    arms = collections.Counter(each.arm for each in missing)
     each = ", ".join(f"{number} {arm}" for arm, number in sorted(arms.items()))
     planned = len(plan.expected(run))
     notes.append(

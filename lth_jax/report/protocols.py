@@ -107,9 +107,8 @@ def has_early_stop(model: str) -> bool:
 def of(config: dict[str, Any]) -> dict[str, Any]:
   """Returns the paper's protocol for a run's network.
 
-  Args:
-    config: the flat configuration of the run. It selects among the variants
-      of the paper, such as dropout or learning rates.
+  The flat configuration of the run selects among the variants of the paper,
+  such as dropout or learning rates.
   """
   model = config["model"]
   if model == "lenet":
@@ -147,13 +146,12 @@ def differences(
 ) -> str:
   """Returns how a run differs from the paper's protocol; "" if it does not.
 
+  For example "scaled down: steps 15,000 instead of 50,000".
+
   Args:
     config: the flat configuration of the run.
     original: the configuration of the paper's run, if it is not the main run
       of its network; only the fields of a protocol are compared.
-
-  Returns:
-    For example "scaled down: steps 15,000 instead of 50,000".
   """
   ours, paper = _with_plain_rates(config), of(config)
   if original is not None:
@@ -179,11 +177,7 @@ def differences(
 
 
 def is_scaled_down(config: dict[str, Any]) -> bool:
-  """Returns whether a run is smaller than the paper's.
-
-  Args:
-    config: the flat configuration of the run.
-  """
+  """Returns whether the run of a configuration is smaller than the paper's."""
   return differences(config).startswith(_SCALED_DOWN)
 
 

@@ -12,9 +12,6 @@ from lth_jax.storage import files
 def read(workdir: epath.Path) -> dict[str, Any]:
   """Returns facts about a run that are not in its records.
 
-  Args:
-    workdir: folder of a run with a finished trial.
-
   Returns:
     `seconds` of training, all trials added up; the last `environment`; and
     `begun`, the time at which the first trial began, unless a trial is older

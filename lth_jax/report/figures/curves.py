@@ -42,13 +42,7 @@ def draw(
 ) -> tuple[panels.DrawPanel, ...]:
   """Returns a panel for each group of curves whose arms the run has.
 
-  Args:
-    run: the run.
-    curve: test accuracy or validation loss.
-    last_step: where the panels end.
-
-  Returns:
-    The panels; empty if no trial has such a curve.
+  There is none if no trial has such a curve. Panels end at `last_step`.
   """
   if not any(np.isfinite(curve.read(each)[1]).any() for each in run.results):
     return ()
