@@ -1,7 +1,6 @@
 """Several runs in one figure and one table, such as those of a sweep."""
 
 import functools
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -79,7 +78,11 @@ def write(
   folder.mkdir(parents=True, exist_ok=True)
   (folder / "comparison.svg").write_bytes(drawn.svg)
   (folder / "comparison.png").write_bytes(drawn.png)
-  when = "early stop" if any(map(_has_early_stop, read.values())) else "the end"
+  when = (
+    "early stop"
+    if any(map(statistics.has_early_stop, read.values()))
+    else "the end"
+  )
   note = _note(read)
   caption = f"{title}. Tickets, at {when}{'; ' + note if note else ''}"
   text = tables.markdown(table(read), caption)
@@ -126,13 +129,9 @@ def _quantities(runs: Sequence[records.Run]) -> Sequence[statistics.Quantity]:
   kinds = {(run.config["model"], run.config["steps"]) for run in runs}
   if len(kinds) == 1 and (found := layout.milestones(runs[0])):
     return found
-  if all(map(_has_early_stop, runs)):
+  if all(map(statistics.has_early_stop, runs)):
     return statistics.EARLY_STEP, statistics.EARLY_TEST, statistics.END_TEST
   return statistics.END_TEST, statistics.END_TRAIN
-
-
-def _has_early_stop(run: records.Run) -> bool:
-  return any(math.isfinite(each.early_stop.step) for each in run.results)
 
 
 def _panel(
@@ -200,9 +199,8 @@ def _explain(runs: _Runs, arms: Sequence[str], axes: mpl_axes.Axes) -> None:
 
 
 def _row(name: str, run: records.Run) -> tuple[str, ...]:
-  quantity = statistics.EARLY_TEST
-  if not _has_early_stop(run):
-    quantity = statistics.END_TEST
+  stops = statistics.has_early_stop(run)
+  quantity = statistics.EARLY_TEST if stops else statistics.END_TEST
   accuracy, gains = _gains(run, quantity, lambda table, dense: table - dense)
   step, sooner = _gains(
     run,

@@ -4,7 +4,6 @@
 """
 
 import collections
-import math
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -84,7 +83,7 @@ def _notes(run: records.Run) -> list[str]:
       f"Unfinished: {planned - len(missing)} of {planned} trainings are on "
       f"disk; missing: {each}."
     )
-  if not any(math.isfinite(each.early_stop.step) for each in run.results):
+  if not statistics.has_early_stop(run):
     why = (
       "This run has no validation split, hence no early-stop step"
       if run.config["num_valid"] == 0

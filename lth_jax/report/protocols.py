@@ -95,15 +95,6 @@ _RATES = {
 }
 
 
-def has_early_stop(model: str) -> bool:
-  """Returns whether the paper reports the early stop of a network.
-
-  Args:
-    model: its name.
-  """
-  return model not in MILESTONES
-
-
 def of(config: dict[str, Any]) -> dict[str, Any]:
   """Returns the paper's protocol for a run's network.
 

@@ -8,6 +8,7 @@ Accuracies are in percent, their differences in points.
 
 import functools
 import math
+import operator
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
@@ -36,39 +37,27 @@ class Quantity(NamedTuple):
   read: Callable[[records.Result], float]
 
 
+def _accuracy(when: str, images: str) -> Quantity:
+  """An accuracy in percent, at "early_stop" or at the "end"."""
+  shown = "Validation" if images == "valid" else images.capitalize()
+  moment = "early stop" if when == "early_stop" else "the end"
+  read = operator.attrgetter(f"{when}.{images}_accuracy")
+  return Quantity(
+    f"{when}_{images}_accuracy_percent",
+    f"{shown} accuracy at {moment} (%)",
+    lambda result: 100 * read(result),
+  )
+
+
 EARLY_STEP = Quantity(
   "early_stop_step", "Early-stop step", lambda result: result.early_stop.step
 )
-EARLY_TEST = Quantity(
-  "early_stop_test_accuracy_percent",
-  "Test accuracy at early stop (%)",
-  lambda result: 100 * result.early_stop.test_accuracy,
-)
-EARLY_VALID = Quantity(
-  "early_stop_valid_accuracy_percent",
-  "Validation accuracy at early stop (%)",
-  lambda result: 100 * result.early_stop.valid_accuracy,
-)
-END_VALID = Quantity(
-  "end_valid_accuracy_percent",
-  "Validation accuracy at the end (%)",
-  lambda result: 100 * result.end.valid_accuracy,
-)
-EARLY_TRAIN = Quantity(
-  "early_stop_train_accuracy_percent",
-  "Train accuracy at early stop (%)",
-  lambda result: 100 * result.early_stop.train_accuracy,
-)
-END_TEST = Quantity(
-  "end_test_accuracy_percent",
-  "Test accuracy at the end (%)",
-  lambda result: 100 * result.end.test_accuracy,
-)
-END_TRAIN = Quantity(
-  "end_train_accuracy_percent",
-  "Train accuracy at the end (%)",
-  lambda result: 100 * result.end.train_accuracy,
-)
+EARLY_TEST = _accuracy("early_stop", "test")
+EARLY_VALID = _accuracy("early_stop", "valid")
+EARLY_TRAIN = _accuracy("early_stop", "train")
+END_TEST = _accuracy("end", "test")
+END_VALID = _accuracy("end", "valid")
+END_TRAIN = _accuracy("end", "train")
 QUANTITIES = (EARLY_STEP, EARLY_TEST, EARLY_TRAIN, END_TEST, END_TRAIN)
 
 
@@ -158,6 +147,11 @@ def values(run: records.Run, arm: str, quantity: Quantity) -> np.ndarray:
   )
 
 
+def has_early_stop(run: records.Run) -> bool:
+  """Returns whether some trial has an early-stop step."""
+  return any(math.isfinite(each.early_stop.step) for each in run.results)
+
+
 def is_lower_bound(result: records.Result) -> bool:
   """Returns whether the early-stop step of a trial is only a lower bound."""
   stop = result.early_stop
@@ -230,16 +224,3 @@ def interval(sample: np.ndarray, level: float = 0.95) -> Interval:
   return Interval(
     mean, mean - half, mean + half, float(found.min()), float(found.max()), n
   )
-
-
-def within(ours: Interval, least: float, most: float) -> Interval:
-  """Returns an interval cut to the range of its number.
-
-  Args:
-    ours: the interval; an infinite one stays as it is.
-    least: smallest value that the number can have.
-    most: largest value that the number can have.
-  """
-  if not math.isfinite(ours.high - ours.low):
-    return ours
-  return ours._replace(low=max(ours.low, least), high=min(ours.high, most))

@@ -99,12 +99,10 @@ def summary(run: records.Run) -> Table:
   It has test accuracy at the end instead for networks of which the paper
   reports no early stop, and for runs without validation images.
   """
-  stops = any(math.isfinite(each.early_stop.step) for each in run.results)
-  quantities = (
-    (statistics.EARLY_STEP, statistics.EARLY_TEST)
-    if stops and protocols.has_early_stop(run.config["model"])
-    else (statistics.END_TEST,)
-  )
+  quantities: tuple[statistics.Quantity, ...] = (statistics.END_TEST,)
+  at_the_end = run.config["model"] in protocols.MILESTONES
+  if statistics.has_early_stop(run) and not at_the_end:
+    quantities = statistics.EARLY_STEP, statistics.EARLY_TEST
   arms = statistics.arms(run)
   spreads = {arm: _spreads(run, arm, quantities) for arm in arms}
   rows = []
