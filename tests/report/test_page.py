@@ -125,7 +125,8 @@ def _dense_only(run):
   [
     (
       lambda run: _without(run, (2, 2, "ticket", 0), (2, 2, "reinit", 0)),
-      "Unfinished: 19 of 21 trainings are on disk; missing: 1 reinit, 1 ticket.",
+      "Unfinished: 19 of 21 trainings are on disk; missing: 1 reinit, "
+      "1 ticket.",
     ),
     (
       lambda run: _without(run, (0, 1, "reinit", 1)),
