@@ -8,8 +8,6 @@ import pytest
 from helpers import results, synthetic_runs
 from scipy import stats
 
-from lth_jax.config import configs
-from lth_jax.config import plan as plan_lib
 from lth_jax.report import (
   plan,
   records,
@@ -96,36 +94,6 @@ def test_an_interval_of_steps_is_no_narrower_than_an_evaluation(later):
   cell = tables.verdicts([ticket]).text.rows[0][3]
   low, high = (tables.number(later + x, 0) for x in (-50, 50))
   assert f"({low} to {high})" in cell
-
-
-def _keys(config):
-  trials = tuple(
-    plan_lib.of_round(config, replicate, index)
-    for replicate in plan_lib.replicates(config)
-    for index in range(config.study.rounds + 1)
-  )
-  return sorted(
-    (x.replicate, x.round, x.arm, x.draw or 0) for row in trials for x in row
-  )
-
-
-@pytest.mark.parametrize(
-  "changes",
-  [
-    {"arms": ["ticket"]},
-    {"arms": ["random_global", "ticket", "reinit"], "reinits": 3},
-    {"control_rounds": [2, 4], "first_replicate": 2, "replicates": 2},
-    {"reset": "continued", "rounds": 3},
-    {"pruning": "oneshot", "rounds": 2},
-  ],
-)
-def test_expected_trials_are_those_that_a_run_trains(changes):
-  config = configs.from_flat({"rounds": 5, **changes})
-  run = records.Run("test", configs.to_flat(config), ())
-  assert sorted(plan.expected(run)) == _keys(config)
-  for arm in config.study.arms:
-    rounds = [index for _, index, name, _ in _keys(config) if name == arm]
-    assert plan.last_round(run, arm) == max(rounds)
 
 
 @pytest.mark.parametrize(
