@@ -147,6 +147,13 @@ def _pooled(folder):
   return distributions.pool({index: x.rounds for index, x in found.items()})
 
 
+def test_a_ticket_that_is_trained_again_has_no_statistics(tmp_path):
+  _described(tmp_path, 0, [[1, 0], [1, 0], [0, 0]])
+  found = structure.load(tmp_path, [(0, 0), (1, 1)])[0]
+  assert list(found.rounds) == [0]
+  assert {each.round for each in found.tickets} == {0}
+
+
 def test_structure_is_pooled_over_replicates(tmp_path, shown):
   _described(tmp_path, 0, [[1, 0], [1, 0], [0, 0]])
   _described(tmp_path, 1, [[1, 1], [0, 0], [0, 0]])
