@@ -48,7 +48,9 @@ _CONV = {
   "conv6": ((30000, 3e-4), (90000, 2e-4), 0.15),
 }
 # The paper does not say how often it evaluated these, nor how often it trained.
-_RESIDUAL = LENET | {
+_FREE = ("hidden", "eval_every", "rounds", "replicates", "reinits")
+_RESIDUAL = {
+  **{name: value for name, value in LENET.items() if name not in _FREE},
   "dataset": "cifar10",
   "augment": "crop_flip",
   "scaling": "standard",
@@ -104,11 +106,10 @@ def of(config: dict[str, Any]) -> dict[str, Any]:
   model = config["model"]
   if model == "lenet":
     return LENET
-  paper = {name: value for name, value in LENET.items() if name != "hidden"}
   if model in _CONV:
     plain, dropped, rate = _CONV[model]
     steps, learning_rate = dropped if config["dropout"] else plain
-    return paper | {
+    paper = LENET | {
       "dataset": "cifar10",
       "model": model,
       "dropout": 0.5 if config["dropout"] else 0.0,
@@ -116,20 +117,15 @@ def of(config: dict[str, Any]) -> dict[str, Any]:
       "learning_rate": learning_rate,
       "rates": ["output=0.1", f"Conv={rate:g}", "Dense=0.2"],
     }
-  paper = paper | _RESIDUAL | {"resnet20": _RESNET20, "vgg19": _VGG19}[model]
+    del paper["hidden"]
+    return paper
   asked = config["learning_rate"], config["warmup"]
   rate, warmup = min(
     _RATES[model],
     key=lambda known: (known[0] != asked[0], bool(known[1]) != bool(asked[1])),
   )
-  free = ("hidden", "eval_every", "rounds", "replicates", "reinits")
-  return {
-    name: value
-    for name, value in (
-      paper | {"learning_rate": rate, "warmup": warmup}
-    ).items()
-    if name not in free
-  }
+  paper = _RESIDUAL | (_RESNET20 if model == "resnet20" else _VGG19)
+  return paper | {"learning_rate": rate, "warmup": warmup}
 
 
 def differences(
