@@ -108,16 +108,17 @@ def test_validation_loss_rises_and_order_is_found():
   end = records.Measurement(1000.0, True, 0.98, 1.0, valid_loss=0.3)
   steps = np.array([0, 100, 200, 300])
   run = results.run(ticket=[[(300, 98), (200, 98), (100, 98)]] * 2)
-  trials = []
-  for trial in run.results:
+
+  def train(trial):
     # Reaches 96% one evaluation before it stops.
     curve = np.where(steps >= trial.early_stop.step - 100, 0.97, 0.5)
-    trials.append(trial._replace(end=end, test_steps=steps, test_curve=curve))
-  run = dataclasses.replace(run, results=tuple(trials))
+    return trial._replace(end=end, test_steps=steps, test_curve=curve)
+
+  run = results.change(run, train)
   rise = _sample(run, "level", "loss_rise", "dense").values
   np.testing.assert_allclose(rise, 3)
   np.testing.assert_allclose(_sample(run, "order", "step").values, 1)
-  one = dataclasses.replace(run, results=run.results[:3])
+  one = results.keep(run, lambda each: each.replicate == 0)
   alone = _sample(one, "order", "step").values
   assert np.isnan(alone).all()  # it has no other to compare with
   early = _sample(run, "difference", "test@10%", "ticket 25%", "dense").values
@@ -125,20 +126,13 @@ def test_validation_loss_rises_and_order_is_found():
 
 
 def test_only_shared_replicates_are_compared():
-  fewer = dataclasses.replace(
-    _WORSE, results=tuple(x for x in _WORSE.results if x.replicate)
-  )
-  found = results.sample(
-    "difference", "end_test", "ticket 50%", "ticket 50%", _BETTER, fewer
-  )
-  assert found.values.tolist() == [3, 3]
+  fewer = results.keep(_WORSE, lambda each: each.replicate > 0)
+  asked = "difference", "end_test", "ticket 50%", "ticket 50%"
+  assert results.sample(*asked, _BETTER, fewer).values.tolist() == [3, 3]
 
 
 def test_runs_that_share_no_replicate_give_no_number():
-  other = results.run(ticket=[[(9, 98), (9, 98)]])
-  other = dataclasses.replace(
-    other, results=tuple(trial._replace(replicate=7) for trial in other.results)
-  )
+  other = results.change(_WORSE, lambda x: x._replace(replicate=7))
   found = results.sample("difference", "test", "dense", "dense", _BETTER, other)
   assert "no replicate" in found.note
 
@@ -153,9 +147,8 @@ def test_weakest_is_the_average_gain_of_the_run_with_the_least():
 
 def test_trainings_that_diverge_or_fail_are_counted():
   run = results.run(ticket=[[(9, 98), (9, 10)], [(9, 98), (9, 98)]])
-  dense, *others = run.results
-  run = dataclasses.replace(
-    run, results=(dense._replace(diverged=True), *others)
+  run = results.change(
+    run, lambda x: x._replace(diverged=(x.replicate, x.round) == (0, 0))
   )
   for asked in (
     ("diverged", "diverged", "dense"),

@@ -1,6 +1,5 @@
 """Which figures a network has, and what their lines show."""
 
-import dataclasses
 import itertools
 import math
 
@@ -20,15 +19,12 @@ _VGG |= {"steps": 112480, "eval_every": 703, "test_every": 10_000}
 
 @pytest.mark.parametrize("lost", [[0], [-1], range(151)])
 def test_validation_losses_that_are_not_finite_are_left_out(lost):
-  run = synthetic_runs.read()
-
-  def without(trial):
+  def lose(trial):
     curve = trial.valid_curve.copy()
     curve[[*lost]] = np.nan
-    return trial._replace(valid_curve=curve)
+    return trial if trial.replicate else trial._replace(valid_curve=curve)
 
-  trials = [x if x.replicate else without(x) for x in run.results]
-  run = dataclasses.replace(run, results=tuple(trials))
+  run = results.change(synthetic_runs.read(), lose)
   for panel in curves.draw(run, statistics.VALID_CURVE, 15000):
     low, high = drawings.axes_of(panel).get_ylim()
     assert low < high
@@ -195,10 +191,10 @@ def test_a_loss_that_only_falls_and_one_that_explodes_are_seen():
   run = synthetic_runs.read(arms=["ticket"])
   steps = run.results[0].valid_steps
   for loss in (1 + np.exp(-steps / 3000), 1 + steps / 100):
-    trials = tuple(trial._replace(valid_curve=loss) for trial in run.results)
-    [panel, _] = curves.draw(
-      dataclasses.replace(run, results=trials), statistics.VALID_CURVE, 15000
+    shown = results.change(
+      run, lambda x, loss=loss: x._replace(valid_curve=loss)
     )
+    [panel, _] = curves.draw(shown, statistics.VALID_CURVE, 15000)
     low, high = drawings.axes_of(panel).get_ylim()
     assert low < loss.min() < high
     assert high - low < 3 * max(loss[6] - loss.min(), loss[:7].max() - 1)

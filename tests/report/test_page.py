@@ -37,13 +37,8 @@ def _page(run):
   return page.render(page.Content(run, protocol, found, shown, drawn=()))
 
 
-def _keep(run, wanted):
-  found = tuple(filter(wanted, run.results))
-  return dataclasses.replace(run, results=found)
-
-
 def _without(run, *trials):
-  return _keep(run, lambda each: each[:4] not in trials)
+  return results.keep(run, lambda each: each[:4] not in trials)
 
 
 def _diverge(run, rounds):
@@ -56,7 +51,7 @@ def _diverge(run, rounds):
     nothing = records.Measurement(math.nan, False, math.nan, math.nan)
     return each._replace(diverged=True, early_stop=nothing)
 
-  run = _keep(run, lambda x: x.round <= rounds.get(x.replicate, x.round))
+  run = results.keep(run, lambda x: x.round <= rounds.get(x.replicate, x.round))
   return results.change(run, lose)
 
 
@@ -117,7 +112,7 @@ def test_verdicts_are_counted():
 
 
 def _dense_only(run):
-  return _keep(run, lambda each: each.round == 0)
+  return results.keep(run, lambda each: each.round == 0)
 
 
 @pytest.mark.parametrize(
@@ -134,7 +129,7 @@ def _dense_only(run):
     ),
     (_dense_only, "Only the dense network has been trained so far."),
     (
-      lambda run: _keep(run, lambda each: each.replicate < 2),
+      lambda run: results.keep(run, lambda each: each.replicate < 2),
       "<h1>Undecided: 2 replicates cannot tell",
     ),
     (

@@ -1,6 +1,5 @@
 """Statistics over replicates, winning tickets, and missing trials."""
 
-import dataclasses
 import math
 
 import numpy as np
@@ -118,7 +117,5 @@ def test_levels_of_noise_are_arms_of_their_own():
   assert statistics.arms(run) == ("ticket", "noise 0.5", "noise 2")
   assert plan.missing(run) == ()
   assert plan.last_round(run, "noise 2") == 2
-  few = dataclasses.replace(
-    run, results=tuple(x for x in run.results if x.arm != "noise 2")
-  )
+  few = results.keep(run, lambda each: each.arm != "noise 2")
   assert {trial.arm for trial in plan.missing(few)} == {"noise 2"}
