@@ -14,7 +14,6 @@ from lth_jax.report import (
   page,
   protocols,
   records,
-  structure,
   tables,
   winning,
 )
@@ -34,13 +33,7 @@ def write(workdir: epath.PathLike) -> epath.Path:
 
   Reports of equal records are equal byte for byte. A report is complete if its
   index.html is there: this file is removed first and written last, and every
-  file is written whole.
-
-  Args:
-    workdir: folder of a run, finished or not.
-
-  Returns:
-    The path of the page.
+  file is written whole. The run need not be finished.
 
   Raises:
     lth_jax.errors.InputError: no run, no finished trial, or a damaged record.
@@ -61,14 +54,11 @@ def write(workdir: epath.PathLike) -> epath.Path:
 def draw(workdir: epath.PathLike) -> dict[str, canvas.Drawn]:
   """Returns the figures of a report, by their names.
 
-  Args:
-    workdir: folder of a run, finished or not.
-
   Raises:
     lth_jax.errors.InputError: as `write`.
   """
   run = records.read(workdir)
-  drawn = _draw(workdir, run, protocols.differences(run.config))
+  drawn = _draw(run, protocols.differences(run.config))
   return {each.name: each for each in drawn}
 
 
@@ -85,11 +75,15 @@ def _one_writer(folder: epath.Path) -> Iterator[None]:
     yield
 
 
-def _draw(
-  workdir: epath.PathLike, run: records.Run, protocol: str
-) -> tuple[canvas.Drawn, ...]:
-  rounds = distributions.pool(structure.load(workdir, run.tickets_trained))
-  return canvas.draw(run, protocol) + distributions.draw(rounds, protocol)
+def _draw(run: records.Run, protocol: str) -> tuple[canvas.Drawn, ...]:
+  figures = [
+    canvas.draw_parts(each.name, each.title, each.panels, protocol)._replace(
+      caption=each.caption
+    )
+    for each in layout.of(run)
+  ]
+  rounds = distributions.pool(run.described)
+  return *figures, *distributions.draw(rounds, protocol)
 
 
 def _render(workdir: epath.PathLike) -> dict[str, bytes]:
@@ -108,7 +102,7 @@ def _render(workdir: epath.PathLike) -> dict[str, bytes]:
   for name, table in made.items():
     texts[f"{name}.csv"] = tables.csv(table.data, protocol)
     texts[f"{name}.md"] = tables.markdown(table.text, caption)
-  figures = _draw(workdir, run, protocol)
+  figures = _draw(run, protocol)
   shown = {name: table.text for name, table in made.items()}
   content = page.Content(run, protocol, wins, shown, figures)
   files = {}

@@ -25,11 +25,8 @@ _TITLES = (
 
 
 def tabulate(found: Sequence[claims.Judgment]) -> tables.Tables:
-  """Tabulates the published claims and our verdicts.
-
-  Args:
-    found: one judgment a claim.
-  """
+  """Tabulates the published claims and our verdicts."""
+  found = [each._replace(ours=_cut(each.claim, each.ours)) for each in found]
   return tables.Tables(
     tables.Table(_COLUMNS, tuple(map(_data, found))),
     tables.Table(_TITLES, tuple(map(_text, found))),
@@ -38,7 +35,6 @@ def tabulate(found: Sequence[claims.Judgment]) -> tables.Tables:
 
 def _data(judgment: claims.Judgment) -> tuple[str, ...]:
   claim, ours, verdict, bound, note = judgment
-  ours = statistics.within(ours, *_limits(claim))
   return (
     claim.figure,
     claim.text,
@@ -56,7 +52,6 @@ def _data(judgment: claims.Judgment) -> tuple[str, ...]:
 
 def _text(judgment: claims.Judgment) -> tuple[str, ...]:
   claim, ours, verdict, bound, note = judgment
-  ours = statistics.within(ours, *_limits(claim))
   digits = _DIGITS.get(claim.unit, 2)
   mean = _with_unit(tables.number(ours.mean, digits), claim.unit)
   return (
@@ -65,13 +60,21 @@ def _text(judgment: claims.Judgment) -> tuple[str, ...]:
     verdict,
     claim.published,
     _band(claim.band, claim.unit),
-    " or ".join(_opposite(each, claim.unit) for each in claim.opposites),
+    " or ".join(_number(f"{each:,g}", claim.unit) for each in claim.opposites),
     f"{bound} {mean}".strip() if ours.n else tables.DASH,
     tables.value_range(ours.low, ours.high, digits),
     tables.value_range(ours.minimum, ours.maximum, digits),
     str(ours.n),
     note,
   )
+
+
+def _cut(claim: claims.Claim, ours: statistics.Interval) -> statistics.Interval:
+  """Cuts a finite interval to the range of the claim's number."""
+  if not math.isfinite(ours.high - ours.low):
+    return ours
+  least, most = _limits(claim)
+  return ours._replace(low=max(ours.low, least), high=min(ours.high, most))
 
 
 def _limits(claim: claims.Claim) -> tuple[float, float]:
@@ -87,12 +90,11 @@ def _band(band: tuple[float, float], unit: str) -> str:
     return _with_unit(f"> {low:g}", unit)
   if math.isinf(low):
     return _with_unit(f"< {high:g}", unit)
-  text = f"{low:,g} to {high:,g}".replace("-", "\N{MINUS SIGN}")
-  return _with_unit(text, unit)
+  return _number(f"{low:,g} to {high:,g}", unit)
 
 
-def _opposite(value: float, unit: str) -> str:
-  return _with_unit(f"{value:,g}".replace("-", "\N{MINUS SIGN}"), unit)
+def _number(text: str, unit: str) -> str:
+  return _with_unit(text.replace("-", "\N{MINUS SIGN}"), unit)
 
 
 def _with_unit(text: str, unit: str) -> str:

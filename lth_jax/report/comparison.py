@@ -1,7 +1,6 @@
 """Several runs in one figure and one table, such as those of a sweep."""
 
 import functools
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -79,7 +78,11 @@ def write(
   folder.mkdir(parents=True, exist_ok=True)
   (folder / "comparison.svg").write_bytes(drawn.svg)
   (folder / "comparison.png").write_bytes(drawn.png)
-  when = "early stop" if any(map(_has_early_stop, read.values())) else "the end"
+  when = (
+    "early stop"
+    if any(map(statistics.has_early_stop, read.values()))
+    else "the end"
+  )
   note = _note(read)
   caption = f"{title}. Tickets, at {when}{'; ' + note if note else ''}"
   text = tables.markdown(table(read), caption)
@@ -88,16 +91,11 @@ def write(
 
 
 def draw(runs: _Runs, title: str, view: View = TICKETS) -> canvas.Drawn:
-  """Draws several runs in one figure.
+  """Draws several runs, {name to show: run}, in one figure.
 
   A colour is a run, a dash an arm; of a single run, which the title then names,
   a colour is an arm. Controls have no dense network: their lines begin at the
   first density that they were trained at.
-
-  Args:
-    runs: {name to show: run}, in the order to show them.
-    title: of the figure.
-    view: what to show.
   """
   quantities = view.quantities or _quantities(tuple(runs.values()))
   parts = [functools.partial(_panel, runs, each, view) for each in quantities]
@@ -107,11 +105,7 @@ def draw(runs: _Runs, title: str, view: View = TICKETS) -> canvas.Drawn:
 
 
 def table(runs: _Runs) -> tables.Table:
-  """Tabulates the tickets of several runs, one row a run.
-
-  Args:
-    runs: {name to show: run}, in the order to show them.
-  """
+  """Tabulates the tickets of several runs, one row a run."""
   return tables.Table(_HEAD, tuple(_row(*item) for item in runs.items()))
 
 
@@ -135,13 +129,9 @@ def _quantities(runs: Sequence[records.Run]) -> Sequence[statistics.Quantity]:
   kinds = {(run.config["model"], run.config["steps"]) for run in runs}
   if len(kinds) == 1 and (found := layout.milestones(runs[0])):
     return found
-  if all(map(_has_early_stop, runs)):
+  if all(map(statistics.has_early_stop, runs)):
     return statistics.EARLY_STEP, statistics.EARLY_TEST, statistics.END_TEST
   return statistics.END_TEST, statistics.END_TRAIN
-
-
-def _has_early_stop(run: records.Run) -> bool:
-  return any(math.isfinite(each.early_stop.step) for each in run.results)
 
 
 def _panel(
@@ -209,9 +199,8 @@ def _explain(runs: _Runs, arms: Sequence[str], axes: mpl_axes.Axes) -> None:
 
 
 def _row(name: str, run: records.Run) -> tuple[str, ...]:
-  quantity = statistics.EARLY_TEST
-  if not _has_early_stop(run):
-    quantity = statistics.END_TEST
+  stops = statistics.has_early_stop(run)
+  quantity = statistics.EARLY_TEST if stops else statistics.END_TEST
   accuracy, gains = _gains(run, quantity, lambda table, dense: table - dense)
   step, sooner = _gains(
     run,

@@ -8,12 +8,7 @@ from lth_jax.report import plan, records, statistics, tables, winning
 
 
 def headline(run: records.Run, found: Sequence[winning.Winning]) -> str:
-  """Returns the main finding of a run in one sentence.
-
-  Args:
-    run: the run.
-    found: verdict of each pruned density, dense to sparse.
-  """
+  """Returns the main finding of a run in one sentence."""
   measured = [each for each in found if each.accuracy.n > 0]
   if not found:
     ended = divergence(run)
@@ -41,28 +36,20 @@ def headline(run: records.Run, found: Sequence[winning.Winning]) -> str:
 
 
 def tally(run: records.Run, found: Sequence[winning.Winning]) -> str:
-  """Returns the number of replicates and of each verdict.
-
-  Args:
-    run: the run.
-    found: verdict of each pruned density.
-  """
+  """Returns the number of replicates and of each verdict."""
   verdicts = collections.Counter(each.verdict for each in found)
+  plurals = {"wins": "win", "does not win": "do not win"}
   counts = "; ".join(
-    f"{verdicts[verdict]} {verdict}"
+    f"{number} {verdict if number == 1 else plurals.get(verdict, verdict)}"
     for verdict in ("wins", "undecided", "does not win", "not measured")
-    if verdicts[verdict]
+    if (number := verdicts[verdict])
   )
   replicates = count(len(run.grid.replicates), "replicate")
   return f"{replicates}. Tickets by density: {counts or 'none yet'}."
 
 
 def divergence(run: records.Run) -> str:
-  """Returns a sentence on the series that diverged; "" if none did.
-
-  Args:
-    run: the run.
-  """
+  """Returns a sentence on the series that diverged; "" if none did."""
   ends = collections.Counter(plan.ended(run).values())
   if len(ends) == 1:
     [(index, number)] = ends.items()
@@ -72,12 +59,7 @@ def divergence(run: records.Run) -> str:
 
 
 def count(number: int, name: str) -> str:
-  """Returns a number and a noun, such as "2 densities".
-
-  Args:
-    number: how many.
-    name: the noun in the singular.
-  """
+  """Returns a number and a noun, such as "2 densities" for "density"."""
   plural = name.removesuffix("y") + "ies" if name.endswith("y") else f"{name}s"
   return f"{number} {name if number == 1 else plural}"
 
@@ -101,19 +83,12 @@ def _winners(
   wins: Sequence[winning.Winning],
   measured: Sequence[winning.Winning],
 ) -> str:
+  def mean(quantity: statistics.Quantity, index: int, digits: int) -> str:
+    values = statistics.values(run, "ticket", quantity)
+    column = values[:, run.grid.rounds.index(index)]
+    return tables.number(statistics.interval(column).mean, digits)
+
   best = wins[-1]
-  rounds = run.grid.rounds
-  columns = rounds.index(best.round), rounds.index(0)
-  accuracy, step = (
-    [
-      tables.number(statistics.interval(values[:, k]).mean, digits)
-      for k in columns
-    ]
-    for values, digits in (
-      (statistics.values(run, "ticket", statistics.EARLY_TEST), 2),
-      (statistics.values(run, "ticket", statistics.EARLY_STEP), 0),
-    )
-  )
   where = tables.percent(best.density)
   found = f"A winning ticket at {where} of the weights"
   if len(wins) > 1:
@@ -124,9 +99,15 @@ def _winners(
     for each in measured
     if each.verdict == "undecided"
   ]
+  test, dense_test = (
+    mean(statistics.EARLY_TEST, index, 2) for index in (best.round, 0)
+  )
+  step, dense_step = (
+    mean(statistics.EARLY_STEP, index, 0) for index in (best.round, 0)
+  )
   return (
     f"{found} ({len(wins)} of {count(len(measured), 'density')}): test "
-    f"accuracy {accuracy[0]}% against {accuracy[1]}% of the dense network, "
-    f"early stop at step {step[0]} against {step[1]}."
+    f"accuracy {test}% against {dense_test}% of the dense network, early stop "
+    f"at step {step} against {dense_step}."
     + (f" Undecided at {', '.join(undecided)}." if undecided else "")
   )

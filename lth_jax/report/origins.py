@@ -18,12 +18,7 @@ Digests = dict[tuple[Hashable, ...], str]
 
 
 def of_record(config: configs.Config, content: Mapping[str, Any]) -> Digests:
-  """Returns the digests in a record that other records also have.
-
-  Args:
-    config: of the run.
-    content: of the record.
-  """
+  """Returns the digests in a record that other records also have."""
   origin, digests = content["origin"], content["digests"]
   replicate, index = content["replicate"], content["round"]
   trial = plan.Trial(replicate, index, content["arm"])
@@ -40,11 +35,7 @@ def of_record(config: configs.Config, content: Mapping[str, Any]) -> Digests:
 
 
 def of_description(content: Mapping[str, Any]) -> Digests:
-  """Returns the digests in a description of tickets that records also have.
-
-  Args:
-    content: of a structure.json.
-  """
+  """Returns the digests in a structure.json that records also have."""
   replicate = content["replicate"]
   dense = plan.Trial(replicate, 0, "ticket")
   return {
@@ -58,10 +49,7 @@ def of_description(content: Mapping[str, Any]) -> Digests:
 
 
 def check(found: Iterable[tuple[epath.Path, Digests]]) -> None:
-  """Checks that files agree on the arrays that they were derived from.
-
-  Args:
-    found: each file or folder, and its digests.
+  """Checks that files or folders agree on the arrays that they came from.
 
   Raises:
     errors.InputError: names the first that disagrees with those before.

@@ -4,7 +4,6 @@
 """
 
 import collections
-import math
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -45,11 +44,7 @@ class Content(NamedTuple):
 
 
 def render(content: Content) -> str:
-  """Returns the HTML of a page.
-
-  Args:
-    content: what it shows.
-  """
+  """Returns the HTML of a page."""
   run, found = content.run, content.winning
   environment = jinja2.Environment(
     loader=jinja2.FileSystemLoader(pathlib.Path(__file__).parent),
@@ -81,14 +76,14 @@ def _notes(run: records.Run) -> list[str]:
   """Notes for the top of the page, on trials that are missing or left out."""
   notes = []
   if missing := plan.missing(run):
-    arms = collections.Counter(key.arm for key in missing)
+    arms = collections.Counter(each.arm for each in missing)
     each = ", ".join(f"{number} {arm}" for arm, number in sorted(arms.items()))
     planned = len(plan.expected(run))
     notes.append(
       f"Unfinished: {planned - len(missing)} of {planned} trainings are on "
       f"disk; missing: {each}."
     )
-  if not any(math.isfinite(each.early_stop.step) for each in run.results):
+  if not statistics.has_early_stop(run):
     why = (
       "This run has no validation split, hence no early-stop step"
       if run.config["num_valid"] == 0

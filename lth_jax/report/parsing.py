@@ -60,11 +60,7 @@ def load(
 
 
 def cause(error: Exception) -> str:
-  """Returns one line that tells why a file could not be parsed.
-
-  Args:
-    error: the exception; a KeyError is about the field that is missing.
-  """
+  """Returns one line that tells why a file could not be parsed."""
   text = f"no {error}" if isinstance(error, KeyError) else str(error)
   return " ".join(text.split())
 
@@ -73,9 +69,6 @@ def check_numbers(result: Any) -> None:
   """Checks that a training can give the numbers of a `records.Result`.
 
   Checksums do not show what a stranger wrote, and a report may be of his run.
-
-  Args:
-    result: as read from a file.
 
   Raises:
     ValueError: names the number.

@@ -1,84 +1,54 @@
 """Which trials a finished run has, and which of them are missing."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from lth_jax.config import configs, plan
+from lth_jax.config import plan
 from lth_jax.report import records
 
 
-class Key(NamedTuple):
-  """Names a trial as a report does (`records.name_arm`)."""
-
-  replicate: int
-  round: int
-  arm: str
-  draw: int
-
-
-def expected(run: records.Run) -> tuple[Key, ...]:
+def expected(run: records.Run) -> tuple[plan.Trial, ...]:
   """Lists the trials of the run when it is finished.
 
-  A replicate ends where its masks would come from a trial that diverged.
-
-  Args:
-    run: the run.
+  A replicate ends where its masks would come from a trial that diverged. Arms
+  and draws are named as in a report (`records.name_arm`).
   """
-  config, ends = configs.from_flat(run.config), ended(run)
+  config, ends = run.typed_config, ended(run)
   return tuple(
-    Key(replicate, index, *_name(run.config, trial))
+    plan.Trial(replicate, index, *_name(run, trial))
     for replicate in plan.replicates(config)
     for index in range(ends.get(replicate, config.study.rounds) + 1)
     for trial in plan.of_round(config, replicate, index)
   )
 
 
-def missing(run: records.Run) -> tuple[Key, ...]:
-  """Lists the trials that are still to be trained.
-
-  Args:
-    run: the run.
-  """
+def missing(run: records.Run) -> tuple[plan.Trial, ...]:
+  """Lists the trials that are still to be trained."""
   found = {result[:4] for result in run.results}
-  return tuple(key for key in expected(run) if key not in found)
+  return tuple(trial for trial in expected(run) if trial not in found)
 
 
 def ended(run: records.Run) -> dict[int, int]:
-  """Returns the round in which each series of rounds diverged.
-
-  Args:
-    run: the run.
-
-  Returns:
-    {replicate: round}, without the replicates that did not diverge.
-  """
-  config, ends = configs.from_flat(run.config), dict[int, int]()
+  """Returns {replicate: round in which its series of rounds diverged}."""
+  ends = dict[int, int]()
   for result in run.results:
     trial = plan.Trial(result.replicate, result.round, result.arm)
-    if result.diverged and plan.supplies_masks(config, trial):
+    if result.diverged and plan.supplies_masks(run.typed_config, trial):
       found = ends.get(result.replicate, result.round)
       ends[result.replicate] = min(found, result.round)
   return ends
 
 
-def last_round(config: dict[str, Any], arm: str) -> int:
-  """Returns the last round in which an arm is trained.
-
-  Args:
-    config: the flat configuration of a run.
-    arm: its name.
-  """
-  asked = configs.from_flat(config)
-  return max(
-    (
-      index
-      for index in range(asked.study.rounds + 1)
-      for trial in plan.of_round(asked, 0, index)
-      if _name(config, trial)[0] == arm
-    ),
-    default=0,
-  )
+def last_round(run: records.Run, arm: str) -> int:
+  """Returns the last round in which an arm is trained."""
+  rounds = [
+    index
+    for index in range(run.typed_config.study.rounds + 1)
+    for trial in plan.of_round(run.typed_config, 0, index)
+    if _name(run, trial)[0] == arm
+  ]
+  return max(rounds, default=0)
 
 
 class Incomplete(NamedTuple):
@@ -113,18 +83,15 @@ class Incomplete(NamedTuple):
 def incomplete(run: records.Run, arm: str, known: np.ndarray) -> Incomplete:
   """Finds the replicates that have less of an arm than was planned.
 
-  Args:
-    run: the run.
-    arm: its name.
-    known: where there is a number of it, bool `[R, K]`.
+  `known` tells where there is a number of it, bool `[R, K]`.
   """
   grid = run.grid
-  to_come = {key.replicate for key in missing(run) if key.arm == arm}
+  to_come = {each.replicate for each in missing(run) if each.arm == arm}
   pending = np.isin(grid.replicates, list(to_come))
-  last = last_round(run.config, arm)
+  last = last_round(run, arm)
   done = known[:, np.array(grid.rounds) >= last].any(axis=1)
   return Incomplete(known.any(axis=1) & ~done & ~pending, pending)
 
 
-def _name(config: dict[str, Any], trial: plan.Trial) -> tuple[str, int]:
-  return records.name_arm(config, trial.arm, trial.draw or 0)
+def _name(run: records.Run, trial: plan.Trial) -> tuple[str, int]:
+  return records.name_arm(run.config, trial.arm, trial.draw or 0)

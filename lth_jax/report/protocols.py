@@ -48,7 +48,9 @@ _CONV = {
   "conv6": ((30000, 3e-4), (90000, 2e-4), 0.15),
 }
 # The paper does not say how often it evaluated these, nor how often it trained.
-_RESIDUAL = LENET | {
+_FREE = ("hidden", "eval_every", "rounds", "replicates", "reinits")
+_RESIDUAL = {
+  **{name: value for name, value in LENET.items() if name not in _FREE},
   "dataset": "cifar10",
   "augment": "crop_flip",
   "scaling": "standard",
@@ -95,30 +97,19 @@ _RATES = {
 }
 
 
-def has_early_stop(model: str) -> bool:
-  """Returns whether the paper reports the early stop of a network.
-
-  Args:
-    model: its name.
-  """
-  return model not in MILESTONES
-
-
 def of(config: dict[str, Any]) -> dict[str, Any]:
   """Returns the paper's protocol for a run's network.
 
-  Args:
-    config: the flat configuration of the run. It selects among the variants
-      of the paper, such as dropout or learning rates.
+  The flat configuration of the run selects among the variants of the paper,
+  such as dropout or learning rates.
   """
   model = config["model"]
   if model == "lenet":
     return LENET
-  paper = {name: value for name, value in LENET.items() if name != "hidden"}
   if model in _CONV:
     plain, dropped, rate = _CONV[model]
     steps, learning_rate = dropped if config["dropout"] else plain
-    return paper | {
+    paper = LENET | {
       "dataset": "cifar10",
       "model": model,
       "dropout": 0.5 if config["dropout"] else 0.0,
@@ -126,20 +117,15 @@ def of(config: dict[str, Any]) -> dict[str, Any]:
       "learning_rate": learning_rate,
       "rates": ["output=0.1", f"Conv={rate:g}", "Dense=0.2"],
     }
-  paper = paper | _RESIDUAL | {"resnet20": _RESNET20, "vgg19": _VGG19}[model]
+    del paper["hidden"]
+    return paper
   asked = config["learning_rate"], config["warmup"]
   rate, warmup = min(
     _RATES[model],
     key=lambda known: (known[0] != asked[0], bool(known[1]) != bool(asked[1])),
   )
-  free = ("hidden", "eval_every", "rounds", "replicates", "reinits")
-  return {
-    name: value
-    for name, value in (
-      paper | {"learning_rate": rate, "warmup": warmup}
-    ).items()
-    if name not in free
-  }
+  paper = _RESIDUAL | (_RESNET20 if model == "resnet20" else _VGG19)
+  return paper | {"learning_rate": rate, "warmup": warmup}
 
 
 def differences(
@@ -147,13 +133,12 @@ def differences(
 ) -> str:
   """Returns how a run differs from the paper's protocol; "" if it does not.
 
+  For example "scaled down: steps 15,000 instead of 50,000".
+
   Args:
     config: the flat configuration of the run.
     original: the configuration of the paper's run, if it is not the main run
       of its network; only the fields of a protocol are compared.
-
-  Returns:
-    For example "scaled down: steps 15,000 instead of 50,000".
   """
   ours, paper = _with_plain_rates(config), of(config)
   if original is not None:
@@ -179,11 +164,7 @@ def differences(
 
 
 def is_scaled_down(config: dict[str, Any]) -> bool:
-  """Returns whether a run is smaller than the paper's.
-
-  Args:
-    config: the flat configuration of the run.
-  """
+  """Returns whether the run of a configuration is smaller than the paper's."""
   return differences(config).startswith(_SCALED_DOWN)
 
 

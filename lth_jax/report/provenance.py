@@ -4,16 +4,11 @@ from typing import Any
 
 from etils import epath
 
-from lth_jax import errors
 from lth_jax.report import claims, parsing, records
-from lth_jax.storage import files
 
 
 def read(workdir: epath.Path) -> dict[str, Any]:
   """Returns facts about a run that are not in its records.
-
-  Args:
-    workdir: folder of a run with a finished trial.
 
   Returns:
     `seconds` of training, all trials added up; the last `environment`; and
@@ -23,26 +18,24 @@ def read(workdir: epath.Path) -> dict[str, Any]:
   Raises:
     InputError: a file is missing or damaged.
   """
-  path = workdir / "env.json"
-  remedy = "remove it and start the run again, which writes it again"
-  try:
-    environment = _parse(path)["environments"][-1]
-    seconds, begins = 0.0, []
-    for commit in records.committed(workdir):
-      path = commit.parent / "timing.json"
-      remedy = f"remove {path.parent} and start the run again, which trains it"
-      timing = _parse(path)
-      seconds += timing["seconds"]
-      begins.append(timing.get("finished", 0) - timing["seconds"])
-  except (*parsing.MALFORMED, OSError) as error:
-    raise errors.InputError(
-      f"{path}: damaged ({parsing.cause(error)}); {remedy}."
-    ) from error
+  again = "and start the run again, which"
+  environment = parsing.load(
+    workdir / "env.json",
+    lambda content: content["environments"][-1],
+    f"remove it {again} writes it again",
+    version=None,
+  )
+  seconds, begins = 0.0, []
+  for commit in records.committed(workdir):
+    lasted, finished = parsing.load(
+      commit.with_name("timing.json"),
+      lambda content: (content["seconds"] + 0.0, content.get("finished", 0)),
+      f"remove {commit.parent} {again} trains it",
+      version=None,
+    )
+    seconds += lasted
+    begins.append(finished - lasted)
   about = {"seconds": round(seconds), "environment": environment}
   if min(begins) > 0:
     about["begun"] = claims.timestamp(min(begins))
   return about
-
-
-def _parse(path: epath.Path) -> Any:
-  return files.parse(files.read(path).decode())

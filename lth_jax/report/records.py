@@ -5,6 +5,7 @@ import functools
 import hashlib
 import math
 import re
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -108,6 +109,7 @@ class Run:
     results: one for each committed trial, sorted by replicate, round, arm and
       draw.
     tickets: statistics of its tickets; empty before they are described.
+    described: what these follow from, by replicate; empty in a summary file.
     software: versions of lth_jax that trained it, such as "lth_jax 0.1.0,
       commit 0a1b2c3"; empty for runs that recorded none.
   """
@@ -116,12 +118,15 @@ class Run:
   config: dict[str, Any]
   results: tuple[Result, ...]
   tickets: tuple[structure.TicketStatistics, ...] = ()
+  described: Mapping[int, structure.Rounds] = dataclasses.field(
+    default_factory=dict
+  )
   software: tuple[str, ...] = ()
 
-  @property
-  def tickets_trained(self) -> set[tuple[int, int]]:
-    """Replicate and round of every ticket that has a result."""
-    return {(x.replicate, x.round) for x in self.results if x.arm == "ticket"}
+  @functools.cached_property
+  def typed_config(self) -> configs.Config:
+    """The configuration as the runner has it."""
+    return configs.from_flat(self.config)
 
   @functools.cached_property
   def grid(self) -> Grid:
@@ -147,12 +152,6 @@ def read(workdir: epath.PathLike) -> Run:
   A trial without commit.json is still being written and is left out. Results
   must follow from one another (`origins`).
 
-  Args:
-    workdir: folder of a run.
-
-  Returns:
-    The run, results sorted by replicate, round, arm and draw.
-
   Raises:
     errors.InputError: no run, no committed trial, or a damaged file.
   """
@@ -168,26 +167,27 @@ def read(workdir: epath.PathLike) -> Run:
     arm, draw = name_arm(flat, result.arm, result.draw)
     found.append(result._replace(arm=arm, draw=draw))
     digests.append((path.parent, facts))
-  for path in sorted(root.glob("replicate_*/structure.json")):
-    remedy = "start the run again, which makes it again"
-    digests.append((path, parsing.load(path, origins.of_description, remedy)))
+  trained = {(x.replicate, x.round) for x in found if x.arm == "ticket"}
+  described = structure.load(root, trained)
+  for replicate, each in described.items():
+    path = root / f"replicate_{replicate}" / "structure.json"
+    digests.append((path, each.digests))
   origins.check(digests)
-  results = tuple(sorted(found, key=lambda each: each[:4]))
-  software = _software(root / "env.json")
-  run = Run(stored["experiment"], flat, results, software=software)
-  tickets = structure.measure(structure.load(root, run.tickets_trained))
-  return dataclasses.replace(run, tickets=tickets)
+  return Run(
+    stored["experiment"],
+    flat,
+    tuple(sorted(found, key=lambda each: each[:4])),
+    tuple(x for each in described.values() for x in each.tickets),
+    {replicate: each.rounds for replicate, each in described.items()},
+    _software(root / "env.json"),
+  )
 
 
 def steady_step(steps: np.ndarray, losses: np.ndarray) -> float:
   """Returns the first step within 1% of the least smoothed loss.
 
   The minimum of a flat, noisy curve may lie anywhere; this one is robust.
-  Losses are averaged over five evaluations; NaN is left out.
-
-  Args:
-    steps: `[V]`.
-    losses: validation losses at these steps, nats, `[V]`.
+  Losses, `[V]`, are averaged over five evaluations; NaN is left out.
   """
   known = np.isfinite(losses)
   if not known.any():
@@ -202,11 +202,7 @@ def steady_step(steps: np.ndarray, losses: np.ndarray) -> float:
 
 
 def committed(workdir: epath.Path) -> list[epath.Path]:
-  """Returns the commit.json of every finished trial, sorted.
-
-  Args:
-    workdir: folder of a run.
-  """
+  """Returns the commit.json of every finished trial, sorted."""
   return sorted(
     path
     for path in workdir.glob("replicate_*/round_*/*/commit.json")
@@ -218,15 +214,7 @@ def name_arm(config: dict[str, Any], arm: str, draw: int) -> tuple[str, int]:
   """Returns the arm and draw by which reports name a trial.
 
   Reports average the draws of an arm. Levels of noise are no draws: each
-  becomes an arm.
-
-  Args:
-    config: the flat configuration of the run.
-    arm: as in a record.
-    draw: as in a record, 0 if there is only one.
-
-  Returns:
-    For example ("noise 2", 0) for draw 1 of noise levels 0.5 and 2.
+  becomes an arm, such as ("noise 2", 0) for draw 1 of noise levels 0.5 and 2.
 
   Raises:
     errors.InputError: the configuration has no such level of noise.

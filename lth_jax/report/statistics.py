@@ -8,6 +8,7 @@ Accuracies are in percent, their differences in points.
 
 import functools
 import math
+import operator
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
@@ -36,39 +37,27 @@ class Quantity(NamedTuple):
   read: Callable[[records.Result], float]
 
 
+def _accuracy(when: str, images: str) -> Quantity:
+  """An accuracy in percent, at "early_stop" or at the "end"."""
+  shown = "Validation" if images == "valid" else images.capitalize()
+  moment = "early stop" if when == "early_stop" else "the end"
+  read = operator.attrgetter(f"{when}.{images}_accuracy")
+  return Quantity(
+    f"{when}_{images}_accuracy_percent",
+    f"{shown} accuracy at {moment} (%)",
+    lambda result: 100 * read(result),
+  )
+
+
 EARLY_STEP = Quantity(
   "early_stop_step", "Early-stop step", lambda result: result.early_stop.step
 )
-EARLY_TEST = Quantity(
-  "early_stop_test_accuracy_percent",
-  "Test accuracy at early stop (%)",
-  lambda result: 100 * result.early_stop.test_accuracy,
-)
-EARLY_VALID = Quantity(
-  "early_stop_valid_accuracy_percent",
-  "Validation accuracy at early stop (%)",
-  lambda result: 100 * result.early_stop.valid_accuracy,
-)
-END_VALID = Quantity(
-  "end_valid_accuracy_percent",
-  "Validation accuracy at the end (%)",
-  lambda result: 100 * result.end.valid_accuracy,
-)
-EARLY_TRAIN = Quantity(
-  "early_stop_train_accuracy_percent",
-  "Train accuracy at early stop (%)",
-  lambda result: 100 * result.early_stop.train_accuracy,
-)
-END_TEST = Quantity(
-  "end_test_accuracy_percent",
-  "Test accuracy at the end (%)",
-  lambda result: 100 * result.end.test_accuracy,
-)
-END_TRAIN = Quantity(
-  "end_train_accuracy_percent",
-  "Train accuracy at the end (%)",
-  lambda result: 100 * result.end.train_accuracy,
-)
+EARLY_TEST = _accuracy("early_stop", "test")
+EARLY_VALID = _accuracy("early_stop", "valid")
+EARLY_TRAIN = _accuracy("early_stop", "train")
+END_TEST = _accuracy("end", "test")
+END_VALID = _accuracy("end", "valid")
+END_TRAIN = _accuracy("end", "train")
 QUANTITIES = (EARLY_STEP, EARLY_TEST, EARLY_TRAIN, END_TEST, END_TRAIN)
 
 
@@ -100,11 +89,7 @@ class Interval(NamedTuple):
 
 
 def accuracy_at(step: int) -> Quantity:
-  """Returns the test accuracy at a step, NaN for trials not tested there.
-
-  Args:
-    step: training step.
-  """
+  """Returns the test accuracy at a step, NaN for trials not tested there."""
 
   def read(result: records.Result) -> float:
     found = 100 * result.test_curve[result.test_steps == step]
@@ -118,16 +103,9 @@ def accuracy_at(step: int) -> Quantity:
 
 
 def steps_near(run: records.Run, shares: Iterable[float]) -> tuple[int, ...]:
-  """Returns the tested steps nearest to shares of a training.
+  """Returns the tested steps nearest to ascending shares of a training.
 
-  The first and the last step of the training do not count.
-
-  Args:
-    run: the run.
-    shares: in (0, 1), ascending.
-
-  Returns:
-    At most one step a share, without repetition.
+  The first and the last step of the training do not count; no step is repeated.
   """
   last = run.config["steps"]
   steps = np.unique(np.concatenate([each.test_steps for each in run.results]))
@@ -141,11 +119,7 @@ def steps_near(run: records.Run, shares: Iterable[float]) -> tuple[int, ...]:
 
 
 def arms(run: records.Run) -> tuple[str, ...]:
-  """Returns the arms to show, tickets first; the search arm is not shown.
-
-  Args:
-    run: the run.
-  """
+  """Returns the arms to show, tickets first; the search arm is not shown."""
   order = ("ticket", "reinit", "random", "random_global")
   found = run.grid.results.keys() - {"search"}
   return tuple(arm for arm in order if arm in found) + tuple(
@@ -156,10 +130,7 @@ def arms(run: records.Run) -> tuple[str, ...]:
 def values(run: records.Run, arm: str, quantity: Quantity) -> np.ndarray:
   """Returns a quantity of one arm, `[R, K]`; NaN where there is none.
 
-  Args:
-    run: the run.
-    arm: its name.
-    quantity: read from each trial, then averaged over draws.
+  It is read from each trial, then averaged over draws.
   """
 
   def cell(replicate: int, index: int) -> float:
@@ -176,32 +147,26 @@ def values(run: records.Run, arm: str, quantity: Quantity) -> np.ndarray:
   )
 
 
-def is_lower_bound(result: records.Result) -> bool:
-  """Returns whether the early-stop step of a trial is only a lower bound.
+def has_early_stop(run: records.Run) -> bool:
+  """Returns whether some trial has an early-stop step."""
+  return any(math.isfinite(each.early_stop.step) for each in run.results)
 
-  Args:
-    result: of the trial.
-  """
+
+def is_lower_bound(result: records.Result) -> bool:
+  """Returns whether the early-stop step of a trial is only a lower bound."""
   stop = result.early_stop
   return not result.diverged and math.isfinite(stop.step) and not stop.reached
 
 
 def lower_bounds(run: records.Run, arm: str) -> np.ndarray:
-  """Returns where an early-stop step is only a lower bound, bool `[R, K]`.
-
-  Args:
-    run: the run.
-    arm: its name.
-  """
+  """Returns where an early-stop step is only a lower bound, bool `[R, K]`."""
   return values(run, arm, Quantity("", "", is_lower_bound)) > 0
 
 
 def column(run: records.Run, density: float) -> int | None:
-  """Returns the index of the density nearest to one, None if none is near.
+  """Returns the index of the nearest density, None if it is not near.
 
-  Args:
-    run: the run.
-    density: in (0, 1]; half a step of the ladder is near.
+  Half a step of the ladder is near.
   """
   distance = np.abs(np.log(run.grid.density / density))
   nearest = int(np.argmin(distance))
@@ -209,37 +174,21 @@ def column(run: records.Run, density: float) -> int | None:
 
 
 def at(table: np.ndarray, index: int | None) -> np.ndarray:
-  """Returns one density of a `[R, K]` table, `[R]`; all NaN if it is None.
-
-  Args:
-    table: `[R, K]`.
-    index: one of the K densities, as from `column`.
-  """
+  """Returns one column of a table, `[R]`; all NaN if the index is None."""
   if index is None:
     return np.full(len(table), math.nan)
   return table[:, index]
 
 
 def dense(run: records.Run, quantity: Quantity) -> np.ndarray:
-  """Returns a quantity of the dense networks, `[R]`.
-
-  Args:
-    run: the run.
-    quantity: read from each of them.
-  """
+  """Returns a quantity of the dense networks, `[R]`."""
   return at(values(run, "ticket", quantity), column(run, 1.0))
 
 
 def curves(
   run: records.Run, arm: str, index: int, curve: Curve = TEST_CURVE
 ) -> tuple[np.ndarray, np.ndarray]:
-  """Returns a curve of one arm in one round.
-
-  Args:
-    run: the run.
-    arm: its name.
-    index: the pruning round.
-    curve: read from each trial, then averaged over draws.
+  """Returns a curve of one arm in one round, averaged over draws.
 
   Returns:
     The steps that all its trials share, `[T]`, and the curve, `[R, T]`.
@@ -261,11 +210,8 @@ def curves(
 def interval(sample: np.ndarray, level: float = 0.95) -> Interval:
   """Returns the two-sided Student t interval of a mean; NaN is left out.
 
-  Its ends at level 0.90 are the one-sided 95% bounds.
-
-  Args:
-    sample: one value a replicate, `[R]`.
-    level: of confidence.
+  The sample has one value a replicate, `[R]`. The ends at level 0.90 are the
+  one-sided 95% bounds.
   """
   found = sample[np.isfinite(sample)]
   n = len(found)
@@ -278,16 +224,3 @@ def interval(sample: np.ndarray, level: float = 0.95) -> Interval:
   return Interval(
     mean, mean - half, mean + half, float(found.min()), float(found.max()), n
   )
-
-
-def within(ours: Interval, least: float, most: float) -> Interval:
-  """Returns an interval cut to the range of its number.
-
-  Args:
-    ours: the interval; an infinite one stays as it is.
-    least: smallest value that the number can have.
-    most: largest value that the number can have.
-  """
-  if not math.isfinite(ours.high - ours.low):
-    return ours
-  return ours._replace(low=max(ours.low, least), high=min(ours.high, most))

@@ -14,11 +14,11 @@ from etils import epath
 
 from lth_jax import errors
 from lth_jax.analysis import histograms
-from lth_jax.report import parsing
+from lth_jax.report import origins, parsing
 from lth_jax.storage import files
 
 # {round: {leaf: counts of `analysis.summary.describe`}}
-Rounds = dict[str, dict[str, dict[str, Any]]]
+Rounds = dict[int, dict[str, dict[str, Any]]]
 
 # Ranges around zero and around one standard deviation of Glorot's
 # initialization, in such deviations.
@@ -65,10 +65,24 @@ class TicketStatistics(NamedTuple):
   trough: float = math.nan
 
 
+class Description(NamedTuple):
+  """What the structure.json of a replicate tells about its tickets.
+
+  Attributes:
+    digests: of the arrays that it was made from.
+    rounds: counts and edges as arrays.
+    tickets: the statistics of every leaf.
+  """
+
+  digests: origins.Digests
+  rounds: Rounds
+  tickets: tuple[TicketStatistics, ...]
+
+
 def load(
   workdir: epath.PathLike, tickets: Container[tuple[int, int]]
-) -> dict[int, Rounds]:
-  """Reads the descriptions of a run's tickets.
+) -> dict[int, Description]:
+  """Reads the descriptions of a run's tickets, by replicate.
 
   A ticket that is trained again has a description, of before, and no result.
 
@@ -77,47 +91,34 @@ def load(
     tickets: replicate and round of those that have a result; a description of
       another is left out.
 
-  Returns:
-    {replicate: its rounds}, counts and edges as arrays; empty if no replicate
-    is described yet.
-
   Raises:
     errors.InputError: a description is damaged.
   """
-  paths = [
-    path
-    for path in epath.Path(workdir).glob("replicate_*/structure.json")
-    if re.fullmatch(r"replicate_\d+", path.parent.name)
-  ]
-  remedy = "start the run again, which makes it again"
   found = {}
-  for path in paths:
-    replicate = int(path.parent.name.removeprefix("replicate_"))
-    rounds = parsing.load(path, functools.partial(_parse, replicate), remedy)
-    found[replicate] = {
-      index: leaves
-      for index, leaves in rounds.items()
-      if (replicate, int(index)) in tickets
-    }
+  for path in epath.Path(workdir).glob("replicate_*/structure.json"):
+    # Folders with other names, such as "replicate_0 copy", are a person's.
+    if match := re.fullmatch(r"replicate_(\d+)", path.parent.name):
+      replicate = int(match[1])
+      parse = functools.partial(_parse, replicate, tickets)
+      remedy = "start the run again, which makes it again"
+      found[replicate] = parsing.load(path, parse, remedy)
   return dict(sorted(found.items()))
 
 
-def measure(replicates: Mapping[int, Rounds]) -> tuple[TicketStatistics, ...]:
-  """Returns the statistics of every leaf, by replicate and round.
-
-  Args:
-    replicates: {replicate: its rounds}, as from `load`.
-  """
+def measure(replicate: int, rounds: Rounds) -> tuple[TicketStatistics, ...]:
+  """Returns the statistics of every leaf of a replicate's tickets."""
   return tuple(
-    _measure(replicate, int(index), name, leaf)
-    for replicate, rounds in replicates.items()
-    for index, leaves in sorted(rounds.items(), key=lambda item: int(item[0]))
+    _measure(replicate, index, name, leaf)
+    for index, leaves in sorted(rounds.items())
     for name, leaf in leaves.items()
   )
 
 
-def _parse(replicate: int, content: dict[str, Any]) -> Rounds:
-  """Returns the rounds of a description that can be measured."""
+def _parse(
+  replicate: int,
+  tickets: Container[tuple[int, int]],
+  content: dict[str, Any],
+) -> Description:
   files.verify_checksum(content)
   if content["replicate"] != replicate:
     raise errors.InputError(
@@ -125,11 +126,12 @@ def _parse(replicate: int, content: dict[str, Any]) -> Rounds:
       "copy and start the run again."
     )
   rounds = {
-    str(int(index)): {name: _as_arrays(leaf) for name, leaf in leaves.items()}
+    int(index): {name: _as_arrays(leaf) for name, leaf in leaves.items()}
     for index, leaves in content["rounds"].items()
+    if (replicate, int(index)) in tickets
   }
-  measure({replicate: rounds})
-  return rounds
+  digests = origins.of_description(content)
+  return Description(digests, rounds, measure(replicate, rounds))
 
 
 def _as_arrays(leaf: Mapping[str, Any]) -> dict[str, Any]:

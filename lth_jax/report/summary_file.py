@@ -37,9 +37,7 @@ _SCALARS = (
 def pack(run: records.Run, about: Mapping[str, Any]) -> str:
   """Returns the text of a run's file, one trial a line.
 
-  Args:
-    run: the run.
-    about: further facts to keep, such as how long it took.
+  `about` are further facts to keep, such as how long it took.
   """
   config = configs.from_flat(run.config)
   config = dataclasses.replace(config, execution=configs.Execution())
@@ -63,11 +61,8 @@ def pack(run: records.Run, about: Mapping[str, Any]) -> str:
 def unpack(text: str) -> tuple[records.Run, dict[str, Any]]:
   """Returns the run and the facts that `pack` was given.
 
-  Args:
-    text: content of the file.
-
   Raises:
-    errors.InputError: it is damaged or of another format.
+    errors.InputError: the text is damaged or of another format.
   """
   try:
     content = files.parse(text)

@@ -65,9 +65,6 @@ def results(run: records.Run) -> Tables:
   """Tabulates every quantity at each density and arm.
 
   A step is marked as a lower bound where an early stop was not reached.
-
-  Args:
-    run: the run.
   """
   data, text = [], []
   arms = statistics.arms(run)
@@ -101,16 +98,11 @@ def summary(run: records.Run) -> Table:
 
   It has test accuracy at the end instead for networks of which the paper
   reports no early stop, and for runs without validation images.
-
-  Args:
-    run: the run.
   """
-  stops = any(math.isfinite(each.early_stop.step) for each in run.results)
-  quantities = (
-    (statistics.EARLY_STEP, statistics.EARLY_TEST)
-    if stops and protocols.has_early_stop(run.config["model"])
-    else (statistics.END_TEST,)
-  )
+  quantities: tuple[statistics.Quantity, ...] = (statistics.END_TEST,)
+  at_the_end = run.config["model"] in protocols.MILESTONES
+  if statistics.has_early_stop(run) and not at_the_end:
+    quantities = statistics.EARLY_STEP, statistics.EARLY_TEST
   arms = statistics.arms(run)
   spreads = {arm: _spreads(run, arm, quantities) for arm in arms}
   rows = []
@@ -128,11 +120,7 @@ def summary(run: records.Run) -> Table:
 
 
 def verdicts(found: Sequence[winning.Winning]) -> Tables:
-  """Tabulates where a ticket wins.
-
-  Args:
-    found: one verdict a density.
-  """
+  """Tabulates where a ticket wins, one verdict a density."""
   data = tuple(
     (
       str(each.round),
@@ -162,10 +150,6 @@ def csv(table: Table, protocol: str) -> str:
   """Returns a table as CSV; its last column names the protocol.
 
   A text that a spreadsheet would take for a formula gets a quote in front.
-
-  Args:
-    table: the table.
-    protocol: how the run differs from the paper's protocol, "" if it does not.
   """
   out = io.StringIO()
   writer = csv_format.writer(out, lineterminator="\n")
@@ -176,12 +160,7 @@ def csv(table: Table, protocol: str) -> str:
 
 
 def markdown(table: Table, caption: str) -> str:
-  """Returns a table as Markdown, below a caption.
-
-  Args:
-    table: the table; its texts are escaped.
-    caption: one line, escaped.
-  """
+  """Returns a table as Markdown, below a caption; all texts are escaped."""
   lines = [table.header, ("---",) * len(table.header), *table.rows]
   return f"{_escape(caption)}\n\n" + "".join(
     "| " + " | ".join(cell(text) for text in line) + " |\n" for line in lines
@@ -189,55 +168,32 @@ def markdown(table: Table, caption: str) -> str:
 
 
 def cell(text: str) -> str:
-  """Escapes a text for a cell of a Markdown table.
-
-  Args:
-    text: from anywhere; it becomes one line without HTML, links and columns.
-  """
+  """Returns a text for a cell of a Markdown table, without HTML and links."""
   return _escape(text).replace("|", "\\|")
 
 
 def percent(density: float) -> str:
-  """Formats a density in percent: one decimal, two below 1%.
-
-  Args:
-    density: in (0, 1].
-  """
+  """Formats a density, in (0, 1], in percent: one decimal, two below 1%."""
   value = 100 * density
   return "100%" if density == 1 else f"{value:.{1 if value >= 1 else 2}f}%"
 
 
 def number(value: float, digits: int) -> str:
-  """Formats a number with thousands separators; a dash if it is not finite.
-
-  Args:
-    value: the number.
-    digits: after the decimal point.
-  """
+  """Formats a number with thousands separators; a dash if it is not finite."""
   if not math.isfinite(value):
     return DASH
   return f"{value:,.{digits}f}".replace("-", "\N{MINUS SIGN}")
 
 
 def value_range(low: float, high: float, digits: int) -> str:
-  """Formats a range of numbers; a dash if it is not finite.
-
-  Args:
-    low: its lower end.
-    high: its upper end.
-    digits: after the decimal point.
-  """
+  """Formats a range of numbers; a dash if it is not finite."""
   if not math.isfinite(low + high):
     return DASH
   return f"{number(low, digits)} to {number(high, digits)}"
 
 
 def plain(value: float) -> str:
-  """Formats a number for programs; "" if it is not finite.
-
-  Args:
-    value: the number.
-  """
+  """Formats a number for programs; "" if it is not finite."""
   return f"{value:.6g}" if math.isfinite(value) else ""
 
 

@@ -39,14 +39,7 @@ class Winning(NamedTuple):
 
 
 def winning(run: records.Run) -> tuple[Winning, ...]:
-  """Judges the tickets of each density against the dense network.
-
-  Args:
-    run: the run.
-
-  Returns:
-    One verdict a pruned density, from dense to sparse.
-  """
+  """Judges the tickets of each pruned density, from dense to sparse."""
   accuracy, step = (
     statistics.values(run, "ticket", quantity)
     - statistics.dense(run, quantity)[:, None]

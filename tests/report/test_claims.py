@@ -22,6 +22,12 @@ from lth_jax.report import (
 from lth_jax.report.claims import samples
 
 
+def _verdict(values, band, opposite, may="", unit="points"):
+  claim = claims.CLAIMS[0]._replace(band=band, opposites=(opposite,), unit=unit)
+  sample = samples.Sample(np.array(values), may == "rise", may == "fall")
+  return claims.judge(claim, sample).verdict
+
+
 @pytest.mark.parametrize(
   ("values", "may", "verdict"),
   [
@@ -40,19 +46,37 @@ from lth_jax.report.claims import samples
   ],
 )
 def test_claim_verdicts(values, may, verdict):
-  claim = claims.CLAIMS[0]._replace(
-    band=(0.15, 0.6), opposites=(0.0,), unit="points"
-  )
-  sample = samples.Sample(np.array(values), may == "rise", may == "fall")
-  assert claims.judge(claim, sample).verdict == verdict
+  assert _verdict(values, (0.15, 0.6), 0.0, may) == verdict
+
+
+@pytest.mark.parametrize(
+  ("band", "opposite", "spread", "verdict"),
+  [
+    ((0.25, 1.0), 0.0, 0.1, "holds"),
+    ((0.25, 1.0), 0.0, 0.4, "consistent"),  # leaves the band
+    ((0.3, math.inf), 0.0, 0.1, "holds"),
+    ((0.3, math.inf), 0.0, 0.35, "consistent"),  # twice the way to 0 is 0.6
+    ((0.0, math.inf), 0.0, 0.3, "holds"),  # a direction asks for no width
+    ((-math.inf, 0.7), 1.2, 0.1, "holds"),
+    ((-math.inf, 0.7), 1.2, 0.55, "consistent"),
+  ],
+)
+def test_an_interval_wider_than_the_band_is_only_consistent(
+  band, opposite, spread, verdict
+):
+  # The 95% interval of these five is 0.55 +- 0.98 spread.
+  values = 0.55 + spread * np.array([-1, -0.5, 0, 0.5, 1])
+  assert _verdict(values, band, opposite) == verdict
 
 
 def test_open_band_holds_where_the_truth_may_only_be_larger():
-  claim = claims.CLAIMS[0]._replace(
-    band=(1.0, math.inf), opposites=(1.0,), unit="times"
-  )
+  values = [1.5, 1.6, 1.4]
+  assert _verdict(values, (1.0, math.inf), 1.0, "rise", "times") == "holds"
+
+
+def test_factors_are_averaged_as_logarithms():
+  claim = claims.CLAIMS[0]._replace(unit="times")
   values = np.array([1.5, 1.6, 1.4])
-  assert claims.judge(claim, samples.Sample(values, True)).verdict == "holds"
   found = claims.judge(claim, samples.Sample(values)).ours
   np.testing.assert_allclose(found.mean, np.exp(np.mean(np.log(values))))
 
@@ -84,29 +108,6 @@ def test_planted_numbers_turn_each_verdict(claim):
   assert verdict(inside, 1000 * spread) == "undecided"
 
 
-@pytest.mark.parametrize(
-  ("band", "opposite", "spread", "verdict"),
-  [
-    ((0.25, 1.0), 0.0, 0.1, "holds"),
-    ((0.25, 1.0), 0.0, 0.4, "consistent"),  # leaves the band
-    ((0.3, math.inf), 0.0, 0.1, "holds"),
-    ((0.3, math.inf), 0.0, 0.35, "consistent"),  # twice the way to 0 is 0.6
-    ((0.0, math.inf), 0.0, 0.3, "holds"),  # a direction asks for no width
-    ((-math.inf, 0.7), 1.2, 0.1, "holds"),
-    ((-math.inf, 0.7), 1.2, 0.55, "consistent"),
-  ],
-)
-def test_an_interval_wider_than_the_band_is_only_consistent(
-  band, opposite, spread, verdict
-):
-  claim = claims.CLAIMS[0]._replace(
-    band=band, opposites=(opposite,), unit="points"
-  )
-  # The 95% interval of these five is 0.55 +- 0.98 spread.
-  values = 0.55 + spread * np.array([-1, -0.5, 0, 0.5, 1])
-  assert claims.judge(claim, samples.Sample(values)).verdict == verdict
-
-
 def test_zero_counts_where_ratios_are_not_averaged_as_logarithms():
   claim = next(c for c in claims.CLAIMS if "have two peaks" in c.text)
   found = claims.judge(claim, samples.Sample(np.array([0.0, 0.0, 0.1])))
@@ -126,12 +127,19 @@ def test_a_reset_that_is_better_holds_and_its_opposite_does_not():
     assert claims.judge(claim, sample).verdict == verdict
 
 
-def test_every_band_excludes_its_opposites():
-  for claim in claims.CLAIMS:
-    low, high = claim.band
-    assert low < high, claim.text
-    assert claim.opposites, claim.text
-    assert all(not low < opposite < high for opposite in claim.opposites)
+@pytest.mark.parametrize("claim", claims.CLAIMS, ids=lambda claim: claim.text)
+def test_a_claim_tells_what_would_refute_it_and_what_it_needs(claim):
+  low, high = claim.band
+  assert low < high and claim.opposites
+  assert all(not low < opposite < high for opposite in claim.opposites)
+  # Absolute numbers need the paper's size.
+  is_accuracy = claim.quantity in ("valid", "test", "end_test", "end_train")
+  is_absolute = is_accuracy and claim.estimator in ("level", "lowest")
+  assert (claim.unit != "weights" and not is_absolute) or "scale" in claim.needs
+  # Networks that are compared at the end must have trained.
+  is_at_end = claim.quantity.startswith("end_") and "scale" not in claim.needs
+  is_deep = claim.runs[0].startswith(("resnet20", "vgg19"))
+  assert "trained" in claim.needs or not (is_at_end or is_deep)
 
 
 def test_absolute_claims_need_the_papers_size():
@@ -141,23 +149,6 @@ def test_absolute_claims_need_the_papers_size():
   )
   sample = claims.measure(claim, small)
   assert np.isnan(sample.values).all() and "scaled down" in sample.note
-
-
-def test_absolute_numbers_need_the_papers_size():
-  for claim in claims.CLAIMS:
-    accuracy = claim.quantity in ("valid", "test", "end_test", "end_train")
-    if claim.unit == "weights" or (
-      accuracy and claim.estimator in ("level", "lowest")
-    ):
-      assert "scale" in claim.needs, claim.text
-
-
-def test_networks_that_are_compared_at_the_end_must_have_trained():
-  for claim in claims.CLAIMS:
-    if claim.quantity.startswith("end_") and "scale" not in claim.needs:
-      assert "trained" in claim.needs, claim.text
-    if claim.runs[0].startswith(("resnet20", "vgg19")):
-      assert "trained" in claim.needs, claim.text
 
 
 @pytest.mark.parametrize(
@@ -174,38 +165,31 @@ def test_a_network_has_trained_if_its_loss_rose_or_it_is_accurate(
   )
   claim = claim._replace(estimator="level", place="dense", against="")
   run = results.run(ticket=[[(100, test), (50, test)]] * 3)
-  run = dataclasses.replace(
-    run,
-    results=tuple(
-      trial._replace(end=trial.end._replace(valid_loss=0.1 * rise))
-      for trial in run.results
-    ),
+  run = results.change(
+    run, lambda x: x._replace(end=x.end._replace(valid_loss=0.1 * rise))
   )
   result = claims.judge(claim, claims.measure(claim, run))
   assert (result.verdict != "not measured") == trained
   assert ("not trained" in result.note) != trained
 
 
-def test_claims_apply_by_optimizer():
-  by_optimizer = {
-    optimizer: {
-      claim.figure
-      for claim in claims.CLAIMS
-      if claims.applies(
-        claim, configs.to_flat(configs.Config()) | {"optimizer": optimizer}
-      )
-    }
-    for optimizer in ("adam", "sgd")
-  }
-  assert {"15", "19", "21", "23"} <= by_optimizer["adam"]
-  assert not {"16", "22"} & by_optimizer["adam"]
-  assert {"16", "22"} <= by_optimizer["sgd"]
-  assert not {"15", "21"} & by_optimizer["sgd"]
+@pytest.mark.parametrize(
+  ("optimizer", "own", "others"),
+  [("adam", {"15", "19", "21", "23"}, {"16", "22"}),
+   ("sgd", {"16", "22"}, {"15", "21"})],
+)  # fmt: skip
+def test_claims_apply_by_optimizer(optimizer, own, others):
+  config = synthetic_runs.config(optimizer=optimizer)
+  found = {x.figure for x in claims.CLAIMS if claims.applies(x, config)}
+  assert own <= found and not others & found
+
+
+_PAPER = {"rounds": 20, "replicates": 3, "arms": ["ticket", "reinit", "random"]}
 
 
 @pytest.fixture(scope="module")
-def full_run(tmp_path_factory):
-  return records.read(synthetic_runs.write(tmp_path_factory.mktemp("full")))
+def full_run():
+  return synthetic_runs.read(**_PAPER)
 
 
 def test_published_phenomenon_is_found(full_run):
@@ -226,23 +210,19 @@ def _arms(claim):
 def test_a_world_without_tickets_is_told_apart(full_run):
   """Tickets and reinits change places: what held then, holds no longer."""
   swapped = {"ticket": "reinit", "reinit": "ticket"}
-  trials = tuple(
-    trial._replace(arm=swapped.get(trial.arm, trial.arm))
-    if trial.round
-    else trial
-    for trial in full_run.results
+  other_run = results.change(
+    full_run,
+    lambda x: x._replace(arm=swapped.get(x.arm, x.arm)) if x.round else x,
   )
   before, after = (
     {
       result.claim.text: result.verdict
-      for result in claims.evaluate(
-        dataclasses.replace(full_run, results=found)
-      )
+      for result in claims.evaluate(run)
       if claims.is_comparative(result.claim)
       and "ticket" in (places := _arms(result.claim))
       and len(places) == 2
     }
-    for found in (full_run.results, trials)
+    for run in (full_run, other_run)
   )
   held = {text for text, verdict in before.items() if verdict == "holds"}
   assert len(held) > 5
@@ -250,8 +230,8 @@ def test_a_world_without_tickets_is_told_apart(full_run):
   assert "does not hold" in {after[text] for text in held}
 
 
-def test_one_shot_claims_are_measured(tmp_path):
-  run = records.read(synthetic_runs.write(tmp_path, pruning="oneshot"))
+def test_one_shot_claims_are_measured():
+  run = synthetic_runs.read(**_PAPER, pruning="oneshot")
   by_figure = {r.claim.figure: r for r in claims.evaluate(run)}
   assert by_figure["4c"].verdict == "holds"
   assert "4a" not in by_figure  # those are about iterative pruning
@@ -315,17 +295,16 @@ def test_few_claims_hold_where_nothing_makes_a_difference(monkeypatch):
 
 
 @functools.cache
-def _full_masks(network, dataset):
-  """The full masks of a network, which take a second to trace."""
-  default = configs.Config()
-  data = dataclasses.replace(default.data, dataset=dataset)
-  config = dataclasses.replace(default, model=network, data=data)
-  return networks.full_masks(config)
+def _full_masks(model, hidden, dataset):
+  """The full masks of a network of width 1, which take a second to trace."""
+  flat = {"model": model, "hidden": hidden, "dataset": dataset}
+  return networks.full_masks(configs.from_flat(flat))
 
 
 def _complete(name, config):
   """Returns a run with every trial of the catalog's, at its density."""
-  full = _full_masks(config.model, config.data.dataset)
+  asked = config.model
+  full = _full_masks(asked.model, asked.hidden, config.data.dataset)
   flat, counted = configs.to_flat(config), sum(map(np.size, jax_leaves(full)))
   last = config.training.steps
   steps = np.arange(0, last + 1, flat["test_every"])
@@ -360,10 +339,17 @@ def _complete(name, config):
   return records.Run(name, flat, tuple(found), tuple(described))
 
 
+def _with_few_replicates(config):
+  """Two are enough for every estimator."""
+  few = min(2, config.study.replicates)
+  study = dataclasses.replace(config.study, replicates=few)
+  return dataclasses.replace(config, study=study)
+
+
 def _measured(scale):
   """{(figure, text): whether runs of the catalog can answer it}."""
   planned = {
-    run.name: catalog.config(run)
+    run.name: _with_few_replicates(catalog.config(run))
     for row in catalog.ROWS
     for run in catalog.runs(row, scale)
   }
@@ -392,6 +378,6 @@ def test_small_runs_cannot_measure_a_known_set_of_claims():
     if "scale" in claim.needs
   }
   missing = {key for key, known in _measured("cpu").items() if not known}
-  beyond = {(figure, text) for figure, text in missing - absolute}
+  beyond = missing - absolute
   assert {figure for figure, _ in beyond} <= {"5", "7", "8", "32", "36"}, beyond
   assert len(beyond) < 20, beyond

@@ -7,52 +7,34 @@ import pytest
 from helpers import drawings, results, synthetic_runs
 from matplotlib import colors
 
-from lth_jax.report import comparison, records, statistics, tables
-from lth_jax.report.figures import canvas, panels
-
-_SMALL = {"rounds": 2, "replicates": 2, "arms": ["ticket", "reinit"]}
-_RESNET = {
-  "model": "resnet20",
-  "scope": "global",
-  "steps": 30000,
-  "test_every": 5000,
-}
+from lth_jax.report import comparison, statistics, tables
+from lth_jax.report.figures import panels
 
 
-@pytest.fixture
-def shown(monkeypatch):
-  """What `comparison` draws: {"axes": a list, "title" and "note": strings}."""
-  kept = {}
-
-  def draw_parts(name, title, parts, note):
-    axes = [drawings.axes_of(part) for part in parts]
-    kept.update(axes=axes, title=title, note=note)
-    return canvas.Drawn(name, title, b"", b"", ())
-
-  monkeypatch.setattr(canvas, "draw_parts", draw_parts)
-  return kept
-
-
-def _read(folder, **changes):
-  return records.read(synthetic_runs.write(folder, **{**_SMALL, **changes}))
-
-
-def _two(folder, **changes):
+def _two(**changes):
   return {
-    name: _read(folder / name, seed=seed, **changes)
+    name: synthetic_runs.read(seed=seed, **changes)
     for seed, name in enumerate(("a", "b"))
   }
 
 
-def test_colours_are_runs_and_dashes_are_arms(tmp_path, shown):
-  comparison.draw(
-    _two(tmp_path),
-    "Figure 5",
-    comparison.View(("ticket", "reinit"), statistics.QUANTITIES),
-  )
-  titles = [axes.get_title() for axes in shown["axes"]]
+@pytest.fixture
+def draw(shown):
+  """Draws runs as `comparison.draw` and returns what is shown."""
+
+  def show(runs, title="Title", **view):
+    comparison.draw(runs, title, comparison.View(**view))
+    return shown["comparison"]
+
+  return show
+
+
+def test_colours_are_runs_and_dashes_are_arms(draw):
+  arms = "ticket", "reinit"
+  shown = draw(_two(), arms=arms, quantities=statistics.QUANTITIES)
+  titles = [axes.get_title() for axes in shown.axes]
   assert titles == [each.title for each in statistics.QUANTITIES]
-  for axes in shown["axes"]:
+  for axes in shown.axes:
     lines = drawings.lines_of(axes)
     assert len(lines) == 4
     assert {dash for _, dash in lines} == {"-", "--"}
@@ -63,26 +45,26 @@ def test_colours_are_runs_and_dashes_are_arms(tmp_path, shown):
     for (_, dash), line in lines.items():
       assert len(line.get_xdata()) == (3 if dash == "-" else 2)
       assert (line.get_xdata()[0] == 100) == (dash == "-")
+    places = [bars[0].get_xdata()[-1] for bars in axes.containers]
+    assert len(set(places)) == 4  # lines do not overlap
 
 
-def test_three_arms_have_three_dashes(tmp_path, shown):
-  arms = ("ticket", "reinit", "random")
-  comparison.draw(
-    _two(tmp_path, arms=list(arms)),
-    "Figure 14",
-    comparison.View(arms, [statistics.END_TEST]),
-  )
-  [axes] = shown["axes"]
+def test_three_arms_have_three_dashes(draw):
+  arms = ["ticket", "reinit", "random"]
+  quantities = [statistics.END_TEST]
+  [axes] = draw(_two(arms=arms), arms=arms, quantities=quantities).axes
   assert {dash for _, dash in drawings.lines_of(axes)} == {"-", "--", ":"}
 
 
-def test_arms_of_a_single_run_look_as_in_its_report(tmp_path, shown):
+def test_arms_of_a_single_run_look_as_in_its_report(draw):
   arms = "ticket", "random", "reinit", "noise 1", "noise 2"
-  run = _read(tmp_path, arms=["ticket", "reinit", "noise"], noise=[1.0, 2.0])
-  comparison.draw({"LeNet": run}, "Figure 1", comparison.View(arms))
-  assert shown["title"] == "Figure 1 (LeNet)"
+  run = synthetic_runs.read(
+    arms=["ticket", "reinit", "noise"], noise=[1.0, 2.0]
+  )
+  shown = draw({"LeNet": run}, "Figure 1", arms=arms)
+  assert shown.title == "Figure 1 (LeNet)"
   there = ["ticket", "reinit", "noise 1", "noise 2"]
-  for axes in shown["axes"]:
+  for axes in shown.axes:
     assert axes.get_legend_handles_labels()[1] == there
     drawn = [
       (colors.to_hex(bars[0].get_color()).upper(), bars[0].get_marker())
@@ -92,43 +74,52 @@ def test_arms_of_a_single_run_look_as_in_its_report(tmp_path, shown):
     assert {bars[0].get_linestyle() for bars in axes.containers} == {"-"}
 
 
-def test_lines_of_a_comparison_do_not_overlap(tmp_path, shown):
-  comparison.draw(_two(tmp_path), "x", comparison.View(("ticket", "reinit")))
-  for axes in shown["axes"]:
-    places = [bars[0].get_xdata() for bars in axes.containers]
-    assert all(x[0] == 100 for x in places if len(x) == 3)
-    assert len({x[-1] for x in places}) == 4
-
-
-def test_legend_of_tickets_alone_does_not_name_the_arm(tmp_path, shown):
-  comparison.draw(_two(tmp_path), "Sizes")
-  titles = [axes.get_title() for axes in shown["axes"]]
-  assert titles == [
-    "Early-stop step",
-    "Test accuracy at early stop (%)",
-    "Test accuracy at the end (%)",
-  ]
-  for axes in shown["axes"]:
+@pytest.mark.parametrize(
+  ("changes", "arms", "titles"),
+  [
+    (
+      {},
+      ["ticket"],
+      [
+        "Early-stop step",
+        "Test accuracy at early stop (%)",
+        "Test accuracy at the end (%)",
+      ],
+    ),
+    (
+      # An arm that no run has is left out.
+      {"num_valid": 0, "arms": ["ticket"]},
+      ["ticket", "random"],
+      ["Test accuracy at the end (%)", "Train accuracy at the end (%)"],
+    ),
+    (
+      {"model": "resnet20", "steps": 30000, "test_every": 5000},
+      ["ticket"],
+      [
+        "Test accuracy at step 10,000 (%)",
+        "Test accuracy at step 20,000 (%)",
+        "Test accuracy at the end (%)",
+      ],
+    ),
+  ],
+)
+def test_panels_are_what_all_runs_have(draw, changes, arms, titles):
+  shown = draw(_two(**changes), arms=arms)
+  assert [axes.get_title() for axes in shown.axes] == titles
+  for axes in shown.axes:
+    # The arm is not named where there are only tickets.
     assert axes.get_legend_handles_labels()[1] == ["a", "b"]
     assert axes.get_xlabel() == "Percent of weights left"
+    assert len(drawings.lines_of(axes)) == 2
 
 
-def test_an_arm_that_a_run_lacks_is_left_out(tmp_path, shown):
-  runs = _two(tmp_path, arms=["ticket"])
-  comparison.draw(runs, "Some", comparison.View(("ticket", "random")))
-  assert all(len(drawings.lines_of(axes)) == 2 for axes in shown["axes"])
-  for axes in shown["axes"]:
-    assert axes.get_legend_handles_labels()[1] == list(runs)
-
-
-def test_the_axis_may_be_the_number_of_weights(tmp_path, shown):
-  runs = _two(tmp_path)
+def test_the_axis_may_be_the_number_of_weights(draw):
+  runs = _two()
   runs["b"] = results.change(
     runs["b"], lambda each: each._replace(counted=1000)
   )
-  comparison.draw(runs, "Figure 31", comparison.View(by_weights=True))
   density = runs["a"].grid.density
-  for axes in shown["axes"]:
+  for axes in draw(runs, by_weights=True).axes:
     assert axes.get_xlabel() == "Number of weights left"
     found = [bars[0].get_xdata() for bars in axes.containers]
     np.testing.assert_allclose(found, [266200 * density, 1000 * density])
@@ -137,42 +128,23 @@ def test_the_axis_may_be_the_number_of_weights(tmp_path, shown):
     assert axes.xaxis.get_major_formatter()(2_000_000) == "2M"
 
 
-def test_deep_networks_are_compared_at_their_milestones(tmp_path, shown):
-  comparison.draw(_two(tmp_path, **_RESNET), "Figure 8")
-  titles = [axes.get_title() for axes in shown["axes"]]
-  assert titles == [
-    "Test accuracy at step 10,000 (%)",
-    "Test accuracy at step 20,000 (%)",
-    "Test accuracy at the end (%)",
-  ]
-
-
-def test_controls_that_collapse_leave_a_comparison(tmp_path, shown):
+def test_controls_that_collapse_leave_a_comparison(draw):
   arms = ["ticket", "random"]
-  runs = _two(tmp_path, rounds=20, arms=arms, replicates=1)
-  comparison.draw(runs, "Figure 1", comparison.View(arms))
-  axes = shown["axes"][1]
-  every = np.concatenate(
-    [x.get_ydata() for x in drawings.lines_of(axes).values()]
-  )
-  tickets = [
-    x.get_ydata()
-    for (_, dash), x in drawings.lines_of(axes).items()
-    if dash == "-"
-  ]
+  runs = _two(rounds=20, arms=arms, replicates=1)
+  lines = drawings.lines_of(axes := draw(runs, arms=arms).axes[1])
+  every = np.concatenate([x.get_ydata() for x in lines.values()])
+  tickets = [x.get_ydata() for (_, dash), x in lines.items() if dash == "-"]
   low, high = axes.get_ylim()
   assert every.min() < low < np.min(tickets) < np.max(tickets) < high
-  comparison.draw(runs, "Figure 1", comparison.View(arms, whole=True))
-  assert shown["axes"][1].get_ylim()[0] < every.min()
+  whole = draw(runs, arms=arms, whole=True).axes[1]
+  assert whole.get_ylim()[0] < every.min()
 
 
-def test_differences_that_all_runs_share_are_noted_once(tmp_path, shown):
-  runs = _two(tmp_path)
-  runs["c"] = _read(tmp_path / "c", learning_rate=0.1)
-  comparison.draw(runs, "Rates")
-  assert shown["note"].startswith("scaled down: ")
-  assert shown["note"].count("steps 15,000 instead of 50,000") == 1
-  assert shown["note"].endswith(". c: learning_rate 0.1 instead of 0.0012")
+def test_differences_that_all_runs_share_are_noted_once(draw):
+  note = draw(_two() | {"c": synthetic_runs.read(learning_rate=0.1)}).note
+  assert note.startswith("scaled down: ")
+  assert note.count("steps 15,000 instead of 50,000") == 1
+  assert note.endswith(". c: learning_rate 0.1 instead of 0.0012")
 
 
 @pytest.mark.parametrize(
@@ -195,11 +167,12 @@ def test_a_comparison_goes_down_to_the_first_density_that_is_worse(
 
 
 def test_runs_are_compared_in_one_table_and_figure(tmp_path):
-  runs = {}
-  for name, replicates in (("0.1", 3), ("a|b", 2)):
-    runs[name] = synthetic_runs.write(
-      tmp_path / name.replace("|", ""), replicates=replicates, seed=replicates
+  runs = {
+    name: synthetic_runs.write(
+      tmp_path / str(replicates), replicates=replicates, rounds=1
     )
+    for name, replicates in (("0.1", 3), ("a|b", 2))
+  }
   path = comparison.write(runs, tmp_path / "both", "Sizes")
   lines = path.read_text().splitlines()
   assert lines[0].startswith("Sizes.")

@@ -8,10 +8,7 @@ import pytest
 from helpers import results, synthetic_runs
 from scipy import stats
 
-from lth_jax.report import (
-  claims,
-  records,
-)
+from lth_jax.report import claims, records
 from lth_jax.report.claims import samples
 
 
@@ -19,37 +16,63 @@ def _sample(run, estimator, quantity, place="ticket", against=""):
   return results.sample(estimator, quantity, place, against, run)
 
 
-def test_arms_are_compared_over_a_range():
-  run = results.run(
-    ticket=[[(100, 98), (100, 99), (100, 97)]],
-    reinit=[[None, (200, 98), (100, 96)]],
-  )
-  for quantity, place, against, value in (
-    ("end_test", "ticket 50-25%", "reinit", 1),
-    ("end_test", "reinit 50-25%", "ticket", -1),
-    ("step", "ticket 50-50%", "reinit", 50),  # percent earlier
-  ):
-    found = results.sample("average", quantity, place, against, run)
-    np.testing.assert_allclose(found.values, value)
+def _judge(claim, *runs):
+  return claims.judge(claim, claims.measure(claim, *runs))
 
 
-def test_the_gap_between_train_and_test_is_compared():
-  run = results.run(
-    ticket=[[(100, 98), (100, 99)]]
-  )  # all have 100% on training images
-  found = results.sample("average", "end_gap", "ticket 50-50%", "dense", run)
-  np.testing.assert_allclose(found.values, -1)
-  assert "above zero at 0 of 1 densities, 50.0% to 50.0%" in found.note
+def _stopping(run, **changes):
+  """A run whose last result stops early with other metrics."""
+  *others, last = run.results
+  stop = last.early_stop._replace(**changes)
+  trials = (*others, last._replace(early_stop=stop))
+  return dataclasses.replace(run, results=trials)
+
+
+_ARMS = results.run(
+  ticket=[[(100, 98), (100, 99), (100, 97)]],
+  reinit=[[None, (200, 98), (100, 96)]],
+)
+_BETTER = results.run(ticket=[[(100, 98), (50, 99), (80, 98.5)]] * 3)
+_WORSE = results.run(ticket=[[(200, 97), (200, 96), (200, 95)]] * 3)
+
+
+@pytest.mark.parametrize(
+  ("asked", "runs", "value"),
+  [
+    (("average", "end_test", "ticket 50-25%", "reinit"), (_ARMS,), 1),
+    (("average", "end_test", "reinit 50-25%", "ticket"), (_ARMS,), -1),
+    # Percent earlier.
+    (("average", "step", "ticket 50-50%", "reinit"), (_ARMS,), 50),
+    (("average", "end_test", "ticket 50-25%", "dense"), (_BETTER,), 0.75),
+    # All have 100% on training images.
+    (("average", "end_gap", "ticket 50-50%", "dense"), (_ARMS,), -1),
+    (("difference", "end_test", "ticket 50%", "ticket 50%"),
+     (_BETTER, _WORSE), 3),
+    (("difference", "end_test", "ticket 50%", "dense"), (_BETTER, _WORSE), 2),
+    (("ratio", "step", "ticket 50%", "ticket 50%"), (_WORSE, _BETTER), 4),
+    # Over each run's own dense network: 1 and -1.
+    (("gains", "end_test", "ticket 50%", "ticket 50%"), (_BETTER, _WORSE), 2),
+    (("back", "end_test", "ticket", "ticket"), (_WORSE, _BETTER), 4),
+  ],
+)  # fmt: skip
+def test_claims_compare_arms_and_runs(asked, runs, value):
+  np.testing.assert_allclose(results.sample(*asked, *runs).values, value)
+  if len(runs) > 1:
+    swapped = results.sample(*asked, *runs[::-1]).values
+    assert not np.isclose(swapped, value).any()
+
+
+def test_an_average_tells_where_it_is_above_zero():
+  note = _sample(_ARMS, "average", "end_gap", "ticket 50-50%", "dense").note
+  assert "above zero at 0 of 1 densities, 50.0% to 50.0%" in note
 
 
 def test_an_early_stop_that_is_not_reached_counts_for_its_replicate():
-  run = results.run(ticket=[[(100, 98)], [(1000, 98)], [(100, 98)]])
-  late = run.results[1]
-  late = late._replace(early_stop=late.early_stop._replace(reached=False))
-  none = run.results[2]
+  run = results.run(ticket=[[(100, 98)], [(1000, 98)]])
+  run = _stopping(run, reached=False)
+  none = results.run(ticket=[[(100, 98)]]).results[0]._replace(replicate=2)
   none = none._replace(early_stop=none.early_stop._replace(step=math.nan))
-  run = dataclasses.replace(run, results=(run.results[0], late, none))
-  found = results.sample("level", "unstopped", "dense", "", run).values
+  found = _sample(results.add(run, none), "level", "unstopped", "dense").values
   np.testing.assert_array_equal(found, [0, 100, math.nan])
 
 
@@ -57,19 +80,17 @@ def test_an_unreached_stop_of_the_other_arm_leaves_the_gain_open():
   run = results.run(
     ticket=[[(100, 98), (100, 99)]], reinit=[[None, (1000, 98)]]
   )
-  late = run.results[-1]
-  late = late._replace(early_stop=late.early_stop._replace(reached=False))
-  run = dataclasses.replace(run, results=(*run.results[:-1], late))
-  found = results.sample("average", "step", "ticket 50-50%", "reinit", run)
+  run = _stopping(run, reached=False)
+  found = _sample(run, "average", "step", "ticket 50-50%", "reinit")
   assert found.may_rise and not found.may_fall
 
 
 def test_the_smallest_gain_is_the_worst_density_down_to_a_limit():
   run = results.run(ticket=[[(9, 98), (9, 98.5), (9, 97.5), (9, 90)]] * 2)
-  found = results.sample("worst", "end_test", "ticket 100-25%", "dense", run)
+  found = _sample(run, "worst", "end_test", "ticket 100-25%", "dense")
   np.testing.assert_allclose(found.values, [-0.5, -0.5])
   assert not found.may_fall and found.tries == 2
-  further = results.sample("worst", "end_test", "ticket 100-5%", "dense", run)
+  further = _sample(run, "worst", "end_test", "ticket 100-5%", "dense")
   assert further.may_fall
 
 
@@ -87,65 +108,31 @@ def test_validation_loss_rises_and_order_is_found():
   end = records.Measurement(1000.0, True, 0.98, 1.0, valid_loss=0.3)
   steps = np.array([0, 100, 200, 300])
   run = results.run(ticket=[[(300, 98), (200, 98), (100, 98)]] * 2)
-  trials = []
-  for trial in run.results:
+
+  def train(trial):
     # Reaches 96% one evaluation before it stops.
     curve = np.where(steps >= trial.early_stop.step - 100, 0.97, 0.5)
-    trials.append(trial._replace(end=end, test_steps=steps, test_curve=curve))
-  run = dataclasses.replace(run, results=tuple(trials))
-  rise = results.sample("level", "loss_rise", "dense", "", run)
-  np.testing.assert_allclose(rise.values, 3)
-  order = results.sample("order", "step", "ticket", "", run)
-  np.testing.assert_allclose(order.values, 1)
-  one = dataclasses.replace(
-    run, results=tuple(x for x in trials if x.replicate == 0)
-  )
-  alone = results.sample("order", "step", "ticket", "", one)
-  assert np.isnan(alone.values).all()  # it has no other to compare with
-  early = results.sample("difference", "test@10%", "ticket 25%", "dense", run)
-  np.testing.assert_allclose(early.values, 47)
+    return trial._replace(end=end, test_steps=steps, test_curve=curve)
 
-
-_BETTER = results.run(ticket=[[(100, 98), (50, 99), (80, 98.5)]] * 3)
-
-
-_WORSE = results.run(ticket=[[(200, 97), (200, 96), (200, 95)]] * 3)
-
-
-@pytest.mark.parametrize(
-  ("asked", "runs", "value"),
-  [
-    (("difference", "end_test", "ticket 50%", "ticket 50%"),
-     (_BETTER, _WORSE), 3),
-    (("difference", "end_test", "ticket 50%", "dense"), (_BETTER, _WORSE), 2),
-    (("ratio", "step", "ticket 50%", "ticket 50%"), (_WORSE, _BETTER), 4),
-    (("average", "end_test", "ticket 50-25%", "dense"), (_BETTER,), 0.75),
-    (("back", "end_test", "ticket", "ticket"), (_WORSE, _BETTER), 4),
-  ],
-)  # fmt: skip
-def test_claims_on_several_runs_point_the_right_way(asked, runs, value):
-  np.testing.assert_allclose(results.sample(*asked, *runs).values, value)
-  if len(runs) > 1:
-    assert not np.isclose(
-      results.sample(*asked, *runs[::-1]).values, value
-    ).any()
+  run = results.change(run, train)
+  rise = _sample(run, "level", "loss_rise", "dense").values
+  np.testing.assert_allclose(rise, 3)
+  np.testing.assert_allclose(_sample(run, "order", "step").values, 1)
+  one = results.keep(run, lambda each: each.replicate == 0)
+  alone = _sample(one, "order", "step").values
+  assert np.isnan(alone).all()  # it has no other to compare with
+  early = _sample(run, "difference", "test@10%", "ticket 25%", "dense").values
+  np.testing.assert_allclose(early, 47)
 
 
 def test_only_shared_replicates_are_compared():
-  fewer = dataclasses.replace(
-    _WORSE, results=tuple(x for x in _WORSE.results if x.replicate)
-  )
-  found = results.sample(
-    "difference", "end_test", "ticket 50%", "ticket 50%", _BETTER, fewer
-  )
-  assert found.values.tolist() == [3, 3]
+  fewer = results.keep(_WORSE, lambda each: each.replicate > 0)
+  asked = "difference", "end_test", "ticket 50%", "ticket 50%"
+  assert results.sample(*asked, _BETTER, fewer).values.tolist() == [3, 3]
 
 
 def test_runs_that_share_no_replicate_give_no_number():
-  other = results.run(ticket=[[(9, 98), (9, 98)]])
-  other = dataclasses.replace(
-    other, results=tuple(trial._replace(replicate=7) for trial in other.results)
-  )
+  other = results.change(_WORSE, lambda x: x._replace(replicate=7))
   found = results.sample("difference", "test", "dense", "dense", _BETTER, other)
   assert "no replicate" in found.note
 
@@ -158,25 +145,17 @@ def test_weakest_is_the_average_gain_of_the_run_with_the_least():
     np.testing.assert_allclose(found.values, [0.1, 0.3])
 
 
-def test_gains_are_over_each_runs_own_dense_network():
-  found = results.sample(
-    "gains", "end_test", "ticket 50%", "ticket 50%", _BETTER, _WORSE
-  )
-  np.testing.assert_allclose(found.values, [2, 2, 2])  # 1 and -1
-
-
 def test_trainings_that_diverge_or_fail_are_counted():
   run = results.run(ticket=[[(9, 98), (9, 10)], [(9, 98), (9, 98)]])
-  dense, *others = run.results
-  run = dataclasses.replace(
-    run, results=(dense._replace(diverged=True), *others)
+  run = results.change(
+    run, lambda x: x._replace(diverged=(x.replicate, x.round) == (0, 0))
   )
-  found = results.sample("diverged", "diverged", "dense", "", run)
-  np.testing.assert_allclose(found.values, [100, 0])
-  found = results.sample("level", "fails", "ticket 50%", "", run)
-  np.testing.assert_allclose(found.values, [100, 0])
-  found = results.sample("mean", "fails", "ticket 50-50%", "", run)
-  np.testing.assert_allclose(found.values, [100, 0])
+  for asked in (
+    ("diverged", "diverged", "dense"),
+    ("level", "fails", "ticket 50%"),
+    ("mean", "fails", "ticket 50-50%"),
+  ):
+    np.testing.assert_allclose(_sample(run, *asked).values, [100, 0])
 
 
 def test_equal_steps_are_known_to_an_evaluation_only():
@@ -185,7 +164,7 @@ def test_equal_steps_are_known_to_an_evaluation_only():
     band=(1.0, math.inf), opposites=(1.0,), unit="times",
     estimator="ratio", quantity="step", place="dense", against="ticket 50%",
   )  # fmt: skip
-  ours = claims.judge(claim, claims.measure(claim, run)).ours
+  ours = _judge(claim, run).ours
   np.testing.assert_allclose(
     [ours.low, ours.high], 2 * np.exp([-0.3, 0.3])
   )  # 10 of 100, and 10 of 50
@@ -193,7 +172,7 @@ def test_equal_steps_are_known_to_an_evaluation_only():
     each = claim._replace(
       unit="%", estimator=estimator, place="ticket 50%", against="dense"
     )
-    ours = claims.judge(each, claims.measure(each, run)).ours
+    ours = _judge(each, run).ours
     assert ours.high - ours.low >= 20
 
 
@@ -221,7 +200,7 @@ def test_the_sparsest_good_density_is_that_of_its_arm():
     for replicate in range(3)
     for index, accuracy in ((1, 98.0), (2, 97.9), (3, 97.9))
   )
-  run = dataclasses.replace(run, results=run.results + reinits)
+  run = results.add(run, *reinits)
   for arm, index in (("ticket", 2), ("reinit", 1)):
     found = _sample(run, "back", "test", arm).values
     np.testing.assert_allclose(found, [100 * 0.8**index] * 3)
@@ -267,11 +246,10 @@ def test_rounds_that_are_missing_could_overturn_a_density(measure):
 @pytest.mark.parametrize("measure", _DENSITY_CLAIMS)
 def test_a_series_that_diverged_is_left_out(measure):
   run = results.ladder([_dip(20)] * 3 + [_dip(3)])
-  trials = tuple(
-    trial._replace(diverged=(trial.replicate, trial.round) == (3, 3))
-    for trial in run.results
+  run = results.change(
+    run, lambda x: x._replace(diverged=(x.replicate, x.round) == (3, 3))
   )
-  found = _sample(dataclasses.replace(run, results=trials), *measure)
+  found = _sample(run, *measure)
   assert np.isnan(found.values).tolist() == [False] * 3 + [True]
   assert "left out, as a trial diverged: 1 of 4" in found.note
   assert not found.may_fall
@@ -279,12 +257,10 @@ def test_a_series_that_diverged_is_left_out(measure):
 
 def test_an_unfinished_run_decides_no_claim_over_densities():
   accuracy = [[98.0, *[98.4] * 16, *[97.0] * 4]] + [[98.0, 98.3, 98.3]] * 2
-  over = {
-    "Tickets learn fastest at",
-    "Tickets are back to the original's early-stop step at",
-    "Tickets: back to the original's test accuracy at 3.6%, it falls below at",
-    "Tickets at the end: test accuracy above the original's by up to",
-  }
+  over = (
+    *("Tickets are back to the original's early-stop step at", _FASTEST.text),
+    *(_FALLS.text, _BEST.text),
+  )
   judged = claims.evaluate(results.ladder(accuracy))
   found = {each.claim.text: each.verdict for each in judged}
   assert {found[text] for text in over} == {"undecided"}
@@ -315,74 +291,64 @@ def test_a_late_density_is_pending_for_controls_too():
   randoms = tuple(
     results.result(r, 3, 0.8**3, 900, 97, "random") for r in range(3)
   )
-  finished = dataclasses.replace(run, results=run.results + randoms)
-  assert "yet" not in _sample(finished, "falls", "test", "random").note
-  short = dataclasses.replace(run, results=run.results + randoms[:2])
-  assert "yet: 1 of 3" in _sample(short, "falls", "test", "random").note
+  asked = "falls", "test", "random"
+  assert "yet" not in _sample(results.add(run, *randoms), *asked).note
+  short = results.add(run, *randoms[:2])
+  assert "yet: 1 of 3" in _sample(short, *asked).note
 
 
 def _claim_of(text):
   return next(each for each in claims.CLAIMS if each.text == text)
 
 
-@pytest.mark.parametrize(
-  "text",
-  [
-    "Tickets at the end: test accuracy above the original's by up to",
-    "Tickets learn fastest at",
-  ],
+_FASTEST = _claim_of("Tickets learn fastest at")
+_BEST = _claim_of(
+  "Tickets at the end: test accuracy above the original's by up to"
 )
+_FALLS = _claim_of(
+  "Tickets: back to the original's test accuracy at 3.6%, it falls below at"
+)
+
+
 @pytest.mark.parametrize("replicates", [3, 10])
-def test_the_best_of_noise_holds_no_more_often_than_by_chance(text, replicates):
-  claim, rng, held = _claim_of(text), np.random.default_rng(1), 0
-  for _ in range(200):
-    step = rng.permuted(
-      np.tile(np.arange(21.0) + 1000, (replicates, 1)), axis=1
-    )
+def test_the_best_of_noise_holds_no_more_often_than_by_chance(replicates):
+  rng, held = np.random.default_rng(1), 0
+  for _ in range(60):
     accuracy = 98 + 0.2 * rng.standard_normal((replicates, 21))
-    run = results.tickets(
-      step.tolist(), accuracy.tolist(), 0.8 ** np.arange(21)
-    )
-    trials = tuple(
-      trial._replace(end=trial.early_stop) for trial in run.results
-    )
-    run = dataclasses.replace(run, results=trials)
-    held += claims.judge(claim, claims.measure(claim, run)).verdict == "holds"
-  assert held <= 0.025 * 200
+    held += _judge(_BEST, results.ladder(accuracy)).verdict == "holds"
+  assert held <= 0.025 * 60
+
+
+@pytest.mark.parametrize(
+  ("fastest", "is_luck"), [((2, 9, 17), True), ((9, 9, 10), False)]
+)
+def test_the_fastest_density_counts_if_replicates_agree_on_it(fastest, is_luck):
+  steps = np.full((3, 21), 5000)
+  steps[range(3), fastest] = 4000
+  run = results.tickets(steps, np.full((3, 21), 98), 0.8 ** np.arange(21))
+  found = _sample(run, "fastest", "step")
+  assert found[1:3] == (is_luck, is_luck)
+  assert ("no better than by luck" in found.note) == is_luck
 
 
 def test_the_best_of_many_is_tested_at_the_corrected_level():
   rng = np.random.default_rng(0)
-  accuracy = 98 + 0.1 * rng.standard_normal((3, 21))
-  claim = _claim_of(
-    "Tickets at the end: test accuracy above the original's by up to"
-  )
-  sample = claims.measure(claim, results.ladder(accuracy.tolist()))
-  result = claims.judge(claim, sample)
-  expected = stats.ttest_1samp(sample.values, 0).confidence_interval(0.9975)
+  run = results.ladder(98 + 0.1 * rng.standard_normal((3, 21)))
+  result = _judge(_BEST, run)
+  sample = claims.measure(_BEST, run).values
+  expected = stats.ttest_1samp(sample, 0).confidence_interval(0.9975)
   np.testing.assert_allclose([result.ours.low, result.ours.high], expected)
   assert "the best of 20 densities" in result.note
   assert "level 99.75%" in result.note
 
 
-def test_equal_crossings_are_known_to_a_step_of_the_ladder_only():
-  claim = _claim_of(
-    "Tickets: back to the original's test accuracy at 3.6%, it falls below at"
-  )
-  result = claims.judge(
-    claim, claims.measure(claim, results.ladder([_dip(20)] * 3))
-  )
+@pytest.mark.parametrize(("claim", "at"), [(_FALLS, 64), (_FASTEST, 100)])
+def test_equal_densities_are_known_to_a_step_of_the_ladder_only(claim, at):
+  result = _judge(claim, results.ladder([_dip(20)] * 3))
   np.testing.assert_allclose(
-    [result.ours.low, result.ours.high], [64 * 0.8**0.5, 64 / 0.8**0.5]
+    [result.ours.low, result.ours.high], at * 0.8 ** np.array([0.5, -0.5])
   )
   assert "half a step of the ladder (12%)" in result.note
-  fastest = _claim_of("Tickets learn fastest at")
-  ours = claims.judge(
-    fastest, claims.measure(fastest, results.ladder([_dip(20)] * 3))
-  ).ours
-  np.testing.assert_allclose(
-    [ours.low, ours.high], 100 * 0.8 ** np.array([0.5, -0.5])
-  )
 
 
 def test_a_ratio_of_crossings_has_both_their_half_steps():

@@ -19,11 +19,9 @@ from lth_jax.report import (
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
+def whole():
   """A finished run of three replicates and two rounds, two draws of reinit."""
-  changes = {"rounds": 2, "arms": ["ticket", "reinit"], "reinits": 2}
-  folder = tmp_path_factory.mktemp("whole")
-  return records.read(synthetic_runs.write(folder, steps=1500, **changes))
+  return synthetic_runs.read(steps=1500, replicates=3, reinits=2)
 
 
 def _page(run):
@@ -39,13 +37,8 @@ def _page(run):
   return page.render(page.Content(run, protocol, found, shown, drawn=()))
 
 
-def _keep(run, wanted):
-  found = tuple(filter(wanted, run.results))
-  return dataclasses.replace(run, results=found)
-
-
 def _without(run, *trials):
-  return _keep(run, lambda each: each[:4] not in trials)
+  return results.keep(run, lambda each: each[:4] not in trials)
 
 
 def _diverge(run, rounds):
@@ -58,7 +51,7 @@ def _diverge(run, rounds):
     nothing = records.Measurement(math.nan, False, math.nan, math.nan)
     return each._replace(diverged=True, early_stop=nothing)
 
-  run = _keep(run, lambda x: x.round <= rounds.get(x.replicate, x.round))
+  run = results.keep(run, lambda x: x.round <= rounds.get(x.replicate, x.round))
   return results.change(run, lose)
 
 
@@ -105,31 +98,65 @@ def test_the_headline_claims_no_more_than_the_table(
   assert line.partition("Undecided at ")[2].rstrip(".") == undecided
 
 
-def test_an_unfinished_run_is_reported_as_far_as_it_went(whole):
-  assert "Unfinished" not in _page(whole)
-  run = _without(whole, (2, 2, "ticket", 0), (2, 2, "reinit", 0))
-  assert (
-    "Unfinished: 19 of 21 trainings are on disk; missing: 1 reinit, 1 ticket."
-  ) in _page(run)
-
-
-def test_only_planned_controls_are_missing(whole):
-  run = _without(whole, (0, 1, "reinit", 1))
-  assert "Unfinished: 20 of 21 trainings are on disk; missing: 1 reinit." in (
-    _page(run)
+def test_verdicts_are_counted():
+  verdicts = "wins", "does not win", "does not win", "undecided"
+  run = results.ladder([[98.0] * 5] * 3)
+  found = [
+    each._replace(verdict=verdict)
+    for each, verdict in zip(winning.winning(run), verdicts, strict=True)
+  ]
+  assert headline.tally(run, found) == (
+    "3 replicates. Tickets by density: 1 wins; 1 undecided; 2 do not win."
   )
+  assert headline.tally(run, ()).endswith("density: none yet.")
+
+
+def _dense_only(run):
+  return results.keep(run, lambda each: each.round == 0)
+
+
+@pytest.mark.parametrize(
+  ("change", "words"),
+  [
+    (
+      lambda run: _without(run, (2, 2, "ticket", 0), (2, 2, "reinit", 0)),
+      "Unfinished: 19 of 21 trainings are on disk; missing: 1 reinit, "
+      "1 ticket.",
+    ),
+    (
+      lambda run: _without(run, (0, 1, "reinit", 1)),
+      "Unfinished: 20 of 21 trainings are on disk; missing: 1 reinit.",
+    ),
+    (_dense_only, "Only the dense network has been trained so far."),
+    (
+      lambda run: results.keep(run, lambda each: each.replicate < 2),
+      "<h1>Undecided: 2 replicates cannot tell",
+    ),
+    (
+      lambda run: _without(_diverge(run, {0: 0, 1: 2}), (1, 2, "reinit", 1)),
+      "Unfinished: 14 of 15 trainings",
+    ),
+    # Dense networks that diverged do not hide missing trials.
+    (
+      lambda run: _diverge(_dense_only(run), {0: 0}),
+      "1 series ended by divergence in round 0. Only the dense",
+    ),
+    (
+      lambda run: _diverge(_dense_only(run), {0: 0}),
+      "Unfinished: 3 of 15 trainings",
+    ),
+  ],
+)
+def test_an_unfinished_run_is_reported_as_far_as_it_went(whole, change, words):
+  assert words in _page(change(whole))
+
+
+def test_a_finished_run_misses_nothing(whole):
+  assert "Unfinished" not in _page(whole)
+  # Only planned controls are missing.
+  run = _without(whole, (0, 1, "reinit", 1))
   planned = run.config | {"control_rounds": [2]}
   assert "Unfinished" not in _page(dataclasses.replace(run, config=planned))
-
-
-def test_only_the_dense_network(whole):
-  text = _page(_keep(whole, lambda each: each.round == 0))
-  assert "Only the dense network has been trained so far." in text
-
-
-def test_two_replicates_decide_nothing(whole):
-  text = _page(_keep(whole, lambda each: each.replicate < 2))
-  assert "<h1>Undecided: 2 replicates cannot tell" in text
 
 
 def test_a_run_that_diverged_is_finished(whole):
@@ -137,19 +164,8 @@ def test_a_run_that_diverged_is_finished(whole):
   assert "Unfinished" not in text
   assert "<h1>3 series ended by divergence in round 0.</h1>" in text
   assert "3 trials diverged" in text
-
-
-def test_series_may_end_in_different_rounds(whole):
-  run = _diverge(whole, {0: 0, 1: 2})
-  assert "Unfinished" not in _page(run)
-  assert "ended by divergence: 1 in round 0, 1 in round 2." in _page(run)
+  text = _page(_diverge(whole, {0: 0, 1: 2}))
+  assert "Unfinished" not in text
+  assert "ended by divergence: 1 in round 0, 1 in round 2." in text
   # One replicate has no dense network to compare with.
-  assert "Undecided: 2 replicates cannot tell" in _page(run)
-  run = _without(run, (1, 2, "reinit", 1))
-  assert "Unfinished: 14 of 15 trainings" in _page(run)
-
-
-def test_dense_networks_that_diverged_do_not_hide_missing_trials(whole):
-  run = _diverge(_keep(whole, lambda each: each.round == 0), {0: 0})
-  assert "1 series ended by divergence in round 0. Only the dense" in _page(run)
-  assert "Unfinished: 3 of 15 trainings" in _page(run)
+  assert "Undecided: 2 replicates cannot tell" in text

@@ -1,6 +1,5 @@
 """Statistics over replicates, winning tickets, and missing trials."""
 
-import dataclasses
 import math
 
 import numpy as np
@@ -8,8 +7,6 @@ import pytest
 from helpers import results, synthetic_runs
 from scipy import stats
 
-from lth_jax.config import configs
-from lth_jax.config import plan as plan_lib
 from lth_jax.report import (
   plan,
   records,
@@ -17,10 +14,6 @@ from lth_jax.report import (
   tables,
   winning,
 )
-
-
-def _verdicts(run):
-  return [each.verdict for each in winning.winning(run)]
 
 
 def test_interval_is_the_paired_t_interval():
@@ -53,27 +46,43 @@ def test_draws_are_averaged_inside_a_replicate_and_divergence_drops_it():
   np.testing.assert_allclose(accuracy, [[92], [math.nan]])
 
 
-def test_ticket_wins_by_non_inferiority():
-  # Better and sooner; as good and as soon; worse; too late.
-  step = [[5000, 3000, 5000, 3000], [5200, 3100, 5200, 3100],
-          [5100, 3200, 5100, 3200]]  # fmt: skip
-  accuracy = [[98.0, 98.3, 97.95, 97.8], [98.1, 98.5, 98.05, 97.9],
-              [98.2, 98.5, 98.15, 98.0]]  # fmt: skip
-  assert _verdicts(results.tickets(step, accuracy)) == [
-    "wins",
-    "wins",
-    "does not win",
-  ]
-  late = [[row[0], row[0] + 1000, row[0], row[0]] for row in step]
-  same = [[row[0]] * 4 for row in accuracy]
-  assert _verdicts(results.tickets(late, same)) == [
-    "does not win",
-    "wins",
-    "wins",
-  ]
-  # Steps are known to an evaluation: it may be later by more than one.
-  late = [[row[0], row[0] + 100, row[0], row[0]] for row in step]
-  assert _verdicts(results.tickets(late, same)) == ["undecided", "wins", "wins"]
+_WINS, _LOSES, _OPEN = "wins", "does not win", "undecided"
+_STEPS = [[5000, 3000, 5000, 5000]] * 3
+_SOON = [[5000, 3000, 5000, 3000], [5200, 3100, 5200, 3100],
+         [5100, 3200, 5100, 3200]]  # fmt: skip
+_LUCK = [[0], [200], [100]]
+_SAME = [[98] * 4] * 3
+
+
+@pytest.mark.parametrize(
+  ("step", "accuracy", "verdicts"),
+  [
+    # Better and sooner; as good and as soon; worse.
+    (
+      _SOON,
+      [[98.0, 98.3, 97.95, 97.8], [98.1, 98.5, 98.05, 97.9],
+       [98.2, 98.5, 98.15, 98.0]],
+      [_WINS, _WINS, _LOSES],
+    ),
+    # Too late.
+    (np.add(_LUCK, [5000, 6000, 5000, 5000]), _SAME, [_LOSES, _WINS, _WINS]),
+    # Steps are known to an evaluation: it may be later by more than one.
+    (np.add(_LUCK, [5000, 5100, 5000, 5000]), _SAME, [_OPEN, _WINS, _WINS]),
+    # Noise, and few replicates.
+    (
+      _STEPS,
+      [[98, 99, 97.5, 98], [98, 99, 98.5, 98], [98, 99, 98.0, 98]],
+      [_WINS, _OPEN, _WINS],
+    ),
+    (_STEPS[:2], _SAME[:2], [_OPEN] * 3),
+    # A step that is a lower bound proves neither win nor loss.
+    ([[15000, 3000, 15000, 15000]] * 3, _SAME, [_WINS, _OPEN, _OPEN]),
+    ([[5000, 15000, 15000, 5000]] * 3, _SAME, [_LOSES, _LOSES, _WINS]),
+  ],
+)  # fmt: skip
+def test_ticket_wins_by_non_inferiority(step, accuracy, verdicts):
+  found = winning.winning(results.tickets(step, accuracy))
+  assert [each.verdict for each in found] == verdicts
 
 
 @pytest.mark.parametrize("later", [-500, 0, 50, 1000])
@@ -86,83 +95,27 @@ def test_an_interval_of_steps_is_no_narrower_than_an_evaluation(later):
   assert f"({low} to {high})" in cell
 
 
-def test_few_replicates_and_noise_are_undecided():
-  step = [[5000, 3000, 5000, 5000]] * 3
-  accuracy = [[98, 99, 97.5, 98], [98, 99, 98.5, 98], [98, 99, 98.0, 98]]
-  assert _verdicts(results.tickets(step, accuracy)) == [
-    "wins",
-    "undecided",
-    "wins",
-  ]
-  assert set(_verdicts(results.tickets(step[:2], accuracy[:2]))) == {
-    "undecided"
-  }
-
-
-def test_step_that_is_a_lower_bound_proves_neither_win_nor_loss():
-  accuracy = [[98] * 4] * 3
-  dense_open = [[15000, 3000, 15000, 15000]] * 3
-  assert _verdicts(results.tickets(dense_open, accuracy)) == [
-    "wins",
-    "undecided",
-    "undecided",
-  ]
-  ticket_open = [[5000, 15000, 15000, 5000]] * 3
-  assert _verdicts(results.tickets(ticket_open, accuracy))[0] == "does not win"
-
-
-def _keys(config):
-  trials = tuple(
-    plan_lib.of_round(config, replicate, index)
-    for replicate in plan_lib.replicates(config)
-    for index in range(config.study.rounds + 1)
-  )
-  return sorted(
-    (x.replicate, x.round, x.arm, x.draw or 0) for row in trials for x in row
-  )
-
-
 @pytest.mark.parametrize(
-  "changes",
+  ("changes", "arms", "ends"),
   [
-    {"arms": ["ticket"]},
-    {"arms": ["random_global", "ticket", "reinit"], "reinits": 3},
-    {"control_rounds": [2, 4], "first_replicate": 2, "replicates": 2},
-    {"reset": "continued", "rounds": 3},
-    {"pruning": "oneshot", "rounds": 2},
+    ({}, ("ticket", "random"), {0: 1}),
+    ({}, ("random",), {}),
+    ({"pruning": "oneshot"}, ("ticket", "random"), {}),
+    ({"reset": "continued"}, ("ticket", "random"), {}),
   ],
 )
-def test_expected_trials_are_those_that_a_run_trains(changes):
-  config = configs.from_flat({"rounds": 5, **changes})
-  run = records.Run("test", configs.to_flat(config), ())
-  assert sorted(plan.expected(run)) == _keys(config)
-  for arm in config.study.arms:
-    rounds = [index for _, index, name, _ in _keys(config) if name == arm]
-    assert plan.last_round(run.config, arm) == max(rounds)
-
-
-def test_one_shot_and_control_trials_end_no_series():
+def test_one_shot_and_control_trials_end_no_series(changes, arms, ends):
   trials = tuple(
-    results.result(0, 1, 0.5, 100, 90, arm, diverged=True)
-    for arm in ("ticket", "random")
+    results.result(0, 1, 0.5, 100, 90, arm, diverged=True) for arm in arms
   )
-  one_shot = synthetic_runs.config(pruning="oneshot")
-  assert plan.ended(records.Run("test", one_shot, trials)) == {}
-  iterative = synthetic_runs.config()
-  assert plan.ended(records.Run("test", iterative, trials)) == {0: 1}
-  assert plan.ended(records.Run("test", iterative, trials[1:])) == {}
-  continued = synthetic_runs.config(reset="continued")
-  assert plan.ended(records.Run("test", continued, trials)) == {}
+  run = records.Run("test", synthetic_runs.config(**changes), trials)
+  assert plan.ended(run) == ends
 
 
-def test_levels_of_noise_are_arms_of_their_own(tmp_path):
-  arms = ["ticket", "noise"]
-  folder = synthetic_runs.write(tmp_path, arms=arms, noise=[0.5, 2.0])
-  run = records.read(folder)
+def test_levels_of_noise_are_arms_of_their_own():
+  run = synthetic_runs.read(arms=["ticket", "noise"], noise=[0.5, 2.0])
   assert statistics.arms(run) == ("ticket", "noise 0.5", "noise 2")
   assert plan.missing(run) == ()
-  assert plan.last_round(run.config, "noise 2") == 20
-  few = dataclasses.replace(
-    run, results=tuple(x for x in run.results if x.arm != "noise 2")
-  )
-  assert {key.arm for key in plan.missing(few)} == {"noise 2"}
+  assert plan.last_round(run, "noise 2") == 2
+  few = results.keep(run, lambda each: each.arm != "noise 2")
+  assert {trial.arm for trial in plan.missing(few)} == {"noise 2"}

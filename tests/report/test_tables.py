@@ -1,7 +1,6 @@
 """Cells, intervals and captions of tables."""
 
 import csv
-import dataclasses
 import math
 import re
 
@@ -16,38 +15,40 @@ from lth_jax.report import (
 )
 
 
+def _of_figure(figure, unit):
+  return next(x for x in claims.CLAIMS if (x.figure, x.unit) == (figure, unit))
+
+
+_CLAIM = claims.CLAIMS[0]
+
+
 @pytest.mark.parametrize(
-  ("unit", "shown"),
+  ("claim", "shown"),
   [
-    ("% of weights", ("0", "100")),
-    ("weights", ("0", "112")),
-    ("correlation", ("-1", "1")),
-    ("%", ("-3.5", "112")),
-    ("points", ("-3.5", "112")),
+    (_CLAIM._replace(unit="% of weights"), ("0", "100")),
+    (_CLAIM._replace(unit="weights"), ("0", "112")),
+    (_CLAIM._replace(unit="correlation"), ("-1", "1")),
+    (_CLAIM._replace(unit="%"), ("-3.5", "112")),
+    (_CLAIM._replace(unit="points"), ("-3.5", "112")),
+    (_of_figure("12", "%"), ("0", "100")),
+    (_of_figure("36", "%"), ("0", "100")),
+    (_of_figure("20", "%"), ("-3.5", "112")),  # a difference of shares
   ],
 )
-def test_an_interval_ends_where_its_number_does(unit, shown):
-  claim = claims.CLAIMS[0]._replace(unit=unit)
+def test_an_interval_ends_where_its_number_does(claim, shown):
   ours = statistics.Interval(0.5, -3.5, 112.0, 0.4, 0.6, 3)
   table = claim_table.tabulate([claims.Judgment(claim, ours, "holds", "", "")])
   assert table.data.rows[0][8:10] == shown
-  digits = {"%": 1, "% of weights": 1, "weights": 0}.get(unit, 2)
+  digits = {"%": 1, "% of weights": 1, "weights": 0}.get(claim.unit, 2)
   low, high = (tables.number(float(x), digits) for x in shown)
   assert f"{low} to {high}" in table.text.rows[0]
-  unknown = ours._replace(low=-math.inf, high=math.inf, n=1)
-  assert statistics.within(unknown, 0, 1) == unknown
 
 
-@pytest.mark.parametrize(
-  ("figure", "shown"),
-  [("12", ("0", "100")), ("36", ("0", "100")), ("20", ("-3.5", "112"))],
-)
-def test_an_interval_of_a_share_ends_at_100_percent(figure, shown):
-  """Of figure 20 the number is a difference of shares."""
-  claim = next(x for x in claims.CLAIMS if (x.figure, x.unit) == (figure, "%"))
-  ours = statistics.Interval(99.9, -3.5, 112.0, 99.8, 100.0, 3)
-  table = claim_table.tabulate([claims.Judgment(claim, ours, "holds", "", "")])
-  assert table.data.rows[0][8:10] == shown
+def test_an_interval_of_one_replicate_is_not_cut():
+  ours = statistics.Interval(0.5, -math.inf, math.inf, 0.5, 0.5, 1)
+  claim = _CLAIM._replace(unit="% of weights")
+  table = claim_table.tabulate([claims.Judgment(claim, ours, "", "", "")])
+  assert table.data.rows[0][8:10] == ("", "")
 
 
 @pytest.mark.parametrize("text", ["=1+1", "+cmd", "-1+1", "@SUM(A1)", "\t=1"])
@@ -72,18 +73,16 @@ def test_a_cell_of_markdown_is_one_cell_of_text(text):
   ("model", "early_stop"), [("lenet", True), ("vgg19", False)]
 )
 def test_a_summary_shows_what_the_paper_reports(model, early_stop):
-  run = results.tickets([[500, 400]] * 3, [[98, 97]] * 3)
-  header = tables.summary(
-    dataclasses.replace(run, config=run.config | {"model": model})
-  ).header
+  run = results.tickets([[500, 400]] * 3, [[98, 97]] * 3, model=model)
+  header = tables.summary(run).header
   assert any("early stop" in title for title in header) == early_stop
   assert any("at the end" in title for title in header) != early_stop
 
 
 def test_densities_that_look_alike_get_more_digits():
-  run = results.ladder([[98.0, 98.0, 98.0]])
-  trials = tuple(
-    trial._replace(density=1 - 0.0006 * trial.round) for trial in run.results
+  run = results.change(
+    results.ladder([[98.0, 98.0, 98.0]]),
+    lambda each: each._replace(density=1 - 0.0006 * each.round),
   )
-  rows = tables.summary(dataclasses.replace(run, results=trials)).rows
+  rows = tables.summary(run).rows
   assert [row[0] for row in rows] == ["100%", "99.94%", "99.88%"]

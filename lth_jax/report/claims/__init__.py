@@ -19,14 +19,7 @@ from lth_jax.report.claims.verdicts import measure as measure
 
 
 def evaluate(run: records.Run) -> tuple[Judgment, ...]:
-  """Judges every published claim about runs like this one.
-
-  Args:
-    run: the run.
-
-  Returns:
-    In the order of the table.
-  """
+  """Judges every published claim about runs like this one."""
   return tuple(
     judge(claim, measure(claim, run))
     for claim in CLAIMS

@@ -18,11 +18,7 @@ _NUM_PIXELS, _NUM_CLASSES = 784, 10
 
 
 def measure(term: terms.Term) -> samples.Sample:
-  """Returns one statistic of one leaf of the tickets at a density.
-
-  Args:
-    term: its quantity is as in the module's docstring.
-  """
+  """Returns one statistic of one leaf of the tickets at a density."""
   name, leaf = term.quantity.split()
   if len(term.run.config["hidden"]) != 2:
     note = "the paper's leaves are of two hidden layers"

@@ -31,12 +31,7 @@ class Sample(NamedTuple):
 
 
 def nothing(run: records.Run, note: str = "") -> Sample:
-  """Returns the sample of a claim that a run cannot answer.
-
-  Args:
-    run: the run.
-    note: why.
-  """
+  """Returns the sample of a claim that a run cannot answer."""
   return Sample(np.full(len(run.grid.replicates), np.nan), note=note)
 
 

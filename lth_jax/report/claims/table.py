@@ -98,12 +98,7 @@ BY_CHANCE = 0.015
 
 
 def applies(claim: Claim, config: Mapping[str, Any]) -> bool:
-  """Returns whether a claim is about runs of a configuration.
-
-  Args:
-    claim: the claim.
-    config: the flat configuration of a run.
-  """
+  """Returns whether a claim is about runs of a flat configuration."""
   wanted = _KINDS.get(claim.runs[0])
   return (
     len(claim.runs) == 1
@@ -122,9 +117,6 @@ def is_comparative(claim: Claim) -> bool:
 
   Claims about ticket statistics do not count, nor claims that tickets are as
   good as the original down to some density.
-
-  Args:
-    claim: the claim.
   """
   null = _NULL.get(claim.unit)
   return (
@@ -138,9 +130,8 @@ def is_comparative(claim: Claim) -> bool:
 def registered(claim: Claim, begun: Iterable[str | None]) -> bool:
   """Returns whether a claim is older than the runs that it is judged on.
 
-  Args:
-    claim: the claim.
-    begun: when each of these runs began, as from `timestamp`; None if unknown.
+  `begun` tells when each of these runs began, as from `timestamp`; None if
+  that is unknown.
   """
   return bool(claim.since) and all(
     each is not None and claim.since < each for each in begun
@@ -148,11 +139,7 @@ def registered(claim: Claim, begun: Iterable[str | None]) -> bool:
 
 
 def timestamp(seconds: float) -> str:
-  """Formats a time for `registered`.
-
-  Args:
-    seconds: since 1970.
-  """
+  """Formats a time, in seconds since 1970, for `registered`."""
   return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 

@@ -82,11 +82,8 @@ class Term(NamedTuple):
 def parse(run: records.Run, quantity: str, place: str) -> Term:
   """Returns the term of a row of the table of claims.
 
-  Args:
-    run: the run.
-    quantity: as in `Term`.
-    place: "dense", an arm such as "ticket", or an arm and its densities in
-      percent, such as "ticket 21.1%" or "noise 0.5 51.3-7%".
+  A place is "dense", an arm such as "ticket", or an arm and its densities in
+  percent, such as "ticket 21.1%" or "noise 0.5 51.3-7%".
   """
   if place == "dense":
     return Term(run, quantity, "ticket", 1.0, 1.0)

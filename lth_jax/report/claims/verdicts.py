@@ -81,12 +81,7 @@ class Judgment(NamedTuple):
 
 
 def judge(claim: table.Claim, sample: Sample) -> Judgment:
-  """Applies the rules of the module's docstring.
-
-  Args:
-    claim: the claim.
-    sample: our numbers in the claim's unit, one a replicate, `[R]`.
-  """
+  """Applies the rules of this module to numbers in the claim's unit."""
   scale, unscale, values = float, float, sample.values
   if claim.unit in _AS_LOGARITHMS:
     scale, unscale, values = _log, _exp, np.log(values)
@@ -112,12 +107,9 @@ def judge(claim: table.Claim, sample: Sample) -> Judgment:
 
 
 def measure(claim: table.Claim, *runs: records.Run) -> Sample:
-  """Returns our number for a claim.
+  """Returns our number for a claim from the runs that it is about.
 
-  Args:
-    claim: the claim.
-    *runs: the runs that it is about; only replicates that all of them have
-      count.
+  Only replicates that all of them have count.
   """
   for run in runs:
     if reason := _cannot_tell(claim, run):

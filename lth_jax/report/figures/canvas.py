@@ -16,8 +16,7 @@ import numpy as np
 from matplotlib import figure as mpl_figure
 from matplotlib import style
 
-from lth_jax.report import records
-from lth_jax.report.figures import layout, panels
+from lth_jax.report.figures import panels
 
 _STYLE = {
   "axes.axisbelow": True,  # no grid across a histogram
@@ -78,30 +77,14 @@ class Drawn(NamedTuple):
   caption: str = ""
 
 
-def draw(run: records.Run, protocol: str) -> tuple[Drawn, ...]:
-  """Draws every figure that a run has data for.
-
-  Args:
-    run: the run.
-    protocol: how the run differs from the paper's protocol, "" if it does not;
-      shown below each figure.
-  """
-  return tuple(
-    draw_parts(each.name, each.title, each.panels, protocol)._replace(
-      caption=each.caption
-    )
-    for each in layout.of(run)
-  )
-
-
 def draw_parts(
   name: str, title: str, parts: Sequence[panels.DrawPanel], note: str
 ) -> Drawn:
-  """Draws panels, three in a row.
+  """Draws panels, three in a row, below a title and above a note.
 
   Args:
     name: stem of the files.
-    title: written above them.
+    title: written above the panels.
     parts: the panels.
     note: written below, "" for none.
 

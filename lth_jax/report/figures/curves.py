@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from matplotlib import axes as mpl_axes
@@ -42,44 +42,32 @@ def draw(
 ) -> tuple[panels.DrawPanel, ...]:
   """Returns a panel for each group of curves whose arms the run has.
 
-  Args:
-    run: the run.
-    curve: test accuracy or validation loss.
-    last_step: where the panels end.
-
-  Returns:
-    The panels; empty if no trial has such a curve.
+  There is none if no trial has such a curve. Panels end at `last_step`.
   """
   if not any(np.isfinite(curve.read(each)[1]).any() for each in run.results):
     return ()
   present = statistics.arms(run)
   return tuple(
-    functools.partial(_draw, run, curve, _Panel(title, wanted, last_step))
-    for title, wanted in _PANELS
-    if all(arm in present for arm, _ in wanted)
+    functools.partial(_draw, run, curve, last_step, panel)
+    for panel in _PANELS
+    if all(arm in present for arm, _ in panel[1])
   )
-
-
-class _Panel(NamedTuple):
-  """A title, the (arm, density in percent) of its curves, and the last step."""
-
-  title: str
-  wanted: Sequence[tuple[str, float]]
-  last_step: int
 
 
 def _draw(
   run: records.Run,
   curve: statistics.Curve,
-  panel: _Panel,
+  last_step: int,
+  panel: tuple[str, Sequence[tuple[str, float]]],
   axes: mpl_axes.Axes,
 ) -> None:
   """Draws a curve against the training step, one line a density."""
+  title, wanted = panel
   density = dict(zip(run.grid.rounds, run.grid.density))
   dense = statistics.curves(run, "ticket", 0, curve)
   _line(axes, *dense, label="100%", color=panels.DENSE, linestyle="--")
   drawn = set()
-  for arm, percent in panel.wanted:
+  for arm, percent in wanted:
     index = _nearest(run, arm, percent)
     if index is None or (arm, index) in drawn:
       continue
@@ -91,13 +79,13 @@ def _draw(
       color=_shade(panels.arm_style(arm)[0], _SHADES[percent]),
       linestyle=_DASHES[percent],
     )
-  axes.set_title(panel.title)
+  axes.set_title(title)
   axes.set_xlabel("Training iteration")
   axes.set_ylabel(curve.label)
   axes.xaxis.set_major_formatter(ticker.StrMethodFormatter("{x:,.0f}"))
   axes.xaxis.set_major_locator(ticker.MaxNLocator(4))
-  axes.set_xlim(0, panel.last_step)
-  axes.set_ylim(_limits(run, curve, panel.last_step))
+  axes.set_xlim(0, last_step)
+  axes.set_ylim(_limits(run, curve, last_step))
 
 
 def _line(

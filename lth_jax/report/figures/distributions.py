@@ -39,31 +39,18 @@ class Pooled(NamedTuple):
 
 
 def pool(replicates: Mapping[int, structure.Rounds]) -> tuple[Pooled, ...]:
-  """Pools the descriptions of replicates, dense first.
-
-  Args:
-    replicates: as from `structure.load`.
-
-  Returns:
-    The rounds that every replicate has; empty if none is described.
-  """
+  """Pools the rounds that every replicate has, dense first."""
   found = list(replicates.values())
   if not found:
     return ()
   shared = set.intersection(*(set(rounds) for rounds in found))
   return tuple(
-    _pool([rounds[index] for rounds in found])
-    for index in sorted(shared, key=int)
+    _pool([rounds[index] for rounds in found]) for index in sorted(shared)
   )
 
 
 def draw(rounds: tuple[Pooled, ...], note: str) -> tuple[canvas.Drawn, ...]:
-  """Draws initial weights, movement and connectivity, a panel a layer.
-
-  Args:
-    rounds: as from `pool`.
-    note: written below each figure.
-  """
+  """Draws initial weights, movement and connectivity, a panel a layer."""
   if not rounds:
     return ()
   shown, [judged] = _nearest(rounds, _SHOWN), _nearest(rounds, [_JUDGED])

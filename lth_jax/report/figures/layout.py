@@ -38,11 +38,7 @@ class Figure(NamedTuple):
 
 
 def of(run: records.Run) -> tuple[Figure, ...]:
-  """Returns the figures that a run has data for, the main one first.
-
-  Args:
-    run: the run.
-  """
+  """Returns the figures that a run has data for, the main one first."""
   one_shot = run.config["pruning"] == "oneshot"
   words = {
     "network": _NETWORKS[run.config["model"]],
@@ -59,14 +55,7 @@ def of(run: records.Run) -> tuple[Figure, ...]:
 
 
 def milestones(run: records.Run) -> tuple[statistics.Quantity, ...]:
-  """Returns the quantities of figures 7 and 8, for their networks.
-
-  Args:
-    run: the run.
-
-  Returns:
-    Test accuracy at the milestones and at the end; empty for other networks.
-  """
+  """Returns the quantities of figures 7 and 8; empty for other networks."""
   shares = protocols.MILESTONES.get(run.config["model"])
   if shares is None:
     return ()

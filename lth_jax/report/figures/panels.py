@@ -60,14 +60,7 @@ def against_density(
   axes: mpl_axes.Axes,
   log: bool = True,
 ) -> None:
-  """Draws a quantity of every arm against the percentage of weights left.
-
-  Args:
-    run: the run.
-    quantity: to draw.
-    axes: to draw on.
-    log: whether the density axis is logarithmic.
-  """
+  """Draws a quantity of every arm against the percentage of weights left."""
   percent = 100 * run.grid.density
   shown = statistics.arms(run)
   for place, arm in enumerate(shown):
@@ -85,16 +78,9 @@ def against_density(
 def numbers(
   run: records.Run, arm: str, quantity: statistics.Quantity
 ) -> tuple[np.ndarray, np.ndarray]:
-  """Returns the values and the open markers of a line.
+  """Returns the values of a line, `[R, K]`, and its open markers, bool `[K]`.
 
-  Args:
-    run: the run.
-    arm: one of its arms.
-    quantity: to draw.
-
-  Returns:
-    The quantity, `[R, K]`, and the densities at which it is an early-stop step
-    that some trial did not reach, bool `[K]`.
+  A marker is open where some trial did not reach its early stop.
   """
   values = statistics.values(run, arm, quantity)
   if quantity is not statistics.EARLY_STEP:
@@ -147,13 +133,7 @@ def line(
 
 
 def density_axis(axes: mpl_axes.Axes, percent: np.ndarray, log: bool) -> None:
-  """Makes the horizontal axis one of the percentage of weights left.
-
-  Args:
-    axes: to change.
-    percent: the densities, `[K]`, dense to sparse.
-    log: whether it is logarithmic.
-  """
+  """Makes the horizontal axis one of densities, in percent, dense to sparse."""
   axes.set_xlabel("Percent of weights left")
   if not log:
     axes.set_xlim(_LINEAR_LIMIT, 0)
@@ -169,12 +149,7 @@ def density_axis(axes: mpl_axes.Axes, percent: np.ndarray, log: bool) -> None:
 
 
 def weights_axis(axes: mpl_axes.Axes, weights: np.ndarray) -> None:
-  """Makes the horizontal axis one of the number of weights left.
-
-  Args:
-    axes: to change.
-    weights: the numbers, `[K]`.
-  """
+  """Makes the horizontal axis one of numbers of weights, large to small."""
   axes.set_xlabel("Number of weights left")
   _log_axis(axes, weights)
   subs = (1, 2, 5) if weights.max() / weights.min() < 300 else (1,)
@@ -220,12 +195,9 @@ def shift(percent: np.ndarray, places: float, log: bool) -> np.ndarray:
   """Moves an arm sideways, so that the bars of several arms do not overlap.
 
   Args:
-    percent: the densities, `[K]`.
+    percent: the densities, `[K]`; the dense network's stays, it has one arm.
     places: number of arms' distances to move to the right.
     log: whether the axis is logarithmic.
-
-  Returns:
-    Where to draw, `[K]`; the dense network stays, it has one arm only.
   """
   if log:
     low, high = _log_range(percent)
@@ -238,10 +210,8 @@ def shift(percent: np.ndarray, places: float, log: bool) -> np.ndarray:
 def arm_style(arm: str, shown: Sequence[str] = ()) -> tuple[str, str]:
   """Returns the colour and the marker of an arm.
 
-  Args:
-    arm: its name.
-    shown: the arms in the panel; those without a colour of their own, such as
-      levels of noise, take others in their order.
+  Arms without a colour of their own, such as levels of noise, take others in
+  the order of `shown`, the arms in the panel.
   """
   if arm in _ARMS:
     return _ARMS[arm]
