@@ -42,7 +42,7 @@ def run_experiment(
   def run():
     values = absl_flags.FlagValues()
     read_config = flags.define(values, default)
-    check_no_arguments(parse(values, argv))
+    parse(values, argv)
     config, workdir = read_config(), buckets.connect(flags.workdir(values))
     with runs(values) as run_config:
       run_config(experiment, config, workdir)
@@ -77,9 +77,6 @@ def runs(
 def check_data(configs: Iterable[Config]) -> None:
   """Loads the images of several runs, since the last may start after days.
 
-  Args:
-    configs: of the runs.
-
   Raises:
     InputError: a data set is missing or damaged.
   """
@@ -91,7 +88,14 @@ def check_data(configs: Iterable[Config]) -> None:
     data.load(name, source=source, data_dir=data_dir)
 
 
-def parse(values: absl_flags.FlagValues, argv: Sequence[str]) -> Sequence[str]:
+def parse(values: absl_flags.FlagValues, argv: Sequence[str]) -> None:
+  """Parses a command line that has flags only; see `parse_words`."""
+  flags.check_no_words(parse_words(values, argv))
+
+
+def parse_words(
+  values: absl_flags.FlagValues, argv: Sequence[str]
+) -> Sequence[str]:
   """Parses a command line, with the flags that all commands have.
 
   Given `--help`, prints all flags and exits.
@@ -123,26 +127,8 @@ def parse(values: absl_flags.FlagValues, argv: Sequence[str]) -> Sequence[str]:
   return others
 
 
-def check_no_arguments(others: Sequence[str]) -> None:
-  """Checks that a command line has flags only.
-
-  Args:
-    others: the arguments that `parse` returns.
-
-  Raises:
-    InputError: names the first one.
-  """
-  if others:
-    raise errors.InputError(
-      f"'{others[0]}' is no flag; write flags as --name=value."
-    )
-
-
 def show(text: str) -> None:
   """Prints the output of a command; a closed pipe is not an error.
-
-  Args:
-    text: ends in a line break.
 
   Raises:
     OSError: standard output cannot be written.
@@ -162,9 +148,6 @@ def call(function: Callable[[], None]) -> None:
   be written, and too little memory; `EXIT_STOPPED` after a signal, or when
   another process of the run or an object store is out of reach. Errors in
   writing standard output and standard error change neither.
-
-  Args:
-    function: takes nothing; its result is dropped.
   """
   _open_streams()
   # Where one array of a save fails, Orbax (0.12.8) closes its event loop, and

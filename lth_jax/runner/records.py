@@ -13,8 +13,6 @@ from lth_jax.storage import store
 from lth_jax.training import evaluation, loop
 
 FORMAT = 3
-
-
 # {name of a checkpoint: the facts of its record that later steps need}
 Results = dict[str, dict[str, Any]]
 
@@ -42,9 +40,12 @@ def of_trial(
   """
   progress, rows = end
   trial, start = scheduled.trial, scheduled.start
-  diverged = _has_diverged(end, summary)
-  density_by_name = masks_lib.density_by_name(start.masks)
-  density_by_name = {k: float(v) for k, v in density_by_name.items()}
+  # No training step measured the loss of the last weights.
+  finite = bool(progress.finite) and bool(np.isfinite(summary.end.train.loss))
+  density_by_name = {
+    name: float(density)
+    for name, density in masks_lib.density_by_name(start.masks).items()
+  }
   counted = sum(mask.size for mask in jax.tree.leaves(start.masks))
   kept = int(masks_lib.num_kept(start.masks))
   return {
@@ -61,10 +62,14 @@ def of_trial(
     "eval_every": eval_every,
     "evaluations": _evaluations(rows, num_images.valid),
     "tests": _tests(rows, num_images.test),
-    "early_stop": None if diverged else _early_stop(end, summary, num_images),
+    "early_stop": _early_stop(end, summary, num_images) if finite else None,
     "end": _metrics(summary.end, num_images, rows[-1].step),
-    "diverged": diverged,
-    "warnings": _warnings(density_by_name),
+    "diverged": not finite,
+    "warnings": [
+      f"{name} has no weight left"
+      for name, density in density_by_name.items()
+      if density == 0
+    ],
     "origin": dict(scheduled.origin),
     "digests": {
       "masks": store.digest(start.masks),
@@ -93,21 +98,8 @@ def of_start(start: loop.Start, split: loop.Split) -> dict[str, Any]:
 
 
 def facts(record: Mapping[str, Any]) -> dict[str, Any]:
-  """Returns the entries of a record that `Results` have.
-
-  Args:
-    record: of a trial or a start.
-  """
+  """Returns the entries of a trial's or start's record that `Results` have."""
   return {name: record[name] for name in ("diverged", "origin", "digests")}
-
-
-def _has_diverged(end: ResumePoint, summary: loop.Summary) -> bool:
-  """Returns whether a training loss was not finite.
-
-  The loss of the last weights is in the summary: no training step measured it.
-  """
-  at_end = bool(np.isfinite(summary.end.train.loss))
-  return not (at_end and bool(end.progress.finite))
 
 
 def _evaluations(rows: Sequence[segments.Row], num_valid: int):
@@ -152,11 +144,3 @@ def _metrics(metrics: evaluation.Metrics, num_images, step: int):
     values[f"{split}_loss"] = float(metric.loss) if finite else None
     values[f"{split}_accuracy"] = int(metric.num_correct) / num if num else None
   return values
-
-
-def _warnings(density_by_name: dict[str, float]) -> list[str]:
-  return [
-    f"{name} has no weight left"
-    for name, density in density_by_name.items()
-    if density == 0
-  ]
