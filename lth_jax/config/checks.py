@@ -1,4 +1,4 @@
-"""Sections of a config, and what their fields may hold: type, choices, range."""
+"""Sections of a config, and what their fields may hold."""
 
 import dataclasses
 import functools

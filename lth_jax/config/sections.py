@@ -116,7 +116,9 @@ class Training(checks.Section):
   optimizer: Literal["adam", "sgd", "momentum", "nesterov"] = checks.field(
     "adam", "Optimizer."
   )
-  learning_rate: float = checks.field(1.2e-3, "Learning rate.", checks.POSITIVE_FLOAT)
+  learning_rate: float = checks.field(
+    1.2e-3, "Learning rate.", checks.POSITIVE_FLOAT
+  )
   warmup: int = checks.field(
     0,
     "Steps over which the learning rate rises linearly from 0.",

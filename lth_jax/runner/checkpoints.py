@@ -60,10 +60,8 @@ def read(
 ) -> Any:
   """Loads a checkpoint; returns None if it is missing, or damaged and removed.
 
-  Args:
-    checkpoints: of the run.
-    name: of its folder below the workdir, as in all functions here.
-    load: is called with its folder and owner; raises `store.DamagedError`.
+  `name`, here and below, is that of its folder below the workdir. `load` is
+  called with the folder and its owner, and raises `store.DamagedError`.
   """
   folder = checkpoints.folder / name
   if not store.exists(folder):
@@ -102,11 +100,7 @@ def discard_if_stale(
 ) -> bool:
   """Removes a checkpoint of another origin; returns whether it was one.
 
-  Args:
-    checkpoints: of the run.
-    name: of the checkpoint.
-    record: of the checkpoint.
-    origin: digests of what the run would derive it from now.
+  `origin` has digests of what the run would derive the checkpoint from now.
 
   Raises:
     InputError: it was made from something that is lost; nothing is removed.
@@ -144,14 +138,9 @@ def save(
   record: Mapping[str, Any],
   timing: Mapping[str, Any],
 ) -> None:
-  """Saves arrays with their record, in process 0.
+  """Saves NumPy arrays with their record, in process 0.
 
-  Args:
-    checkpoints: of the run.
-    name: of the checkpoint.
-    arrays: a pytree of NumPy arrays.
-    record: facts of the result, for JSON.
-    timing: facts of how it was made, which no digest covers.
+  `timing` tells how the result was made; no digest covers it.
   """
   if processes.is_process_0():
     store.save(
@@ -201,16 +190,11 @@ def load_resume_point(
   """Returns the newest intermediate checkpoint of a trial that can be used.
 
   One with another origin is removed: the round before may have been trained
-  again on another machine, with other bits and so with other masks.
+  again on another machine, with other bits and so with other masks. `like` has
+  the shapes of the trial's progress.
 
   Process 0 reads and sends it to the others, since it may also find that the
   checkpoint is damaged, and remove it.
-
-  Args:
-    checkpoints: of the run.
-    trial: which trial.
-    like: the shapes of its progress.
-    origin: digests of what it is derived from.
   """
   found = None
 

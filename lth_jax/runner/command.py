@@ -56,9 +56,6 @@ def runs(
 ) -> Iterator[Callable[[str, Config, epath.Path], None]]:
   """Connects the processes and handles signals for one run or more.
 
-  Args:
-    values: parsed flags of a command.
-
   Yields:
     A function of an experiment's name, a config and a workdir. It runs, resumes
     or extends that run and writes its report.
@@ -98,14 +95,8 @@ def parse_words(
 ) -> Sequence[str]:
   """Parses a command line, with the flags that all commands have.
 
-  Given `--help`, prints all flags and exits.
-
-  Args:
-    values: has the command's own flags.
-    argv: the program's name and its arguments.
-
-  Returns:
-    The arguments that are not flags.
+  Given `--help`, prints all flags and exits. `argv` begins with the program's
+  name. Returns the arguments that are not flags.
 
   Raises:
     InputError: a flag is wrong.

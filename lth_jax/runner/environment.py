@@ -50,13 +50,8 @@ def describe() -> dict[str, Any]:
 def record(folder: epath.Path, layout: Layout, resumed: bool) -> list[str]:
   """Adds this environment to `env.json` unless the last one was the same.
 
-  Args:
-    folder: the workdir.
-    layout: how trials share a device; their last bits depend on it.
-    resumed: whether the run has results already.
-
-  Returns:
-    Notes for the user, if these results come from another environment.
+  Returns notes for the user if the run was `resumed`, has results already, and
+  these come from another environment.
 
   Raises:
     InputError: the file is damaged.

@@ -26,12 +26,7 @@ def of_trial(
 ) -> dict[str, Any]:
   """Returns the record of a finished trial, ready for JSON.
 
-  Args:
-    scheduled: the trial.
-    end: of its training, on the host.
-    summary: metrics at the end and at the early-stopping step.
-    num_images: number of images of each split.
-    eval_every: steps between evaluations.
+  `summary` has metrics at the end and at the early-stopping step.
 
   Returns:
     Accuracies as fractions, losses as means over images, None where a number
@@ -79,12 +74,7 @@ def of_trial(
 
 
 def of_start(start: loop.Start, split: loop.Split) -> dict[str, Any]:
-  """Returns the record of a replicate's theta_0, ready for JSON.
-
-  Args:
-    start: theta_0 under full masks, NumPy.
-    split: the replicate's training and validation images.
-  """
+  """Returns the record of a replicate's theta_0, ready for JSON."""
   return {
     "diverged": False,
     "step": int(start.step),

@@ -237,7 +237,7 @@ def test_the_network_drops_at_the_rate_of_the_config():
   ],
 )
 def test_the_network_is_that_of_the_config(changes, widths):
-  masks = make(changes).masks
+  masks = make(changes).like.masks
   assert [layer["kernel"].shape[-1] for layer in masks.values()] == widths
 
 
