@@ -55,7 +55,7 @@ class Checkpoints(NamedTuple):
     return plan.owner(self.run_id, self.data, name)
 
 
-def read(
+def _read(
   checkpoints: Checkpoints, name: str, load: Callable[[epath.Path, str], Any]
 ) -> Any:
   """Loads a checkpoint; returns None if it is missing, or damaged and removed.
@@ -86,7 +86,7 @@ def read_record(
   Raises:
     InputError: its origin is lost, or the checkpoint is another run's.
   """
-  record = read(checkpoints, name, store.load_record)
+  record = _read(checkpoints, name, store.load_record)
   if record and discard_if_stale(checkpoints, name, record, origin or {}):
     return None
   return record
@@ -236,7 +236,7 @@ def _newest(checkpoints, trial, like, origin) -> ResumePoint | None:
     return ResumePoint(arrays, rows)
 
   for _, name in sorted(_resume_points(checkpoints, trial), reverse=True):
-    point = read(checkpoints, name, load)
+    point = _read(checkpoints, name, load)
     if point is not None:
       return point
   return None

@@ -124,13 +124,6 @@ def assert_one_line(result, *words):
     assert word in lines[0], lines[0]
 
 
-def records(folder):
-  return {
-    str(path.relative_to(folder)): path.read_bytes()
-    for path in pathlib.Path(folder).glob("replicate_*/**/record.json")
-  }
-
-
 def wait_for(condition, begun):
   """Waits until a condition holds, while a process of `process` lives."""
   deadline = time.monotonic() + 120

@@ -104,7 +104,7 @@ def test_what_follows_from_a_result_made_again_is_made_again(
     commands.run(folder, *flags)
   else:
     shutil.copytree(undisturbed, folder)
-  before = commands.records(folder)
+  before = workdirs.results(folder)
   (folder / name / "record.json").write_text("{}")
   elsewhere(monkeypatch)
   mixed = set()
@@ -122,12 +122,12 @@ def test_what_follows_from_a_result_made_again_is_made_again(
   assert re.findall(r"^ *(\d+)%", log, re.MULTILINE)[-1] == "100"
   assert_derived(folder, *flags)
   assert mixed <= workdirs.read(folder)
-  after = commands.records(folder)
+  after = workdirs.results(folder)
   assert after.keys() == before.keys()
   place = f"{name}/record.json"
   assert after[place] != before[place]
   if name == DENSE and len(flags) == 1:
-    expected = commands.records(other)
+    expected = workdirs.results(other)
     mine = [x for x in after if x.startswith("replicate_0")]
     assert {x: after[x] for x in mine} == {x: expected[x] for x in mine}
 

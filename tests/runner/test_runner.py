@@ -4,6 +4,7 @@ Records hold digests of masks and weights, so equal records are equal bits.
 """
 
 import json
+import math
 import pathlib
 import re
 import shutil
@@ -92,10 +93,6 @@ def test_a_complete_run_trains_nothing(undisturbed, capsys, monkeypatch):
   assert runs.contents(undisturbed) == before
 
 
-def _cut(path):
-  path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-
-
 def test_order_per_round_changes_later_rounds_only(undisturbed, tmp_path):
   runs.run(tmp_path, order="per_round", rounds=1, replicates=1)
   new, old = runs.contents(tmp_path), runs.contents(undisturbed)
@@ -175,6 +172,8 @@ def test_divergence_ends_a_series_and_harms_no_other(
   new, old = runs.contents(tmp_path), runs.contents(undisturbed)
   dense = record(tmp_path, "replicate_1/round_000/ticket")
   assert dense["diverged"] and dense["early_stop"] is None
+  (lost,) = [x for x in report_records.read(tmp_path).results if x.diverged]
+  assert lost.replicate == 1 and math.isnan(lost.early_stop.step)
   assert "replicate_1/round_001/ticket" not in new
   assert {x for x in old.items() if x[0].startswith("replicate_0/")} == {
     x for x in new.items() if x[0].startswith("replicate_0/")
@@ -309,16 +308,15 @@ def traces(monkeypatch):
 
     return traced
 
-  build._trainer.cache_clear()
   monkeypatch.setattr(loop, "make_step", counted)
-  yield found
-  build._trainer.cache_clear()
+  return found
 
 
 def test_all_trials_runs_and_a_resume_share_one_trace(tmp_path, traces):
   def count(folder, **changed):
     traces.clear()
-    runs.run(folder, **changed)
+    # Of this test alone: no trainer that another test has made is used.
+    runs.run(folder, **changed, weight_decay=1e-6)
     return len(traces)
 
   one = {"rounds": 0, "replicates": 1}
@@ -464,7 +462,7 @@ def test_structure_is_written_again_if_it_is_damaged(with_every_arm, harm):
   if harm == "gone":
     path.unlink()
   elif harm == "cut":
-    _cut(path)
+    path.write_bytes(before[: len(before) // 2])
   elif harm == "emptied":
     path.write_text(json.dumps(json.loads(before) | {"rounds": {}}))
   else:
