@@ -30,6 +30,7 @@ TINY = (
   "--replicates=2",
   "--arms=ticket,reinit,random",
   "--reinits=1",
+  "--devices=2",  # XLA compiles once for each
   "--progress=none",
 )
 

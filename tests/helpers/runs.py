@@ -23,6 +23,7 @@ FLAGS = {
   "replicates": 2,
   "reinits": 1,
   "arms": ["ticket", "reinit", "random"],
+  "devices": 2,
   "progress": "none",
 }
 
