@@ -62,7 +62,8 @@ class Section:
   def __post_init__(self):
     for faults in (_wrong_fields(self), self._conflicts()):
       for fault in faults:
-        raise errors.InputError(fault)
+        # Texts of a stranger's config.json may have line breaks.
+        raise errors.InputError(" ".join(fault.splitlines()))
 
   def _conflicts(self) -> Iterator[str]:
     """Yields a message for each pair of fields that contradict each other."""

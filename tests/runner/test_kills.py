@@ -90,7 +90,7 @@ def test_a_second_signal_kills_at_once_and_leaves_no_lock(
   with commands.process(
     folder, "--checkpoint_minutes=0", hook=_long_save
   ) as begun:
-    saved = "replicate_0/round_001/ticket*/commit.json"
+    saved = "replicate_0/round_000/ticket*/commit.json"
     commands.wait_for(lambda: list(folder.glob(saved)), begun)
     refused = commands.try_run(folder)
     os.kill(begun.pid, signal.SIGTERM)
