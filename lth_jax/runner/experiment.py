@@ -57,19 +57,15 @@ def run(
     processes.log(
       f"note: {setting} would change numbers or end the run; it is not used."
     )
-  asked = config.execution
   # The processes' first exchange must come soon after their backends start:
   # gloo waits 30 s for it, and loading the data can take longer than that.
   with processes.raise_in_all():
+    asked = config.execution
     devices = devices_lib.find(
       asked.devices, plan.num_at_once(config), asked.batch_devices
     )
   with processes.raise_in_all():
-    dataset = data.load(
-      config.data.dataset, source=asked.source, data_dir=asked.data_dir
-    )
-    components = build.make(config, dataset)
-  digest = files.digest(data.digests(dataset))
+    components, digest = _build(config)
   processes.check_equal(lambda: _common(config, folder, digest))
   with _locked(folder, stop) as check:
     layout = processes.on_process_0(
@@ -87,6 +83,15 @@ def run(
     processes.on_process_0(
       lambda: tickets.describe(components, checkpoints, results)
     )
+
+
+def _build(config: Config) -> tuple[build.Components, str]:
+  """Returns the components and the digest of the images and labels."""
+  asked = config.execution
+  dataset = data.load(
+    config.data.dataset, source=asked.source, data_dir=asked.data_dir
+  )
+  return build.make(config, dataset), files.digest(data.digests(dataset))
 
 
 def _common(config, folder, digest) -> dict[str, Any]:
