@@ -29,7 +29,7 @@ def main(argv: Sequence[str]) -> None:
 
   def run():
     asked = _flags()
-    command.check_no_arguments(command.parse(asked, argv))
+    command.parse(asked, argv)
     rows = _rows(asked)
     if asked.list:
       folder = runner.connect(flags.workdir(asked)) if asked.workdir else None

@@ -25,7 +25,7 @@ def main(argv: Sequence[str]) -> None:
 
   def write():
     asked = _flags()
-    others = command.parse(asked, argv)
+    others = command.parse_words(asked, argv)
     folders = _find([*asked.workdir, *others])
     if not folders:
       raise errors.InputError(

@@ -28,7 +28,7 @@ def main(argv: Sequence[str]) -> None:
 
   def run():
     asked = _flags()
-    command.check_no_arguments(command.parse(asked, argv))
+    command.parse(asked, argv)
     folder = pathlib.Path(flags.local(asked.folder))
     results = folder / results_page.FOLDER
     if asked.workdir:

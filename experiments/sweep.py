@@ -26,7 +26,7 @@ def main(argv: Sequence[str]) -> None:
 
   def run():
     asked = _flags()
-    sweep = _points(asked, command.parse(asked, argv))
+    sweep = _points(asked, command.parse_words(asked, argv))
     text = emit.text(asked.emit, sweep, asked.workdir, asked.image, asked.tpu)
     if asked.out is None:
       command.show(text)

@@ -56,4 +56,4 @@ def unknown(what: str, name: str, known: Iterable[str]) -> str:
   known = list(known)
   close = difflib.get_close_matches(name, known, n=1)
   hint = f"did you mean '{close[0]}'? " if close else ""
-  return f"Unknown {what}: '{name}'; {hint}known are {', '.join(known)}."
+  return f"Unknown {what}: {name!r}; {hint}known are {', '.join(known)}."

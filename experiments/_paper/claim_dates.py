@@ -27,7 +27,7 @@ def main(argv: Sequence[str]) -> None:
   """Writes the dates."""
 
   def run():
-    command.check_no_arguments(command.parse(absl_flags.FlagValues(), argv))
+    command.parse(absl_flags.FlagValues(), argv)
     rows = read()
     dates = since(rows, history())
     out = io.StringIO()

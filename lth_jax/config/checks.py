@@ -1,4 +1,4 @@
-"""What a field of a config may hold: values of its type, choices, a range."""
+"""Sections of a config, and what their fields may hold."""
 
 import dataclasses
 import functools
@@ -20,7 +20,7 @@ class Range(NamedTuple):
 
   Attributes:
     allows: returns whether a value is in the range.
-    text: describes the range; completes the sentence "must be ...".
+    text: completes the sentence "must be ...".
   """
 
   allows: Callable[[Any], bool]
@@ -50,27 +50,29 @@ ZERO_OR_FLOAT = Range(
 )
 
 
+def field(default: Any, help: str, range: Range | None = None) -> Any:
+  """Returns a field of a section, with its help text and range."""
+  metadata = {"help": help, "range": range}
+  return dataclasses.field(default=default, metadata=metadata)
+
+
+class Section:
+  """Base of the sections: checks the fields when a section is made."""
+
+  def __post_init__(self):
+    for faults in (_wrong_fields(self), self._conflicts()):
+      for fault in faults:
+        # Texts of a stranger's config.json may have line breaks.
+        raise errors.InputError(" ".join(fault.splitlines()))
+
+  def _conflicts(self) -> Iterator[str]:
+    """Yields a message for each pair of fields that contradict each other."""
+    yield from ()
+
+
 def are_distinct(items: tuple) -> bool:
   """Returns whether no item occurs twice."""
   return len(set(items)) == len(items)
-
-
-def wrong_fields(section: Any) -> Iterator[str]:
-  """Yields a message for each field whose value no run can have.
-
-  Args:
-    section: a dataclass; a field's `range` in its metadata is a `Range`.
-  """
-  kinds = types(type(section))
-  for field in dataclasses.fields(section):
-    name, kind = field.name, kinds[field.name]
-    value, allowed = getattr(section, name), field.metadata["range"]
-    if not _fits(value, kind):
-      yield f"--{name} cannot be {value!r}."
-    elif get_origin(kind) is Literal and value not in get_args(kind):
-      yield errors.unknown(f"value of --{name}", value, get_args(kind))
-    elif allowed and value is not None and not allowed.allows(value):
-      yield f"--{name}={show(value)}: must be {allowed.text}."
 
 
 @functools.cache
@@ -83,6 +85,20 @@ def show(value: Any) -> Any:
   """Returns a field's value as its flag is written: lists with commas."""
   many = isinstance(value, tuple | list)
   return ",".join(map(str, value)) if many else value
+
+
+def _wrong_fields(section: Any) -> Iterator[str]:
+  """Yields a message for each field whose value no run can have."""
+  kinds = types(type(section))
+  for entry in dataclasses.fields(section):
+    name, kind = entry.name, kinds[entry.name]
+    value, allowed = getattr(section, name), entry.metadata["range"]
+    if not _fits(value, kind):
+      yield f"--{name} cannot be {value!r}."
+    elif get_origin(kind) is Literal and value not in get_args(kind):
+      yield errors.unknown(f"value of --{name}", value, get_args(kind))
+    elif allowed and value is not None and not allowed.allows(value):
+      yield f"--{name}={show(value)}: must be {allowed.text}."
 
 
 def _fits(value: Any, kind: Any) -> bool:

@@ -18,12 +18,12 @@ from typing import Any
 from lth_jax import errors
 from lth_jax.config import checks
 from lth_jax.config.checks import show as show
+from lth_jax.config.execution import Execution as Execution
+from lth_jax.config.execution import Processes as Processes
 from lth_jax.config.sections import ARMS as ARMS
 from lth_jax.config.sections import OUTPUT as OUTPUT
 from lth_jax.config.sections import Data as Data
-from lth_jax.config.sections import Execution as Execution
 from lth_jax.config.sections import Model as Model
-from lth_jax.config.sections import Processes as Processes
 from lth_jax.config.sections import Pruning as Pruning
 from lth_jax.config.sections import Randomness as Randomness
 from lth_jax.config.sections import Study as Study
@@ -85,12 +85,8 @@ def to_flat(config: Config) -> dict[str, Any]:
 def from_flat(values: Mapping[str, Any]) -> Config:
   """Returns a valid config; fields that `values` lacks keep their default.
 
-  Args:
-    values: {field name: value}, of any sections.
-
   Raises:
-    InputError: a name is unknown, or a value cannot be; the message names the
-      field and the remedy.
+    InputError: names the field that is unknown or wrong, and the remedy.
 
   >>> config = from_flat({"hidden": [20, 10], "steps": 100})
   >>> config.model.hidden, config.training.steps, config.training.batch_size
@@ -143,13 +139,9 @@ def run_id(config: Config) -> str:
 
 
 def differences(runs: Sequence[Config]) -> list[dict[str, Any]]:
-  """Returns for each of several runs the fields in which they differ.
+  """Returns {field name: value} of each run, for the fields that differ.
 
-  Args:
-    runs: to compare; `execution` does not count, since no result depends on it.
-
-  Returns:
-    {field name: value} of each run, with the same names; equal for equal runs.
+  `execution` does not count, since no result depends on it.
   """
   flat = [to_flat(run) for run in runs]
   names = [
@@ -163,11 +155,8 @@ def differences(runs: Sequence[Config]) -> list[dict[str, Any]]:
 def rules(config: Config, output: str = "") -> list[tuple[str, float]]:
   """Returns `rates` as (pattern, rate) pairs.
 
-  Args:
-    config: the run.
-    output: name of the output layer's kernel in the network, which replaces
-      the pattern `output`; that rule then comes first, so that no other decides
-      that leaf.
+  The name of the output layer's kernel, if given, replaces the pattern
+  `output`; that rule then comes first, so that no other decides that leaf.
 
   >>> rules(Config(), "Dense_2/kernel")
   [('^Dense_2/kernel$', 0.1), ('kernel', 0.2)]

@@ -32,12 +32,6 @@ def define(
 
   Returns:
     A function that reads the parsed flags into a config.
-
-  >>> values = flags.FlagValues()
-  >>> read_config = define(values, Config())
-  >>> _ = read(values, ["--steps=200"])
-  >>> read_config().training.steps
-  200
   """
   flags.DEFINE_string(
     "workdir",
@@ -69,36 +63,24 @@ def define(
 def parse(arguments: Sequence[str]) -> Config:
   """Returns the config that a command line of an experiment gives.
 
-  Args:
-    arguments: `--flagfile=...`, `--name=value`; later ones win.
-
   Raises:
-    InputError: one of them is wrong, or a flagfile is missing.
+    InputError: an argument is wrong, or a flagfile is missing.
+
+  >>> parse(["--steps=200"]).training.steps
+  200
   """
-  values = flags.FlagValues()
-  read_config = define(values, Config())
-  _read_all(values, arguments)
+  _, read_config = _parse(arguments)
   return read_config()
 
 
 def parse_processes(arguments: Sequence[str]) -> configs.Processes:
-  """Returns the processes that a command line of an experiment asks for.
-
-  Raises:
-    InputError: as `parse`.
-  """
-  values = flags.FlagValues()
-  define(values, Config())
-  _read_all(values, arguments)
+  """Returns the processes that such a command line asks for; raises alike."""
+  values, _ = _parse(arguments)
   return processes(values)
 
 
 def read(values: flags.FlagValues, arguments: Sequence[str]) -> list[str]:
   """Reads a command line into flags; returns the other words.
-
-  Args:
-    values: the known flags.
-    arguments: `--flagfile=...`, `--name=value`; later ones win.
 
   Raises:
     InputError: a flag is wrong, a flagfile is missing or not text, or a value
@@ -119,6 +101,19 @@ def read(values: flags.FlagValues, arguments: Sequence[str]) -> list[str]:
       f"{' '.join(named)}: this file, or one that it names, is not text in "
       f"UTF-8 ({error}); save it in UTF-8."
     ) from error
+
+
+def check_no_words(words: Sequence[str]) -> None:
+  """Checks that a command line has flags only.
+
+  Raises:
+    InputError: names the first other word.
+  """
+  if words:
+    raise errors.InputError(
+      f"'{words[0]}' is no flag, or follows a lone --; write all flags as "
+      "--name=value."
+    )
 
 
 def workdir(values: flags.FlagValues) -> epath.Path:
@@ -142,10 +137,7 @@ def processes(values: flags.FlagValues) -> configs.Processes:
 
 
 def folder(name: str) -> epath.Path:
-  """Returns a folder, local or in a bucket, as an absolute path.
-
-  Args:
-    name: a path or a `gs://` URL.
+  """Returns a folder, a path or a `gs://` URL, as an absolute path.
 
   Raises:
     InputError: it is neither, or has a character of glob patterns.
@@ -173,10 +165,7 @@ def folder(name: str) -> epath.Path:
 
 
 def local(name: str) -> epath.Path:
-  """Returns a path on this machine, absolute.
-
-  Args:
-    name: may begin with `~`, for a home folder.
+  """Returns a path on this machine, absolute; `~` is a home folder.
 
   Raises:
     InputError: no such home folder is known, or the current folder's name is
@@ -192,11 +181,7 @@ def local(name: str) -> epath.Path:
 
 
 def to_flagfile(config: Config) -> str:
-  """Returns the text of a flagfile that gives the config.
-
-  Args:
-    config: the run; a field that is None has no line.
-  """
+  """Returns a flagfile for a config; a field that is None has no line."""
   lines = []
   for name, value in configs.to_flat(config).items():
     if isinstance(value, list):
@@ -206,12 +191,13 @@ def to_flagfile(config: Config) -> str:
   return "".join(lines)
 
 
-def _read_all(values: flags.FlagValues, arguments: Sequence[str]) -> None:
-  if others := read(values, arguments):
-    raise errors.InputError(
-      f"'{others[0]}' is no flag, or follows a lone --; write all flags as "
-      "--name=value."
-    )
+def _parse(
+  arguments: Sequence[str],
+) -> tuple[flags.FlagValues, Callable[[], Config]]:
+  values = flags.FlagValues()
+  read_config = define(values, Config())
+  check_no_words(read(values, arguments))
+  return values, read_config
 
 
 def _check_text(word: str) -> None:

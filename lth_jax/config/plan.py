@@ -31,14 +31,16 @@ class Trial(NamedTuple):
       f"replicate_{self.replicate}/round_{self.round:03d}/{self.arm}{suffix}"
     )
 
+  @property
+  def is_control(self) -> bool:
+    """Whether the trial is of a control arm."""
+    return self.arm not in ("ticket", "search")
+
 
 def owner(run_id: str, data: str, name: str) -> str:
-  """Returns the text by which a stored result names its run and trial.
+  """Returns the text by which a stored result names its run, data and trial.
 
-  Args:
-    run_id: of the run.
-    data: digest of its images and labels.
-    name: of the result's folder below the workdir.
+  `name` is the result's folder below the workdir.
   """
   return f"run {run_id}, data {data[:16]}, {name}"
 
@@ -51,11 +53,6 @@ def replicates(config: Config) -> range:
 
 def of_round(config: Config, replicate: int, round_index: int) -> list[Trial]:
   """Lists the trials of a round, the ticket first.
-
-  Args:
-    config: the run.
-    replicate: index of the replicate.
-    round_index: index of the round, 0 for the dense network.
 
   >>> from lth_jax.config import configs
   >>> config = {"arms": ["ticket", "reinit"], "reinits": 2}
@@ -90,9 +87,7 @@ def controls(config: Config, replicate: int, round_index: int) -> list[Trial]:
 def parent(config: Config, trial: Trial) -> Trial | None:
   """Returns the trial whose trained weights a trial's masks are pruned from.
 
-  Args:
-    config: the run.
-    trial: one of its trials; the dense network has no parent.
+  None for the dense network.
 
   >>> from lth_jax.config import configs
   >>> config = configs.from_flat({"reset": "continued"})

@@ -6,9 +6,8 @@ fields of a section follow its fields.
 """
 
 import dataclasses
-import math
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Literal
 
 from lth_jax import errors
 from lth_jax.config import checks
@@ -28,54 +27,36 @@ OUTPUT = "output"  # in a rule of `rates`: the kernel of the output layer
 _MAX_TRIALS = 100_000
 
 
-def _field(default: Any, help: str, range: Range | None = None) -> Any:
-  metadata = {"help": help, "range": range}
-  return dataclasses.field(default=default, metadata=metadata)
-
-
-class Section:
-  """Base of the sections: checks the fields when a section is made."""
-
-  def __post_init__(self):
-    for faults in (checks.wrong_fields(self), self.conflicts()):
-      for fault in faults:
-        raise errors.InputError(fault)
-
-  def conflicts(self) -> Iterator[str]:
-    """Yields a message for each pair of fields that contradict each other."""
-    yield from ()
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Data(Section):
+class Data(checks.Section):
   """The images."""
 
-  dataset: str = _field(
+  dataset: str = checks.field(
     "mnist",
     "Data set: mnist_10k (bundled), mnist, fashion_mnist, cifar10, or a TFDS "
     "image-classification set.",
   )
-  num_valid: int = _field(
+  num_valid: int = checks.field(
     5000,
     "Training images set aside for validation; 0 for none, and then "
     "there is no early-stopping step.",
     checks.at_least(0),
   )
-  num_train: int = _field(
+  num_train: int = checks.field(
     0,
     "Images to train on, the first ones of the data set; 0 for all.",
     checks.at_least(0),
   )
-  num_test: int = _field(
+  num_test: int = checks.field(
     0, "Test images, the first ones; 0 for all.", checks.at_least(0)
   )
-  scaling: Literal["unit", "standard", "l2"] = _field(
+  scaling: Literal["unit", "standard", "l2"] = checks.field(
     "unit",
     "Pixels as numbers: 'unit' divides by 255; 'standard' then has "
     "mean 0 and standard deviation 1 a channel; 'l2' divides an image by its "
     "Euclidean norm.",
   )
-  augment: Literal["none", "crop_flip"] = _field(
+  augment: Literal["none", "crop_flip"] = checks.field(
     "none",
     "'crop_flip' pads each training image by 4 pixels, crops it at random and "
     "flips half of them.",
@@ -83,13 +64,13 @@ class Data(Section):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Model(Section):
+class Model(checks.Section):
   """The network."""
 
   model: Literal["lenet", "conv2", "conv4", "conv6", "resnet20", "vgg19"] = (
-    _field("lenet", "Network; the paper's Resnet-18 is 'resnet20'.")
+    checks.field("lenet", "Network; the paper's Resnet-18 is 'resnet20'.")
   )
-  hidden: tuple[int, ...] = _field(
+  hidden: tuple[int, ...] = checks.field(
     (300, 100),
     "Widths of LeNet's hidden layers.",
     Range(
@@ -97,25 +78,24 @@ class Model(Section):
       "widths in [1, 1000000]",
     ),
   )
-  width: float = _field(
+  width: float = checks.field(
     1.0,
     "Factor for the channels and hidden widths of every layer.",
     Range(lambda width: 0 < width <= 1000, "in (0, 1000]"),
   )
-  dropout: float = _field(
+  dropout: float = checks.field(
     0.0,
     "Dropout rate before each dense layer of conv2, conv4 and conv6.",
     checks.FRACTION,
   )
-  init_std: float = _field(
+  init_std: float = checks.field(
     0.0,
     "Standard deviation of the normal distribution that all kernels are drawn "
     "from; 0 for Glorot's normal distribution.",
     checks.ZERO_OR_FLOAT,
   )
 
-  def conflicts(self) -> Iterator[str]:
-    """Yields a message for dropout in a network without it."""
+  def _conflicts(self) -> Iterator[str]:
     if self.dropout and not self.model.startswith("conv"):
       yield (
         f"--dropout={self.dropout}: {self.model} has none; it is for "
@@ -124,25 +104,27 @@ class Model(Section):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Training(Section):
+class Training(checks.Section):
   """One training run; the defaults are the paper's (figure 2)."""
 
-  steps: int = _field(
+  steps: int = checks.field(
     50_000,
     "Training steps of every run.",
     Range(lambda steps: 1 <= steps < 2**31, "in [1, 2**31)"),
   )
-  batch_size: int = _field(60, "Images a step.", checks.at_least(1))
-  optimizer: Literal["adam", "sgd", "momentum", "nesterov"] = _field(
+  batch_size: int = checks.field(60, "Images a step.", checks.at_least(1))
+  optimizer: Literal["adam", "sgd", "momentum", "nesterov"] = checks.field(
     "adam", "Optimizer."
   )
-  learning_rate: float = _field(1.2e-3, "Learning rate.", checks.POSITIVE_FLOAT)
-  warmup: int = _field(
+  learning_rate: float = checks.field(
+    1.2e-3, "Learning rate.", checks.POSITIVE_FLOAT
+  )
+  warmup: int = checks.field(
     0,
     "Steps over which the learning rate rises linearly from 0.",
     checks.at_least(0),
   )
-  drops: tuple[int, ...] = _field(
+  drops: tuple[int, ...] = checks.field(
     (),
     "Steps at which the learning rate drops to a tenth.",
     Range(
@@ -152,33 +134,32 @@ class Training(Section):
       "steps from 1 on, each later than the one before",
     ),
   )
-  weight_decay: float = _field(
+  weight_decay: float = checks.field(
     0.0,
     "Factor of the weights that is added to their gradients.",
     checks.ZERO_OR_FLOAT,
   )
-  momentum: float = _field(
+  momentum: float = checks.field(
     0.9, "Momentum of 'momentum' and 'nesterov'.", checks.FRACTION
   )
-  eval_every: int = _field(
+  eval_every: int = checks.field(
     100,
     "Steps between evaluations on the validation images.",
     checks.at_least(1),
   )
-  test_every: int = _field(
+  test_every: int = checks.field(
     1000,
     "Steps between evaluations on the test images, for curves; test "
     "accuracy at the early-stopping step and at the end is always measured.",
     checks.at_least(1),
   )
-  matmul_precision: Literal["highest", "default"] = _field(
+  matmul_precision: Literal["highest", "default"] = checks.field(
     "highest",
     "Precision of matrix products; 'highest' is float32 on every "
     "backend, 'default' is faster and less on TPU and GPU.",
   )
 
-  def conflicts(self) -> Iterator[str]:
-    """Yields a message for a learning rate that changes after the end."""
+  def _conflicts(self) -> Iterator[str]:
     if self.warmup > self.steps:
       yield (
         f"--warmup={self.warmup}: longer than the run, whose --steps is "
@@ -201,10 +182,10 @@ def _is_rule(rule: str) -> bool:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Pruning(Section):
+class Pruning(checks.Section):
   """From trained weights to masks; the defaults are the paper's (figure 2)."""
 
-  rates: tuple[str, ...] = _field(
+  rates: tuple[str, ...] = checks.field(
     ("output=0.1", "kernel=0.2"),
     "Fractions of the survivors pruned a round, as pattern=rate; 'output' is "
     "the output layer of any network, every other pattern is searched in the "
@@ -214,20 +195,19 @@ class Pruning(Section):
       "pattern=rate with rates in [0, 1), such as output=0.1,kernel=0.2",
     ),
   )
-  scope: Literal["layer", "global"] = _field(
+  scope: Literal["layer", "global"] = checks.field(
     "layer", "Whether weights compete within their layer or all together."
   )
-  pruning: Literal["iterative", "oneshot"] = _field(
+  pruning: Literal["iterative", "oneshot"] = checks.field(
     "iterative", "Prune a round at a time, or from the dense network at once."
   )
-  reset: Literal["every_round", "continued"] = _field(
+  reset: Literal["every_round", "continued"] = checks.field(
     "every_round",
     "Reset weights after every pruning, or search by continued "
     "training and reset only to evaluate (appendix B).",
   )
 
-  def conflicts(self) -> Iterator[str]:
-    """Yields a message for one-shot pruning with continued training."""
+  def _conflicts(self) -> Iterator[str]:
     if self.pruning == "oneshot" and self.reset != "every_round":
       yield (
         "--reset=continued needs --pruning=iterative: one-shot pruning has no "
@@ -236,34 +216,34 @@ class Pruning(Section):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Randomness(Section):
+class Randomness(checks.Section):
   """Seeds; see `lth_jax.lottery.keys` for what each decides."""
 
-  seed: int = _field(
+  seed: int = checks.field(
     0, "Seed of everything random, 0 to 2**32 - 1.", checks.SEED
   )
-  order_seed: int | None = _field(
+  order_seed: int | None = checks.field(
     None, "Seed of batch order and noise; by default `seed`.", checks.SEED
   )
-  order: Literal["shared", "per_round"] = _field(
+  order: Literal["shared", "per_round"] = checks.field(
     "shared", "Whether all rounds see the batches in one order."
   )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Study(Section):
+class Study(checks.Section):
   """How much is trained; may grow from one call to the next."""
 
-  rounds: int = _field(
+  rounds: int = checks.field(
     20, "Prunings after the dense round 0.", checks.within(0, 1000)
   )
-  replicates: int = _field(
+  replicates: int = checks.field(
     5, "Independent repetitions.", checks.within(1, 10_000)
   )
-  first_replicate: int = _field(
+  first_replicate: int = checks.field(
     0, "Index of the first replicate.", checks.INDEX
   )
-  arms: tuple[str, ...] = _field(
+  arms: tuple[str, ...] = checks.field(
     ("ticket", "reinit", "random"),
     f"What to train at each density, of {', '.join(ARMS)}; ticket is needed.",
     Range(
@@ -271,10 +251,10 @@ class Study(Section):
       f"one or more of {', '.join(ARMS)}, each once",
     ),
   )
-  reinits: int = _field(
+  reinits: int = checks.field(
     3, "Fresh draws of weights for each ticket.", checks.within(1, 1000)
   )
-  noise: tuple[float, ...] = _field(
+  noise: tuple[float, ...] = checks.field(
     (0.5, 1.0, 2.0, 3.0),
     "Levels of the arm 'noise': standard deviation of the noise added to a "
     "ticket's weights, in units of its layer's initial standard deviation.",
@@ -286,7 +266,7 @@ class Study(Section):
       "different levels of 0 or more, and below 1e38",
     ),
   )
-  control_rounds: tuple[int, ...] = _field(
+  control_rounds: tuple[int, ...] = checks.field(
     (),
     "Rounds at which the controls are trained; by default all.",
     Range(
@@ -297,8 +277,7 @@ class Study(Section):
     ),
   )
 
-  def conflicts(self) -> Iterator[str]:
-    """Yields a message for arms and rounds that the run does not have."""
+  def _conflicts(self) -> Iterator[str]:
     for arm in self.arms:
       if arm not in ARMS:
         yield errors.unknown("arm in --arms", arm, ARMS)
@@ -325,78 +304,3 @@ class Study(Section):
         f"--reinits={self.reinits} and the other arms these are more than "
         f"{_MAX_TRIALS:,} trials; ask for fewer."
       )
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Execution(Section):
-  """How it is computed.
-
-  Of a result, only last bits depend on this: on `trials_per_device` and
-  `batch_devices`.
-  """
-
-  source: Literal["auto", "bundled", "idx", "cifar", "tfds"] = _field(
-    "auto",
-    "Where the data set is read from: 'bundled' is the package; 'idx' (MNIST, "
-    "Fashion-MNIST) and 'cifar' are original files in --data_dir; 'tfds' is "
-    "what TFDS prepared; 'auto' takes the first that has it.",
-  )
-  data_dir: str | None = _field(
-    None, "Folder of the original files, or of data that TFDS prepared."
-  )
-  devices: int = _field(
-    0,
-    "Devices to train on at once; on CPU one host device a core. 0 takes all.",
-    checks.at_least(0),
-  )
-  trials_per_device: int = _field(
-    0,
-    "Training runs that a device trains at once: 1 one after the other, n side "
-    "by side under vmap; equal bits need an equal number. 0 is 1 on CPU and, "
-    "but for lenet, on GPU; elsewhere the first number above 1 that the run "
-    "had, or all that could run, at most 32.",
-    checks.within(0, 1000),
-  )
-  batch_devices: int = _field(
-    1,
-    "Devices that split each batch between them, for networks that are large; "
-    "equal bits need an equal number.",
-    checks.at_least(1),
-  )
-  checkpoint_minutes: float = _field(
-    5.0,
-    "Minutes between saves inside a training run; 0 saves at every pause.",
-    Range(lambda minutes: 0 <= minutes < math.inf, "0 or more minutes"),
-  )
-  progress: Literal["auto", "bar", "log", "none"] = _field(
-    "auto",
-    "A progress bar, lines, or nothing; 'auto' draws a bar on a "
-    "terminal and writes lines elsewhere.",
-  )
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Processes:
-  """The processes that work on a run; not stored with it."""
-
-  distributed: Literal["off", "auto"] = _field(
-    "off",
-    "'auto' connects the processes that were started for this run, one a "
-    "machine, by jax.distributed.",
-  )
-  coordinator_address: str | None = _field(
-    None,
-    "host:port at which process 0 can be reached; found automatically on TPUs, "
-    "under Slurm's srun and, with the package kubernetes, on Kubernetes.",
-  )
-  num_processes: int | None = _field(
-    None, "Number of processes; found automatically in the same places."
-  )
-  process_id: int | None = _field(
-    None, "Index of this process, from 0; found automatically there, too."
-  )
-  join_seconds: int = _field(
-    300,
-    "Seconds that a process waits for the others at the start; JAX aborts it a "
-    "minute later.",
-  )

@@ -37,7 +37,8 @@ class Components(NamedTuple):
     prune: (trained weights, masks) -> NumPy masks of the next round; with a
       round as third argument, those of that round of one-shot pruning.
     num_images: number of training, validation and test images.
-    split: replicate -> its training and validation images; computed once.
+    split: replicate -> its training and validation images, NumPy int32 `[T]`
+      and `[V]`; computed once.
     data: these images: the first ones of each part of the data set.
   """
 
@@ -53,25 +54,15 @@ class Components(NamedTuple):
   split: Callable[[int], loop.Split]
   data: loop.Data
 
-  @property
-  def masks(self) -> PyTree:
-    """Full masks, NumPy."""
-    return self.like.masks
-
 
 def make(config: Config, dataset: Dataset) -> Components:
   """Builds the components; nothing is trained or compiled yet.
 
-  Args:
-    config: what to run; its fields have been checked.
-    dataset: images `[N, H, W, C]` uint8 and labels `[N]` int32.
-
   Raises:
     InputError: the config does not fit the data or the network.
   """
-  num_images = _count_images(config, dataset)
-  order.num_batches(num_images.train, config.training.batch_size)
-  settings = config.training
+  num_images, settings = _count_images(config, dataset), config.training
+  order.num_batches(num_images.train, settings.batch_size)
   model = _network(
     config.model, dataset.train.images.shape[1:], dataset.num_classes
   )
@@ -84,6 +75,13 @@ def make(config: Config, dataset: Dataset) -> Components:
   zeros = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), params)
   masks = jax.device_get(masks_lib.full(zeros))
   fractions = _fractions(config, masks, model.output)
+
+  @functools.cache
+  def split(replicate: int) -> loop.Split:
+    key = keys.split(config.randomness.seed, replicate)
+    found = order.split_indices(key, known, num_images.valid)
+    return jax.device_get(loop.Split(*found))
+
   return Components(
     config=config,
     run_id=configs.run_id(config),
@@ -94,60 +92,29 @@ def make(config: Config, dataset: Dataset) -> Components:
     ),
     like=loop.Start(params, stats, np.array(0, np.int32), masks),
     fractions=fractions,
-    prune=functools.partial(prune, config.pruning.scope, fractions),
+    prune=functools.partial(_prune, config.pruning.scope, fractions),
     num_images=num_images,
-    split=functools.cache(lambda index: split(config, num_images, index)),
+    split=split,
     data=data,
   )
 
 
 def order_key(config: Config, trial: Trial) -> jax.Array:
-  """Returns the key `[]` of a trial's batch order and noise.
-
-  Args:
-    config: the run.
-    trial: one of its trials.
-  """
+  """Returns the key `[]` of a trial's batch order and noise."""
   seed = config.randomness.order_seed
   seed = config.randomness.seed if seed is None else seed
   per_round = config.randomness.order == "per_round"
   return keys.order(seed, trial.replicate, trial.round if per_round else None)
 
 
-def split(
-  config: Config, num_images: evaluation.NumImages, replicate: int
-) -> loop.Split:
-  """Returns indices of a replicate's training and validation images.
-
-  Args:
-    config: has the seed.
-    num_images: of each part.
-    replicate: index of the replicate.
-
-  Returns:
-    Both int32, `[T]` and `[V]`, NumPy.
-  """
-  train, valid = order.split_indices(
-    keys.split(config.randomness.seed, replicate),
-    num_images.train + num_images.valid,
-    num_images.valid,
-  )
-  return jax.device_get(loop.Split(train, valid))
-
-
 def initial_start(components: Components, replicate: int) -> loop.Start:
-  """Returns theta_0 under full masks, as NumPy arrays.
-
-  Args:
-    components: have the seed, the network and the masks.
-    replicate: index of the replicate.
-  """
+  """Returns theta_0 under full masks, as NumPy arrays."""
   key = keys.initial(components.config.randomness.seed, replicate)
   params, stats = jax.device_get(components.model.init(key))
   return components.like._replace(params=params, stats=stats)
 
 
-def prune(scope, fractions, trained, masks, at_once=None) -> PyTree:
+def _prune(scope, fractions, trained, masks, at_once=None) -> PyTree:
   """Removes the smallest magnitudes: of one round, or of many at once."""
   if at_once is not None:
     fractions = pruning.one_shot(fractions, at_once)
@@ -219,11 +186,7 @@ def _make_trainer(config: Config, model, data: loop.Data) -> loop.Trainer:
 
 
 def _fractions(config: Config, masks: PyTree, output: str) -> PyTree:
-  """Returns the rates as a tree.
-
-  Raises:
-    InputError: a rule is wrong, or some round empties a layer.
-  """
+  """Returns the rates as a tree; raises if a round empties a layer."""
   num_rounds = config.study.rounds
   _check_output(config, output)
   try:

@@ -48,25 +48,26 @@ class Checkpoints(NamedTuple):
   run_id: str
   data: str
   log: Callable[[str], None]
-  check: Callable[[], None] = lambda: None
+  check: Callable[[], None]
+
+  def owner(self, name: str) -> str:
+    """Returns the owner that a checkpoint of this run has."""
+    return plan.owner(self.run_id, self.data, name)
 
 
-def read(
+def _read(
   checkpoints: Checkpoints, name: str, load: Callable[[epath.Path, str], Any]
 ) -> Any:
-  """Loads a checkpoint; returns None if it is missing, or damaged (logged).
+  """Loads a checkpoint; returns None if it is missing, or damaged and removed.
 
-  Args:
-    checkpoints: of the run.
-    name: of the checkpoint, below the workdir; removed if it is damaged.
-    load: is called with its folder and owner; raises `store.DamagedError`.
+  `name`, here and below, is that of its folder below the workdir. `load` is
+  called with the folder and its owner, and raises `store.DamagedError`.
   """
   folder = checkpoints.folder / name
   if not store.exists(folder):
     return None
   try:
-    owner = plan.owner(checkpoints.run_id, checkpoints.data, name)
-    return load(folder, owner)
+    return load(folder, checkpoints.owner(name))
   except store.DamagedError as error:
     _discard_damaged(checkpoints, name, str(error))
     return None
@@ -79,53 +80,42 @@ def read_record(
 ) -> dict[str, Any] | None:
   """Returns the record of a checkpoint after checking all its files.
 
-  Args:
-    checkpoints: of the run.
-    name: of the checkpoint, below the workdir.
-    origin: digests that the checkpoint's origin must have, if it has them.
-
-  Returns:
-    None if the checkpoint is missing. None, after a warning and its removal, if
-    it is damaged or has another origin.
+  None if the checkpoint is missing. None, after a warning and its removal, if
+  it is damaged or its origin lacks one of the digests in `origin`.
 
   Raises:
     InputError: its origin is lost, or the checkpoint is another run's.
   """
-  record = read(checkpoints, name, store.load_record)
-  if record is None or not has_origin(checkpoints, name, record, origin or {}):
+  record = _read(checkpoints, name, store.load_record)
+  if record and discard_if_stale(checkpoints, name, record, origin or {}):
     return None
   return record
 
 
-def has_origin(
+def discard_if_stale(
   checkpoints: Checkpoints,
   name: str,
   record: Mapping[str, Any],
   origin: Mapping[str, Any],
 ) -> bool:
-  """Returns whether a checkpoint was derived from what the run has now.
+  """Removes a checkpoint of another origin; returns whether it was one.
 
-  Args:
-    checkpoints: of the run.
-    name: of the checkpoint; it is removed, with a warning, if it was not.
-    record: of the checkpoint.
-    origin: digests that its origin must have.
+  `origin` has digests of what the run would derive the checkpoint from now.
 
   Raises:
-    InputError: its origin is lost.
+    InputError: it was made from something that is lost; nothing is removed.
   """
   found, folder = record.get("origin", {}), checkpoints.folder / name
-  for part, value in origin.items():
-    if found.get(part) == value:
-      continue
+  differing = [part for part in origin if found.get(part) != origin[part]]
+  for part in differing:
     if part in _LOST:
       raise errors.InputError(
         f"{folder} was made from another {part}: {_LOST[part]}."
       )
-    reason = f"{folder} was made from other {part}."
+  if differing:
+    reason = f"{folder} was made from other {differing[0]}."
     _discard_damaged(checkpoints, name, reason)
-    return False
-  return True
+  return bool(differing)
 
 
 def load_arrays(
@@ -135,13 +125,8 @@ def load_arrays(
 
   Does not check its files: `read_record` does, once each time a run is started.
 
-  Args:
-    checkpoints: of the run.
-    name: of the checkpoint, below the workdir.
-    like: has the same shapes.
-
   Raises:
-    DamagedError: the arrays do not have the shapes.
+    DamagedError: the arrays do not have the shapes of `like`.
   """
   return store.load_arrays(checkpoints.folder / name, arrays_of(like))
 
@@ -153,49 +138,28 @@ def save(
   record: Mapping[str, Any],
   timing: Mapping[str, Any],
 ) -> None:
-  """Saves arrays with their record, in process 0.
+  """Saves NumPy arrays with their record, in process 0.
 
-  Args:
-    checkpoints: of the run.
-    name: of the checkpoint, below the workdir.
-    arrays: a pytree of NumPy arrays.
-    record: facts of the result, for JSON.
-    timing: facts of how it was made, which no digest covers.
+  `timing` tells how the result was made; no digest covers it.
   """
   if processes.is_process_0():
-    owner = plan.owner(checkpoints.run_id, checkpoints.data, name)
-    folder = checkpoints.folder / name
     store.save(
-      folder, owner, arrays, dict(record), dict(timing), checkpoints.check
+      checkpoints.folder / name,
+      checkpoints.owner(name),
+      arrays,
+      dict(record),
+      dict(timing),
+      checkpoints.check,
     )
 
 
-def discard(checkpoints: Checkpoints, name: str) -> None:
-  """Removes a checkpoint, if there is one, in process 0.
-
-  Args:
-    checkpoints: of the run.
-    name: of the checkpoint, below the workdir.
-  """
-  if processes.is_process_0():
-    store.discard(checkpoints.folder / name, checkpoints.check)
-
-
 def arrays_of(state: Start | TrainState) -> dict[str, PyTree]:
-  """Returns what is saved of a start, or of a trained state.
-
-  Args:
-    state: has params, stats and masks.
-  """
+  """Returns what is saved of a start, or of a trained state."""
   return {"params": state.params, "stats": state.stats, "masks": state.masks}
 
 
 def rewind_name(replicate: int) -> str:
-  """Returns the name of the checkpoint of theta_0.
-
-  Args:
-    replicate: index of the replicate.
-  """
+  """Returns the name of the checkpoint of theta_0."""
   return f"replicate_{replicate}/rewind"
 
 
@@ -208,14 +172,8 @@ def save_resume_point(
   """Saves an intermediate checkpoint, then removes the older one.
 
   A kill in between leaves both; the newest one that is complete counts.
-
-  Args:
-    checkpoints: of the run.
-    trial: which trial.
-    point: from which training can continue.
-    origin: digests of what the trial was derived from.
   """
-  step = _step(point)
+  step = point.rows[-1].step
   rows = [list(row) for row in point.rows]
   record = {"origin": dict(origin), "rows": rows}
   name = f"{trial.name}.step_{step}"
@@ -232,16 +190,11 @@ def load_resume_point(
   """Returns the newest intermediate checkpoint of a trial that can be used.
 
   One with another origin is removed: the round before may have been trained
-  again on another machine, with other bits and so with other masks.
+  again on another machine, with other bits and so with other masks. `like` has
+  the shapes of the trial's progress.
 
   Process 0 reads and sends it to the others, since it may also find that the
   checkpoint is damaged, and remove it.
-
-  Args:
-    checkpoints: of the run.
-    trial: which trial.
-    like: the shapes of its progress.
-    origin: digests of what it is derived from.
   """
   found = None
 
@@ -260,17 +213,11 @@ def load_resume_point(
 def discard_resume_points(
   checkpoints: Checkpoints, trial: Trial, keep: int | None = None
 ) -> None:
-  """Removes the intermediate checkpoints of a trial, in process 0.
-
-  Args:
-    checkpoints: of the run.
-    trial: which trial.
-    keep: the step of one that stays.
-  """
+  """Removes a trial's intermediate checkpoints, but the one of step `keep`."""
   if processes.is_process_0():
     for step, name in _resume_points(checkpoints, trial):
       if step != keep:
-        discard(checkpoints, name)
+        store.discard(checkpoints.folder / name, checkpoints.check)
 
 
 def _newest(checkpoints, trial, like, origin) -> ResumePoint | None:
@@ -281,23 +228,18 @@ def _newest(checkpoints, trial, like, origin) -> ResumePoint | None:
         f"{folder} was made from other weights or masks than this trial is."
       )
     try:
-      point = ResumePoint(
-        arrays, tuple(segments.Row(*row) for row in record["rows"])
-      )
-      _step(point)
-    except (LookupError, TypeError) as error:
-      raise store.DamagedError(f"{folder} has no rows.") from error
-    return point
+      rows = tuple(segments.Row(*row) for row in record["rows"])
+    except (LookupError, TypeError):
+      rows = ()
+    if not rows:
+      raise store.DamagedError(f"{folder} has no rows.")
+    return ResumePoint(arrays, rows)
 
   for _, name in sorted(_resume_points(checkpoints, trial), reverse=True):
-    point = read(checkpoints, name, load)
+    point = _read(checkpoints, name, load)
     if point is not None:
       return point
   return None
-
-
-def _step(point: ResumePoint) -> int:
-  return point.rows[-1].step
 
 
 def _resume_points(checkpoints, trial: Trial) -> list[tuple[int, str]]:
@@ -314,4 +256,5 @@ def _resume_points(checkpoints, trial: Trial) -> list[tuple[int, str]]:
 
 def _discard_damaged(checkpoints, name: str, reason: str) -> None:
   checkpoints.log(f"warning: {reason} It is discarded and made again.")
-  discard(checkpoints, name)
+  if processes.is_process_0():
+    store.discard(checkpoints.folder / name, checkpoints.check)

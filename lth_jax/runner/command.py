@@ -42,7 +42,7 @@ def run_experiment(
   def run():
     values = absl_flags.FlagValues()
     read_config = flags.define(values, default)
-    check_no_arguments(parse(values, argv))
+    parse(values, argv)
     config, workdir = read_config(), buckets.connect(flags.workdir(values))
     with runs(values) as run_config:
       run_config(experiment, config, workdir)
@@ -55,9 +55,6 @@ def runs(
   values: absl_flags.FlagValues,
 ) -> Iterator[Callable[[str, Config, epath.Path], None]]:
   """Connects the processes and handles signals for one run or more.
-
-  Args:
-    values: parsed flags of a command.
 
   Yields:
     A function of an experiment's name, a config and a workdir. It runs, resumes
@@ -77,9 +74,6 @@ def runs(
 def check_data(configs: Iterable[Config]) -> None:
   """Loads the images of several runs, since the last may start after days.
 
-  Args:
-    configs: of the runs.
-
   Raises:
     InputError: a data set is missing or damaged.
   """
@@ -91,17 +85,18 @@ def check_data(configs: Iterable[Config]) -> None:
     data.load(name, source=source, data_dir=data_dir)
 
 
-def parse(values: absl_flags.FlagValues, argv: Sequence[str]) -> Sequence[str]:
+def parse(values: absl_flags.FlagValues, argv: Sequence[str]) -> None:
+  """Parses a command line that has flags only; see `parse_words`."""
+  flags.check_no_words(parse_words(values, argv))
+
+
+def parse_words(
+  values: absl_flags.FlagValues, argv: Sequence[str]
+) -> Sequence[str]:
   """Parses a command line, with the flags that all commands have.
 
-  Given `--help`, prints all flags and exits.
-
-  Args:
-    values: has the command's own flags.
-    argv: the program's name and its arguments.
-
-  Returns:
-    The arguments that are not flags.
+  Given `--help`, prints all flags and exits. `argv` begins with the program's
+  name. Returns the arguments that are not flags.
 
   Raises:
     InputError: a flag is wrong.
@@ -123,26 +118,8 @@ def parse(values: absl_flags.FlagValues, argv: Sequence[str]) -> Sequence[str]:
   return others
 
 
-def check_no_arguments(others: Sequence[str]) -> None:
-  """Checks that a command line has flags only.
-
-  Args:
-    others: the arguments that `parse` returns.
-
-  Raises:
-    InputError: names the first one.
-  """
-  if others:
-    raise errors.InputError(
-      f"'{others[0]}' is no flag; write flags as --name=value."
-    )
-
-
 def show(text: str) -> None:
   """Prints the output of a command; a closed pipe is not an error.
-
-  Args:
-    text: ends in a line break.
 
   Raises:
     OSError: standard output cannot be written.
@@ -162,9 +139,6 @@ def call(function: Callable[[], None]) -> None:
   be written, and too little memory; `EXIT_STOPPED` after a signal, or when
   another process of the run or an object store is out of reach. Errors in
   writing standard output and standard error change neither.
-
-  Args:
-    function: takes nothing; its result is dropped.
   """
   _open_streams()
   # Where one array of a save fails, Orbax (0.12.8) closes its event loop, and

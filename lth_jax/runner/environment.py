@@ -8,7 +8,6 @@ import importlib.metadata
 import pathlib
 import platform
 import subprocess
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -48,48 +47,41 @@ def describe() -> dict[str, Any]:
   }
 
 
-def record(
-  folder: epath.Path,
-  layout: Layout,
-  resumed: bool,
-  log: Callable[[str], None],
-) -> None:
+def record(folder: epath.Path, layout: Layout, resumed: bool) -> list[str]:
   """Adds this environment to `env.json` unless the last one was the same.
 
-  Args:
-    folder: the workdir.
-    layout: how trials share a device; their last bits depend on it.
-    resumed: whether the run has results already.
-    log: is called with a note if these come from another environment.
+  Returns notes for the user if the run was `resumed`, has results already, and
+  these come from another environment.
 
   Raises:
     InputError: the file is damaged.
   """
   now = describe() | layout._asdict()
-  seen = _read(folder)
+  seen, notes = _read(folder), []
+  last = seen[-1] if seen else {}
   if resumed and not seen:
-    log(
+    notes.append(
       f"note: {folder / _NAME} is gone, so where this run began is not known. "
       f"{_PROMISE}"
     )
   changed = [
     f"{name} was {before}, is {now.get(name, 'not known')}"
-    for name, before in (seen[-1] if seen else {}).items()
+    for name, before in last.items()
     if now.get(name) != before
   ]
   if changed:
-    log(f"note: this run began elsewhere: {'; '.join(changed)}. {_PROMISE}")
-  if not seen or seen[-1] != now:
+    notes.append(
+      f"note: this run began elsewhere: {'; '.join(changed)}. {_PROMISE}"
+    )
+  if now != last:
     seen = [*seen, now]
   content = files.add_checksum({"environments": seen})
   files.write_json(folder / _NAME, content)
+  return notes
 
 
 def layouts(folder: epath.Path) -> list[Layout]:
   """Returns how trials shared a device in a run so far, the first way first.
-
-  Args:
-    folder: the workdir.
 
   Raises:
     InputError: `env.json` is damaged.

@@ -7,16 +7,14 @@ it and extending it are the same code.
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
-import jax
 from etils import epath
 
 from lth_jax import data
 from lth_jax.config import configs, plan
 from lth_jax.config.configs import Config
-from lth_jax.config.plan import Trial
 from lth_jax.parallel import devices as devices_lib
 from lth_jax.parallel import processes, progress, vmapped
 from lth_jax.parallel.devices import Layout
@@ -47,7 +45,7 @@ def run(
   Args:
     config: what to run.
     folder: the workdir.
-    experiment: name of the experiment, recorded.
+    experiment: its name, recorded.
     stop: when set, the run saves what it has and raises `StoppedError`.
 
   Raises:
@@ -55,15 +53,19 @@ def run(
     StoppedError: `stop` was set.
     OSError: the workdir cannot be written.
   """
-  _fix_settings(config)
+  for setting in settings.fix(config.training.matmul_precision):
+    processes.log(
+      f"note: {setting} would change numbers or end the run; it is not used."
+    )
   # The processes' first exchange must come soon after their backends start:
   # gloo waits 30 s for it, and loading the data can take longer than that.
   with processes.raise_in_all():
-    devices = _find_devices(config)
+    asked = config.execution
+    devices = devices_lib.find(
+      asked.devices, plan.num_at_once(config), asked.batch_devices
+    )
   with processes.raise_in_all():
-    dataset = _load_data(config)
-    components = build.make(config, dataset)
-  digest = files.digest(data.digests(dataset))
+    components, digest = _build(config)
   processes.check_equal(lambda: _common(config, folder, digest))
   with _locked(folder, stop) as check:
     layout = processes.on_process_0(
@@ -74,36 +76,22 @@ def run(
       folder, components.run_id, digest, processes.log, check
     )
     results = processes.on_process_0(
-      lambda: replicates.find_results(components, checkpoints)
+      lambda: replicates.recover_results(components, checkpoints)
     )
-    if replicates.missing(config, results):
-      _train(components, checkpoints, results, devices, Layout(*layout), stop)
-    else:
-      processes.log(f"{folder} is complete, nothing to train.")
+    layout = Layout(*layout)
+    _train_missing(components, checkpoints, results, devices, layout, stop)
     processes.on_process_0(
       lambda: tickets.describe(components, checkpoints, results)
     )
 
 
-def _fix_settings(config: Config) -> None:
-  for setting in settings.fix(config.training.matmul_precision):
-    processes.log(
-      f"note: {setting} would change numbers or end the run; it is not used."
-    )
-
-
-def _find_devices(config: Config) -> list[jax.Device]:
+def _build(config: Config) -> tuple[build.Components, str]:
+  """Returns the components and the digest of the images and labels."""
   asked = config.execution
-  return devices_lib.find(
-    asked.devices, plan.num_at_once(config), asked.batch_devices
-  )
-
-
-def _load_data(config: Config) -> data.Dataset:
-  asked = config.execution
-  return data.load(
+  dataset = data.load(
     config.data.dataset, source=asked.source, data_dir=asked.data_dir
   )
+  return build.make(config, dataset), files.digest(data.digests(dataset))
 
 
 def _common(config, folder, digest) -> dict[str, Any]:
@@ -125,14 +113,12 @@ def _locked(
 ) -> Iterator[Callable[[], None]]:
   """Holds the folder, in process 0; yields the check that it still does."""
   with contextlib.ExitStack() as stack:
+    check = lambda: None  # noqa: E731
     with processes.raise_in_all():
-      check = _hold(stack, folder, stop) if processes.is_process_0() else None
-    yield check or (lambda: None)
-
-
-def _hold(stack, folder: epath.Path, stop: threading.Event):
-  folder.mkdir(parents=True, exist_ok=True)
-  return stack.enter_context(lock.hold(folder, progress.log, stop))
+      if processes.is_process_0():
+        folder.mkdir(parents=True, exist_ok=True)
+        check = stack.enter_context(lock.hold(folder, progress.log, stop))
+    yield check
 
 
 def _initialize(folder, config, experiment, digest, devices) -> Layout:
@@ -140,15 +126,20 @@ def _initialize(folder, config, experiment, digest, devices) -> Layout:
   layout = devices_lib.choose_layout(
     config, devices, environment.layouts(folder)
   )
-  workdir.initialize(folder, config, experiment, digest, layout, progress.log)
+  workdir.initialize(folder, config, experiment, digest, layout)
   return layout
 
 
-def _train(components, checkpoints, results, devices, layout, stop) -> None:
+def _train_missing(
+  components, checkpoints, results, devices, layout, stop
+) -> None:
   """Trains every trial that has no result."""
   config, width = components.config, layout.trials_per_device
-  workdir.wait_for_starts(checkpoints.folder, config)
   missing = replicates.missing(config, results)
+  if not missing:
+    processes.log(f"{checkpoints.folder} is complete, nothing to train.")
+    return
+  workdir.wait_for_starts(checkpoints.folder, config)
   workers = devices_lib.make_workers(
     devices, components.data, layout.batch_devices
   )
@@ -171,21 +162,16 @@ def _train(components, checkpoints, results, devices, layout, stop) -> None:
       stop,
       failures=[],
     )
-    replicates.train(context, workers)
+    replicates.train_all(context, workers)
   processes.log(f"Trained in {progress.duration(time.monotonic() - began)}.")
-  _log_diverged([x.name for x in missing if _has_diverged(results, x)])
-
-
-def _has_diverged(results, trial: Trial) -> bool:
-  return trial.name in results and results[trial.name]["diverged"]
-
-
-def _log_diverged(names: Sequence[str]) -> None:
-  if names:
-    more = f" and {len(names) - 3} more" * (len(names) > 3)
+  diverged = [
+    x.name for x in missing if results.get(x.name, {}).get("diverged")
+  ]
+  if diverged:
+    more = f" and {len(diverged) - 3} more" * (len(diverged) > 3)
     processes.log(
-      f"{len(names)} of them diverged (a loss was not finite): "
-      f"{', '.join(sorted(names)[:3])}{more}. They are left out of the report, "
-      "and what would be pruned from them is not trained. Try a smaller "
-      "--learning_rate, or --warmup, in another --workdir."
+      f"{len(diverged)} of them diverged (a loss was not finite): "
+      f"{', '.join(sorted(diverged)[:3])}{more}. They are left out of the "
+      "report, and what would be pruned from them is not trained. Try a "
+      "smaller --learning_rate, or --warmup, in another --workdir."
     )

@@ -13,8 +13,6 @@ from lth_jax.storage import store
 from lth_jax.training import evaluation, loop
 
 FORMAT = 3
-
-
 # {name of a checkpoint: the facts of its record that later steps need}
 Results = dict[str, dict[str, Any]]
 
@@ -28,12 +26,7 @@ def of_trial(
 ) -> dict[str, Any]:
   """Returns the record of a finished trial, ready for JSON.
 
-  Args:
-    scheduled: the trial.
-    end: of its training, on the host.
-    summary: metrics at the end and at the early-stopping step.
-    num_images: number of images of each split.
-    eval_every: steps between evaluations.
+  `summary` has metrics at the end and at the early-stopping step.
 
   Returns:
     Accuracies as fractions, losses as means over images, None where a number
@@ -42,9 +35,12 @@ def of_trial(
   """
   progress, rows = end
   trial, start = scheduled.trial, scheduled.start
-  diverged = _has_diverged(end, summary)
-  density_by_name = masks_lib.density_by_name(start.masks)
-  density_by_name = {k: float(v) for k, v in density_by_name.items()}
+  # No training step measured the loss of the last weights.
+  finite = bool(progress.finite) and bool(np.isfinite(summary.end.train.loss))
+  density_by_name = {
+    name: float(density)
+    for name, density in masks_lib.density_by_name(start.masks).items()
+  }
   counted = sum(mask.size for mask in jax.tree.leaves(start.masks))
   kept = int(masks_lib.num_kept(start.masks))
   return {
@@ -61,10 +57,14 @@ def of_trial(
     "eval_every": eval_every,
     "evaluations": _evaluations(rows, num_images.valid),
     "tests": _tests(rows, num_images.test),
-    "early_stop": None if diverged else _early_stop(end, summary, num_images),
+    "early_stop": _early_stop(end, summary, num_images) if finite else None,
     "end": _metrics(summary.end, num_images, rows[-1].step),
-    "diverged": diverged,
-    "warnings": _warnings(density_by_name),
+    "diverged": not finite,
+    "warnings": [
+      f"{name} has no weight left"
+      for name, density in density_by_name.items()
+      if density == 0
+    ],
     "origin": dict(scheduled.origin),
     "digests": {
       "masks": store.digest(start.masks),
@@ -74,12 +74,7 @@ def of_trial(
 
 
 def of_start(start: loop.Start, split: loop.Split) -> dict[str, Any]:
-  """Returns the record of a replicate's theta_0, ready for JSON.
-
-  Args:
-    start: theta_0 under full masks, NumPy.
-    split: the replicate's training and validation images.
-  """
+  """Returns the record of a replicate's theta_0, ready for JSON."""
   return {
     "diverged": False,
     "step": int(start.step),
@@ -93,21 +88,8 @@ def of_start(start: loop.Start, split: loop.Split) -> dict[str, Any]:
 
 
 def facts(record: Mapping[str, Any]) -> dict[str, Any]:
-  """Returns the entries of a record that `Results` have.
-
-  Args:
-    record: of a trial or a start.
-  """
+  """Returns the entries of a trial's or start's record that `Results` have."""
   return {name: record[name] for name in ("diverged", "origin", "digests")}
-
-
-def _has_diverged(end: ResumePoint, summary: loop.Summary) -> bool:
-  """Returns whether a training loss was not finite.
-
-  The loss of the last weights is in the summary: no training step measured it.
-  """
-  at_end = bool(np.isfinite(summary.end.train.loss))
-  return not (at_end and bool(end.progress.finite))
 
 
 def _evaluations(rows: Sequence[segments.Row], num_valid: int):
@@ -152,11 +134,3 @@ def _metrics(metrics: evaluation.Metrics, num_images, step: int):
     values[f"{split}_loss"] = float(metric.loss) if finite else None
     values[f"{split}_accuracy"] = int(metric.num_correct) / num if num else None
   return values
-
-
-def _warnings(density_by_name: dict[str, float]) -> list[str]:
-  return [
-    f"{name} has no weight left"
-    for name, density in density_by_name.items()
-    if density == 0
-  ]

@@ -29,7 +29,7 @@ from lth_jax.storage import store
 from lth_jax.training.loop import Start
 
 
-def find_results(
+def recover_results(
   components: build.Components, checkpoints: Checkpoints
 ) -> Results:
   """Returns the facts of every result on disk, after checking all its files.
@@ -37,27 +37,23 @@ def find_results(
   Removes what is damaged or was derived from something that the run no longer
   has. Saves theta_0 of each replicate that has none.
 
-  Args:
-    components: of the run.
-    checkpoints: of the run.
-
   Raises:
     InputError: a result belongs to another run, or its theta_0 or its split of
       the images is lost.
   """
   results: Results = {}
   for replicate in plan.replicates(components.config):
-    _find_results(components, checkpoints, replicate, results)
+    results |= _recover_results(components, checkpoints, replicate)
   return results
 
 
-def _find_results(components, checkpoints, replicate, results: Results) -> None:
+def _recover_results(components, checkpoints, replicate: int) -> Results:
   name, start = checkpoints_lib.rewind_name(replicate), None
   record = checkpoints_lib.read_record(checkpoints, name)
   if record is None:
     start = build.initial_start(components, replicate)
     record = records.of_start(start, components.split(replicate))
-  results[name] = records.facts(record)
+  results = {name: records.facts(record)}
   for due in _rounds(components.config, replicate, results):
     masks = None
     for trial in due:
@@ -74,15 +70,11 @@ def _find_results(components, checkpoints, replicate, results: Results) -> None:
   if start is not None:
     arrays = checkpoints_lib.arrays_of(start)
     checkpoints_lib.save(checkpoints, name, arrays, record, {})
+  return results
 
 
 def missing(config: Config, results: Results) -> list[Trial]:
-  """Lists the trials of a run that have no result, in their order.
-
-  Args:
-    config: the run.
-    results: that exist.
-  """
+  """Lists the trials of a run that have no result, in their order."""
   return [
     trial
     for replicate in plan.replicates(config)
@@ -92,12 +84,8 @@ def missing(config: Config, results: Results) -> list[Trial]:
   ]
 
 
-def train(context: Context, workers: Sequence[Worker]) -> None:
+def train_all(context: Context, workers: Sequence[Worker]) -> None:
   """Trains all replicates side by side; a failure stops all of them.
-
-  Args:
-    context: of the run.
-    workers: all of the run.
 
   Raises:
     StoppedError: the run was stopped; what was done is saved.
@@ -110,9 +98,9 @@ def train(context: Context, workers: Sequence[Worker]) -> None:
   def call(replicate: int) -> None:
     try:
       _train_replicate(context, queue, replicate)
-    except BaseException:
+    except BaseException as error:  # raised below, in the caller's thread
+      context.failures.append(error)
       context.stop.set()
-      raise
     finally:
       queue.leave()
 
@@ -132,12 +120,10 @@ def train(context: Context, workers: Sequence[Worker]) -> None:
     # by itself. Without this, one of ten signals waited for the end of the run.
     while concurrent.futures.wait(done, timeout=0.5).not_done:
       pass
-  failures = [error for each in done if (error := each.exception())]
-  failures = context.failures + failures
   # The cause first, then the stops that it led to.
-  failures.sort(key=lambda error: isinstance(error, errors.StoppedError))
-  if failures:
-    raise failures[0]
+  context.failures.sort(key=lambda x: isinstance(x, errors.StoppedError))
+  if context.failures:
+    raise context.failures[0]
 
 
 def _train_replicate(
@@ -176,7 +162,8 @@ def _load_rewind_start(context: Context, replicate: int) -> Start:
   checkpoints, like = context.checkpoints, context.components.like
   name = checkpoints_lib.rewind_name(replicate)
   split = store.digest(context.components.split(replicate))
-  checkpoints_lib.has_origin(
+  # Raises if the images are split otherwise now.
+  checkpoints_lib.discard_if_stale(
     checkpoints, name, context.results[name], {"split": split}
   )
   arrays = checkpoints_lib.load_arrays(checkpoints, name, like)
@@ -192,19 +179,16 @@ def _result(
 ) -> Callable[[], Any]:
   """Returns a function that waits for a trial's result, from disk or training.
 
-  Args:
-    context: of the run.
-    queue: takes the trial if it has to be trained.
-    trial: which one.
-    masks: digest of the masks of its round.
-    make_start: is called if the trial is trained, when its turn has come: the
-      starts of all trials that wait would fill the memory.
+  `masks` is the digest of the masks of its round. `make_start` is called when
+  the trial's turn to be trained has come: the starts of all trials that wait
+  would fill the memory.
   """
   components, checkpoints = context.components, context.checkpoints
   origin = _origin(components.config, trial, context.results, masks)
   facts = context.results.get(trial.name)
   if facts is not None:
-    if checkpoints_lib.has_origin(checkpoints, trial.name, facts, origin):
+    name = trial.name
+    if not checkpoints_lib.discard_if_stale(checkpoints, name, facts, origin):
       return functools.partial(_load_trained, context, trial)
     context.display.add(components.config.training.steps)
 
@@ -220,13 +204,13 @@ def _result(
     )
 
   # For several processes: trials that others wait for, then earlier rounds.
-  rank = trials.is_control(trial), trial.round, trial.name
+  rank = trial.is_control, trial.round, trial.name
   return queue.submit(make_trial, rank)
 
 
 def _load_trained(context: Context, trial: Trial) -> rounds.Trained | None:
   """Returns the weights of a result on disk; None of a control."""
-  if trials.is_control(trial):
+  if trial.is_control:
     return None
   arrays = checkpoints_lib.load_arrays(
     context.checkpoints, trial.name, context.components.like
@@ -279,11 +263,7 @@ def _origin(
 ) -> dict[str, Any]:
   """Returns digests of what a trial is derived from, as far as they are known.
 
-  Args:
-    config: the run.
-    trial: one of its trials.
-    results: that exist.
-    masks: digest of the masks of its round; None if they are not known.
+  `masks` is the digest of the masks of its round.
   """
   shared = results[checkpoints_lib.rewind_name(trial.replicate)]["origin"]
   origin = {name: shared[name] for name in ("theta_0", "split")}

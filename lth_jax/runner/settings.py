@@ -54,11 +54,8 @@ _VARIABLES = (
 def fix(matmul_precision: str) -> list[str]:
   """Sets the options that would change numbers or end a run.
 
-  Args:
-    matmul_precision: "default", or a precision as JAX names it.
-
-  Returns:
-    The options that had another value, as name=value.
+  `matmul_precision` is "default", or a precision as JAX names it. Returns the
+  options that had another value, as name=value.
   """
   changed = _differing(_FIXED)
   precision = None if matmul_precision == "default" else matmul_precision

@@ -29,11 +29,6 @@ def describe(
   It holds `analysis.summary.describe` of every ticket: its connections, its
   initial weights, and how far the dense network's weights moved inside and
   outside of it. A dense network that diverged has none.
-
-  Args:
-    components: of the run.
-    checkpoints: of the run.
-    results: of its trials.
   """
   for replicate in plan.replicates(components.config):
     _describe(components, checkpoints, results, replicate)

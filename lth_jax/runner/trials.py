@@ -28,8 +28,8 @@ class Context(NamedTuple):
   """A run that this process is at work on.
 
   Attributes:
-    components: of the run.
-    checkpoints: of the run.
+    components: what all trials share.
+    checkpoints: where results are saved.
     results: that exist; each trial that is trained adds one.
     vmapped: the compiled functions of a worker.
     display: what the user sees.
@@ -43,19 +43,7 @@ class Context(NamedTuple):
   vmapped: Vmapped
   display: progress.Display
   stop: threading.Event
-  failures: list[Exception]
-
-
-def is_control(trial: Trial) -> bool:
-  """Returns whether a trial is of a control arm.
-
-  Its weights are saved and not kept in memory, which else would grow with the
-  number of controls.
-
-  Args:
-    trial: of any arm.
-  """
-  return trial.arm not in ("ticket", "search")
+  failures: list[BaseException]
 
 
 def train_group(
@@ -75,7 +63,8 @@ def train_group(
       trains at once.
 
   Returns:
-    The result of each trial, None for controls.
+    The result of each trial. None for controls: weights kept in memory would
+    grow with their number.
 
   Raises:
     StoppedError: the run must end; what was done is saved.
@@ -90,10 +79,8 @@ def train_group(
     trained = {}
     for place in sorted({_place(scheduled) for scheduled in due}):
       together = [scheduled for scheduled in due if _place(scheduled) == place]
-      trained |= _train(context, team, together)
-    return [
-      None if is_control(each.trial) else trained[each.trial] for each in due
-    ]
+      trained |= _train_together(context, team, together)
+    return [None if x.trial.is_control else trained[x.trial] for x in due]
   except errors.StoppedError:
     raise
   except Exception as error:
@@ -109,15 +96,7 @@ def save_result(
   record: dict[str, Any],
   timing: dict[str, Any],
 ) -> rounds.Trained:
-  """Saves the result of a trial; the one place where a result is saved.
-
-  Args:
-    context: of the run.
-    trial: which one.
-    state: at the end of its training, on the host.
-    record: of the trial.
-    timing: facts of how it was trained.
-  """
+  """Saves the result of a trial; the one place where a result is saved."""
   _check_pruned(trial, state)
   arrays = checkpoints_lib.arrays_of(state)
   checkpoints_lib.save(context.checkpoints, trial.name, arrays, record, timing)
@@ -155,7 +134,7 @@ def _describe(due: Sequence[ScheduledTrial]) -> dict[str, Any]:
   }
 
 
-def _train(
+def _train_together(
   context: Context, team: Sequence[Worker], due: Sequence[ScheduledTrial]
 ) -> dict[Trial, rounds.Trained]:
   """Trains trials from one step on, and saves their results."""

@@ -15,7 +15,7 @@ from etils import epath
 from lth_jax import errors
 from lth_jax.config import configs, flags, plan
 from lth_jax.config.configs import Config
-from lth_jax.parallel import processes
+from lth_jax.parallel import processes, progress
 from lth_jax.parallel.devices import Layout
 from lth_jax.runner import checkpoints, environment
 from lth_jax.storage import buckets, files, store
@@ -37,7 +37,6 @@ def initialize(
   experiment: str,
   data: str,
   layout: Layout,
-  log: Callable[[str], None],
 ) -> None:
   """Makes a folder the workdir of a run, or checks that it is and extends it.
 
@@ -50,7 +49,6 @@ def initialize(
     experiment: its name.
     data: digest of its images and labels.
     layout: how trials share a device; their last bits depend on it.
-    log: is called with a note if the run began in another environment.
 
   Raises:
     InputError: the folder holds another run, or one on other data.
@@ -69,8 +67,9 @@ def initialize(
     resumed = True
   else:
     _check_new(folder)
-    resumed = _find_results(folder, config, data)
-  environment.record(folder, layout, resumed, log)
+    resumed = _has_results(folder, config, data)
+  for note in environment.record(folder, layout, resumed):
+    progress.log(note)
   files.write(folder / "run.flags", flags.to_flagfile(config).encode())
   content = {
     "format": FORMAT,
@@ -85,9 +84,6 @@ def initialize(
 def read_config(folder: epath.Path) -> Config:
   """Returns the config that a run was last started with.
 
-  Args:
-    folder: the workdir.
-
   Raises:
     InputError: it is damaged or of another format.
   """
@@ -96,9 +92,6 @@ def read_config(folder: epath.Path) -> Config:
 
 def check_shared(folder: epath.Path) -> None:
   """Checks that all processes of a run see one folder.
-
-  Args:
-    folder: exists on the host of process 0.
 
   Raises:
     InputError: another process does not find a file that process 0 writes.
@@ -119,10 +112,6 @@ def check_shared(folder: epath.Path) -> None:
 
 def wait_for_starts(folder: epath.Path, config: Config) -> None:
   """Waits until all processes see theta_0 of every replicate.
-
-  Args:
-    folder: the workdir, in which process 0 has saved them.
-    config: of the run.
 
   Raises:
     InputError: another process does not find one.
@@ -186,7 +175,7 @@ def _check_new(folder: epath.Path) -> None:
     )
 
 
-def _find_results(folder: epath.Path, config: Config, data: str) -> bool:
+def _has_results(folder: epath.Path, config: Config, data: str) -> bool:
   """Returns whether there are results; raises InputError for another run's."""
   run_id, found = configs.run_id(config), False
   for pattern in ("replicate_*/rewind", "replicate_*/round_*/*"):

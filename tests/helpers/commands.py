@@ -30,6 +30,7 @@ TINY = (
   "--replicates=2",
   "--arms=ticket,reinit,random",
   "--reinits=1",
+  "--devices=2",  # XLA compiles once for each
   "--progress=none",
 )
 
@@ -122,13 +123,6 @@ def assert_one_line(result, *words):
   assert len(lines) == 1, result.stderr
   for word in words:
     assert word in lines[0], lines[0]
-
-
-def records(folder):
-  return {
-    str(path.relative_to(folder)): path.read_bytes()
-    for path in pathlib.Path(folder).glob("replicate_*/**/record.json")
-  }
 
 
 def wait_for(condition, begun):

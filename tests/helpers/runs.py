@@ -5,7 +5,7 @@ import threading
 
 from etils import epath
 
-from helpers import tiny
+from helpers import commands, tiny
 from lth_jax.config import configs
 from lth_jax.runner import experiment
 
@@ -23,14 +23,17 @@ FLAGS = {
   "replicates": 2,
   "reinits": 1,
   "arms": ["ticket", "reinit", "random"],
+  "devices": 2,
   "progress": "none",
 }
 
 
 def run(folder, stop=None, **changed):
   config = configs.from_flat(FLAGS | changed)
-  stop = stop or threading.Event()
-  experiment.run(config, epath.Path(folder), "test", stop)
+  with commands.tiny_data():
+    experiment.run(
+      config, epath.Path(folder), "test", stop or threading.Event()
+    )
 
 
 def contents(folder):

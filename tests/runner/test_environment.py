@@ -28,7 +28,7 @@ def test_each_change_is_noted_and_recorded_once(tmp_path):
   path = tmp_path / "env.json"
 
   def record(trials, resumed=True):
-    environment.record(folder, Layout(trials), resumed, notes.append)
+    notes.extend(environment.record(folder, Layout(trials), resumed))
     return json.loads(path.read_text())["environments"]
 
   assert len(record(4, resumed=False)) == 1

@@ -19,9 +19,11 @@ from helpers import commands, tiny, workdirs
 from lth_jax import masks as masks_lib
 from lth_jax.lottery import keys
 
-# One round, and so few files that every kind of them can be harmed.
-SMALL = ("--rounds=1",)
-NOISY = (*SMALL, "--replicates=1", "--arms=ticket,noise", "--noise=0.5")
+# So few files that every kind of them can be harmed.
+NOISY = (
+  *("--rounds=1", "--replicates=1"),
+  *("--arms=ticket,noise", "--noise=0.5"),
+)
 DENSE = "replicate_0/round_000/ticket"
 TICKET = "replicate_0/round_001/ticket"
 
@@ -80,15 +82,16 @@ def _smallest_removed(rate, mask, leaf):
 # What is made again makes all that follows from it be made again.
 
 
-@pytest.mark.parametrize("killed", [False, True])
 @pytest.mark.parametrize(
-  ("name", "flags"),
+  ("name", "flags", "killed"),
   [
-    (DENSE, ()),
-    (TICKET, ()),
-    (DENSE, ("--pruning=oneshot",)),
-    (DENSE, ("--reset=continued",)),
-    ("replicate_0/round_001/search", ("--reset=continued",)),
+    (DENSE, (), False),
+    (DENSE, (), True),
+    (TICKET, (), False),
+    (TICKET, (), True),
+    (DENSE, ("--pruning=oneshot",), False),
+    (DENSE, ("--reset=continued",), True),
+    ("replicate_0/round_001/search", ("--reset=continued",), False),
   ],
 )
 def test_what_follows_from_a_result_made_again_is_made_again(
@@ -101,7 +104,7 @@ def test_what_follows_from_a_result_made_again_is_made_again(
     commands.run(folder, *flags)
   else:
     shutil.copytree(undisturbed, folder)
-  before = commands.records(folder)
+  before = workdirs.results(folder)
   (folder / name / "record.json").write_text("{}")
   elsewhere(monkeypatch)
   mixed = set()
@@ -115,15 +118,16 @@ def test_what_follows_from_a_result_made_again_is_made_again(
       assert commands.try_run(folder, *flags).returncode == 75
     # Descriptions of tickets that are gone are still there; their results not.
     mixed = workdirs.read(folder) or set()
-  commands.run(folder, *flags)
+  log = commands.run(folder, *flags, "--progress=log")
+  assert re.findall(r"^ *(\d+)%", log, re.MULTILINE)[-1] == "100"
   assert_derived(folder, *flags)
   assert mixed <= workdirs.read(folder)
-  after = commands.records(folder)
+  after = workdirs.results(folder)
   assert after.keys() == before.keys()
   place = f"{name}/record.json"
   assert after[place] != before[place]
   if name == DENSE and len(flags) == 1:
-    expected = commands.records(other)
+    expected = workdirs.results(other)
     mine = [x for x in after if x.startswith("replicate_0")]
     assert {x: after[x] for x in mine} == {x: expected[x] for x in mine}
 
@@ -186,17 +190,17 @@ def files_of(folder):
   ],
 )
 def test_no_file_of_a_finished_run_leads_to_other_numbers(
-  request, younger, tmp_path, harm, donor
+  request, noisy, tmp_path, harm, donor
 ):
   donor = request.getfixturevalue(donor)
-  expected, shown = workdirs.results(younger), workdirs.read(younger)
-  names = files_of(younger)
+  expected, shown = workdirs.results(noisy), workdirs.read(noisy)
+  names = files_of(noisy)
   assert len(names) > 20
   for number, name in enumerate(names):
-    folder = shutil.copytree(younger, tmp_path / str(number))
+    folder = shutil.copytree(noisy, tmp_path / str(number))
     harm(folder / name, donor / name)
     assert (workdirs.read(folder) or set()) <= shown, name
-    result = commands.try_run(folder, *SMALL)
+    result = commands.try_run(folder, *NOISY)
     if result.returncode:
       commands.assert_one_line(result, name.rpartition("/")[0])
     else:

@@ -16,7 +16,10 @@ import pytest
 from helpers import commands, workdirs
 
 # One after the other, so that a copy shows one moment.
-_FLAGS = "--replicates=1", "--devices=1", "--checkpoint_minutes=0"
+_FLAGS = (
+  *("--replicates=1", "--rounds=1", "--arms=ticket,random"),
+  *("--devices=1", "--checkpoint_minutes=0"),
+)
 _ARMS = re.compile(r"(ticket|random|reinit_\d+)(?=/|\.|$)")
 _SLOW_SECONDS = 0.015
 _SLOW_NAMES = (".tmp", ".part", "commit.json")
@@ -72,17 +75,34 @@ def test_a_run_killed_at_any_moment_ends_as_an_undisturbed_one(
   assert len(from_steps - {None}) > 1  # some trials continue inside
 
 
-def test_a_killed_process_holds_no_lock(tmp_path, undisturbed):
-  folder = tmp_path / "run"
-  with commands.process(folder, "--checkpoint_minutes=0") as begun:
-    saved = folder / "replicate_0/round_001/ticket"
-    commands.wait_for(lambda: list(saved.parent.glob("*/record.json")), begun)
+def _long_save(event, _):
+  """The disk takes for ever once the process has obeyed a signal."""
+  if event == "os.rename" and (
+    signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+  ):
+    time.sleep(600)
+
+
+def test_a_second_signal_kills_at_once_and_leaves_no_lock(
+  tmp_path, undisturbed
+):
+  folder, log = tmp_path / "run", tmp_path / "run.log"
+  with commands.process(
+    folder, "--checkpoint_minutes=0", hook=_long_save
+  ) as begun:
+    saved = "replicate_0/round_000/ticket*/commit.json"
+    commands.wait_for(lambda: list(folder.glob(saved)), begun)
     refused = commands.try_run(folder)
-    begun.kill()
+    os.kill(begun.pid, signal.SIGTERM)
+    commands.wait_for(lambda: "SIGTERM: " in log.read_text(), begun)
+    os.kill(begun.pid, signal.SIGTERM)
+    begun.join(60)
+  assert begun.exitcode == -signal.SIGTERM, log.read_text()
   commands.assert_one_line(refused, "in use by another process")
-  log = commands.run(folder)
-  assert "discarded" not in log
+  before = workdirs.commits(folder)
+  assert "discarded" not in commands.run(folder)
   assert workdirs.results(folder) == workdirs.results(undisturbed)
+  assert before.items() <= workdirs.commits(folder).items()
 
 
 @pytest.mark.slow

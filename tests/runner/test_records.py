@@ -1,6 +1,5 @@
 """The record of a trial, and that the report reads it."""
 
-import hashlib
 import json
 import math
 
@@ -11,7 +10,6 @@ from helpers import synthetic_runs, tiny
 from lth_jax.config.plan import Trial
 from lth_jax.parallel import segments
 from lth_jax.report import parsing
-from lth_jax.report import records as report_records
 from lth_jax.runner import records
 from lth_jax.training import evaluation, loop
 
@@ -203,36 +201,3 @@ def test_digests_tell_masks_and_weights_apart():
   assert first["masks"] != other["masks"]
   assert first["params"] == other["params"]  # of the same end
   assert first["masks"] != first["params"]
-
-
-def test_the_report_reads_records(tmp_path):
-  synthetic_runs.write(tmp_path, rounds=0, replicates=1)
-  run_id = json.loads((tmp_path / "config.json").read_text())["run_id"]
-  trials = {
-    Trial(0, 1, "ticket"): {},
-    Trial(0, 1, "reinit", 1): {"valid": (3.0, None, 2.0, 1.0), "best": 20},
-    Trial(0, 2, "ticket"): {"finite": False},
-  }
-  for trial, changes in trials.items():
-    folder = tmp_path / trial.name
-    folder.mkdir(parents=True)
-    stored = record(trial, **changes)
-    stored["origin"] = ORIGIN | {"masks": stored["digests"]["masks"]}
-    if trial.round == 2:  # its parent is the ticket of round 1
-      stored["origin"]["trained weights"] = stored["digests"]["params"]
-    text = json.dumps(stored, allow_nan=False)
-    (folder / "record.json").write_text(text)
-    digest = hashlib.sha256(text.encode()).hexdigest()
-    owner = f"run {run_id}, data 0, {trial.name}"
-    commit = {"format": 3, "owner": owner, "files": {"record.json": digest}}
-    (folder / "commit.json").write_text(json.dumps(commit))
-  _, reinit, ticket, lost = _sorted(report_records.read(tmp_path).results)
-  assert ticket.density == 0.9 and ticket.early_stop.step == 10
-  assert ticket.early_stop.reached and ticket.end.test_accuracy == 0.8
-  assert ticket.test_steps.tolist() == [0, 20]
-  assert reinit.draw == 1 and not reinit.early_stop.reached
-  assert lost.diverged and math.isnan(lost.early_stop.step)
-
-
-def _sorted(trials):
-  return sorted(trials, key=lambda trial: (trial.round, trial.arm))

@@ -3,42 +3,34 @@
 Records hold digests of masks and weights, so equal records are equal bits.
 """
 
-import itertools
 import json
+import math
 import pathlib
 import re
 import shutil
 
 import jax
-import numpy as np
 import pytest
 from etils import epath
 from helpers import runs, tiny
 
-from lth_jax import data, errors
+from lth_jax import errors
 from lth_jax.config import configs
 from lth_jax.config.plan import Trial
 from lth_jax.lottery import controls, keys
 from lth_jax.parallel import segments
 from lth_jax.report import records as report_records
 from lth_jax.runner import build, trials
-from lth_jax.storage import files, store
+from lth_jax.storage import store
 from lth_jax.training import loop, schedules
 
 VMAP = {"trials_per_device": 3, "devices": 1}
 
 
-@pytest.fixture(autouse=True)
-def tiny_data(monkeypatch):
-  monkeypatch.setattr(data, "load", lambda *_, **__: tiny.dataset())
-
-
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
   folder = tmp_path_factory.mktemp("undisturbed")
-  with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(data, "load", lambda *_, **__: tiny.dataset())
-    runs.run(folder)
+  runs.run(folder)
   return folder
 
 
@@ -60,55 +52,26 @@ def test_a_run_holds_all_its_trials_and_the_report_reads_them(undisturbed):
   assert {round(trial.density, 2) for trial in trials} == {1.0, 0.8, 0.64}
 
 
-def test_masks_are_nested_and_start_from_theta_0(undisturbed):
-  parts = build.make(configs.from_flat(runs.FLAGS), tiny.dataset())
-  start = build.initial_start(parts, 0)
-  like = {"params": start.params, "stats": start.stats, "masks": start.masks}
-  masks = []
-  for index in range(3):
-    name = f"replicate_0/round_{index:03d}/ticket"
-    owner = files.read_json(epath.Path(undisturbed) / name / "commit.json")[
-      "owner"
-    ]
-    arrays, _ = store.load(epath.Path(undisturbed) / name, owner, like)
-    masks.append(jax.tree.leaves(arrays["masks"]))
-  for larger, smaller in itertools.pairwise(masks):
-    assert all((b <= a).all() for a, b in zip(larger, smaller))
-    assert any((b < a).any() for a, b in zip(larger, smaller))
-
-
 def test_one_device_gives_the_bits_of_two(undisturbed, tmp_path):
   runs.run(tmp_path, devices=1)
   assert runs.contents(tmp_path) == runs.contents(undisturbed)
 
 
-def test_the_order_of_arms_changes_nothing(undisturbed, tmp_path):
-  runs.run(tmp_path, arms=["random", "reinit", "ticket"])
-  assert runs.contents(tmp_path) == runs.contents(undisturbed)
-
-
-def test_replicate_3_alone_is_replicate_3_of_five(tmp_path):
-  runs.run(tmp_path / "five", replicates=5, rounds=1)
-  runs.run(tmp_path / "one", first_replicate=3, replicates=1, rounds=1)
-  five, one = runs.contents(tmp_path / "five"), runs.contents(tmp_path / "one")
-  assert len(one) == 5
-  assert one == {k: v for k, v in five.items() if k.startswith("replicate_3/")}
-
-
-@pytest.mark.parametrize(
-  "small",
-  [
-    {"rounds": 1},
-    {"replicates": 1},
-    {"first_replicate": 1, "replicates": 1},
-    {"arms": ["ticket"]},
-    {"control_rounds": [2]},
-  ],
-)
-def test_a_grown_run_equals_a_large_one(undisturbed, tmp_path, small):
-  runs.run(tmp_path, **small)
-  assert len(runs.contents(tmp_path)) < len(runs.contents(undisturbed))
-  runs.run(tmp_path)
+def test_a_run_that_grows_in_every_way_equals_a_large_one(
+  undisturbed, tmp_path
+):
+  last = {"first_replicate": 1, "replicates": 1}
+  sizes = [0]
+  for step in (
+    {**last, "rounds": 1, "control_rounds": [1], "arms": ["ticket"]},
+    {**last, "rounds": 1, "control_rounds": [1]},
+    {**last, "control_rounds": [1]},
+    last,
+    {"arms": ["random", "reinit", "ticket"]},
+  ):
+    runs.run(tmp_path, **step)
+    sizes.append(len(runs.contents(tmp_path)))
+  assert sizes == sorted(set(sizes))
   assert runs.contents(tmp_path) == runs.contents(undisturbed)
 
 
@@ -116,27 +79,10 @@ def test_more_reinits_leave_the_first_alone(undisturbed, tmp_path):
   shutil.copytree(undisturbed, tmp_path, dirs_exist_ok=True)
   runs.run(tmp_path, reinits=2)
   new, old = runs.contents(tmp_path), runs.contents(undisturbed)
-  assert {k: new[k] for k in old} == old
+  assert old.items() <= new.items()
   assert set(new) - set(old) == {
     f"replicate_{r}/round_{i:03d}/reinit_1" for r in (0, 1) for i in (1, 2)
   }
-
-
-@pytest.mark.parametrize("minutes", [0, 5])
-def test_a_run_stopped_again_and_again_ends_the_same(
-  undisturbed, tmp_path, monkeypatch, minutes
-):
-  monkeypatch.setattr(segments, "SEGMENT_SECONDS", 0.0)
-  stops = 0
-  for _ in range(60):
-    try:
-      runs.run(tmp_path, stop=runs.StopAfter(120), checkpoint_minutes=minutes)
-      break
-    except errors.StoppedError:
-      stops += 1
-  assert stops > 2
-  assert runs.contents(tmp_path) == runs.contents(undisturbed)
-  assert not list(tmp_path.rglob("*.step_*"))
 
 
 def test_a_complete_run_trains_nothing(undisturbed, capsys, monkeypatch):
@@ -147,34 +93,8 @@ def test_a_complete_run_trains_nothing(undisturbed, capsys, monkeypatch):
   assert runs.contents(undisturbed) == before
 
 
-def _cut(path):
-  path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-
-
-def test_a_missing_trial_is_made_again(undisturbed, tmp_path):
-  shutil.copytree(undisturbed, tmp_path, dirs_exist_ok=True)
-  shutil.rmtree(tmp_path / "replicate_0/round_001/ticket")
-  (tmp_path / "replicate_0/rewind/commit.json").unlink()
-  runs.run(tmp_path)
-  assert runs.contents(tmp_path) == runs.contents(undisturbed)
-
-
-def test_another_runs_trial_is_refused(undisturbed, tmp_path):
-  other = tmp_path / "other"
-  runs.run(other, seed=1, rounds=1)
-  mine = tmp_path / "mine"
-  shutil.copytree(undisturbed, mine)
-  shutil.rmtree(mine / "replicate_0/round_001/ticket")
-  shutil.copytree(
-    other / "replicate_0/round_001/ticket",
-    mine / "replicate_0/round_001/ticket",
-  )
-  with pytest.raises(errors.InputError, match=r"copied here .*remove it"):
-    runs.run(mine)
-
-
 def test_order_per_round_changes_later_rounds_only(undisturbed, tmp_path):
-  runs.run(tmp_path, order="per_round", rounds=1)
+  runs.run(tmp_path, order="per_round", rounds=1, replicates=1)
   new, old = runs.contents(tmp_path), runs.contents(undisturbed)
   assert new["replicate_0/rewind"] == old["replicate_0/rewind"]
   ticket = "replicate_0/round_001/ticket"
@@ -182,7 +102,7 @@ def test_order_per_round_changes_later_rounds_only(undisturbed, tmp_path):
 
 
 def test_one_shot_prunes_the_dense_network(undisturbed, tmp_path):
-  runs.run(tmp_path, pruning="oneshot", arms=["ticket"])
+  runs.run(tmp_path, pruning="oneshot", arms=["ticket"], replicates=1)
   name = "replicate_0/round_{:03d}/ticket"
   for index in (0, 1):  # where iterative and one-shot are the same
     one_shot = record(tmp_path, name.format(index))
@@ -196,7 +116,7 @@ def test_one_shot_prunes_the_dense_network(undisturbed, tmp_path):
 def test_continued_training_searches_on_and_evaluates_by_resetting(
   undisturbed, tmp_path
 ):
-  runs.run(tmp_path, reset="continued", arms=["ticket"])
+  runs.run(tmp_path, reset="continued", arms=["ticket"], replicates=1)
   found = runs.contents(tmp_path)
   assert "replicate_0/round_001/search" in found
   assert "replicate_0/round_002/search" not in found  # nothing comes after it
@@ -207,12 +127,8 @@ def test_continued_training_searches_on_and_evaluates_by_resetting(
 
 
 def test_global_scope_and_its_random_masks(tmp_path):
-  runs.run(
-    tmp_path,
-    scope="global",
-    arms=["ticket", "random", "random_global"],
-    rounds=1,
-  )
+  arms = ["ticket", "random", "random_global"]
+  runs.run(tmp_path, scope="global", arms=arms, rounds=1, replicates=1)
   ticket, layer, all_together = (
     record(tmp_path, f"replicate_0/round_001/{arm}")
     for arm in ("ticket", "random", "random_global")
@@ -220,30 +136,6 @@ def test_global_scope_and_its_random_masks(tmp_path):
   assert ticket["kept"] == layer["kept"] == all_together["kept"]
   assert ticket["density_by_name"] == layer["density_by_name"]
   assert ticket["density_by_name"] != all_together["density_by_name"]
-
-
-def test_a_layer_without_a_weight_is_a_recorded_warning(tmp_path, monkeypatch):
-  real = build.initial_start
-
-  def small_output(parts, replicate):
-    start = real(parts, replicate)
-    params = dict(start.params)
-    params["Dense_1"] = jax.tree.map(lambda x: x * 0, params["Dense_1"])
-    return start._replace(params=params)
-
-  monkeypatch.setattr(build, "initial_start", small_output)
-  runs.run(
-    tmp_path,
-    scope="global",
-    rates=["kernel=0.5"],
-    rounds=1,
-    replicates=1,
-    arms=["ticket"],
-    steps=10,
-    learning_rate=1e-12,
-  )
-  found = record(tmp_path, "replicate_0/round_001/ticket")
-  assert found["warnings"] == ["Dense_1/kernel has no weight left"]
 
 
 def test_without_validation_images_there_is_no_early_stop(tmp_path):
@@ -256,33 +148,6 @@ def test_without_validation_images_there_is_no_early_stop(tmp_path):
 
 def percents(told):
   return [int(x) for x in re.findall(r"^ *(\d+)%", told, re.MULTILINE)]
-
-
-def test_results_derived_from_other_weights_are_trained_again(
-  undisturbed, tmp_path, monkeypatch, capsys
-):
-  """The dense network, retrained with other bits, as on another machine."""
-  shutil.copytree(undisturbed, tmp_path, dirs_exist_ok=True)
-  shutil.rmtree(tmp_path / "replicate_0/round_000/ticket")
-  real = build.order_key
-
-  def other_bits(config, trial):
-    key = real(config, trial)
-    return jax.random.fold_in(key, 9) if trial.round == 0 else key
-
-  monkeypatch.setattr(build, "order_key", other_bits)
-  runs.run(tmp_path, progress="log")
-  told = capsys.readouterr().err
-  new, old = runs.contents(tmp_path), runs.contents(undisturbed)
-  assert new.keys() == old.keys()
-  changed = {name for name in new if new[name] != old[name]}
-  assert {name.split("/")[1] for name in changed} == {
-    "round_000",
-    "round_001",
-    "round_002",
-  }
-  assert not any(name.startswith("replicate_1/") for name in changed)
-  assert "made from other" in told and percents(told)[-1] == 100
 
 
 def test_divergence_ends_a_series_and_harms_no_other(
@@ -307,10 +172,11 @@ def test_divergence_ends_a_series_and_harms_no_other(
   new, old = runs.contents(tmp_path), runs.contents(undisturbed)
   dense = record(tmp_path, "replicate_1/round_000/ticket")
   assert dense["diverged"] and dense["early_stop"] is None
+  (lost,) = [x for x in report_records.read(tmp_path).results if x.diverged]
+  assert lost.replicate == 1 and math.isnan(lost.early_stop.step)
   assert "replicate_1/round_001/ticket" not in new
-  unharmed = {k: v for k, v in old.items() if k.startswith("replicate_0/")}
-  assert unharmed == {
-    k: v for k, v in new.items() if k.startswith("replicate_0/")
+  assert {x for x in old.items() if x[0].startswith("replicate_0/")} == {
+    x for x in new.items() if x[0].startswith("replicate_0/")
   }
   capsys.readouterr()
   runs.run(tmp_path)
@@ -332,23 +198,10 @@ def test_a_failure_in_a_trial_ends_the_run_with_that_failure(
     runs.run(tmp_path)
 
 
-def test_a_resume_on_another_processor_is_logged(undisturbed, tmp_path, capsys):
-  shutil.copytree(undisturbed, tmp_path / "run")
-  path = tmp_path / "run" / "env.json"
-  content = files.verify_checksum(json.loads(path.read_text()))
-  assert content["environments"][-1]["processor"]
-  content["environments"][-1]["processor"] = "abacus"
-  path.write_text(json.dumps(files.add_checksum(content)))
-  runs.run(tmp_path / "run")
-  assert "processor was abacus" in capsys.readouterr().err
-
-
 @pytest.fixture(scope="module")
 def side_by_side(tmp_path_factory):
   folder = tmp_path_factory.mktemp("side_by_side")
-  with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(data, "load", lambda *_, **__: tiny.dataset())
-    runs.run(folder, **VMAP)
+  runs.run(folder, **VMAP)
   return folder
 
 
@@ -367,21 +220,33 @@ def test_vmapped_trials_are_the_trials_one_by_one(side_by_side, undisturbed):
       )
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("minutes", [0, 5])
-def test_a_vmapped_run_stopped_again_and_again_ends_the_same(
-  side_by_side, tmp_path, monkeypatch, minutes
+@pytest.mark.parametrize(
+  ("flags", "whole"),
+  [
+    ({"devices": 1}, "undisturbed"),
+    pytest.param(VMAP, "side_by_side", marks=pytest.mark.slow),
+  ],
+  ids=["one by one", "vmapped"],
+)
+def test_a_run_stopped_again_and_again_ends_the_same(
+  request, tmp_path, monkeypatch, flags, whole, minutes
 ):
   monkeypatch.setattr(segments, "SEGMENT_SECONDS", 0.0)
+  flags = {**flags, "rounds": 1, "replicates": 1, "arms": ["ticket"]}
   stops = 0
   for _ in range(60):
     try:
-      runs.run(tmp_path, runs.StopAfter(60), **VMAP, checkpoint_minutes=minutes)
+      runs.run(
+        tmp_path, runs.StopAfter(25), **flags, checkpoint_minutes=minutes
+      )
       break
     except errors.StoppedError:
       stops += 1
   assert stops > 2
-  assert runs.contents(tmp_path) == runs.contents(side_by_side)
+  found = runs.contents(tmp_path)
+  assert len(found) == 3
+  assert found.items() <= runs.contents(request.getfixturevalue(whole)).items()
   assert not list(tmp_path.rglob("*.step_*"))
 
 
@@ -421,11 +286,11 @@ def test_a_vmapped_replicate_is_itself_alone(side_by_side, tmp_path):
 
 
 def test_the_recorded_trials_per_device_are_compared(tmp_path, capsys):
-  runs.run(tmp_path, **VMAP, replicates=1)
+  one = {**VMAP, "replicates": 1, "rounds": 0}
+  runs.run(tmp_path, **one)
   assert "3 at once on each" in capsys.readouterr().err
-  runs.run(tmp_path, **VMAP | {"trials_per_device": 2}, replicates=2)
-  told = capsys.readouterr().err
-  assert "trials_per_device was 3, is 2" in told and "2 at once" in told
+  runs.run(tmp_path, **one | {"trials_per_device": 2})
+  assert "trials_per_device was 3, is 2" in capsys.readouterr().err
 
 
 @pytest.fixture
@@ -443,28 +308,29 @@ def traces(monkeypatch):
 
     return traced
 
-  build._trainer.cache_clear()
   monkeypatch.setattr(loop, "make_step", counted)
-  yield found
-  build._trainer.cache_clear()
+  return found
 
 
-def test_all_trials_and_a_resume_share_one_trace(tmp_path, traces):
+def test_all_trials_runs_and_a_resume_share_one_trace(tmp_path, traces):
   def count(folder, **changed):
-    build._trainer.cache_clear()
     traces.clear()
-    runs.run(folder, **changed)
+    # Of this test alone: no trainer that another test has made is used.
+    runs.run(folder, **changed, weight_decay=1e-6)
     return len(traces)
 
-  one_trial = count(tmp_path / "one", rounds=0, replicates=1)
-  assert one_trial > 0
-  assert count(tmp_path / "all") == one_trial  # rounds, arms, two devices
-  shutil.rmtree(tmp_path / "all" / "replicate_1" / "round_001" / "random")
-  assert count(tmp_path / "all", rounds=3) == one_trial
+  one = {"rounds": 0, "replicates": 1}
+  assert count(tmp_path / "one", **one) > 0
+  # All rounds, arms and devices, and a run that differs in numbers only.
+  assert count(tmp_path / "all", learning_rate=0.02) == 0
+  other = {"learning_rate": 0.005, "seed": 7, "warmup": 10}
+  assert count(tmp_path / "other", **one, **other) == 0
+  dense = "replicate_0/round_000/ticket"
+  assert len({runs.contents(x)[dense] for x in tmp_path.iterdir()}) == 3
   # Full groups, filled up ones, and a group that is resumed.
-  assert count(tmp_path / "groups", **VMAP) == one_trial
+  assert count(tmp_path / "groups", **VMAP) == 0
   shutil.rmtree(tmp_path / "groups" / "replicate_1" / "round_001" / "random")
-  assert count(tmp_path / "groups", **VMAP, rounds=3) == one_trial
+  assert count(tmp_path / "groups", **VMAP, rounds=3) == 0
 
 
 EVERY_ARM = {
@@ -493,7 +359,6 @@ def with_every_arm(tmp_path_factory, began):
     return train(vmapped, workers, due, *rest, **options)
 
   with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(data, "load", lambda *_, **__: tiny.dataset())
     patch.setattr(segments, "train", noted)
     runs.run(folder, **EVERY_ARM)
   return folder
@@ -511,17 +376,8 @@ def test_every_arm_is_a_training_of_its_own(with_every_arm):
     path.parent.name
     for path in with_every_arm.glob("replicate_0/round_002/*/record.json")
   }
-  assert names == {
-    "ticket",
-    "reinit_0",
-    "reinit_1",
-    "redraw",
-    "noise_0",
-    "noise_1",
-    "random",
-    "random_global",
-    "magnitude_at_start",
-  }
+  drawn = {"reinit_0", "reinit_1", "noise_0", "noise_1"}
+  assert names == set(configs.ARMS) - {"reinit", "noise"} | drawn
   kept, params = set(), []
   for name in sorted(names):
     stored = stored_params(with_every_arm, f"replicate_0/round_002/{name}")
@@ -571,64 +427,6 @@ def test_a_control_starts_with_the_key_of_its_round_and_replicate(
     tiny.assert_equal_bits(found[arm], start)
 
 
-@pytest.mark.parametrize("trial", SOME, ids=lambda trial: trial.name)
-def test_noise_has_the_levels_of_the_config(with_every_arm, began, trial):
-  ticket = began[trial].start
-  theta = build.initial_start(every_arm(), trial.replicate).params
-  for draw, level in enumerate((0.5, 2.0)):
-    noisy = began[trial._replace(arm="noise", draw=draw)].start
-    for layer, tolerance in (("Dense_0", 0.15), ("Dense_1", 0.6)):
-      mask = ticket.masks[layer]["kernel"]
-      added = noisy.params[layer]["kernel"] - ticket.params[layer]["kernel"]
-      unit = theta[layer]["kernel"].std()
-      assert abs(added[mask].std() / unit / level - 1) < tolerance
-
-
-@pytest.mark.parametrize("trial", SOME, ids=lambda trial: trial.name)
-def test_random_masks_keep_counts_by_layer_or_in_total(
-  with_every_arm, began, trial
-):
-  def kept(arm):
-    masks = began[trial._replace(arm=arm)].start.masks
-    return [int(mask.sum()) for mask in jax.tree.leaves(masks)]
-
-  assert kept("random") == kept("ticket")
-  assert sum(kept("random_global")) == sum(kept("ticket"))
-
-
-def test_random_global_masks_change_the_counts_of_layers(with_every_arm, began):
-  """The small layer keeps by chance more or fewer than in the ticket."""
-  counts = {
-    arm: [
-      int(began[trial._replace(arm=arm)].start.masks["Dense_1"]["kernel"].sum())
-      for trial in SOME
-    ]
-    for arm in ("ticket", "random_global")
-  }
-  assert counts["ticket"] != counts["random_global"]
-
-
-@pytest.mark.parametrize("arm", ["reinit", "noise", "random"])
-def test_rounds_and_replicates_have_draws_of_their_own(
-  with_every_arm, began, arm
-):
-  """Compares what is random at the weights that both tickets keep."""
-  draws = []
-  for trial in SOME:
-    draw = 0 if arm in ("reinit", "noise") else None
-    start = began[trial._replace(arm=arm, draw=draw)].start
-    kernel = start.params["Dense_0"]["kernel"]
-    if arm == "noise":
-      kernel = kernel - began[trial].start.params["Dense_0"]["kernel"]
-    draws.append((kernel, start.masks["Dense_0"]["kernel"]))
-  for (one, a), (other, b) in itertools.combinations(draws, 2):
-    if arm == "random":  # a smaller mask of the same ranks would lie within
-      assert (b & ~a).sum() > 20
-    else:
-      same = np.isclose(one, other, atol=1e-6)[a & b]
-      assert same.mean() < 0.1
-
-
 def test_trials_have_the_order_and_the_rates_of_the_config(
   with_every_arm, began
 ):
@@ -664,7 +462,7 @@ def test_structure_is_written_again_if_it_is_damaged(with_every_arm, harm):
   if harm == "gone":
     path.unlink()
   elif harm == "cut":
-    _cut(path)
+    path.write_bytes(before[: len(before) // 2])
   elif harm == "emptied":
     path.write_text(json.dumps(json.loads(before) | {"rounds": {}}))
   else:
@@ -680,20 +478,5 @@ def test_levels_of_noise_may_be_added_but_not_changed(with_every_arm, tmp_path):
   before = runs.contents(folder)
   runs.run(folder, **EVERY_ARM | {"noise": [0.5, 2.0, 3.0]})
   after = runs.contents(folder)
-  assert {name: after[name] for name in before} == before
-  assert {name.rpartition("/")[2] for name in after.keys() - before.keys()} == {
-    "noise_2"
-  }
-
-
-def test_runs_that_differ_in_rates_share_their_programs(tmp_path, traces):
-  one = {"rounds": 0, "replicates": 1}
-  runs.run(tmp_path / "a", **one)
-  first = len(traces)
-  runs.run(tmp_path / "b", **one, learning_rate=0.02)
-  runs.run(tmp_path / "c", **one, learning_rate=0.005, seed=7, warmup=10)
-  assert len(traces) == first > 0
-  assert len(set(runs.contents(tmp_path / x)[DENSE] for x in "abc")) == 3
-
-
-DENSE = "replicate_0/round_000/ticket"
+  assert before.items() <= after.items()
+  assert all(name.endswith("/noise_2") for name in after.keys() - before.keys())

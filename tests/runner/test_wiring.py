@@ -18,7 +18,7 @@ from lth_jax.data import order
 from lth_jax.lottery import keys
 from lth_jax.parallel import devices
 from lth_jax.runner import build, experiment
-from lth_jax.training import loop, schedules
+from lth_jax.training import loop
 
 STEPS, REPLICATE, RATE = 6, 1, 0.1
 BASE = {
@@ -176,25 +176,6 @@ def test_training_equals_optax_alone(case):
     assert distance(expected(**others), wanted) > 1e-3, name
 
 
-@pytest.mark.parametrize(
-  ("changes", "rates"),
-  [
-    ({}, [0.1, 0.1, 0.1, 0.1, 0.1, 0.01]),
-    ({"warmup": 4}, [0, 0.025, 0.05, 0.075, 0.1, 0.01]),
-    ({"drops": []}, [0.1] * 6),
-    ({"drops": [2, 4]}, [0.1, 0.1, 0.01, 0.01, 0.001, 0.001]),
-    (
-      {"learning_rate": 0.4, "warmup": 2, "drops": [1]},
-      [0, 0.02, 0.04, 0.04, 0.04, 0.04],
-    ),
-  ],
-)
-def test_the_schedule_is_that_of_the_config(changes, rates):
-  schedule = make(changes).schedule
-  found = [float(schedules.rate(schedule, step)) for step in range(STEPS)]
-  np.testing.assert_allclose(found, rates, rtol=1e-6)
-
-
 def test_crop_flip_moves_training_images():
   """One white pixel changes the weights of all pixels that it is moved to."""
   data = tiny.dataset()
@@ -237,7 +218,7 @@ def test_the_network_drops_at_the_rate_of_the_config():
   ],
 )
 def test_the_network_is_that_of_the_config(changes, widths):
-  masks = make(changes).masks
+  masks = make(changes).like.masks
   assert [layer["kernel"].shape[-1] for layer in masks.values()] == widths
 
 
