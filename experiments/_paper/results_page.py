@@ -39,12 +39,7 @@ _ENVIRONMENT = jinja2.Environment(
 
 
 class Collected(NamedTuple):
-  """A run as it was collected.
-
-  Attributes:
-    run: its records.
-    about: facts from `report.provenance`.
-  """
+  """A run as it was collected, and facts about it (`report.provenance`)."""
 
   run: records.Run
   about: Mapping[str, Any]
@@ -58,10 +53,7 @@ class _Judged(NamedTuple):
 
 
 def text(folder: pathlib.Path) -> str:
-  """Returns the text of results.md.
-
-  Args:
-    folder: of the page, with `results/<scale>` in it.
+  """Returns the text of results.md, of a folder with `results/<scale>`.
 
   Raises:
     InputError: a file of records is damaged.
@@ -90,10 +82,7 @@ def text(folder: pathlib.Path) -> str:
 
 
 def read(folder: pathlib.Path) -> dict[str, Collected]:
-  """Returns what was collected in a folder, by the names of runs.
-
-  Args:
-    folder: of one scale.
+  """Returns what was collected in the folder of a scale, by names of runs.
 
   Raises:
     InputError: a file is damaged.
@@ -109,12 +98,7 @@ def read(folder: pathlib.Path) -> dict[str, Collected]:
 
 
 def protocol(name: str, run: records.Run) -> str:
-  """Describes how a run differs from the same run at the paper's scale.
-
-  Args:
-    name: of the run in the catalog.
-    run: its records.
-  """
+  """Describes how a run differs from the same run at the paper's scale."""
   original = configs.to_flat(catalog.config(catalog.named("paper")[name]))
   return protocols.differences(run.config, original) or "as published"
 
@@ -138,10 +122,8 @@ def _count(
 ) -> list[list[str]]:
   """Counts verdicts by figure and scale, and in the last row altogether.
 
-  Args:
-    judged: claims by figure and scale.
-    is_registered: which claims. Of registered claims a last column has the
-      number that are not run, and so have figures without runs.
+  Of registered claims a last column has the number that are not run, and
+  figures without runs have a row.
   """
   rows: list[tuple[str, str, list[int]]] = []
   for figure in figures.FIGURES:
@@ -194,7 +176,7 @@ def _at_scales(
   found = []
   for scale, title in _SCALES.items():
     rows = catalog.find(number)
-    every = [run.name for row in rows for run in catalog.runs(row, scale)]
+    every = [run.name for row in rows for run in row.scales[scale]]
     runs = [name for name in every if name in collected[scale]]
     if runs:
       view = figures.FIGURES[number].view

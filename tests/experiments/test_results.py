@@ -175,9 +175,7 @@ def test_a_comparison_names_each_run_for_a_reader():
       shown = [each.runs for each in figures.comparisons(number, scale)]
       named = [pair for runs in shown for pair in runs.items()]
       every = [
-        run.name
-        for row in catalog.find(number)
-        for run in catalog.runs(row, scale)
+        run.name for row in catalog.find(number) for run in row.scales[scale]
       ]
       assert sorted(run for _, run in named) == sorted(every)
       assert not {name for name, _ in named} & rows

@@ -365,7 +365,7 @@ def _measured(scale):
   planned = {
     run.name: catalog.config(run)
     for row in catalog.ROWS
-    for run in catalog.runs(row, scale)
+    for run in row.scales[scale]
   }
   run = functools.cache(lambda name: _complete(name, planned[name]))
   found = {}
