@@ -31,7 +31,7 @@ class Stage(NamedTuple):
   """A part of the whole.
 
   Attributes:
-    where: module and function, below this package.
+    where: module and function.
     weight: its share of the time that is left, relative to the weights of all
       stages to come.
     what: a sentence for the report.
@@ -42,21 +42,30 @@ class Stage(NamedTuple):
   what: str
 
 
+_HERE = "benchmarks.accelerator"
 STAGES = {
-  "limits": Stage("limits:speeds", 0.05, "Speed of memory and of products"),
+  "limits": Stage(
+    f"{_HERE}.limits:speeds", 0.05, "Speed of memory and of products"
+  ),
   "correctness": Stage(
-    "correctness:rows", 0.13, "The device against the CPU, within tolerances"
+    f"{_HERE}.correctness:rows",
+    0.13,
+    "The device against the CPU, within tolerances",
   ),
-  "resume": Stage("resume:rows", 0.15, "A smoke run killed and resumed"),
+  "resume": Stage(
+    f"{_HERE}.resume:rows", 0.15, "A smoke run killed and resumed"
+  ),
   "programs": Stage(
-    "steps:programs", 0.1, "LeNet's program, compiled and from the cache"
+    f"{_HERE}.steps:programs", 0.1, "LeNet's program, compiled and cached"
   ),
-  "lenet": Stage("steps:lenet", 0.15, "LeNet's step by width"),
-  "torch": Stage("steps:torch", 0.07, "The same steps in torch"),
-  "pruning": Stage("limits:pruning", 0.05, "Pruning of 1e8 and 1e9 weights"),
-  "deep": Stage("steps:deep", 0.15, "Deeper networks' steps by width"),
+  "lenet": Stage(f"{_HERE}.steps:lenet", 0.15, "LeNet's step by width"),
+  "torch": Stage(f"{_HERE}.steps:torch", 0.07, "The same steps in torch"),
+  "pruning": Stage(
+    f"{_HERE}.limits:pruning", 0.05, "Pruning of 1e8 and 1e9 weights"
+  ),
+  "deep": Stage(f"{_HERE}.steps:deep", 0.15, "Deeper networks' steps by width"),
   "trials": Stage(
-    "trials:rows", 0.6, "The paper's protocol as far as time allows"
+    f"{_HERE}.trials:rows", 0.6, "The paper's protocol as far as time allows"
   ),
 }
 
@@ -146,10 +155,10 @@ def _run(name, seconds, options, content):
     timer.start()
     try:
       for line in process.stdout:
-        print(f"{name}: {line}", end="", file=sys.stderr, flush=True)
         with contextlib.suppress(ValueError):  # what a library prints
           report.add_row(stage["rows"], json.loads(line))
           report.write(options.out, content)
+        print(f"{name}: {line}", end="", file=sys.stderr, flush=True)
       code = process.wait()
     finally:
       timer.cancel()
@@ -166,12 +175,11 @@ def _run(name, seconds, options, content):
 
 def _start(name, deadline, options):
   asked = _asked(deadline, options)
-  module = f"benchmarks.accelerator.{STAGES[name].where}"
   with open(options.out / "accelerator.log", "a", encoding="utf-8") as log:
     log.write(f"\n== {name}\n")
     log.flush()
     return subprocess.Popen(
-      child.command(module, asked),
+      child.command(STAGES[name].where, asked),
       cwd=_ROOT,
       env=os.environ | tables.cache(str(options.work / "cache")),
       stdin=subprocess.PIPE,

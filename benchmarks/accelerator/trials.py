@@ -79,9 +79,7 @@ def _train(name, asked):
   row = progress(name, config, workdir, began, state)
   row["packed"] = pack(workdir, out / f"{name}_records.tar.gz")
   yield row
-  if records.committed(workdir):
-    summary = summary_file.pack(records.read(workdir), provenance.read(workdir))
-    (out / f"{name}.json").write_text(summary, encoding="utf-8")
+  write_summary(workdir, out / f"{name}.json")
   if "failed" in state:
     raise RuntimeError(f"{name}: {state}")
 
@@ -175,3 +173,10 @@ def pack(workdir: epath.Path, target: pathlib.Path) -> int:
       archive.add(file, arcname=str(file.relative_to(workdir.parent)))
   os.replace(part, target)
   return len(files)
+
+
+def write_summary(workdir: epath.Path, target: pathlib.Path) -> None:
+  """Writes the summary of a run that has a finished trial."""
+  if records.committed(workdir):
+    summary = summary_file.pack(records.read(workdir), provenance.read(workdir))
+    target.write_text(summary, encoding="utf-8")
