@@ -13,6 +13,7 @@ from helpers import commands, sweeps, synthetic_runs
 from experiments import report, sweep
 from experiments._sweep import points
 from lth_jax import errors
+from lth_jax import report as report_lib
 from lth_jax.config import flags
 
 
@@ -173,7 +174,8 @@ def test_a_report_asks_for_a_folder_and_takes_it_as_an_argument(tmp_path):
     commands.assert_one_line(found, f"{tmp_path}: no config.json here")
 
 
-def test_runs_are_compared_by_what_they_differ_in(tmp_path):
+def test_runs_are_compared_by_what_they_differ_in(tmp_path, monkeypatch):
+  monkeypatch.setattr(report_lib, "write", lambda folder: folder)
   small = {"arms": ["ticket"], "rounds": 1, "replicates": 1}
   for name, rate in (("a", 0.001), ("b", 0.002)):
     synthetic_runs.write(tmp_path / name, learning_rate=rate, **small)
