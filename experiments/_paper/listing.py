@@ -44,8 +44,8 @@ def text(
   lines = [_HEAD, _LINE.format(*columns)]
   where = folder or "runs/paper"
   for row in rows:
-    lines += [_numbers(row, scale, folder), f"  {row.what}"]
     row_flags = f"--row={row.name}", f"--scale={scale}", f"--workdir={where}"
+    lines += [_numbers(row, scale, folder), f"  {row.what}"]
     lines.append(_command("paper", *row_flags))
     if len(rows) < len(catalog.ROWS):
       lines += [

@@ -155,11 +155,11 @@ def _by_chance(
   """Counts comparative registered claims that hold, and would by chance."""
   found = [each for every in judged.values() for each in every]
   results = [each.result for each in found if each.is_registered]
+  if not results:
+    return None
   measured = [each for each in results if each.verdict != "not measured"]
   comparative = [x for x in measured if claims.is_comparative(x.claim)]
   held = [x for x in comparative if x.verdict in ("holds", "consistent")]
-  if not results:
-    return None
   return {
     "measured": len(measured),
     "comparative": len(comparative),
@@ -173,24 +173,23 @@ def _at_scales(
   number: str, collected, judged, folder: pathlib.Path
 ) -> list[dict[str, Any]]:
   """Returns what the section of a figure has about the runs at each scale."""
-  found = []
+  found, view = [], figures.FIGURES[number].view
   for scale, title in _SCALES.items():
     rows = catalog.find(number)
     every = [run.name for row in rows for run in row.scales[scale]]
     runs = [name for name in every if name in collected[scale]]
     if runs:
-      view = figures.FIGURES[number].view
-      at_scale = {
-        "scale": scale,
-        "title": title,
-        "runs": runs,
-        "missing": [name for name in every if name not in runs],
-        "is_on_validation": view is not None
-        and view.quantities is figures.VALIDATION,
-        "claims": _claim_table(judged[number, scale]),
-        "images": _images(number, scale, folder),
-      }
-      found.append(at_scale)
+      found.append(
+        {
+          "scale": scale,
+          "title": title,
+          "runs": runs,
+          "missing": [name for name in every if name not in runs],
+          "is_on_validation": view and view.quantities is figures.VALIDATION,
+          "claims": _claim_table(judged[number, scale]),
+          "images": _images(number, scale, folder),
+        }
+      )
   return found
 
 
@@ -225,6 +224,8 @@ def _run_rows(
     named = catalog.named(scale)
     for name, (run, about) in runs.items():
       planned = catalog.num_trainings(catalog.config(named[name]))
+      environment = about.get("environment", {})
+      device = environment.get("device_kind", "?")
       link = f"[{name}]({FOLDER}/{scale}/{name}.md)"
       rows.append(
         (
@@ -232,7 +233,7 @@ def _run_rows(
           scale,
           _num_trainings(run, planned),
           runner.duration(about.get("seconds", 0)),
-          tables.cell(_machine(about.get("environment", {}))),
+          tables.cell(f"{device}, jax {environment.get('jax', '?')}"),
           tables.cell(protocol(name, run)),
         )
       )
@@ -245,8 +246,3 @@ def _num_trainings(run: records.Run, planned: int) -> str:
     planned = min(planned, len(plan.expected(run)))
   found = len(plan.expected(run)) - len(plan.missing(run))
   return str(found) if found >= planned else f"{found} of {planned}"
-
-
-def _machine(environment: Mapping[str, Any]) -> str:
-  device = environment.get("device_kind", "?")
-  return f"{device}, jax {environment.get('jax', '?')}"
