@@ -6,8 +6,9 @@ import time
 import jax
 import numpy as np
 
-from lth_jax import data, masks, pruning, scores
+from lth_jax import data, pruning, scores
 from lth_jax.config import configs, flags, plan
+from lth_jax.lottery import rounds
 from lth_jax.parallel import devices, segments, vmapped
 from lth_jax.runner import build
 from lth_jax.training import loop
@@ -19,8 +20,6 @@ FEW_IMAGES = (
   *("--num_train=10000", "--num_valid=100", "--num_test=100"),
   "--augment=none",
 )
-# Density of the masks of all trials.
-_DENSITY = 0.5
 
 
 def config(network: str, *changes: str, scale: str = "paper") -> configs.Config:
@@ -54,7 +53,7 @@ def _random_images(dataset: str) -> data.Dataset:
       rng.integers(0, 256, (size, *shape), np.uint8),
       rng.integers(0, 10, size).astype(np.int32),
     )
-    for size in (50_000 + 10_000 * (shape[2] == 1), 10_000)
+    for size in (60_000 if shape[2] == 1 else 50_000, 10_000)
   )
   return data.Dataset(dataset, train, test, num_classes=10, source="random")
 
@@ -62,14 +61,11 @@ def _random_images(dataset: str) -> data.Dataset:
 def trial(parts: build.Components) -> segments.ScheduledTrial:
   """Returns a trial, pruned to half of its weights."""
   start = build.initial_start(parts, 0)
-  magnitudes = scores.magnitude(start.params)
-  kept = pruning.prune(magnitudes, start.masks, 1 - _DENSITY)
+  kept = pruning.prune(scores.magnitude(start.params), start.masks, 0.5)
   due = plan.Trial(0, 1, "ticket")
   return segments.ScheduledTrial(
     due,
-    jax.device_get(
-      start._replace(params=masks.apply(start.params, kept), masks=kept)
-    ),
+    jax.device_get(rounds.reset(start, kept)),
     parts.split(0),
     build.order_key(parts.config, due),
     parts.schedule,

@@ -110,8 +110,9 @@ def _compare(sides: Sequence[Side], asked) -> Iterator[tables.Row]:
       found.setdefault(side.network, []).append(row)
   for name, rows in found.items():
     best = min(rows, key=lambda row: row["protocol_minutes"])
-    for chosen in [row for row in rows if row["automatic"]][: len(rows) - 1]:
-      ratio = chosen["protocol_minutes"] / best["protocol_minutes"]
+    chosen = [row for row in rows if row["automatic"]]
+    if chosen and len(rows) > 1:
+      ratio = chosen[0]["protocol_minutes"] / best["protocol_minutes"]
       what = f"{name}: automatic over the best width, {best['width']}"
       yield {"what": what, "protocol_minutes": ratio}
 
@@ -134,7 +135,7 @@ def _measure(side, smoke):
   step_s, spread = tables.seconds_a_step(
     training.advance, 0.02 if smoke else 0.3
   )
-  evaluate_s = tables.alternate({"": evaluate}, 3)[""] / _EVALUATIONS
+  evaluate_s = tables.alternate({"all": evaluate}, 3)["all"] / _EVALUATIONS
   seconds = _protocol_seconds(parts, width, step_s, evaluate_s)
   peak = (device.memory_stats() or {}).get("peak_bytes_in_use", 0)
   return {
