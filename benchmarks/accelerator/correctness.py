@@ -15,6 +15,7 @@ import numpy as np
 from benchmarks import problem, tables
 from benchmarks.accelerator import child
 from lth_jax import masks, pruning
+from lth_jax import scores as scores_lib
 from lth_jax.data import order
 from lth_jax.lottery import controls
 from lth_jax.runner import build
@@ -38,7 +39,7 @@ def rows(asked: child.Asked) -> Iterator[tables.Row]:
   init, key = lenet.model.init, jax.random.key(0)
   start, other = (_on(each, init, key)[0] for each in (cpu, device))
   yield row("initial weights", _relative(other, start), 1e-5)
-  yield from _equal(cpu, device, lenet, 10_000 if asked.smoke else 100_000)
+  yield from _equal(cpu, device, lenet)
   yield from _training(cpu, device, lenet)
   deep = () if asked.smoke else ("conv2", "resnet20")
   for name in itertools.chain(
@@ -66,24 +67,21 @@ def _relative(found, reference):
   return np.linalg.norm(found - reference) / np.linalg.norm(reference)
 
 
-def _equal(cpu, device, lenet, size):
+def _equal(cpu, device, lenet):
   """Compares what must be equal: draws and masks."""
   key, indices = jax.random.key(3), np.arange(55_000, dtype=np.int32)
-  rng = np.random.default_rng(4)
+  initial = build.initial_start(lenet, 0)
+  ticket, full = problem.trial(lenet).start, initial.masks
   # Rounded, so that many are equal and ties decide.
-  scores = {
-    name: np.abs(rng.normal(size=(10, num)).astype(np.float16))
-    for name, num in (("first", size), ("second", 2 * size))
-  }
-  scores = {name: leaf.astype(np.float32) for name, leaf in scores.items()}
-  full = jax.device_get(masks.full(scores))
+  rounded = jax.tree.map(
+    lambda leaf: np.asarray(leaf).astype(np.float16).astype(np.float32),
+    scores_lib.magnitude(initial.params),
+  )
 
   def prune_twice(scope, scores, full):
     once = pruning.prune(scores, full, 0.2, scope=scope)
     return pruning.prune(scores, once, 0.2, scope=scope)
 
-  initial = build.initial_start(lenet, 0)
-  ticket = problem.trial(lenet).start
   for what, function, *arguments in (
     (
       "order of an epoch",
@@ -96,8 +94,8 @@ def _equal(cpu, device, lenet, size):
       jax.jit(lambda key: order.split_indices(key, 60_000, 5_000)),
       key,
     ),
-    ("masks, layer", functools.partial(prune_twice, "layer"), scores, full),
-    ("masks, global", functools.partial(prune_twice, "global"), scores, full),
+    ("masks, layer", functools.partial(prune_twice, "layer"), rounded, full),
+    ("masks, global", functools.partial(prune_twice, "global"), rounded, full),
     (
       "random masks",
       lambda *starts: controls.random_masks(*starts).masks,
