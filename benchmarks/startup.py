@@ -31,30 +31,28 @@ def main() -> None:
   options = parser.parse_args()
   imports = ("import jax", "import lth_jax")
   seconds = tables.alternate(
-    {code: lambda code=code: _python(code) for code in imports}, options.repeats
+    {code: lambda code=code: _python(code, {}) for code in imports},
+    options.repeats,
   )
   seconds["lth_jax in addition to jax"] = (
     seconds["import lth_jax"] - seconds["import jax"]
   )
-  with tempfile.TemporaryDirectory() as cache:
+  uncached = {"JAX_ENABLE_COMPILATION_CACHE": "false"}
+  with tempfile.TemporaryDirectory() as folder:
+    cached = tables.cache(folder)
     # The first call, which is not timed, fills the cache.
-    seconds |= tables.alternate(
-      {
-        "first step, nothing cached": lambda: _python(_FIRST_STEP),
-        "first step, programs cached": lambda: _python(
-          _FIRST_STEP, tables.cache(cache)
-        ),
-      },
-      min(options.repeats, 3),
-    )
+    sides = {
+      "first step, nothing cached": lambda: _python(_FIRST_STEP, uncached),
+      "first step, programs cached": lambda: _python(_FIRST_STEP, cached),
+    }
+    seconds |= tables.alternate(sides, min(options.repeats, 3))
   rows = [{"what": what, "seconds": time} for what, time in seconds.items()]
   tables.show(rows, options.json)
 
 
-def _python(code: str, environment: Mapping[str, str] | None = None) -> None:
+def _python(code: str, environment: Mapping[str, str]) -> None:
   command = [sys.executable, "-c", code]
-  env = {**os.environ, **(environment or {})}
-  subprocess.run(command, check=True, env=env)
+  subprocess.run(command, check=True, env={**os.environ, **environment})
 
 
 if __name__ == "__main__":
