@@ -9,7 +9,6 @@ batch is split over the devices; `sharding` is read from the compiled program.
 
 import collections
 import contextlib
-import dataclasses
 import math
 import re
 from typing import Any
@@ -19,8 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
-from benchmarks import networks, tables
-from lth_jax import errors, masks, optim, training
+from benchmarks import problem, tables
+from lth_jax import errors, masks, models, optim, training
 from lth_jax.data import scaling
 from lth_jax.runner import command
 from lth_jax.training import sharding
@@ -38,10 +37,8 @@ def main() -> None:
   Raises:
     InputError: a batch cannot be split over the devices.
   """
-  parser = tables.arguments(__doc__.splitlines()[0])
-  parser.add_argument(
-    "--model", choices=list(networks.NETWORKS), default="vgg19"
-  )
+  parser = tables.arguments(__doc__)
+  parser.add_argument("--model", choices=problem.NETWORKS, default="vgg19")
   parser.add_argument("--devices", type=int, default=8)
   parser.add_argument("--topology", help="such as v5e:8x8, for --devices")
   parser.add_argument("--trials", type=int, default=1)
@@ -72,38 +69,41 @@ def _devices(options) -> list[jax.Device]:
   return jax.devices("cpu")[: options.devices]
 
 
-def _problem(options, mesh) -> tuple[training.Step, tuple[Any, ...]]:
+def _problem(options, mesh) -> tuple[training.Step, list[Any]]:
   """Returns a step and the shapes of its arguments, placed as in a run."""
-  network = networks.NETWORKS[options.model]
-  model = networks.model(network)
-  optimizer = optim.create(network.optimizer)
-  scale = scaling.make("unit", np.zeros((1, *network.image_shape), np.uint8))
+  config = problem.config(options.model)
+  image_shape = problem.image_shape(config.data.dataset)
+  model = models.make(options.model, image_shape, 10)
+  settings = config.training
+  optimizer = optim.create(
+    settings.optimizer, weight_decay=settings.weight_decay
+  )
+  scale = scaling.make("unit", np.zeros((1, *image_shape), np.uint8))
   step: Any = training.make_step(model, optimizer, scale)
 
-  def begin():
-    params, stats = model.init(jax.random.key(0))
+  def begin(key):
+    params, stats = model.init(key)
     state = training.TrainState(
       jnp.int32(0), params, stats, optimizer.init(params), masks.full(params)
     )
-    images = jnp.zeros((options.batch, *network.image_shape), jnp.uint8)
+    images = jnp.zeros((options.batch, *image_shape), jnp.uint8)
     labels = jnp.zeros(options.batch, jnp.int32)
-    return state, images, labels, jax.random.key(1), jnp.float32(0.1)
+    return state, images, labels, key, jnp.float32(0.1)
 
-  state, images, labels, key, rate = jax.eval_shape(begin)
-  spec = PartitionSpec(sharding.BATCH)
+  key, batch = jax.random.key(0), PartitionSpec(sharding.BATCH)
   if options.trials > 1:
-    axes: Any = training.TrainState(None, 0, 0, 0, 0)  # trials share the step
-    step = jax.vmap(step, (axes, 0, 0, 0, None), (axes, 0))
-    spec = PartitionSpec(None, sharding.BATCH)
-    shared = state.step
-    state, images, labels, key = jax.tree.map(
-      lambda x: jax.ShapeDtypeStruct((options.trials, *x.shape), x.dtype),
-      (state, images, labels, key),
+    state: Any = training.TrainState(None, 0, 0, 0, 0)  # trials share the step
+    axes = (state, 0, 0, 0, None)
+    step = jax.vmap(step, axes, (state, 0))
+    begin = jax.vmap(begin, out_axes=axes)
+    key, batch = (
+      jax.random.split(key, options.trials),
+      PartitionSpec(None, *batch),
     )
-    state = dataclasses.replace(state, step=shared)
-  state, key, rate = _placed((state, key, rate), mesh, PartitionSpec())
-  images, labels = _placed((images, labels), mesh, spec)
-  return step, (state, images, labels, key, rate)
+  shared = PartitionSpec()
+  specs = (shared, batch, batch, shared, shared)
+  shapes = zip(jax.eval_shape(begin, key), specs)
+  return step, [_placed(tree, mesh, spec) for tree, spec in shapes]
 
 
 def _placed(tree, mesh, spec):
@@ -126,10 +126,10 @@ def _rows(arguments, compiled) -> list[tables.Row]:
     _row("optimizer state", state.opt_state, where.opt_state),
     _row("statistics", state.stats, where.stats),
     _row("batch", (images, labels), (where_images, where_labels)),
-    _line("program: arguments", 1, None, memory.argument_size_in_bytes),
-    _line("program: results", 1, None, memory.output_size_in_bytes),
-    _line("program: temporaries", 1, None, memory.temp_size_in_bytes),
-    *(_line(name, number, None, None) for name, number in found.items()),
+    _line("program: arguments", 1, memory.argument_size_in_bytes),
+    _line("program: results", 1, memory.output_size_in_bytes),
+    _line("program: temporaries", 1, memory.temp_size_in_bytes),
+    *(_line(name, number) for name, number in found.items()),
   ]
 
 
@@ -141,10 +141,10 @@ def _row(part, shapes, shardings):
     size += local * x.dtype.itemsize
     parts.add(x.size // local)
   text = ", ".join(f"over {n}" if n > 1 else "on each" for n in sorted(parts))
-  return _line(part, len(jax.tree.leaves(shapes)), text or None, size)
+  return _line(part, len(jax.tree.leaves(shapes)), size, text or None)
 
 
-def _line(part, number, where, size):
+def _line(part, number, size=None, where=None):
   return {
     "part": part,
     "number": number,

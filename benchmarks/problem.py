@@ -1,67 +1,160 @@
-"""One trial on random images, for all benchmarks."""
+"""The networks of the paper on random images, for all benchmarks."""
 
-from typing import NamedTuple
+import pathlib
+import time
 
 import jax
 import numpy as np
 
-from benchmarks import networks
-from lth_jax import masks, optim, pruning, scores, training
-from lth_jax.config import plan
-from lth_jax.data import scaling
-from lth_jax.parallel import segments
-from lth_jax.training import schedules
+from lth_jax import data, pruning, scores
+from lth_jax.config import configs, flags, plan
+from lth_jax.lottery import rounds
+from lth_jax.parallel import devices, segments, vmapped
+from lth_jax.runner import build
+from lth_jax.training import loop
+
+_FLAGS = pathlib.Path(__file__).parents[1] / "experiments" / "flags"
+NETWORKS = ("lenet", "conv2", "conv4", "conv6", "resnet20", "vgg19")
+# For steps alone, as torch does them.
+FEW_IMAGES = (
+  *("--num_train=10000", "--num_valid=100", "--num_test=100"),
+  "--augment=none",
+)
 
 
-class Problem(NamedTuple):
-  """The parts of a trial, and the images."""
+def config(network: str, *changes: str, scale: str = "paper") -> configs.Config:
+  """Returns how a network is trained.
 
-  trainer: training.Trainer
-  start: training.Start
-  data: training.Data
-  sample: training.Split
-  key: jax.Array
-  schedule: schedules.Schedule
-
-  def scheduled(self) -> segments.ScheduledTrial:
-    """Returns the trial as `segments.train` takes it."""
-    return segments.ScheduledTrial(
-      plan.Trial(0, 1, "ticket"),
-      self.start,
-      self.sample,
-      self.key,
-      self.schedule,
-      origin={},
-    )
+  Args:
+    network: one of `NETWORKS`.
+    changes: flags that differ from the network's flagfile, `--name=value`.
+    scale: of the flagfile, "paper" or "smoke".
+  """
+  folder = "mnist_lenet" if network == "lenet" else network
+  path = _FLAGS / folder / f"{scale}.flags"
+  return flags.parse([f"--flagfile={path}", *changes])
 
 
-def make(
-  network: networks.Network, *, train: int, valid: int = 100, test: int = 100
-) -> Problem:
-  """Returns a trial at density 0.5 and the given numbers of images."""
+def make(asked: configs.Config) -> build.Components:
+  """Returns a network and its training on random images."""
+  return build.make(asked, _random_images(asked.data.dataset))
+
+
+def image_shape(dataset: str) -> tuple[int, int, int]:
+  """Returns the `(H, W, C)` of a data set."""
+  return (28, 28, 1) if dataset.startswith("mnist") else (32, 32, 3)
+
+
+def _random_images(dataset: str) -> data.Dataset:
+  shape = image_shape(dataset)
   rng = np.random.default_rng(0)
-  shape = train + valid + test, *network.image_shape
-  images = rng.integers(0, 256, shape, np.uint8)
-  labels = rng.integers(0, 10, shape[0]).astype(np.int32)
-  model = networks.model(network)
-  params, stats = jax.device_get(jax.jit(model.init)(jax.random.key(0)))
-  kept = pruning.prune(scores.magnitude(params), masks.full(params), 0.5)
-  start = training.Start(masks.apply(params, kept), stats, np.int32(0), kept)
-  trainer = training.make(
-    model,
-    optim.create(network.optimizer, weight_decay=network.weight_decay),
-    scaling.make("unit", images),
-    batch_size=network.batch_size,
+  train, test = (
+    data.Examples(
+      rng.integers(0, 256, (size, *shape), np.uint8),
+      rng.integers(0, 10, size).astype(np.int32),
+    )
+    for size in (60_000 if shape[2] == 1 else 50_000, 10_000)
   )
-  known = train + valid
-  index = np.arange(known, dtype=np.int32)
-  return Problem(
-    trainer,
-    jax.device_get(start),
-    training.Data(
-      images[:known], labels[:known], images[known:], labels[known:]
-    ),
-    training.Split(index[:train], index[train:]),
-    jax.random.key(1),
-    schedules.make(network.learning_rate),
+  return data.Dataset(dataset, train, test, num_classes=10, source="random")
+
+
+def trial(parts: build.Components) -> segments.ScheduledTrial:
+  """Returns a trial, pruned to half of its weights."""
+  start = build.initial_start(parts, 0)
+  kept = pruning.prune(scores.magnitude(start.params), start.masks, 0.5)
+  due = plan.Trial(0, 1, "ticket")
+  return segments.ScheduledTrial(
+    due,
+    jax.device_get(rounds.reset(start, kept)),
+    parts.split(0),
+    build.order_key(parts.config, due),
+    parts.schedule,
+    origin={},
   )
+
+
+class Training:
+  """Equal trials side by side on one device, trained by hand.
+
+  Attributes:
+    program: the compiled functions.
+    group: the trials, where they are now.
+  """
+
+  def __init__(
+    self, parts: build.Components, device: jax.Device, width: int = 1
+  ):
+    """Puts `width` trials on the device, before their first step."""
+    (worker,) = devices.make_workers([device], parts.data)
+    self.program = vmapped.make(parts.trainer, width)
+    self.group = segments.begin(self.program, worker, [trial(parts)])
+
+  def compile(self) -> dict[str, float | None]:
+    """Compiles all later segments; returns the seconds and the memory."""
+    segment = segments.plan_of([segments.Entry(1, True, True)])
+    worker, progress, inputs = self.group
+    trainer = self.program.trainer
+    begin = time.perf_counter()
+    lowered = trainer.advance.lower(progress, segment, worker.data, *inputs)
+    lower_s = time.perf_counter() - begin
+    begin = time.perf_counter()
+    advance = lowered.compile()
+    compile_s = time.perf_counter() - begin
+    self.program = self.program._replace(
+      trainer=trainer._replace(advance=advance)
+    )
+    return {
+      "lower_s": lower_s,
+      "compile_s": compile_s,
+      "program_mib": _mib(advance.memory_analysis()),
+    }
+
+  def advance(
+    self,
+    num_steps: int,
+    *,
+    evaluate: bool = False,
+    test: bool = False,
+    times: int = 1,
+  ) -> loop.History:
+    """Trains on, waits until that is done, and returns what was measured.
+
+    Args:
+      num_steps: of each trial; 0 only measures.
+      evaluate: whether to evaluate on the validation images after them.
+      test: whether to evaluate on the test images after them.
+      times: how often to evaluate.
+    """
+    step = int(self.group.progress.state.step) + num_steps
+    segment = segments.plan_of([segments.Entry(step, evaluate, test)] * times)
+    self.group, history = segments.advance(self.program, self.group, segment)
+    return jax.block_until_ready((history, self.group.progress))[0]
+
+  def summarize(self) -> loop.Summary:
+    """Measures on all images, as at the end of a training."""
+    worker, progress, (split, *_) = self.group
+    summarize = self.program.trainer.summarize
+    return jax.block_until_ready(summarize(progress, worker.data, split))
+
+
+def _mib(memory) -> float | None:
+  """Returns the memory of a program as XLA allocates it; None if unknown."""
+  if memory is None:
+    return None
+  return (
+    memory.argument_size_in_bytes
+    + memory.output_size_in_bytes
+    + memory.temp_size_in_bytes
+    - memory.alias_size_in_bytes
+  ) / 2**20
+
+
+def num_trials(config: configs.Config) -> list[int]:
+  """Returns the number of trials of each round, of all replicates."""
+  return [
+    sum(
+      len(plan.of_round(config, replicate, index))
+      for replicate in plan.replicates(config)
+    )
+    for index in range(config.study.rounds + 1)
+  ]

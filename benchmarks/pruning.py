@@ -7,6 +7,8 @@ to arguments and result, as a fraction of the scores; a NumPy partition copies
 them all. The argsort is timed once and left out above `--sort_up_to`.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,12 +16,14 @@ import numpy as np
 from benchmarks import tables
 from lth_jax import _ranking, pruning
 
-RATE = 0.2
+_RATE = 0.2
+_LEAVES = 10
+SCOPES = ("layer", "global")
 
 
 def main() -> None:
   """Prints the table."""
-  parser = tables.arguments(__doc__.splitlines()[0])
+  parser = tables.arguments(__doc__)
   parser.add_argument(
     "--sizes", type=int, nargs="+", default=[10**6, 10**7, 10**8]
   )
@@ -27,30 +31,25 @@ def main() -> None:
   parser.add_argument("--repeats", type=int, default=5)
   options = parser.parse_args()
   rows = [
-    _row(size, scope, options)
-    for size in options.sizes
-    for scope in ("layer", "global")
+    _row(size, scope, options) for size in options.sizes for scope in SCOPES
   ]
   tables.show(rows, options.json)
 
 
 def _row(size, scope, options):
-  scores, masks = problem(size)
-  flat = [np.asarray(s).ravel() for s in scores]
+  scores = _scores(size)
+  flat = [np.asarray(leaf).ravel() for leaf in scores]
   parts = flat if scope == "layer" else [np.concatenate(flat)]
-
-  def prune():
-    jax.block_until_ready(pruning.prune(scores, masks, RATE, scope=scope))
 
   def partition():
     for part in parts:
-      np.partition(part, int(RATE * part.size))
+      np.partition(part, int(_RATE * part.size))
 
   def sort():
     for part in parts:
       jnp.argsort(part, stable=True).block_until_ready()
 
-  sides = {"prune": prune, "partition": partition}
+  sides = {"prune": _prune(scores, scope), "partition": partition}
   median = tables.alternate(sides, options.repeats)
   sort_s = None
   if size <= options.sort_up_to:
@@ -63,26 +62,49 @@ def _row(size, scope, options):
     "jax_argsort_s": sort_s,
     "times_partition": median["prune"] / median["partition"],
     "argsort_over_prune": sort_s and sort_s / median["prune"],
-    "extra_memory": extra_memory(scores, masks, scope),
+    "extra_memory": _extra_memory(scores, scope),
   }
 
 
-def problem(size: int) -> tuple[list[jax.Array], list[jax.Array]]:
-  """Returns scores and full masks of ten leaves, `size` weights in all."""
-  shapes = [(10, size // 100)] * 10
-  keys = jax.random.split(jax.random.key(0), len(shapes))
-  scores = [jnp.abs(jax.random.normal(k, s)) for k, s in zip(keys, shapes)]
-  return scores, [jnp.ones(s, bool) for s in shapes]
+def check(size: int, scope: str) -> tables.Row:
+  """Returns a row on pruning alone, with `ok` for the number removed."""
+  scores = _scores(size)
+  prune = _prune(scores, scope)
+  removed = size - sum(int(jnp.sum(mask)) for mask in prune())
+  parts = _LEAVES if scope == "layer" else 1
+  return {
+    "weights": size,
+    "scope": scope,
+    "prune_s": tables.alternate({"prune": prune}, 3)["prune"],
+    "extra_memory": _extra_memory(scores, scope),
+    "removed": removed,
+    "ok": removed == parts * pruning.num_removed(size // parts, _RATE),
+  }
 
 
-def extra_memory(scores, masks, scope: str) -> float:
-  """Returns the memory that pruning allocates, as a fraction of the scores."""
+def _scores(size):
+  """Returns ten leaves of scores, `size` in all."""
+  keys = jax.random.split(jax.random.key(0), _LEAVES)
+  shape = (10, size // 10 // _LEAVES)
+  return [jnp.abs(jax.random.normal(key, shape)) for key in keys]
+
+
+def _full(scores):
+  return [jnp.ones(leaf.shape, bool) for leaf in scores]
+
+
+def _prune(scores, scope):
+  full = _full(scores)
+  prune = functools.partial(pruning.prune, scores, full, _RATE, scope=scope)
+  return lambda: jax.block_until_ready(prune())
+
+
+def _extra_memory(scores, scope):
   if scope == "layer":
-    scores, masks = scores[:1], masks[:1]
-  program = _ranking.remove_lowest.lower(scores, masks, 1).compile()
-  return program.memory_analysis().temp_size_in_bytes / sum(
-    s.nbytes for s in scores
-  )
+    scores = scores[:1]  # leaves are pruned one after the other
+  program = _ranking.remove_lowest.lower(scores, _full(scores), 1).compile()
+  extra = program.memory_analysis().temp_size_in_bytes
+  return extra / sum(leaf.nbytes for leaf in scores)
 
 
 if __name__ == "__main__":

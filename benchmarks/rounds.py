@@ -14,26 +14,41 @@ import time
 import jax
 from etils import epath
 
-from benchmarks import networks, problem, tables
-from lth_jax import pruning, scores
-from lth_jax.config import configs
+from benchmarks import problem, tables
 from lth_jax.parallel import segments
 from lth_jax.runner import records
 from lth_jax.storage import store
-from lth_jax.training import evaluation
-
-_CONFIG = configs.Config()
 
 
 def main() -> None:
   """Prints the table."""
-  parser = tables.arguments(__doc__.splitlines()[0])
+  parser = tables.arguments(__doc__)
   parser.add_argument("--repeats", type=int, default=5)
   options = parser.parse_args()
-  seconds, times = _measure(options.repeats)
-  total = sum(
-    seconds[part] * num for part, num in times.items() if part != "compiling"
-  )
+  parts = problem.make(problem.config("lenet", "--test_every=1000"))
+  training = problem.Training(parts, jax.devices()[0])
+  begin = time.perf_counter()
+  training.advance(1, evaluate=True, test=True)
+  training.summarize()
+  compiling = time.perf_counter() - begin
+  with tempfile.TemporaryDirectory() as folder:
+    sides = {
+      "100 steps": lambda: training.advance(100),
+      "validation": lambda: training.advance(0, evaluate=True),
+      "test": lambda: training.advance(0, test=True),
+      "last measures": training.summarize,
+      **_between_rounds(parts, training, epath.Path(folder) / "trial"),
+    }
+    seconds = tables.alternate(sides, options.repeats)
+  todo = _entries(parts)
+  times = dict.fromkeys(seconds, 1) | {
+    "100 steps": parts.config.training.steps // 100,
+    "validation": sum(entry.evaluate for entry in todo),
+    "test": sum(entry.test for entry in todo),
+    "compiling": 1,
+  }
+  total = sum(seconds[part] * times[part] for part in seconds)
+  seconds["compiling"] = compiling
   rows = [
     {
       "part": part,
@@ -47,78 +62,32 @@ def main() -> None:
   tables.show(rows, options.json)
 
 
-def _measure(repeats):
-  """Returns the seconds of each part, and its number in a round."""
-  num_images = evaluation.NumImages(train=55_000, valid=5_000, test=10_000)
-  made = problem.make(networks.NETWORKS["lenet"], **num_images._asdict())
-  advance, summarize = _training(made)
-  begin = time.perf_counter()
-  progress = advance(1, True, True)
-  summary = jax.device_get(summarize())
-  compiling = time.perf_counter() - begin
-
-  settings = _CONFIG.training
-  entries = segments.entries(
-    0, settings.steps, settings.eval_every, settings.test_every
-  )
+def _between_rounds(parts, training, path):
+  """Returns functions that do, by name, the work after a trial's last step."""
+  trial, summary = problem.trial(parts), jax.device_get(training.summarize())
   rows = tuple(
-    segments.Row(*entry, 0.1, 0.1, 4900, 0.1, 9800) for entry in entries
+    segments.Row(*entry, 0.1, 0.1, 4900, 0.1, 9800) for entry in _entries(parts)
   )
-  end = segments.ResumePoint(jax.device_get(progress), rows)
-  arrays = {
-    "params": end.progress.state.params,
-    "masks": end.progress.state.masks,
-  }
-  summary = jax.device_get(summarize())
-
-  def prune():
-    jax.device_get(
-      pruning.prune(scores.magnitude(arrays["params"]), arrays["masks"], 0.2)
-    )
+  end = segments.ResumePoint(jax.device_get(training.group.progress), rows)
+  state = end.progress.state
+  arrays = {"params": state.params, "masks": state.masks}
+  eval_every = parts.config.training.eval_every
 
   def record():
-    return records.of_trial(
-      made.scheduled(), end, summary, num_images, settings.eval_every
-    )
+    return records.of_trial(trial, end, summary, parts.num_images, eval_every)
 
-  with tempfile.TemporaryDirectory() as folder:
-    path = epath.Path(folder) / "trial"
-    sides = {
-      "100 steps": lambda: advance(100, False, False),
-      "validation": lambda: advance(0, True, False),
-      "test": lambda: advance(0, False, True),
-      "last measures": summarize,
-      "pruning": prune,
-      "record": record,
-      "storing": lambda: store.save(path, "benchmark", arrays, record(), {}),
-    }
-    seconds = tables.alternate(sides, repeats) | {"compiling": compiling}
-  times = dict.fromkeys(seconds, 1) | {
-    "100 steps": settings.steps // 100,
-    "validation": sum(entry.evaluate for entry in entries),
-    "test": sum(entry.test for entry in entries),
+  return {
+    "pruning": lambda: parts.prune(state.params, state.masks),
+    "record": record,
+    "storing": lambda: store.save(path, "benchmark", arrays, record(), {}),
   }
-  return seconds, times
 
 
-def _training(made):
-  """Returns functions that train on, and that summarize, one trial."""
-  data, split, start = jax.device_put((made.data, made.sample, made.start))
-  progress = made.trainer.begin(start, split)
-
-  def advance(num_steps, evaluate, test):
-    nonlocal progress
-    step = int(progress.state.step) + num_steps
-    plan = segments.plan_of([segments.Entry(step, evaluate, test)])
-    progress, _ = jax.block_until_ready(
-      made.trainer.advance(progress, plan, data, split, made.key, made.schedule)
-    )
-    return progress
-
-  def summarize():
-    return jax.block_until_ready(made.trainer.summarize(progress, data, split))
-
-  return advance, summarize
+def _entries(parts):
+  settings = parts.config.training
+  return segments.entries(
+    0, settings.steps, settings.eval_every, settings.test_every
+  )
 
 
 if __name__ == "__main__":

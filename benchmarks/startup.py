@@ -3,85 +3,56 @@
   python -m benchmarks.startup [--json]
 
 Each measurement is a process of its own. `import lth_jax` and `import jax` are
-timed in turn. The first step of `experiments.mnist_lenet` is timed without a
+timed in turn. The first step is that of the paper's LeNet, without a
 compilation cache and with a filled one.
 """
 
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
+from collections.abc import Mapping
 
 from benchmarks import tables
 
 _FIRST_STEP = """
 import jax
-from lth_jax import data
-from lth_jax.config import configs, plan
-from lth_jax.parallel import segments
-from lth_jax.runner import build
-from lth_jax import training
-config = configs.from_flat({"dataset": "mnist_10k", "num_valid": 1000})
-dataset = data.load("mnist_10k")
-parts = build.make(config, dataset)
-start, split = build.initial_start(parts, 0), parts.split(0)
-piece = segments.plan_of([segments.Entry(1, True, True)])
-images = training.Data(*dataset.train, *dataset.test)
-progress = parts.trainer.begin(start, split)
-key = build.order_key(config, plan.Trial(0, 0, 'ticket'))
-jax.block_until_ready(
-  parts.trainer.advance(progress, piece, images, split, key, parts.schedule)
-)
+from benchmarks import problem
+parts = problem.make(problem.config("lenet"))
+training = problem.Training(parts, jax.devices()[0])
+training.advance(1, evaluate=True, test=True)
 """
 
 
 def main() -> None:
   """Prints the table."""
-  parser = tables.arguments(__doc__.splitlines()[0])
+  parser = tables.arguments(__doc__)
   parser.add_argument("--repeats", type=int, default=5)
   options = parser.parse_args()
-  imports = {"import jax": "import jax", "import lth_jax": "import lth_jax"}
-  times = {name: [] for name in imports}
-  for _ in range(options.repeats + 1):
-    for name, code in imports.items():
-      times[name].append(_seconds(code))
-  rows = [
-    {"what": name, "seconds": statistics.median(found[1:])}
-    for name, found in times.items()
-  ]
-  rows.append(
-    {
-      "what": "lth_jax in addition to jax",
-      "seconds": rows[1]["seconds"] - rows[0]["seconds"],
-    }
+  imports = ("import jax", "import lth_jax")
+  seconds = tables.alternate(
+    {code: lambda code=code: _python(code, {}) for code in imports},
+    options.repeats,
   )
-  with tempfile.TemporaryDirectory() as cache:
-    cached = {
-      "JAX_COMPILATION_CACHE_DIR": cache,
-      "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-      "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+  seconds["lth_jax in addition to jax"] = (
+    seconds["import lth_jax"] - seconds["import jax"]
+  )
+  uncached = {"JAX_ENABLE_COMPILATION_CACHE": "false"}
+  with tempfile.TemporaryDirectory() as folder:
+    cached = tables.cache(folder)
+    # The first call, which is not timed, fills the cache.
+    sides = {
+      "first step, nothing cached": lambda: _python(_FIRST_STEP, uncached),
+      "first step, programs cached": lambda: _python(_FIRST_STEP, cached),
     }
-    first = [_seconds(_FIRST_STEP) for _ in range(3)]
-    _seconds(_FIRST_STEP, cached)
-    again = [_seconds(_FIRST_STEP, cached) for _ in range(3)]
-  for what, found in (
-    ("first step, nothing cached", first),
-    ("first step, programs cached", again),
-  ):
-    rows.append({"what": what, "seconds": statistics.median(found)})
+    seconds |= tables.alternate(sides, min(options.repeats, 3))
+  rows = [{"what": what, "seconds": time} for what, time in seconds.items()]
   tables.show(rows, options.json)
 
 
-def _seconds(code, environment=()):
-  begin = time.perf_counter()
-  subprocess.run(
-    [sys.executable, "-c", code],
-    check=True,
-    env={**os.environ, **dict(environment)},
-  )
-  return time.perf_counter() - begin
+def _python(code: str, environment: Mapping[str, str]) -> None:
+  command = [sys.executable, "-c", code]
+  subprocess.run(command, check=True, env={**os.environ, **environment})
 
 
 if __name__ == "__main__":

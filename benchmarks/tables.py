@@ -5,14 +5,15 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 Row = dict[str, Any]
 
 
-def arguments(description: str) -> argparse.ArgumentParser:
-  """Returns a parser with `--json`."""
+def arguments(docstring: str | None) -> argparse.ArgumentParser:
+  """Returns a parser with `--json`, described by a docstring's first line."""
+  description = (docstring or "").partition("\n")[0]
   parser = argparse.ArgumentParser(description=description)
   parser.add_argument(
     "--json", action="store_true", help="print one JSON list of rows"
@@ -37,9 +38,18 @@ def markdown(rows: Sequence[Row]) -> str:
   return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
+def cache(folder: str) -> dict[str, str]:
+  """Returns the environment that makes JAX keep all programs in a folder."""
+  return {
+    "JAX_COMPILATION_CACHE_DIR": folder,
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+  }
+
+
 def alternate(
-  sides: dict[str, Callable[[], Any]], repeats: int
-) -> dict[str, float]:
+  sides: Mapping[Any, Callable[[], Any]], repeats: int
+) -> dict[Any, float]:
   """Times functions in turn, so that all see the same noise.
 
   Args:
@@ -51,13 +61,35 @@ def alternate(
   """
   for function in sides.values():
     function()
-  times: dict[str, list[float]] = {name: [] for name in sides}
+  times: dict[Any, list[float]] = {name: [] for name in sides}
   for _ in range(repeats):
     for name, function in sides.items():
       begin = time.perf_counter()
       function()
       times[name].append(time.perf_counter() - begin)
   return {name: statistics.median(found) for name, found in times.items()}
+
+
+def seconds_a_step(
+  run: Callable[[int], Any], seconds: float
+) -> tuple[float, float]:
+  """Returns the median time of a step, and the relative spread of the times.
+
+  Args:
+    run: does a number of steps.
+    seconds: how long each of three timed calls should last.
+  """
+  run(2)
+  begin = time.perf_counter()
+  run(2)
+  num_steps = max(2, int(2 * seconds / (time.perf_counter() - begin)))
+  times = []
+  for _ in range(3):
+    begin = time.perf_counter()
+    run(num_steps)
+    times.append((time.perf_counter() - begin) / num_steps)
+  median = statistics.median(times)
+  return median, (max(times) - min(times)) / median
 
 
 def _text(value: Any) -> str:

@@ -4,14 +4,13 @@ import itertools
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
-from benchmarks.networks import Network
+from benchmarks import tables
+from lth_jax.config import configs
 
 _NUM_IMAGES = 10_000
 
 
-def make(network: Network, device: str = "cpu") -> Callable[[], None]:
+def make(config: configs.Config, device: str = "cpu") -> Callable[[], None]:
   """Returns a function that does one training step of a masked network.
 
   Images are tensors on the device; the optimizer is fused, gradients and
@@ -19,20 +18,16 @@ def make(network: Network, device: str = "cpu") -> Callable[[], None]:
   """
   import torch
 
-  rng = np.random.default_rng(0)
-  shape = _NUM_IMAGES, *network.image_shape
-  images = torch.from_numpy(rng.integers(0, 256, shape, np.uint8))
-  images = images.permute(0, 3, 1, 2).to(device).float() / 255
-  labels = torch.from_numpy(rng.integers(0, 10, _NUM_IMAGES)).to(device)
-  network_module = module(network)
-  network_module.to(device, memory_format=torch.channels_last)
-  optimizer = _optimizer(network, network_module)
-  if device == "cuda" and network.optimizer == "adam":
-    optimizer.param_groups[0]["capturable"] = True
+  name, batch_size = config.model.model, config.training.batch_size
+  network = _network(name).to(device, memory_format=torch.channels_last)
+  images = torch.rand(_NUM_IMAGES, *_image_shape(name), device=device)
+  images = images.to(memory_format=torch.channels_last)
+  labels = torch.randint(10, (_NUM_IMAGES,), device=device)
+  optimizer = _optimizer(config.training, network.parameters(), device)
   loss_fn = torch.nn.CrossEntropyLoss()
   kept = [
     (p, (torch.rand_like(p) < 0.5).float())
-    for p in network_module.parameters()
+    for p in network.parameters()
     if p.dim() > 1
   ]
   with torch.no_grad():
@@ -40,10 +35,9 @@ def make(network: Network, device: str = "cpu") -> Callable[[], None]:
       p.mul_(mask)
 
   def step():
-    size = (network.batch_size,)
-    chosen = torch.randint(_NUM_IMAGES, size, device=device)
+    chosen = torch.randint(_NUM_IMAGES, (batch_size,), device=device)
     optimizer.zero_grad(set_to_none=True)
-    loss_fn(network_module(images[chosen]), labels[chosen]).backward()
+    loss_fn(network(images[chosen]), labels[chosen]).backward()
     for p, mask in kept:
       p.grad.mul_(mask)
     optimizer.step()
@@ -51,33 +45,61 @@ def make(network: Network, device: str = "cpu") -> Callable[[], None]:
   return step
 
 
-def module(network: Network) -> Any:
-  """Returns a network in torch."""
-  from torch import nn
+def measure(
+  config: configs.Config, precision: str, seconds: float
+) -> tables.Row:
+  """Returns the time of a step on the device, on a GPU as a CUDA graph.
 
-  channels = network.image_shape[2]
-  match network.name:
-    case "lenet":
-      sizes = (28 * 28, 300, 100, 10)
-      return nn.Sequential(nn.Flatten(), *_dense(sizes))
-    case "resnet20":
-      return _resnet(channels)
-    case "vgg19":
-      groups = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4))
-      layers = _groups(channels, groups, norm=True)[:-1]
-      return nn.Sequential(
-        *layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, 10)
-      )
-    case name:
-      pairs = int(name.removeprefix("conv")) // 2
-      groups = tuple((64 * 2**i, 2) for i in range(pairs))
-      pixels = (32 // 2**pairs) ** 2
-      sizes = (pixels * groups[-1][0], 256, 256, 10)
-      layers = _groups(channels, groups, norm=False)
-      return nn.Sequential(*layers, nn.Flatten(), *_dense(sizes))
+  Args:
+    config: of the network.
+    precision: "highest" for float32, "default" for TF32.
+    seconds: how long to time it.
+  """
+  import torch
+
+  cuda = torch.cuda.is_available()
+  torch.backends.cuda.matmul.allow_tf32 = precision == "default"
+  torch.backends.cudnn.allow_tf32 = precision == "default"
+  torch.backends.cudnn.benchmark = True
+  step = make(config, "cuda" if cuda else "cpu")
+  replay = _captured(step) if cuda else step
+
+  def run(num_steps):
+    for _ in range(num_steps):
+      replay()
+    if cuda:
+      torch.cuda.synchronize()
+
+  step_s, spread = tables.seconds_a_step(run, seconds)
+  return {
+    "network": config.model.model,
+    "precision": precision,
+    "how": "CUDA graph" if cuda else "CPU, no graph",
+    "step_ms": 1e3 * step_s,
+    "spread": spread,
+    "examples_per_s": config.training.batch_size / step_s,
+    "peak_mib": torch.cuda.max_memory_allocated() / 2**20 if cuda else None,
+    "torch": torch.__version__,
+  }
 
 
-def products(network: Network) -> list[tuple[int, int, int]]:
+def _captured(step):
+  """A step as one graph, captured after five on a stream of its own."""
+  import torch
+
+  stream = torch.cuda.Stream()
+  stream.wait_stream(torch.cuda.current_stream())
+  with torch.cuda.stream(stream):
+    for _ in range(5):
+      step()
+  torch.cuda.current_stream().wait_stream(stream)
+  graph = torch.cuda.CUDAGraph()
+  with torch.cuda.graph(graph):
+    step()
+  return graph.replay
+
+
+def products(config: configs.Config) -> list[tuple[int, int, int]]:
   """Returns (M, K, N) of every matrix product of one training step.
 
   Forward, the gradient of the weights and, after the first layer, that of the
@@ -86,24 +108,23 @@ def products(network: Network) -> list[tuple[int, int, int]]:
   import torch
   from torch import nn
 
+  name, batch_size = config.model.model, config.training.batch_size
   forward = []
 
   def note(layer, inputs, output):
     if isinstance(layer, nn.Conv2d):
       inner = layer.in_channels * layer.kernel_size[0] ** 2
-      rows = network.batch_size * output.shape[2] * output.shape[3]
+      rows = batch_size * output.shape[2] * output.shape[3]
       forward.append((rows, inner, layer.out_channels))
     else:
-      sizes = layer.in_features, layer.out_features
-      forward.append((network.batch_size, *sizes))
+      forward.append((batch_size, layer.in_features, layer.out_features))
 
-  network_module = module(network)
-  for layer in network_module.modules():
+  network = _network(name)
+  for layer in network.modules():
     if isinstance(layer, (nn.Conv2d, nn.Linear)):
       layer.register_forward_hook(note)
-  height, width, channels = network.image_shape
   with torch.no_grad():
-    network_module(torch.zeros(2, channels, height, width))
+    network(torch.zeros(2, *_image_shape(name)))
   found = []
   for index, (rows, inner, columns) in enumerate(forward):
     found += [(rows, inner, columns), (inner, rows, columns)]
@@ -112,49 +133,77 @@ def products(network: Network) -> list[tuple[int, int, int]]:
   return found
 
 
-def state_bytes(network: Network) -> int:
+def state_bytes(config: configs.Config) -> int:
   """Returns the least number of bytes that a step moves for the weights.
 
   Parameter and moments read and written, gradient written and read, mask read.
   """
-  moments = 2 if network.optimizer == "adam" else 1
-  weights = sum(
-    parameter.numel()
-    for parameter in module(network).parameters()
-    if parameter.dim() > 1
-  )
+  moments = 2 if config.training.optimizer == "adam" else 1
+  parameters = _network(config.model.model).parameters()
+  weights = sum(p.numel() for p in parameters if p.dim() > 1)
   return weights * (4 * 2 * (2 + moments) + 1)
 
 
-def _optimizer(network: Network, module: Any) -> Any:
+def _image_shape(name):
+  return (1, 28, 28) if name == "lenet" else (3, 32, 32)
+
+
+def _optimizer(settings, parameters, device):
   import torch
 
-  parameters = module.parameters()
-  if network.optimizer == "adam":
-    return torch.optim.Adam(parameters, network.learning_rate, fused=True)
+  if settings.optimizer == "adam":
+    return torch.optim.Adam(
+      parameters,
+      settings.learning_rate,
+      fused=True,
+      capturable=device == "cuda",
+    )
   return torch.optim.SGD(
     parameters,
-    network.learning_rate,
-    momentum=0.9,
-    weight_decay=network.weight_decay,
+    settings.learning_rate,
+    momentum=settings.momentum,
+    weight_decay=settings.weight_decay,
     fused=True,
   )
+
+
+def _network(name: str) -> Any:
+  from torch import nn
+
+  match name:
+    case "lenet":
+      return nn.Sequential(nn.Flatten(), *_dense((28 * 28, 300, 100, 10)))
+    case "resnet20":
+      return _resnet()
+    case "vgg19":
+      groups = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4))
+      layers = _groups(groups, norm=True)[:-1]
+      return nn.Sequential(
+        *layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, 10)
+      )
+    case _:
+      pairs = int(name.removeprefix("conv")) // 2
+      groups = tuple((64 * 2**i, 2) for i in range(pairs))
+      pixels = (32 // 2**pairs) ** 2
+      sizes = (pixels * groups[-1][0], 256, 256, 10)
+      layers = _groups(groups, norm=False)
+      return nn.Sequential(*layers, nn.Flatten(), *_dense(sizes))
 
 
 def _dense(sizes):
   from torch import nn
 
-  layers: list[Any] = []
+  layers = []
   for fan_in, fan_out in itertools.pairwise(sizes):
     layers += [nn.Linear(fan_in, fan_out), nn.ReLU()]
   return layers[:-1]
 
 
-def _groups(channels, groups, norm):
+def _groups(groups, norm):
   """3x3 convolutions in groups, each pooled."""
   from torch import nn
 
-  layers: list[Any] = []
+  channels, layers = 3, []
   for width, num in groups:
     for _ in range(num):
       layers.append(nn.Conv2d(channels, width, 3, padding=1, bias=not norm))
@@ -164,7 +213,7 @@ def _groups(channels, groups, norm):
   return layers
 
 
-def _resnet(channels):
+def _resnet():
   from torch import nn
 
   def convolution(channels, width, size, stride):
@@ -189,7 +238,7 @@ def _resnet(channels):
       inner = self.second(nn.functional.relu(self.first(x)))
       return nn.functional.relu(inner + self.shortcut(x))
 
-  layers: list[Any] = [convolution(channels, 16, 3, 1), nn.ReLU()]
+  layers: list[Any] = [convolution(3, 16, 3, 1), nn.ReLU()]
   channels = 16
   for stage, width in enumerate((16, 32, 64)):
     for block in range(3):

@@ -8,36 +8,34 @@ time of all trials over the steps of all trials; busy is the throughput against
 the best of the table.
 """
 
-from benchmarks import networks, problem, tables
+import functools
+
+from benchmarks import problem, tables
 from lth_jax.parallel import devices as devices_lib
 from lth_jax.parallel import scheduler, segments, vmapped
 
 
 def main() -> None:
   """Prints the table."""
-  parser = tables.arguments(__doc__.splitlines()[0])
-  parser.add_argument(
-    "--model", choices=list(networks.NETWORKS), default="lenet"
-  )
+  parser = tables.arguments(__doc__)
+  parser.add_argument("--model", choices=problem.NETWORKS, default="lenet")
   parser.add_argument("--trials", type=int, nargs="+", default=[1, 2, 4, 8, 16])
   parser.add_argument("--axes", nargs="+", default=["loop", "vmap"])
   parser.add_argument("--steps", type=int, default=2000)
   parser.add_argument("--repeats", type=int, default=3)
   options = parser.parse_args()
   devices = devices_lib.find(0, max(options.trials))
-  network = networks.NETWORKS[options.model]
-  made = problem.make(network, train=10_000)
-  workers = devices_lib.make_workers(devices, made.data)
+  parts = problem.make(problem.config(options.model, *problem.FEW_IMAGES))
+  workers = devices_lib.make_workers(devices, parts.data)
   sides = {}
   for axis in options.axes:
     for num in options.trials:
       width = 1 if axis == "loop" else -(-num // len(devices))
-      together = vmapped.make(made.trainer, width)
+      program = vmapped.make(parts.trainer, width)
+      train = functools.partial(_train, problem.trial(parts), workers, program)
       # Every device compiles before any time is taken.
-      _train(made, workers, together, width * len(devices), num_steps=2)
-      sides[axis, num] = lambda together=together, num=num: _train(
-        made, workers, together, num, options.steps
-      )
+      train(width * len(devices), num_steps=2)
+      sides[axis, num] = functools.partial(train, num, options.steps)
   median = tables.alternate(sides, options.repeats)
   step_ms = {
     (axis, num): 1e3 * seconds / (num * options.steps)
@@ -50,7 +48,7 @@ def main() -> None:
       "axis": axis,
       "trials": num,
       "step_ms": ms,
-      "examples_per_s": 1e3 * network.batch_size / ms,
+      "examples_per_s": 1e3 * parts.config.training.batch_size / ms,
       "busy": min(step_ms.values()) / ms,
     }
     for (axis, num), ms in step_ms.items()
@@ -58,23 +56,18 @@ def main() -> None:
   tables.show(rows, options.json)
 
 
-def _train(made, workers, together, num_trials, num_steps):
+def _train(trial, workers, program, num_trials, num_steps):
   todo = segments.entries(0, num_steps, num_steps, num_steps)
 
-  def train(worker, runs):
+  def train(worker, trials):
     return segments.train(
-      together,
-      [worker],
-      runs,
-      todo,
-      pause=lambda step, checkpoints: None,
+      program, [worker], trials, todo, pause=lambda step, points: None
     )
 
   with scheduler.serve(
-    workers, train, group_size=together.width, num_threads=1
+    workers, train, group_size=program.width, num_threads=1
   ) as queue:
-    trials = [queue.submit(made.scheduled()) for _ in range(num_trials)]
-    for finished in trials:
+    for finished in [queue.submit(trial) for _ in range(num_trials)]:
       finished()
 
 

@@ -90,7 +90,7 @@ def _train(rows: Sequence[catalog.Row], asked: absl_flags.FlagValues) -> None:
   todo = [
     (row, run.name, flags.parse([*run.arguments, *execution]))
     for row in rows
-    for run in catalog.runs(row, asked.scale)
+    for run in row.scales[asked.scale]
   ]
   # Before processes join, so that none waits in vain for one without images.
   command.check_data(config for _, _, config in todo)

@@ -11,7 +11,10 @@ import signal
 import sys
 import threading
 import time
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple, TypeVar
+
+T = TypeVar("T")
 
 
 class Asked(NamedTuple):
@@ -36,13 +39,18 @@ class Asked(NamedTuple):
     return self.deadline - time.time()
 
 
+def command(stage: str, asked: Asked) -> list[str]:
+  """Returns the command that runs a stage, `MODULE:FUNCTION`."""
+  options = json.dumps(asked._asdict())
+  return [sys.executable, "-m", "benchmarks.accelerator.child", stage, options]
+
+
 def main() -> None:
   """Runs a stage; ends when the process that started it does."""
   threading.Thread(target=_end_with_parent, daemon=True).start()
   module, _, name = sys.argv[1].partition(":")
-  stage = importlib.import_module(f"benchmarks.accelerator.{module}")
-  asked = Asked(**json.loads(sys.argv[2]))
-  for row in getattr(stage, name or "rows")(asked):
+  stage = getattr(importlib.import_module(module), name)
+  for row in stage(Asked(**json.loads(sys.argv[2]))):
     show(row)
 
 
@@ -51,7 +59,16 @@ def show(row: dict[str, Any]) -> None:
   print(json.dumps(row), flush=True)
 
 
-def _end_with_parent() -> None:
+def in_time(items: Iterable[T], seconds: float, asked: Asked) -> Iterator[T]:
+  """Yields items as long as the seconds for one are left; shows the others."""
+  for item in items:
+    if asked.left() > seconds:
+      yield item
+    else:
+      show({"what": f"{item}: no time left"})
+
+
+def _end_with_parent():
   sys.stdin.read()  # ends when the other end of the pipe is gone
   os.killpg(0, signal.SIGKILL)  # with all that this process started
 

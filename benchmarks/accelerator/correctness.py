@@ -2,21 +2,23 @@
 
 Logits and gradients are compared with float64 on the CPU, as the norm of the
 difference over the norm: float32 is far below the tolerance, TF32 above it.
-Counts and random draws must be equal.
+Random draws and masks must be equal.
 """
 
+import functools
+import itertools
 from collections.abc import Iterator
-from typing import Any
 
 import jax
 import numpy as np
 
-from benchmarks import networks, problem
+from benchmarks import problem, tables
 from benchmarks.accelerator import child
-from lth_jax import masks, models, pruning, training
+from lth_jax import masks, pruning
+from lth_jax import scores as scores_lib
 from lth_jax.data import order
-from lth_jax.lottery import controls, rounds
-from lth_jax.parallel import devices, segments, vmapped
+from lth_jax.lottery import controls
+from lth_jax.runner import build
 from lth_jax.training import evaluation
 
 # The float32 gradient of ResNet on a CPU has an error of this size, too.
@@ -24,50 +26,37 @@ _TOLERANCES = {"lenet": 2e-5, "conv2": 5e-5, "resnet20": 1e-3}
 _BATCH_SIZE = 16
 # Compiling a deep network for the CPU in float64 takes about so long.
 _GRADIENT_SECONDS = 30
-# Rounding errors have grown after 100 steps of training.
-_TRAINED = 1e-3
+_FEW = ("--num_train=6000", "--num_valid=2000", "--num_test=2000")
 
 
-def rows(asked: child.Asked) -> Iterator[dict[str, Any]]:
+def rows(asked: child.Asked) -> Iterator[tables.Row]:
   """Yields a row for each comparison, with `ok`."""
   jax.config.update("jax_default_matmul_precision", "highest")
   if known := jax.config.jax_platforms:  # JAX_PLATFORMS=cuda, say
     jax.config.update("jax_platforms", f"{known},cpu")
   cpu, device = jax.devices("cpu")[0], jax.devices()[0]
-  yield from _draws(cpu, device)
-  yield from _masks(cpu, device, 100_000 if asked.smoke else 1_000_000)
-  yield from _training(cpu, device)
-  for name, tolerance in _TOLERANCES.items():
-    if name != "lenet" and (asked.smoke or asked.left() < _GRADIENT_SECONDS):
-      yield {"what": f"{name}: not compared, to save time"}
-      continue
-    network = networks.NETWORKS[name]._replace(batch_size=_BATCH_SIZE)
-    yield from _gradients(network, tolerance, cpu, device)
+  lenet = problem.make(problem.config("lenet", *_FEW))
+  init, key = lenet.model.init, jax.random.key(0)
+  start, other = (_on(each, init, key)[0] for each in (cpu, device))
+  yield row("initial weights", _relative(other, start), 1e-5)
+  yield from _equal(cpu, device, lenet)
+  yield from _training(cpu, device, lenet)
+  deep = () if asked.smoke else ("conv2", "resnet20")
+  for name in itertools.chain(
+    ["lenet"], child.in_time(deep, _GRADIENT_SECONDS, asked)
+  ):
+    yield from _gradients(cpu, device, name)
 
 
-def _row(what, error, tolerance):
+def row(what: str, error: float, tolerance: float) -> tables.Row:
+  """Returns a comparison; `ok` is whether the error is within the tolerance."""
   ok = bool(error <= tolerance)  # NaN is not
-  return {
-    "what": what,
-    "error": float(error),
-    "tolerance": tolerance,
-    "ok": ok,
-  }
+  return {"what": what, "error": float(error), "tolerance": tolerance, "ok": ok}
 
 
 def _on(device, function, *arguments):
   with jax.default_device(device):
     return jax.device_get(function(*jax.device_put(arguments, device)))
-
-
-def _unequal(function, cpu, device, *arguments):
-  """Counts the numbers in which two results differ."""
-  pairs = zip(
-    *(
-      jax.tree.leaves(_on(each, function, *arguments)) for each in (cpu, device)
-    )
-  )
-  return sum(int((a != b).sum()) for a, b in pairs)
 
 
 def _relative(found, reference):
@@ -78,70 +67,58 @@ def _relative(found, reference):
   return np.linalg.norm(found - reference) / np.linalg.norm(reference)
 
 
-def _draws(cpu, device):
-  key = jax.random.key(3)
-  indices = np.arange(55_000, dtype=np.int32)
-  for what, function, arguments in (
+def _equal(cpu, device, lenet):
+  """Compares what must be equal: draws and masks."""
+  key, indices = jax.random.key(3), np.arange(55_000, dtype=np.int32)
+  initial = build.initial_start(lenet, 0)
+  ticket, full = problem.trial(lenet).start, initial.masks
+  # Rounded, so that many are equal and ties decide.
+  rounded = jax.tree.map(
+    lambda leaf: np.asarray(leaf).astype(np.float16).astype(np.float32),
+    scores_lib.magnitude(initial.params),
+  )
+
+  def prune_twice(scope, scores, full):
+    once = pruning.prune(scores, full, 0.2, scope=scope)
+    return pruning.prune(scores, once, 0.2, scope=scope)
+
+  for what, function, *arguments in (
     (
-      "order of an epoch, indices that differ",
-      lambda key, indices: order.epoch_order(key, 7, indices, 60),
-      (key, indices),
+      "order of an epoch",
+      jax.jit(lambda key, indices: order.epoch_order(key, 7, indices, 60)),
+      key,
+      indices,
     ),
     (
-      "split of the images, indices that differ",
-      lambda key: order.split_indices(key, 60_000, 5_000),
-      (key,),
+      "split of the images",
+      jax.jit(lambda key: order.split_indices(key, 60_000, 5_000)),
+      key,
+    ),
+    ("masks, layer", functools.partial(prune_twice, "layer"), rounded, full),
+    ("masks, global", functools.partial(prune_twice, "global"), rounded, full),
+    (
+      "random masks",
+      lambda *starts: controls.random_masks(*starts).masks,
+      key,
+      initial,
+      ticket,
     ),
   ):
-    yield _row(what, _unequal(jax.jit(function), cpu, device, *arguments), 0)
-  init = jax.jit(models.make("lenet", (28, 28, 1), 10).init)
-  start, other = (_on(each, init, key)[0] for each in (cpu, device))
-  yield _row("initial weights", _relative(other, start), 1e-5)
-
-
-def _masks(cpu, device, size):
-  rng = np.random.default_rng(4)
-  # Rounded, so that many are equal and ties decide.
-  weights = {
-    name: rng.normal(size=(10, size // 10 * num)).astype(np.float16)
-    for name, num in (("first", 1), ("second", 2))
-  }
-  scores = {k: np.abs(v).astype(np.float32) for k, v in weights.items()}
-  full = jax.device_get(masks.full(scores))
-  for scope in ("layer", "global"):
-
-    def prune(scores, full, scope=scope):
-      once = pruning.prune(scores, full, 0.2, scope=scope)
-      return pruning.prune(scores, once, 0.2, scope=scope)
-
-    yield _row(
-      f"masks, {scope}, entries that differ",
-      _unequal(prune, cpu, device, scores, full),
-      0,
+    one, other = (
+      jax.tree.leaves(_on(each, function, *arguments)) for each in (cpu, device)
     )
-    kept = int(masks.num_kept(_on(device, prune, scores, full)))
-    left = pruning.density_schedule(full, 0.2, 2, scope=scope)[-1]
-    wanted = round(left * sum(x.size for x in full.values()))
-    yield _row(f"weights kept, {scope}, off by", abs(kept - wanted), 0)
-  saved = training.Start(scores, {}, np.int32(0), full)
-  once = jax.device_get(pruning.prune(scores, full, 0.2))
-  ticket = jax.device_get(rounds.reset(saved, once))
-
-  def random(key, saved, ticket):
-    return controls.random_masks(key, saved, ticket).masks
-
-  found = _unequal(random, cpu, device, jax.random.key(5), saved, ticket)
-  yield _row("random masks, entries that differ", found, 0)
+    differ = sum(int((a != b).sum()) for a, b in zip(one, other))
+    yield row(f"{what}, numbers that differ", differ, 0)
 
 
-def _gradients(network, tolerance, cpu, device):
-  made = problem.make(network, train=network.batch_size)
-  model = networks.model(network)
+def _gradients(cpu, device, name):
+  parts = problem.make(problem.config(name, *_FEW))
+  start = problem.trial(parts).start
 
   @jax.jit
   def logits_and_gradient(params, stats, images, labels):
     def loss(params):
-      logits, _ = model.apply(
+      logits, _ = parts.model.apply(
         params, stats, images, train=True, key=jax.random.key(0)
       )
       return evaluation.cross_entropy(logits, labels).mean(), logits
@@ -149,58 +126,43 @@ def _gradients(network, tolerance, cpu, device):
     gradient, logits = jax.grad(loss, has_aux=True)(params)
     return logits, gradient
 
-  chosen = made.sample.train
-  images = made.data.images[chosen].astype(np.float32) / 255
-  inputs = made.start.params, made.start.stats, images, made.data.labels[chosen]
-  found = _on(device, logits_and_gradient, *inputs)
+  images = parts.data.images[:_BATCH_SIZE].astype(np.float32) / 255
+  inputs = start.params, start.stats, images
+  labels = parts.data.labels[:_BATCH_SIZE]
+  found = _on(device, logits_and_gradient, *inputs, labels)
   with jax.enable_x64(True):
-    double = jax.tree.map(lambda x: np.asarray(x, np.float64), inputs[:3])
-    reference = _on(cpu, logits_and_gradient, *double, inputs[3])
-  for index, what in enumerate(("logits", "gradient")):
-    error = _relative(found[index], reference[index])
-    yield _row(f"{network.name}, {what}", error, tolerance)
+    double = jax.tree.map(lambda x: np.asarray(x, np.float64), inputs)
+    reference = _on(cpu, logits_and_gradient, *double, labels)
+  for what, ours, exact in zip(("logits", "gradient"), found, reference):
+    yield row(f"{name}, {what}", _relative(ours, exact), _TOLERANCES[name])
 
 
-def _training(cpu, device):
-  """100 steps and an evaluation, on the CPU and on the device."""
-  made = problem.make(
-    networks.NETWORKS["lenet"], train=6000, valid=2000, test=2000
-  )
-  plan = segments.plan_of(
-    [segments.Entry(0, True, True), segments.Entry(100, True, True)]
-  )
+def _training(cpu, device, lenet):
+  """Compares 100 steps and evaluations."""
   found = {}
   for what, where, width in (
     ("cpu", cpu, 1),
-    ("loop", device, 1),
-    ("vmap", device, 4),
+    ("one trial", device, 1),
+    ("four trials", device, 4),
   ):
-    (worker,) = devices.make_workers([where], made.data)
-    together = vmapped.make(made.trainer, width)
-    stack = segments.begin(together, worker, [made.scheduled()])
-    stack, history = segments.advance(together, stack, plan)
-    found[what] = together.unstack(history)[0]
-    if what == "vmap":
-      each = together.unstack(stack.progress)
-      differ = [_relative(x.state.params, each[0].state.params) for x in each]
-      yield _row("equal trials side by side", max(differ), 0.0)
-      moved = [
-        np.where(m, 0, p)
-        for p, m in (
-          (x.state.params[n]["kernel"], x.state.masks[n]["kernel"])
-          for x in each
-          for n in x.state.params
-        )
-      ]
-      most = max(np.abs(x).max() for x in moved)
-      yield _row("pruned weights after 100 steps", most, 0.0)
-  for axis in ("loop", "vmap"):
-    for index, (when, tolerance) in enumerate(
-      (("before training", 1e-5), ("after 100 steps", _TRAINED))
+    training = problem.Training(lenet, where, width)
+    found[what] = [
+      training.program.unstack(training.advance(num, test=True))[0].test
+      for num in (0, 100)
+    ]
+  states = [x.state for x in training.program.unstack(training.group.progress)]
+  errors = [_relative(x.params, states[0].params) for x in states]
+  yield row("equal trials side by side", max(errors), 0)
+  errors = [_relative(masks.apply(x.params, x.masks), x.params) for x in states]
+  yield row("pruned weights after 100 steps", max(errors), 0)
+  for what in ("one trial", "four trials"):
+    # Rounding errors have grown after 100 steps of training.
+    for index, when, tolerance, most in (
+      (0, "before training", 1e-5, 1),
+      (1, "after 100 steps", 1e-3, 20),
     ):
-      ours, theirs = (found[x].test for x in (axis, "cpu"))
-      error = abs(ours.loss[index] / theirs.loss[index] - 1)
-      yield _row(f"{axis}: test loss {when}", error, tolerance)
-      wrong = abs(int(ours.num_correct[index] - theirs.num_correct[index]))
-      most = 1 if index == 0 else 20
-      yield _row(f"{axis}: of 2,000 test images, {when}", wrong, most)
+      ours, theirs = found[what][index], found["cpu"][index]
+      error = abs(ours.loss[0] / theirs.loss[0] - 1)
+      yield row(f"{what}: test loss {when}", error, tolerance)
+      wrong = abs(int(ours.num_correct[0] - theirs.num_correct[0]))
+      yield row(f"{what}: of 2,000 test images, {when}", wrong, most)

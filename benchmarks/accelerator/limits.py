@@ -1,17 +1,16 @@
-"""Limits of the device: copies, float32 matrix products, calls."""
+"""Limits of the device: copies, float32 matrix products, calls, pruning."""
 
-import statistics
-import time
 from collections.abc import Iterator
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from benchmarks import pruning as pruning_lib
+from benchmarks import tables
 from benchmarks.accelerator import child
 
 
-def rows(asked: child.Asked) -> Iterator[dict[str, Any]]:
+def speeds(asked: child.Asked) -> Iterator[tables.Row]:
   """Yields the speed of memory and of products at two precisions."""
   device = jax.devices()[0]
   name = f"device: {device.platform}, {device.device_kind}"
@@ -21,43 +20,45 @@ def rows(asked: child.Asked) -> Iterator[dict[str, Any]]:
   speed = 2 * x.nbytes / _seconds(add, x) / 1e9
   yield _row("copy, read and written", speed, "GB/s")
   size = 256 if asked.smoke else 8192
-  for precision in ("highest", "default"):
-    speed = _product_speed(1, (size, size, size), precision)
-    name = f"float32 product, precision {precision}"
-    yield _row(name, speed, "TFLOP/s")
   trials, batch = (2, 8) if asked.smoke else (25, 60)
-  speed = _product_speed(trials, (batch, 784, 300), "highest")
-  name = f"LeNet's first layer, {trials} trials, precision highest"
-  yield _row(name, speed, "TFLOP/s")
+  square, layer = (1, size, size, size), (trials, batch, 784, 300)
+  for what, sizes, precision in (
+    ("float32 product", square, "highest"),
+    ("float32 product", square, "default"),
+    (f"LeNet's first layer, {trials} trials", layer, "highest"),
+  ):
+    speed = _product_speed(*sizes, precision)
+    yield _row(f"{what}, precision {precision}", speed, "TFLOP/s")
   small = jnp.ones(8)
   seconds = _seconds(lambda x: jax.block_until_ready(add(x)), small)
   yield _row("call of a small program, and waiting for it", 1e6 * seconds, "us")
+
+
+def pruning(asked: child.Asked) -> Iterator[tables.Row]:
+  """Yields the time of pruning for each size and scope."""
+  for size in (10**5,) if asked.smoke else (10**8, 10**9):
+    for scope in pruning_lib.SCOPES:
+      yield pruning_lib.check(size, scope)
 
 
 def _row(what, value, unit):
   return {"what": what, "value": value, "unit": unit}
 
 
-def _product_speed(num, sizes, precision):
+def _product_speed(num, m, k, n, precision):
   """TFLOP/s of `num` products `[m, k] x [k, n]` side by side."""
-  m, k, n = sizes
-  keys = jax.random.split(jax.random.key(1))
-  a, b = (
-    jax.random.normal(key, (num, *shape))
-    for key, shape in zip(keys, ((m, k), (k, n)))
-  )
+  a = jax.random.normal(jax.random.key(1), (num, m, k))
+  b = jax.random.normal(jax.random.key(2), (num, k, n))
   product = jax.jit(lambda a, b: jnp.matmul(a, b, precision=precision))
   return 2 * num * m * k * n / _seconds(product, a, b) / 1e12
 
 
 def _seconds(function, *arguments):
-  """Median of 10 times, each of 10 calls."""
-  jax.block_until_ready(function(*arguments))
-  times = []
-  for _ in range(10):
-    begin = time.perf_counter()
+  """Seconds of a call, of ten that are waited for together."""
+
+  def ten_calls():
     for _ in range(10):
       result = function(*arguments)
     jax.block_until_ready(result)
-    times.append((time.perf_counter() - begin) / 10)
-  return statistics.median(times)
+
+  return tables.alternate({"calls": ten_calls}, 10)["calls"] / 10

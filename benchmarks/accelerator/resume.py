@@ -6,22 +6,22 @@ differ; a difference there is reported and is not a failure.
 """
 
 import contextlib
-import json
 import os
-import pathlib
 import shutil
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from typing import Any
 
+from etils import epath
+
+from benchmarks import tables
 from benchmarks.accelerator import child
+from lth_jax.report import records
 
 _FLAGS = (
-  "--flagfile=experiments/flags/mnist_lenet/smoke.flags --steps=2000 "
-  "--eval_every=20 --test_every=1000 --checkpoint_minutes=0 --progress=log "
+  "--flagfile=experiments/flags/mnist_lenet/smoke.flags --eval_every=20 "
+  "--test_every=1000 --checkpoint_minutes=0 --progress=log "
   "--trials_per_device=4"
 )
 # The command of the experiment without its report.
@@ -35,52 +35,53 @@ experiment.run(config, workdir, "mnist_lenet", threading.Event())
 """
 
 
-def rows(asked: child.Asked) -> Iterator[dict[str, Any]]:
+def rows(asked: child.Asked) -> Iterator[tables.Row]:
   """Yields the number of records that differ, and the seconds of each run."""
-  folder = pathlib.Path(asked.work) / "resume"
+  folder = epath.Path(asked.work) / "resume"
   shutil.rmtree(folder, ignore_errors=True)
   folder.mkdir(parents=True)
-  cache = str(folder / "cache")
-  whole = _finish(folder / "whole", cache, asked, "not killed, nothing cached")
-  yield whole
-  killed = _start(folder / "killed", cache)
-  try:
-    seen = _wait_for_save(folder / "killed", killed, asked)
-  finally:
-    _kill(killed)
-  done = len(_records(folder / "killed"))
-  yield {"what": "killed", "records": done, "saved_midway": seen, "ok": seen}
-  yield _finish(folder / "killed", cache, asked, "resumed, programs cached")
-  yield _compare(folder, "killed", "killed and resumed", must=True)
-  if asked.left() > 1.3 * whole["seconds"]:
-    again = str(folder / "cache_again")
-    yield _finish(folder / "again", again, asked, "not killed, compiled again")
-    yield _compare(folder, "again", "compiled again", must=False)
+  whole, killed, again = (folder / x for x in ("whole", "killed", "again"))
+  first = _finish(whole, "cache", asked, "not killed, nothing cached")
+  yield first
+  with _run(killed, "cache", asked) as process:
+    seen = _wait_for_save(killed, process, asked)
+  num = len(records.committed(killed))
+  yield {"what": "killed", "records": num, "saved_midway": seen, "ok": seen}
+  yield _finish(killed, "cache", asked, "resumed, programs cached")
+  num = _differ(whole, killed)
+  yield {"what": "killed and resumed: differ", "records": num, "ok": num == 0}
+  if asked.left() > 1.3 * first["seconds"]:
+    yield _finish(again, "cache_again", asked, "not killed, compiled again")
+    num = _differ(whole, again)
+    yield {"what": "compiled again: differ", "records": num}
 
 
-def _start(workdir, cache):
-  return subprocess.Popen(
-    [sys.executable, "-c", _RUN, str(workdir), *_FLAGS.split()],
-    env={**os.environ, "JAX_COMPILATION_CACHE_DIR": cache},
+@contextlib.contextmanager
+def _run(workdir, cache, asked):
+  """Starts a run, which is killed at the end."""
+  steps = 200 if asked.smoke else 2000
+  process = subprocess.Popen(
+    [sys.executable, "-c", _RUN, workdir, *_FLAGS.split(), f"--steps={steps}"],
+    env=os.environ | tables.cache(str(workdir.parent / cache)),
     stdin=subprocess.DEVNULL,
     stdout=sys.stderr,
   )
+  try:
+    yield process
+  finally:
+    process.kill()
+    process.wait()
 
 
 def _finish(workdir, cache, asked, what):
   begin = time.monotonic()
-  process = _start(workdir, cache)
-  try:
+  with _run(workdir, cache, asked) as process:
     code = process.wait(max(asked.left(), 1))
-  finally:
-    _kill(process)
   if code:
     raise RuntimeError(f"{what}: exit code {code}")
-  return {
-    "what": what,
-    "seconds": time.monotonic() - begin,
-    "records": len(_records(workdir)),
-  }
+  num = len(records.committed(workdir))
+  seconds = time.monotonic() - begin
+  return {"what": what, "seconds": seconds, "records": num}
 
 
 def _wait_for_save(workdir, process, asked) -> bool:
@@ -93,30 +94,13 @@ def _wait_for_save(workdir, process, asked) -> bool:
   return False
 
 
-def _kill(process):
-  with contextlib.suppress(ProcessLookupError):
-    process.send_signal(signal.SIGKILL)
-  process.wait()
-
-
-def _records(workdir):
-  """Records of finished trainings; each has digests of weights and masks."""
-  return {
-    str(path.relative_to(workdir)): json.loads(
-      (path.parent / "record.json").read_text()
-    )
-    for path in workdir.glob("replicate_*/round_*/*/commit.json")
-    if ".step_" not in path.parent.name
-  }
-
-
-def _compare(folder, name, what, must):
-  one, other = _records(folder / "whole"), _records(folder / name)
-  same = [key for key in one if other.get(key) == one[key]]
-  row = {
-    "what": f"{what}: records that differ",
-    "records": len(one.keys() | other.keys()) - len(same),
-  }
-  if must:
-    row["ok"] = len(same) == len(one) == len(other) > 0
-  return row
+def _differ(one, other) -> int:
+  """Counts records that differ; each has digests of weights and masks."""
+  found, others = (
+    {
+      (str(x.relative_to(folder)), (x.parent / "record.json").read_text())
+      for x in records.committed(folder)
+    }
+    for folder in (one, other)
+  )
+  return len({name for name, _ in found ^ others})

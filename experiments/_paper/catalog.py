@@ -54,35 +54,23 @@ class Row(NamedTuple):
   scales: Mapping[str, tuple[Run, ...]]
 
 
-def runs(row: Row, scale: str) -> tuple[Run, ...]:
-  """Lists the runs of a row.
-
-  Args:
-    row: one of `ROWS`.
-    scale: one of `SCALES`.
-
-  Raises:
-    InputError: the current folder is not the top of a clone.
-  """
-  if not _FLAGFILES.is_dir():
-    raise errors.InputError(
-      f"There is no folder {_FLAGFILES} here; start this from the top of a "
-      "clone."
-    )
-  return row.scales[scale]
-
-
 def named(scale: str) -> dict[str, Run]:
   """Returns all runs at a scale, by their names."""
-  return {run.name: run for row in ROWS for run in runs(row, scale)}
+  return {run.name: run for row in ROWS for run in row.scales[scale]}
 
 
 def config(run: Run) -> Config:
   """Returns the config of a run.
 
   Raises:
-    InputError: a flagfile is missing or wrong.
+    InputError: the current folder is not the top of a clone, or a flagfile is
+      wrong.
   """
+  if not _FLAGFILES.is_dir():
+    raise errors.InputError(
+      f"There is no folder {_FLAGFILES} here; start this from the top of a "
+      "clone."
+    )
   return flags_lib.parse(run.arguments)
 
 
@@ -93,10 +81,7 @@ def num_trainings(config: Config) -> int:
 
 
 def find(figure: str) -> list[Row]:
-  """Lists the rows that a figure needs.
-
-  Args:
-    figure: such as "4a" or "25"; `NETWORKS` needs none.
+  """Lists the rows that a figure needs, such as "4a"; `NETWORKS` needs none.
 
   Raises:
     InputError: there is no such figure.
@@ -112,42 +97,30 @@ def find(figure: str) -> list[Row]:
 
 def _load() -> Iterator[Row]:
   text = pathlib.Path(__file__).with_name("catalog.toml").read_text("utf-8")
-  for row in tomllib.loads(text)["rows"]:
-    points = row.pop("points", {}) or {
+  for fields in tomllib.loads(text)["rows"]:
+    points = fields.pop("points", {}) or {
       value.replace(",", "-"): {"flags": f"--{flag}={value}"}
-      for flag, values in row.pop("vary", {}).items()
+      for flag, values in fields.pop("vary", {}).items()
       for value in values.split()
     }
-    for n in row.pop("n", "0").split():
-      filled = {key: text.format(n=n) for key, text in row.items()}
-      yield _row(filled, points)
+    for n in fields.pop("n", "0").split():
+      filled = {key: text.format(n=n) for key, text in fields.items()}
+      scales = {scale: tuple(_runs(filled, points, scale)) for scale in SCALES}
+      figures = tuple(filled["figures"].split())
+      names = filled["name"], filled["network"], figures, filled["what"]
+      yield Row(*names, bool(points), scales)
 
 
-def _row(
-  row: Mapping[str, str], points: Mapping[str, Mapping[str, str]]
-) -> Row:
-  def run(scale: str, label: str, point: Mapping[str, str]) -> Run:
-    flagfile = f"--flagfile={_FLAGFILES / row['network'] / scale}.flags"
+def _runs(
+  row: Mapping[str, str], points: Mapping[str, Mapping[str, str]], scale: str
+) -> Iterator[Run]:
+  flagfile = f"--flagfile={_FLAGFILES / row['network'] / scale}.flags"
+  for label, point in (points or {"": {}}).items():
     changes = [
       part.get(key, "") for part in (row, point) for key in ("flags", scale)
     ]
     name = f"{row['name']}_{label}" if label else row["name"]
-    return Run(name, label, (flagfile, *" ".join(changes).split()))
-
-  return Row(
-    row["name"],
-    row["network"],
-    tuple(row["figures"].split()),
-    row["what"],
-    bool(points),
-    {
-      scale: tuple(
-        run(scale, label, point)
-        for label, point in (points or {"": {}}).items()
-      )
-      for scale in SCALES
-    },
-  )
+    yield Run(name, label, (flagfile, *" ".join(changes).split()))
 
 
 ROWS = tuple(_load())

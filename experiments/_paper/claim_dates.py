@@ -48,12 +48,7 @@ def read() -> list[Row]:
 def since(
   rows: Iterable[Row], versions: Iterable[tuple[str, list[Row]]]
 ) -> list[str]:
-  """Returns the date of the last change of each row; "" if not committed.
-
-  Args:
-    rows: of the table.
-    versions: as `history` returns them.
-  """
+  """Returns the date of the last change of each row; "" if not committed."""
   contents = [_content(row) for row in rows]
   dates, unchanged = dict.fromkeys(contents, ""), set(contents)
   for date, version in versions:

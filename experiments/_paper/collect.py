@@ -6,7 +6,6 @@ some of its report's drawings.
 
 import io
 import pathlib
-from collections.abc import Mapping
 
 from etils import epath
 from PIL import Image
@@ -21,16 +20,10 @@ from lth_jax.report import (
   summary_file,
   tables,
 )
-from lth_jax.report.figures.canvas import Drawn
 
 
 def into_folder(workdir: epath.Path, scale: str, folder: pathlib.Path) -> None:
-  """Copies what is kept of the runs below `workdir` into `folder`.
-
-  Args:
-    workdir: as given to `experiments.paper`.
-    scale: of these runs.
-    folder: where to; other runs in it stay.
+  """Copies what is kept of the runs below a workdir; other files stay.
 
   Raises:
     InputError: `workdir` has no run of the catalog, or a run is damaged or is
@@ -47,6 +40,7 @@ def into_folder(workdir: epath.Path, scale: str, folder: pathlib.Path) -> None:
       "python -m experiments.paper."
     )
   found = {name: _read(workdir / name, asked[name]) for name in asked}
+  wanted = {x for figure in figures.FIGURES.values() for x in figure.drawings}
   folder.mkdir(parents=True, exist_ok=True)
   for name, run in found.items():
     text = summary_file.pack(run, provenance.read(workdir / name))
@@ -54,17 +48,14 @@ def into_folder(workdir: epath.Path, scale: str, folder: pathlib.Path) -> None:
     caption = f"{name}, {results_page.protocol(name, run)}"
     summary = tables.markdown(tables.summary(run), caption)
     (folder / f"{name}.md").write_text(summary, encoding="utf-8")
-    _write_drawings(name, report.draw(workdir / name), folder)
+    for drawing, drawn in report.draw(workdir / name).items():
+      if f"{name}_{drawing}" in wanted:
+        (folder / f"{name}_{drawing}.png").write_bytes(_small(drawn.png))
     runner.log(f"Collected: {name}")
 
 
 def compare(scale: str, folder: pathlib.Path) -> None:
-  """Draws comparisons of the runs that were collected.
-
-  Args:
-    scale: of the runs.
-    folder: where they were collected, and where drawings go. A drawing whose
-      runs are not there is left as it is.
+  """Draws comparisons of the runs in a folder; without any a drawing stays.
 
   Raises:
     InputError: a file of records is damaged.
@@ -94,16 +85,6 @@ def _read(workdir: epath.Path, asked: configs.Config) -> records.Run:
       "differ. Run it again in another --workdir."
     )
   return run
-
-
-def _write_drawings(
-  run: str, drawn: Mapping[str, Drawn], folder: pathlib.Path
-) -> None:
-  """Writes the drawings of a report that figures of the paper show."""
-  wanted = {x for figure in figures.FIGURES.values() for x in figure.drawings}
-  for name, each in drawn.items():
-    if f"{run}_{name}" in wanted:
-      (folder / f"{run}_{name}.png").write_bytes(_small(each.png))
 
 
 def _small(png: bytes) -> bytes:

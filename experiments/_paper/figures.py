@@ -40,14 +40,7 @@ class Figure(NamedTuple):
 
 
 class Comparison(NamedTuple):
-  """A drawing of several runs.
-
-  Attributes:
-    name: of the drawing.
-    title: of the drawing.
-    runs: names of runs, by the names to show.
-    view: what it shows.
-  """
+  """A drawing of several runs, whose names are by the names to show."""
 
   name: str
   title: str
@@ -60,10 +53,6 @@ def comparisons(number: str, scale: str) -> list[Comparison]:
 
   A sweep is one, and so are the other runs on a data set: accuracies on MNIST
   and on CIFAR-10 share no axis.
-
-  Args:
-    number: of the figure.
-    scale: of the runs.
   """
   figure = FIGURES[number]
   if figure.view is None:
@@ -71,13 +60,12 @@ def comparisons(number: str, scale: str) -> list[Comparison]:
   found: list[Comparison] = []
   groups: dict[str, dict[str, str]] = {}
   for row in catalog.find(number):
-    runs = catalog.runs(row, scale)
     if row.is_sweep:
       name, title = (
         f"figure_{number}_{row.name}",
         f"Figure {number}. {row.what}",
       )
-      points = {run.label: run.name for run in runs}
+      points = {run.label: run.name for run in row.scales[scale]}
       found.append(Comparison(name, title, points, figure.view))
     else:
       dataset = "mnist" if row.network == "mnist_lenet" else "cifar10"
@@ -97,7 +85,7 @@ def _load() -> dict[str, Figure]:
     number: Figure(
       fields["title"],
       fields.get("drawings", ()),
-      _view(fields) if "arms" in fields else None,
+      _view(fields),
       names | fields.get("names", {}),
       fields.get("remark", ""),
     )
@@ -105,7 +93,9 @@ def _load() -> dict[str, Figure]:
   }
 
 
-def _view(fields: Mapping[str, Any]) -> comparison.View:
+def _view(fields: Mapping[str, Any]) -> comparison.View | None:
+  if "arms" not in fields:
+    return None
   return comparison.View(
     fields["arms"],
     _QUANTITIES[fields.get("quantities", "")],

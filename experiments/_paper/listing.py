@@ -38,22 +38,19 @@ def text(
 ) -> str:
   """Lists rows; of a part of them also the command of each run.
 
-  Args:
-    rows: of the catalog.
-    scale: one of `catalog.SCALES`.
-    folder: where their runs lie, or None.
+  The state of runs is that in `folder`; None leaves it out.
   """
   columns = "row", "figures", "scale", "runs", "trainings", "time", "state"
   lines = [_HEAD, _LINE.format(*columns)]
   where = folder or "runs/paper"
   for row in rows:
-    lines += [_numbers(row, scale, folder), f"  {row.what}"]
     row_flags = f"--row={row.name}", f"--scale={scale}", f"--workdir={where}"
+    lines += [_numbers(row, scale, folder), f"  {row.what}"]
     lines.append(_command("paper", *row_flags))
     if len(rows) < len(catalog.ROWS):
       lines += [
         _command("mnist_lenet", *run.arguments, f"--workdir={where}/{run.name}")
-        for run in catalog.runs(row, scale)
+        for run in row.scales[scale]
       ]
   return "\n".join(lines) + "\n"
 
@@ -65,7 +62,7 @@ def _command(module: str, *arguments: str) -> str:
 
 
 def _numbers(row: catalog.Row, scale: str, folder: epath.Path | None) -> str:
-  runs = {run.name: catalog.config(run) for run in catalog.runs(row, scale)}
+  runs = {run.name: catalog.config(run) for run in row.scales[scale]}
   counts = {name: catalog.num_trainings(runs[name]) for name in runs}
   needed = sum(counts[name] * _seconds(runs[name]) for name in runs)
   return _LINE.format(

@@ -1,5 +1,6 @@
 """Figure 2: the networks, their weights and the densities of their rounds."""
 
+import functools
 import itertools
 from typing import Any
 
@@ -34,6 +35,7 @@ prints. ResNet-20, the paper's Resnet-18: 274K counts BatchNorm and biases too.
 """
 
 
+@functools.cache
 def markdown() -> str:
   """Writes figure 2's networks and their ladders as Markdown tables."""
   named = catalog.named("paper")

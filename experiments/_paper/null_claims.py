@@ -60,12 +60,7 @@ def _text(found: Sequence[Mapping[str, str]]) -> str:
 
 
 def studies(num: int, replicates: int) -> Iterator[dict[str, str]]:
-  """Yields {text: verdict} of the comparative claims, a study at a time.
-
-  Args:
-    num: how many.
-    replicates: of each run.
-  """
+  """Yields {text: verdict} of the comparative claims, a study at a time."""
   rng = np.random.default_rng(0)
   planned = {
     name: configs.to_flat(catalog.config(run))

@@ -39,12 +39,7 @@ _ENVIRONMENT = jinja2.Environment(
 
 
 class Collected(NamedTuple):
-  """A run as it was collected.
-
-  Attributes:
-    run: its records.
-    about: facts from `report.provenance`.
-  """
+  """A run as it was collected, and facts about it (`report.provenance`)."""
 
   run: records.Run
   about: Mapping[str, Any]
@@ -58,10 +53,7 @@ class _Judged(NamedTuple):
 
 
 def text(folder: pathlib.Path) -> str:
-  """Returns the text of results.md.
-
-  Args:
-    folder: of the page, with `results/<scale>` in it.
+  """Returns the text of results.md, of a folder with `results/<scale>`.
 
   Raises:
     InputError: a file of records is damaged.
@@ -90,10 +82,7 @@ def text(folder: pathlib.Path) -> str:
 
 
 def read(folder: pathlib.Path) -> dict[str, Collected]:
-  """Returns what was collected in a folder, by the names of runs.
-
-  Args:
-    folder: of one scale.
+  """Returns what was collected in the folder of a scale, by names of runs.
 
   Raises:
     InputError: a file is damaged.
@@ -109,12 +98,7 @@ def read(folder: pathlib.Path) -> dict[str, Collected]:
 
 
 def protocol(name: str, run: records.Run) -> str:
-  """Describes how a run differs from the same run at the paper's scale.
-
-  Args:
-    name: of the run in the catalog.
-    run: its records.
-  """
+  """Describes how a run differs from the same run at the paper's scale."""
   original = configs.to_flat(catalog.config(catalog.named("paper")[name]))
   return protocols.differences(run.config, original) or "as published"
 
@@ -138,10 +122,8 @@ def _count(
 ) -> list[list[str]]:
   """Counts verdicts by figure and scale, and in the last row altogether.
 
-  Args:
-    judged: claims by figure and scale.
-    is_registered: which claims. Of registered claims a last column has the
-      number that are not run, and so have figures without runs.
+  Of registered claims a last column has the number that are not run, and
+  figures without runs have a row.
   """
   rows: list[tuple[str, str, list[int]]] = []
   for figure in figures.FIGURES:
@@ -173,11 +155,11 @@ def _by_chance(
   """Counts comparative registered claims that hold, and would by chance."""
   found = [each for every in judged.values() for each in every]
   results = [each.result for each in found if each.is_registered]
+  if not results:
+    return None
   measured = [each for each in results if each.verdict != "not measured"]
   comparative = [x for x in measured if claims.is_comparative(x.claim)]
   held = [x for x in comparative if x.verdict in ("holds", "consistent")]
-  if not results:
-    return None
   return {
     "measured": len(measured),
     "comparative": len(comparative),
@@ -191,24 +173,23 @@ def _at_scales(
   number: str, collected, judged, folder: pathlib.Path
 ) -> list[dict[str, Any]]:
   """Returns what the section of a figure has about the runs at each scale."""
-  found = []
+  found, view = [], figures.FIGURES[number].view
   for scale, title in _SCALES.items():
     rows = catalog.find(number)
-    every = [run.name for row in rows for run in catalog.runs(row, scale)]
+    every = [run.name for row in rows for run in row.scales[scale]]
     runs = [name for name in every if name in collected[scale]]
     if runs:
-      view = figures.FIGURES[number].view
-      at_scale = {
-        "scale": scale,
-        "title": title,
-        "runs": runs,
-        "missing": [name for name in every if name not in runs],
-        "is_on_validation": view is not None
-        and view.quantities is figures.VALIDATION,
-        "claims": _claim_table(judged[number, scale]),
-        "images": _images(number, scale, folder),
-      }
-      found.append(at_scale)
+      found.append(
+        {
+          "scale": scale,
+          "title": title,
+          "runs": runs,
+          "missing": [name for name in every if name not in runs],
+          "is_on_validation": view and view.quantities is figures.VALIDATION,
+          "claims": _claim_table(judged[number, scale]),
+          "images": _images(number, scale, folder),
+        }
+      )
   return found
 
 
@@ -243,6 +224,8 @@ def _run_rows(
     named = catalog.named(scale)
     for name, (run, about) in runs.items():
       planned = catalog.num_trainings(catalog.config(named[name]))
+      environment = about.get("environment", {})
+      device = environment.get("device_kind", "?")
       link = f"[{name}]({FOLDER}/{scale}/{name}.md)"
       rows.append(
         (
@@ -250,7 +233,7 @@ def _run_rows(
           scale,
           _num_trainings(run, planned),
           runner.duration(about.get("seconds", 0)),
-          tables.cell(_machine(about.get("environment", {}))),
+          tables.cell(f"{device}, jax {environment.get('jax', '?')}"),
           tables.cell(protocol(name, run)),
         )
       )
@@ -263,8 +246,3 @@ def _num_trainings(run: records.Run, planned: int) -> str:
     planned = min(planned, len(plan.expected(run)))
   found = len(plan.expected(run)) - len(plan.missing(run))
   return str(found) if found >= planned else f"{found} of {planned}"
-
-
-def _machine(environment: Mapping[str, Any]) -> str:
-  device = environment.get("device_kind", "?")
-  return f"{device}, jax {environment.get('jax', '?')}"

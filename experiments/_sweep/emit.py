@@ -11,15 +11,8 @@ from experiments._sweep import jobset
 from experiments._sweep.points import Point
 from lth_jax.runner import command
 
-# By the values of --emit.
-_TEMPLATES = {
-  "shell": "shell.sh.j2",
-  "slurm": "slurm.sbatch.j2",
-  "tpu_vm": "tpu_vm.sh.j2",
-  "jobset": "jobset.yaml.j2",
-  "skypilot": "skypilot.yaml.j2",
-}
-KINDS = tuple(_TEMPLATES)
+# Values of --emit, and stems of the templates.
+KINDS = ("shell", "slurm", "tpu_vm", "jobset", "skypilot")
 
 _ENVIRONMENT = jinja2.Environment(
   loader=jinja2.FileSystemLoader(pathlib.Path(__file__).parent / "templates"),
@@ -42,20 +35,13 @@ _ENVIRONMENT.filters |= {
 def text(
   kind: str, sweep: Sequence[Point], workdir: str, image: str | None, tpu: str
 ) -> str:
-  """Writes a sweep for what starts it.
-
-  Args:
-    kind: one of `KINDS`.
-    sweep: its points.
-    workdir: of the sweep.
-    image: container image of JobSets.
-    tpu: GKE's name and topology of the TPU of JobSets; "" for none.
+  """Writes a sweep for what starts it, one of `KINDS`.
 
   Raises:
     InputError: JobSets cannot be made of these (`jobset.fit`).
   """
   job = jobset.fit(sweep, workdir, image, tpu) if kind == "jobset" else None
-  return _ENVIRONMENT.get_template(_TEMPLATES[kind]).render(
+  return _ENVIRONMENT.get_template(f"{kind}.j2").render(
     sweep=sweep,
     is_distributed=sweep[0].is_distributed,
     is_remote="://" in workdir,

@@ -42,7 +42,7 @@ def fit(
   Args:
     sweep: its points.
     workdir: of the sweep.
-    image: a container image with the code in `Job.code`.
+    image: a container image with the code in `Job.code`; None is an error.
     tpu: NAME:TOPOLOGY as in GKE; "" for none.
 
   Raises:

@@ -42,12 +42,7 @@ class Point(NamedTuple):
 def make(
   base: Sequence[str], ranges: Mapping[str, Sequence[str]], workdir: str
 ) -> list[Point]:
-  """Returns the product of ranges.
-
-  Args:
-    base: flags of all runs, such as `--flagfile=...`.
-    ranges: {flag: values}.
-    workdir: the folder of the sweep; each run has its own below.
+  """Returns the product of ranges {flag: values}, each with the base flags.
 
   Raises:
     InputError: a run's flags are wrong or cannot be printed, two runs are the
@@ -69,13 +64,10 @@ def make(
 
 
 def parse_ranges(texts: Iterable[str]) -> dict[str, list[str]]:
-  """Parses the values of `--vary` to {flag: values}.
+  """Parses texts such as `hidden=300,100 150,50` to {flag: values}.
 
   Values of a flag that is a list itself are separated by blanks, others by
   commas or blanks. Quotes keep blanks.
-
-  Args:
-    texts: such as `seed=0,1` or `hidden=300,100 150,50`.
 
   Raises:
     InputError: a text has no flag or no value, or a flag is there twice.
@@ -118,19 +110,14 @@ def _point(
 
 
 def _identify(values: Mapping[str, object]) -> str:
-  """Returns a name for flags' values that can be read and is safe in a path.
+  """Returns a name for parsed flags that can be read and is safe in a path.
 
   Digits of a digest tell apart what replacing or cutting would make equal.
-
-  Args:
-    values: {flag: value as it was parsed}, so that 1e-3 is 0.001.
   """
   texts = {name: str(configs.show(values[name])) for name in sorted(values)}
-  safe = {
-    name: re.sub(r"[^A-Za-z0-9_.+-]", "-", x) for name, x in texts.items()
-  }
-  found = ",".join(f"{name}={value}" for name, value in safe.items())
-  is_lossless = all(safe[x] == texts[x].replace(",", "-") for x in texts)
+  safe = [re.sub(r"[^A-Za-z0-9_.+-]", "-", text) for text in texts.values()]
+  found = ",".join(map("{}={}".format, texts, safe))
+  is_lossless = safe == [text.replace(",", "-") for text in texts.values()]
   if is_lossless and len(found) <= _LONGEST:
     return found
   return f"{found[:_LONGEST]}-{_digest(texts)}"

@@ -1,7 +1,6 @@
 """The JobSets of a sweep: what Kubernetes is asked to run, and when again."""
 
 import os
-import pathlib
 import re
 
 import pytest
@@ -10,18 +9,21 @@ from helpers import sweeps
 
 from lth_jax import errors
 
-_ROOT = pathlib.Path(__file__).parents[2]
-
-
-@pytest.fixture(autouse=True)
-def in_a_clone(monkeypatch):
-  monkeypatch.chdir(_ROOT)
+_HOST, _SLICE = "tpu-v5-lite-podslice:2x4", "tpu-v5-lite-podslice:4x8"
 
 
 def jobs(found, workdir="runs", tpu=""):
   return list(
     yaml.safe_load_all(sweeps.text("jobset", found, workdir, tpu=tpu))
   )
+
+
+def _job(made):
+  return made["spec"]["replicatedJobs"][0]["template"]
+
+
+def _pod(made):
+  return _job(made)["spec"]["template"]["spec"]
 
 
 def _expanded(word):
@@ -37,33 +39,16 @@ def _expanded(word):
 def test_jobsets_have_a_point_each(odd):
   found = sweeps.make(odd, [f"--data_dir={odd}"])
   made = jobs(found)
-  containers = [_pod(each)["containers"][0] for each in made]
-  assert [
-    tuple(map(_expanded, each["command"])) for each in containers
-  ] == sweeps.commands(found)
-  assert [each["metadata"]["name"] for each in made] == [
-    point.label for point in found
-  ]
-
-
-def _job(made):
-  return made["spec"]["replicatedJobs"][0]["template"]
-
-
-def _pod(made):
-  return _job(made)["spec"]["template"]["spec"]
-
-
-def _job(made):
-  return made["spec"]["replicatedJobs"][0]["template"]
-
-
-def _pod(made):
-  return _job(made)["spec"]["template"]["spec"]
+  run = [_pod(each)["containers"][0]["command"] for each in made]
+  assert [tuple(map(_expanded, words)) for words in run] == sweeps.commands(
+    found
+  )
+  labels = [each["metadata"]["name"] for each in made]
+  assert labels == [point.label for point in found]
 
 
 def test_a_jobset_asks_for_a_tpu_and_keeps_local_runs_on_a_volume():
-  pod = _pod(jobs(sweeps.make("runs"), tpu="tpu-v5-lite-podslice:2x4")[0])
+  pod = _pod(jobs(sweeps.make("runs"), tpu=_HOST)[0])
   [container] = pod["containers"]
   assert container["resources"] == {"limits": {"google.com/tpu": 8}}
   assert container["volumeMounts"][0]["mountPath"] == "/lth_jax/runs"
@@ -93,90 +78,92 @@ def _ends(made, code, disrupted=False):
 
 
 def test_a_pod_that_was_stopped_is_no_failure():
-  made = jobs(sweeps.make("runs"), tpu="tpu-v5-lite-podslice:1x1")
-  assert len(made) == 2
-  for each in made:
-    assert [
-      _ends(each, code, disrupted)
-      for code, disrupted in (
-        *((75, False), (75, True), (137, True)),
-        *((2, False), (1, False), (137, False)),
-      )
-    ] == ["Ignore"] * 3 + ["FailJob", "Count", "Count"]
-    # Without these Kubernetes takes no such policy, or none of the tries.
-    assert _pod(each)["restartPolicy"] == "Never"
-    assert _job(each)["spec"]["backoffLimit"] == 3
-
-
-def test_a_volume_is_where_the_run_writes():
-  for workdir, path in {
-    "runs/sweep/": "/lth_jax/runs/sweep",
-    "./runs": "/lth_jax/runs",
-    "/data/runs": "/data/runs",
-    "../runs": "/runs",
-    "experiments_2": "/lth_jax/experiments_2",
-  }.items():
-    [container] = _pod(jobs(sweeps.make(workdir), workdir)[0])["containers"]
-    assert [x["mountPath"] for x in container["volumeMounts"]] == [path]
-    written = container["command"][-1].removeprefix("--workdir=")
-    written = os.path.normpath(os.path.join(container["workingDir"], written))
-    assert os.path.dirname(written) == path
-
-
-def test_a_folder_that_can_be_no_volume_is_an_error():
-  for workdir, reason in {
-    "~/runs": "a pod's home",
-    "~": "a pod's home",
-    ".": "hides the code",
-    "/": "hides the code",
-    "runs/..": "hides the code",
-    "../lth_jax/lth_jax": "hides the code",
-    "experiments/runs": "hides the code",
-    "a:b": "has no colon",
-  }.items():
-    with pytest.raises(errors.InputError, match=reason) as caught:
-      jobs(sweeps.make(workdir), workdir)
-    assert str(caught.value).startswith(f"--workdir={workdir}: ")
-    assert "\n" not in str(caught.value)
+  made, _ = jobs(sweeps.make("runs"), tpu=_HOST)
+  for code, disrupted, action in (
+    (75, False, "Ignore"),
+    (75, True, "Ignore"),
+    (137, True, "Ignore"),
+    (2, False, "FailJob"),
+    (1, False, "Count"),
+    (137, False, "Count"),
+  ):
+    assert _ends(made, code, disrupted) == action
+  # Without these Kubernetes takes no such policy, or none of the tries.
+  assert _pod(made)["restartPolicy"] == "Never"
+  assert _job(made)["spec"]["backoffLimit"] == 3
 
 
 def test_a_jobset_on_several_hosts():
   """A pod a host; when one ends, all start again, unless it was a mistake."""
-  pod_slice = "tpu-v5-lite-podslice:4x8"
-  found = sweeps.make("gs://b", ["--distributed=auto"])
-  for made in jobs(found, "gs://b", pod_slice):
-    job = _job(made)["spec"]
-    assert (job["parallelism"], job["completions"]) == (8, 8)
-    assert job["completionMode"] == "Indexed" and job["backoffLimit"] == 0
-    [container] = _pod(made)["containers"]
-    assert container["resources"]["limits"] == {"google.com/tpu": 4}
-    [rule] = job["podFailurePolicy"]["rules"]
-    assert (rule["action"], rule["onExitCodes"]["values"]) == ("FailJob", [2])
-    policy = made["spec"]["failurePolicy"]
-    assert (
-      policy["rules"][0]["action"] == "FailJobSet" and policy["maxRestarts"]
-    )
+  made, _ = jobs(
+    sweeps.make("gs://b", ["--distributed=auto"]), "gs://b", _SLICE
+  )
+  job = _job(made)["spec"]
+  assert (job["parallelism"], job["completions"]) == (8, 8)
+  assert job["completionMode"] == "Indexed" and job["backoffLimit"] == 0
+  [container] = _pod(made)["containers"]
+  assert container["resources"]["limits"] == {"google.com/tpu": 4}
+  assert [_ends(made, code) for code in (2, 75)] == ["FailJob", "Count"]
+  policy = made["spec"]["failurePolicy"]
+  assert policy["rules"][0]["action"] == "FailJobSet" and policy["maxRestarts"]
 
 
-def test_a_tpu_that_does_not_fit_is_an_error():
-  for base, tpu, message in (
-    (sweeps.SMOKE, "tpu-v5-lite-podslice:4x4", "put --distributed=auto after"),
-    (sweeps.SMOKE, "tpu-v4-podslice:2x2x2", "put --distributed=auto after"),
-    ("--distributed=auto", "tpu-v5-lite-podslice:2x4", "that is one host"),
-    ("--distributed=auto", "", "one host without a TPU"),
+@pytest.mark.parametrize(
+  ("workdir", "path"),
+  [
+    ("runs/sweep/", "/lth_jax/runs/sweep"),
+    ("./runs", "/lth_jax/runs"),
+    ("/data/runs", "/data/runs"),
+    ("../runs", "/runs"),
+    ("experiments_2", "/lth_jax/experiments_2"),
+  ],
+)
+def test_a_volume_is_where_the_run_writes(workdir, path):
+  [container] = _pod(jobs(sweeps.make(workdir), workdir)[0])["containers"]
+  assert [x["mountPath"] for x in container["volumeMounts"]] == [path]
+  written = container["command"][-1].removeprefix("--workdir=")
+  written = os.path.normpath(os.path.join(container["workingDir"], written))
+  assert os.path.dirname(written) == path
+
+
+_MANY = "--distributed=auto"
+
+
+@pytest.mark.parametrize(
+  ("workdir", "base", "tpu", "message"),
+  [
     *(
-      (sweeps.SMOKE, tpu, f"--tpu={tpu}: must be") for tpu in ("v5e", "v5e:4x0")
+      (workdir, sweeps.SMOKE, "", f"--workdir={workdir}: {reason}")
+      for workdir, reason in (
+        ("~/runs", "a pod's home"),
+        ("~", "a pod's home"),
+        (".", "a volume there hides the code"),
+        ("/", "a volume there hides the code"),
+        ("runs/..", "a volume there hides the code"),
+        ("../lth_jax/lth_jax", "a volume there hides the code"),
+        ("experiments/runs", "a volume there hides the code"),
+        ("a:b", "a volume's path has no colon"),
+      )
     ),
-  ):
-    with pytest.raises(errors.InputError, match=message):
-      jobs(sweeps.make("gs://b", [base]), "gs://b", tpu)
+    ("gs://b", sweeps.SMOKE, _SLICE, "put --distributed=auto after"),
+    ("gs://b", sweeps.SMOKE, "tpu-v4-podslice:2x2x2", "put --distributed=auto"),
+    ("gs://b", _MANY, _HOST, "that is one host"),
+    ("gs://b", _MANY, "", "one host without a TPU"),
+    ("gs://b", sweeps.SMOKE, "v5e", "--tpu=v5e: must be"),
+    ("gs://b", sweeps.SMOKE, "v5e:4x0", "--tpu=v5e:4x0: must be"),
+  ],
+)
+def test_what_no_job_can_be_is_an_error(workdir, base, tpu, message):
+  with pytest.raises(errors.InputError) as caught:
+    jobs(sweeps.make(workdir, [base]), workdir, tpu)
+  assert message in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_jobs_of_jobsets_are_valid():
   kubernetes_validate = pytest.importorskip("kubernetes_validate")
-  alone = jobs(sweeps.make("runs"), tpu="tpu-v5-lite-podslice:1x1")
-  several = sweeps.make("runs", [sweeps.SMOKE, "--distributed=auto"])
-  for made in alone + jobs(several, tpu="tpu-v5-lite-podslice:4x4"):
+  alone = jobs(sweeps.make("runs"), tpu=_HOST)
+  several = sweeps.make("runs", [sweeps.SMOKE, _MANY])
+  for made in (alone[0], jobs(several, tpu=_SLICE)[0]):
     assert made["apiVersion"] == "jobset.x-k8s.io/v1alpha2"
     kind = {"apiVersion": "batch/v1", "kind": "Job"}
     job = {**kind, "metadata": made["metadata"], **_job(made)}

@@ -1,9 +1,9 @@
 """docs/results.md: made from what was collected, and up to date."""
 
 import json
-import pathlib
 import re
 import shutil
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -13,18 +13,13 @@ from PIL import Image
 
 from experiments import results
 from experiments._paper import catalog, collect, figures, results_page
-from lth_jax import errors
+from lth_jax import errors, report
 from lth_jax.config import configs
 from lth_jax.report import claims
 from lth_jax.report.figures import canvas as report_figures
 from lth_jax.report.figures import panels
 
-_ROOT = pathlib.Path(__file__).parents[2]
-
-
-@pytest.fixture(autouse=True)
-def in_a_clone(monkeypatch):
-  monkeypatch.chdir(_ROOT)
+_DOCS = commands.ROOT / "docs"
 
 
 def _write(workdir, name, **changes):
@@ -38,26 +33,45 @@ def _write(workdir, name, **changes):
   return workdir / name
 
 
+def _collect(workdir, folder, drawn=()):
+  """Collects runs, with the drawings of some of them."""
+  draw = report.draw
+  with mock.patch.object(
+    report, "draw", lambda path: draw(path) if path.name in drawn else {}
+  ):
+    collect.into_folder(workdir, "cpu", folder)
+
+
 @pytest.fixture(scope="module")
 def collected(tmp_path_factory):
   """A page's folder with two runs collected."""
   folder = tmp_path_factory.mktemp("docs")
   workdir = tmp_path_factory.mktemp("runs")
-  with pytest.MonkeyPatch.context() as patch:
-    patch.chdir(_ROOT)
-    _write(workdir, "mnist_lenet")
-    _write(workdir, "lenet_oneshot", arms=["ticket", "reinit"])
-    collect.into_folder(workdir, "cpu", folder / "results" / "cpu")
-    collect.compare("cpu", folder / "results" / "cpu")
+  _write(workdir, "mnist_lenet")
+  _write(workdir, "lenet_oneshot", arms=["ticket", "reinit"])
+  _collect(workdir, folder / "results" / "cpu", drawn=("mnist_lenet",))
+  collect.compare("cpu", folder / "results" / "cpu")
+  return folder
+
+
+@pytest.fixture
+def copied(collected, tmp_path):
+  """A page's folder with the records of these runs, to be changed."""
+  folder = tmp_path / "results" / "cpu"
+  folder.mkdir(parents=True)
+  for path in (collected / "results" / "cpu").glob("*.json"):
+    shutil.copy(path, folder)
   return folder
 
 
 @pytest.fixture(scope="module")
 def page(collected):
   """The page that is made of them."""
-  with pytest.MonkeyPatch.context() as patch:
-    patch.chdir(_ROOT)
-    return results_page.text(collected)
+  return results_page.text(collected)
+
+
+def _section(page, number):
+  return page.partition(f"## Figure {number}.")[2].partition("## Figure")[0]
 
 
 @pytest.mark.parametrize(
@@ -74,7 +88,7 @@ def test_a_run_is_collected_with_its_beginning(tmp_path, finished, begun):
     end = finished[index % 2]
     content = {"seconds": 2.0} | ({} if end is None else {"finished": end})
     timing.write_text(json.dumps(content))
-  collect.into_folder(tmp_path, "cpu", tmp_path / "out")
+  _collect(tmp_path, tmp_path / "out")
   found = json.loads((tmp_path / "out/lenet_sgd.json").read_text())
   assert found["about"].get("begun") == begun
 
@@ -87,13 +101,13 @@ def test_a_page_has_every_figure_of_the_paper(page):
 
 
 def test_a_page_has_claims_images_commands_and_time(collected, page):
-  section = page.partition("## Figure 4a.")[2].partition("## Figure")[0]
+  section = _section(page, "4a")
   assert "--figure=4a --scale=cpu" in section
   assert "never counts as the paper's" in section
   table = page.partition("\n## Runs")[2]
   assert "scaled down: steps 15,000 instead of 50,000" in table
   assert re.search(r"Tickets learn fastest at \| holds \| 21%", section)
-  section = page.partition("## Figure 4c.")[2].partition("## Figure")[0]
+  section = _section(page, "4c")
   assert "Iterative tickets more accurate than one-shot" in section
   assert "mnist_lenet, lenet_oneshot" in section
   for link in re.findall(r"\| \[\w+\]\((results[^)]*)\)", page):
@@ -107,10 +121,10 @@ def test_a_page_has_claims_images_commands_and_time(collected, page):
 
 
 def test_a_page_names_the_runs_that_a_figure_lacks(page):
-  section = page.partition("## Figure 9.")[2].partition("## Figure")[0]
+  section = _section(page, "9")
   assert "Not run: lenet_continued." in section
   assert "Accuracies are on validation images" in section
-  section = page.partition("## Figure 4a.")[2].partition("## Figure")[0]
+  section = _section(page, "4a")
   assert "Not run" not in section and "validation images" not in section
 
 
@@ -139,7 +153,7 @@ def drawn(monkeypatch):
 
 
 def test_each_control_has_a_drawing_of_its_own(tmp_path, drawn):
-  records = _ROOT / "docs/results/cpu/lenet_controls.json"
+  records = _DOCS / "results/cpu/lenet_controls.json"
   shutil.copy(records, tmp_path)
   collect.compare("cpu", tmp_path)
   names = {path.stem for path in tmp_path.glob("*.png")}
@@ -157,7 +171,7 @@ def test_each_control_has_a_drawing_of_its_own(tmp_path, drawn):
 
 
 def test_figures_of_random_masks_show_them_collapse(tmp_path, drawn):
-  shutil.copy(_ROOT / "docs/results/cpu/mnist_lenet.json", tmp_path)
+  shutil.copy(_DOCS / "results/cpu/mnist_lenet.json", tmp_path)
   collect.compare("cpu", tmp_path)
   for title in (
     "Figure 1. Tickets and random masks (LeNet)",
@@ -175,9 +189,7 @@ def test_a_comparison_names_each_run_for_a_reader():
       shown = [each.runs for each in figures.comparisons(number, scale)]
       named = [pair for runs in shown for pair in runs.items()]
       every = [
-        run.name
-        for row in catalog.find(number)
-        for run in catalog.runs(row, scale)
+        run.name for row in catalog.find(number) for run in row.scales[scale]
       ]
       assert sorted(run for _, run in named) == sorted(every)
       assert not {name for name, _ in named} & rows
@@ -205,10 +217,8 @@ def test_counts_of_verdicts_add_up(page):
   assert sum(after) > 30
 
 
-def test_claims_before_their_runs_are_counted_apart(collected, tmp_path):
-  folder = tmp_path / "results" / "cpu"
-  shutil.copytree(collected / "results" / "cpu", folder)
-  path = folder / "mnist_lenet.json"
+def test_claims_before_their_runs_are_counted_apart(copied, tmp_path):
+  path = copied / "mnist_lenet.json"
   begun = '"begun": "2036-01-01T00:00:00Z", "seconds"'
   path.write_text(path.read_text().replace('"seconds"', begun))
   page = results_page.text(tmp_path)
@@ -219,7 +229,7 @@ def test_claims_before_their_runs_are_counted_apart(collected, tmp_path):
   # Of a claim on two runs one is not enough.
   assert sum(exploratory) > 3
   assert re.search(r"Of the \d+ claims that were measured, \d+ say", registered)
-  section = page.partition("## Figure 4c.")[2].partition("## Figure")[0]
+  section = _section(page, "4c")
   both = [x for x in section.splitlines() if "mnist_lenet, lenet_oneshot" in x]
   assert both and all(x.endswith("| after |") for x in both)
 
@@ -231,11 +241,9 @@ def test_another_run_than_the_catalogs_is_refused(tmp_path):
   assert not list((tmp_path / "out").glob("*.json"))
 
 
-def test_a_damaged_file_is_named(collected, tmp_path):
-  path = tmp_path / "results" / "cpu" / "mnist_lenet.json"
-  path.parent.mkdir(parents=True)
-  whole = (collected / "results/cpu/mnist_lenet.json").read_text()
-  path.write_text(whole[: len(whole) // 2])
+def test_a_damaged_file_is_named(copied, tmp_path):
+  path = copied / "mnist_lenet.json"
+  path.write_text(path.read_text()[:1000])
   with pytest.raises(errors.InputError, match=r"mnist_lenet\.json: damaged"):
     results_page.text(tmp_path)
 
@@ -248,39 +256,30 @@ def test_bad_input_is_one_line(tmp_path):
   commands.assert_one_line(found, "no run of the catalog is here")
 
 
-def test_comparisons_are_drawn_anew_without_a_workdir(collected, tmp_path):
-  for scale in ("cpu", "smoke"):
-    folder = tmp_path / "results" / scale
-    folder.mkdir(parents=True)
-    for path in (collected / "results" / "cpu").glob("*.json"):
-      shutil.copy(path, folder)
-    (folder / "figure_4c.png").write_bytes(b"of other code")
-    (folder / "figure_7.png").write_bytes(b"of runs that are gone")
+def test_without_a_workdir_comparisons_are_drawn_again(
+  collected, copied, tmp_path
+):
+  smoke = copied.rename(copied.with_name("smoke"))
+  (smoke / "figure_4c.png").write_bytes(b"of other code")
+  (smoke / "figure_7.png").write_bytes(b"of runs that are gone")
   found = commands.call(f"--folder={tmp_path}", main=results.main)
   assert found.returncode == 0, found.stderr
   new = (collected / "results/cpu/figure_4c.png").read_bytes()
-  for scale in ("cpu", "smoke"):
-    folder = tmp_path / "results" / scale
-    assert (folder / "figure_4c.png").read_bytes() == new
-    assert (folder / "figure_7.png").read_bytes() == b"of runs that are gone"
+  assert (smoke / "figure_4c.png").read_bytes() == new
+  assert (smoke / "figure_7.png").read_bytes() == b"of runs that are gone"
 
 
-def test_a_name_of_a_device_is_shown_not_obeyed(collected, tmp_path):
-  folder = tmp_path / "results" / "cpu"
-  shutil.copytree(collected / "results" / "cpu", folder)
-  for path in folder.glob("*.json"):
-    content = json.loads(path.read_text())
-    content["about"]["environment"] = {"device_kind": "a|b <img> [c](http://d)"}
-    path.write_text(json.dumps(content))
+def test_a_name_of_a_device_is_shown_not_obeyed(copied, tmp_path):
+  path = copied / "mnist_lenet.json"
+  content = json.loads(path.read_text())
+  content["about"]["environment"] = {"device_kind": "a|b <img> [c](http://d)"}
+  path.write_text(json.dumps(content))
   lines = results_page.text(tmp_path).splitlines()
-  rows = [line for line in lines if "a\\|b" in line]
-  assert len(rows) == len([*folder.glob("*.json")])
-  for row in rows:
-    assert len(re.split(r"(?<!\\)\|", row)) == 8
-    assert "<img" not in row and "](http" not in row
+  [row] = [line for line in lines if "a\\|b" in line]
+  assert len(re.split(r"(?<!\\)\|", row)) == 8
+  assert "<img" not in row and "](http" not in row
 
 
 def test_the_committed_page_is_that_of_the_committed_records():
-  assert results_page.text(_ROOT / "docs") == (
-    _ROOT / "docs" / "results.md"
-  ).read_text(encoding="utf-8")
+  committed = (_DOCS / "results.md").read_text(encoding="utf-8")
+  assert results_page.text(_DOCS) == committed

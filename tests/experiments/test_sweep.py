@@ -1,26 +1,20 @@
 """Sweeps: from ranges to points, and the commands around them."""
 
 import itertools
-import pathlib
 import re
 import runpy
 import shlex
+import shutil
 import sys
 
 import pytest
-from helpers import commands, sweeps
+from helpers import commands, sweeps, synthetic_runs
 
 from experiments import report, sweep
 from experiments._sweep import points
 from lth_jax import errors
+from lth_jax import report as report_lib
 from lth_jax.config import flags
-
-_ROOT = pathlib.Path(__file__).parents[2]
-
-
-@pytest.fixture(autouse=True)
-def in_a_clone(monkeypatch):
-  monkeypatch.chdir(_ROOT)
 
 
 def ids(**ranges):
@@ -115,17 +109,17 @@ def test_a_wrong_point_is_found_before_anything_runs(ranges, message):
   assert "\n" not in str(caught.value)
 
 
-def test_characters_that_cannot_be_printed_are_refused():
+@pytest.mark.parametrize("odd", ["two\nlines", "a\rb", "a\x1b[2Jb", "a\u2028b"])
+def test_characters_that_cannot_be_printed_are_refused(odd):
   """They would split the lines of scripts, whatever quotes are around them."""
-  for odd in ("two\nlines", "a\rb", "a\x1b[2Jb", "a\u2028b"):
-    for workdir, base, seeds in (
-      (odd, [sweeps.SMOKE], "0"),
-      ("runs", [f"--data_dir={odd}"], "0"),
-      ("runs", [sweeps.SMOKE], odd),
-    ):
-      with pytest.raises(errors.InputError, match="be printed") as caught:
-        sweeps.make(workdir, base, seed=[seeds])
-      assert str(caught.value).isprintable()
+  for workdir, base, seed in (
+    (odd, sweeps.SMOKE, "0"),
+    ("runs", f"--data_dir={odd}", "0"),
+    ("runs", sweeps.SMOKE, odd),
+  ):
+    with pytest.raises(errors.InputError, match="be printed") as caught:
+      sweeps.make(workdir, [base], seed=[seed])
+    assert str(caught.value).isprintable()
 
 
 def test_all_points_are_for_several_hosts_or_none(tmp_path):
@@ -157,7 +151,7 @@ def test_a_flagfile_that_ends_the_flags_is_refused(tmp_path, last):
 def test_help_is_no_failure_and_keeps_the_lines_of_examples(
   module, monkeypatch, capsys
 ):
-  path = _ROOT / f"experiments/{module}.py"
+  path = commands.ROOT / f"experiments/{module}.py"
   monkeypatch.setattr(sys, "argv", [module, "--help"])
   with pytest.raises(SystemExit) as ended:
     runpy.run_path(str(path), run_name="__main__")
@@ -167,35 +161,66 @@ def test_help_is_no_failure_and_keeps_the_lines_of_examples(
   assert examples in capsys.readouterr().out
 
 
+def call_report(*arguments):
+  return commands.call(*map(str, arguments), main=report.main)
+
+
 def test_a_report_asks_for_a_folder_and_takes_it_as_an_argument(tmp_path):
-  commands.assert_one_line(
-    commands.call(main=report.main), "experiments.report runs/quickstart"
-  )
+  found = call_report()
+  commands.assert_one_line(found, "experiments.report runs/quickstart")
   for folder in ([tmp_path], [f"--workdir={tmp_path}"], [tmp_path, tmp_path]):
-    found = commands.call(*map(str, folder), main=report.main)
+    found = call_report(*folder)
     assert found.returncode == 2
     commands.assert_one_line(found, f"{tmp_path}: no config.json here")
 
 
-def test_bad_input_is_one_line(capsys):
-  for arguments, message in {
-    ("--vary=seed=0,1",): "--workdir is missing",
-    ("--workdir=x",): "--vary is missing",
-    ("--workdir=x", "--vary=seed=1", "--vary=seed=2"): "the flag seed twice",
-    ("--workdir=x", "--vary=seed=1", "--", "runs"): "'runs' is no flag",
-    ("--workdir=x", "--vary=seed=1", "--", "--", "--steps=9"): "'--' is no",
-    ("--workdir=x", "--vary=seed=1", "--", "-"): "'-' is no flag",
-    ("--workdir=x", "--vary=seed=1", "--", "--data_dir"): (
-      "'--data_dir' is no flag with its value"
-    ),
-    ("--workdir=a\nb", "--vary=seed=1"): r"'--workdir=a\nb': has",
-    ("--workdir=gs://", "--vary=seed=1"): "is named gs://BUCKET/FOLDER",
-    ("--workdir=runs/*", "--vary=seed=1"): "has '*' in its name",
-    ("--workdir=x", "--vary=seed=1", "--emit=jobset"): "--image is missing",
-  }.items():
-    found = commands.call(*arguments, main=sweep.main)
+def test_runs_are_compared_by_what_they_differ_in(tmp_path, monkeypatch):
+  monkeypatch.setattr(report_lib, "write", lambda folder: folder)
+  small = {"arms": ["ticket"], "rounds": 1, "replicates": 1}
+  for name, rate in (("a", 0.001), ("b", 0.002)):
+    synthetic_runs.write(tmp_path / name, learning_rate=rate, **small)
+  one, out = f"--workdir={tmp_path}/a", f"--out={tmp_path / 'out'}"
+  assert call_report(one).stderr.startswith("Report: ")
+  found = call_report(f"--workdir={tmp_path}/*", out)
+  assert found.returncode == 0, found.stderr
+  table = (tmp_path / "out" / "comparison.md").read_text()
+  assert "| learning_rate=0.001 | 1 |" in table
+  assert "| learning_rate=0.002 | 1 |" in table
+  shutil.copytree(tmp_path / "a", tmp_path / "copy")
+  for arguments, message in (
+    ([f"--workdir={tmp_path}/*"], "--out is the folder"),
+    ([one, out], "--out is the folder"),
+    ([one, f"--workdir={tmp_path}/copy", out], "hold the same run"),
+    ([f"--workdir={tmp_path}/no*", out], "matches no folder of a run"),
+  ):
+    found = call_report(*arguments)
     assert found.returncode == 2
     commands.assert_one_line(found, message)
+
+
+@pytest.mark.parametrize(
+  ("arguments", "message"),
+  [
+    (["--vary=seed=0,1"], "--workdir is missing"),
+    (["--workdir=x"], "--vary is missing"),
+    (["--workdir=x", "--vary=seed=1", "--vary=seed=2"], "the flag seed twice"),
+    (["--workdir=x", "--vary=seed=1", "--", "runs"], "'runs' is no flag"),
+    (["--workdir=x", "--vary=seed=1", "--", "--", "--steps=9"], "'--' is no"),
+    (["--workdir=x", "--vary=seed=1", "--", "-"], "'-' is no flag"),
+    (
+      ["--workdir=x", "--vary=seed=1", "--", "--data_dir"],
+      "'--data_dir' is no flag with its value",
+    ),
+    (["--workdir=a\nb", "--vary=seed=1"], r"'--workdir=a\nb': has"),
+    (["--workdir=gs://", "--vary=seed=1"], "is named gs://BUCKET/FOLDER"),
+    (["--workdir=runs/*", "--vary=seed=1"], "has '*' in its name"),
+    (["--workdir=x", "--vary=seed=1", "--emit=jobset"], "--image is missing"),
+  ],
+)
+def test_bad_input_is_one_line(capsys, arguments, message):
+  found = commands.call(*arguments, main=sweep.main)
+  assert found.returncode == 2
+  commands.assert_one_line(found, message)
   assert capsys.readouterr().out == ""
 
 
@@ -217,7 +242,7 @@ def test_the_commands_of_the_docs_are_right(capsys):
     "README.md",
     *(f"docs/{x}.md" for x in ("running", "slurm", "tpu")),
   ):
-    page = (_ROOT / name).read_text().replace("\\\n", " ")
+    page = (commands.ROOT / name).read_text().replace("\\\n", " ")
     page = page.replace("$BUCKET", "gs://bucket").replace("$IMAGE", "image")
     found += re.findall(r"python -m (experiments\.\w+) (.*)", page)
   for module, arguments in found:

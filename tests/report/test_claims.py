@@ -351,7 +351,7 @@ def _measured(scale):
   planned = {
     run.name: _with_few_replicates(catalog.config(run))
     for row in catalog.ROWS
-    for run in catalog.runs(row, scale)
+    for run in row.scales[scale]
   }
   run = functools.cache(lambda name: _complete(name, planned[name]))
   found = {}
