@@ -20,7 +20,7 @@ from lth_jax.config import configs
 from lth_jax.parallel import segments
 from lth_jax.runner import records
 from lth_jax.storage import store
-from lth_jax.training import evaluation
+from lth_jax.training import Inputs, evaluation
 
 _CONFIG = configs.Config()
 
@@ -104,6 +104,7 @@ def _measure(repeats):
 def _training(made):
   """Returns functions that train on, and that summarize, one trial."""
   data, split, start = jax.device_put((made.data, made.sample, made.start))
+  inputs = Inputs(data, split, made.key, made.schedule)
   progress = made.trainer.begin(start, split)
 
   def advance(num_steps, evaluate, test):
@@ -111,7 +112,7 @@ def _training(made):
     step = int(progress.state.step) + num_steps
     plan = segments.plan_of([segments.Entry(step, evaluate, test)])
     progress, _ = jax.block_until_ready(
-      made.trainer.advance(progress, plan, data, split, made.key, made.schedule)
+      made.trainer.advance(progress, plan, inputs)
     )
     return progress
 

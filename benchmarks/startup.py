@@ -31,9 +31,8 @@ piece = segments.plan_of([segments.Entry(1, True, True)])
 images = training.Data(*dataset.train, *dataset.test)
 progress = parts.trainer.begin(start, split)
 key = build.order_key(config, plan.Trial(0, 0, 'ticket'))
-jax.block_until_ready(
-  parts.trainer.advance(progress, piece, images, split, key, parts.schedule)
-)
+inputs = training.Inputs(images, split, key, parts.schedule)
+jax.block_until_ready(parts.trainer.advance(progress, piece, inputs))
 """
 
 

@@ -114,6 +114,7 @@ def _time_ours(name, barrier, results):
   import jax
 
   from benchmarks import problem
+  from lth_jax import training
   from lth_jax.parallel import devices as devices_lib
   from lth_jax.parallel import segments
 
@@ -124,6 +125,7 @@ def _time_ours(name, barrier, results):
 
   def trial(device):
     start, data, sample, key, schedule = jax.device_put(made[1:], device)
+    inputs = training.Inputs(data, sample, key, schedule)
     progress = made.trainer.begin(start, sample)
 
     def run(num_steps):
@@ -131,7 +133,7 @@ def _time_ours(name, barrier, results):
       step = int(progress.state.step) + num_steps
       plan = segments.plan_of([segments.Entry(step, False, False)])
       progress, _ = jax.block_until_ready(
-        made.trainer.advance(progress, plan, data, sample, key, schedule)
+        made.trainer.advance(progress, plan, inputs)
       )
 
     found.append(_measure(run, together))

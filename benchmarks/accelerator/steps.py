@@ -244,8 +244,7 @@ def _time(advance, stack, smoke):
 
 
 def _arguments(stack, plan):
-  worker, progress, inputs = stack
-  return progress, plan, worker.data, *inputs
+  return stack.progress, plan, stack.inputs
 
 
 def _entry(step, measure):
