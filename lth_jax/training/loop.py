@@ -257,7 +257,6 @@ def _measure(
   """Evaluates as the plan asks; returns the progress and a row of history."""
   data, split = inputs.data, inputs.split
   state, best = progress.state, progress.best
-  nothing = evaluation.no_metric()
   here = state.step == plan.steps[index]
   asked = here & plan.evaluate[index]
   valid = jax.lax.cond(
@@ -265,12 +264,12 @@ def _measure(
     lambda: evaluate(
       state.params, state.stats, data.images, data.labels, split.valid
     ),
-    lambda: nothing,
+    lambda: evaluation.NO_METRIC,
   )
   test = jax.lax.cond(
     here & plan.test[index],
     lambda: _test(evaluate, state.params, state.stats, data),
-    lambda: nothing,
+    lambda: evaluation.NO_METRIC,
   )
   # Strictly below, so the first minimum stays; NaN is never below.
   best = jax.lax.cond(
@@ -316,7 +315,6 @@ def _test(evaluate, params, stats, data):
 
 
 def _no_history(length: int) -> History:
-  row = History(
-    jnp.float32(jnp.nan), evaluation.no_metric(), evaluation.no_metric()
-  )
+  nothing = evaluation.NO_METRIC
+  row = History(nothing.loss, nothing, nothing)
   return jax.tree.map(lambda x: jnp.full(length, x), row)
