@@ -16,7 +16,6 @@ from lth_jax.training import loop
 
 MNIST = (28, 28, 1)
 CIFAR = (32, 32, 3)
-HIDDEN = (), (9,), (300, 100), (9, 8, 7), (4,) * 12
 # The rates of figure 2; the output layer's are half those of dense layers.
 NETWORKS = {
   "lenet": (
@@ -81,18 +80,23 @@ def test_rounds_have_the_papers_densities(name):
     assert abs(100 * found[round] - percents[column]) <= 0.01, round
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-def test_a_network_names_the_kernel_of_its_output(name):
+@pytest.mark.parametrize(
+  ("name", "hidden"),
+  [
+    *(("lenet", hidden) for hidden in ((), (9,), (9, 8, 7), (4,) * 12)),
+    *((name, (300, 100)) for name in NETWORKS),
+  ],
+)
+def test_a_network_names_the_kernel_of_its_output(name, hidden):
   # 13 classes: no other layer is that wide.
-  made = [models.make(name, CIFAR, 13, hidden=hidden) for hidden in HIDDEN]
-  for model in made:
-    params, _ = jax.eval_shape(model.init, tiny.key())
-    widths = {
-      jax.tree_util.keystr(path, simple=True, separator="/"): leaf.shape[-1]
-      for path, leaf in jax.tree.leaves_with_path(params)
-      if leaf.ndim > 1
-    }
-    assert [leaf for leaf in widths if widths[leaf] == 13] == [model.output]
+  model = models.make(name, CIFAR, 13, hidden=hidden)
+  params, _ = jax.eval_shape(model.init, tiny.key())
+  widths = {
+    name: leaf.shape[-1]
+    for name, leaf in named(params).items()
+    if leaf.ndim > 1
+  }
+  assert [leaf for leaf in widths if widths[leaf] == 13] == [model.output]
 
 
 def test_lenet_is_dense_layers_with_relu_between():
@@ -113,17 +117,21 @@ def test_lenet_is_dense_layers_with_relu_between():
 with_norm = pytest.mark.parametrize("kind", ["resnet20", "vgg19"])
 
 
-def shapes(name, image=CIFAR, **options):
+def named(tree):
+  return {
+    jax.tree_util.keystr(path, simple=True, separator="/"): leaf
+    for path, leaf in jax.tree.leaves_with_path(tree)
+  }
+
+
+@functools.cache
+def shapes(name, image=CIFAR, width=1.0):
   """{leaf name: shape} of params and of stats."""
-  made = jax.eval_shape(
-    models.make(name, image, 10, **options).init, tiny.key()
-  )
+  made = models.make(name, image, 10, width=width)
+  params, stats = jax.eval_shape(made.init, tiny.key())
   return [
-    {
-      jax.tree_util.keystr(path, simple=True, separator="/"): leaf.shape
-      for path, leaf in jax.tree.leaves_with_path(tree)
-    }
-    for tree in made
+    {name: leaf.shape for name, leaf in named(tree).items()}
+    for tree in (params, stats)
   ]
 
 
@@ -289,7 +297,7 @@ def small(name):
   model = models.make(name, image, tiny.CLASSES, width=width)
   # With threefry, compiling this takes four times as long.
   key = jax.random.key(0, impl="unsafe_rbg")
-  return model, image, jax.device_get(jax.jit(model.init)(key))
+  return model, image, jax.device_get(tiny.quick_jit(model.init)(key))
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -320,7 +328,8 @@ def test_a_resnet_ticket_learns_and_its_pruned_weights_stay_zero():
   state = loop.TrainState(
     np.int32(0), params, stats, optimizer.init(params), masks
   )
-  step = jax.jit(loop.make_step(model, optimizer, scaling.make("unit", images)))
+  scale = scaling.make("unit", images)
+  step = tiny.quick_jit(loop.make_step(model, optimizer, scale))
   losses = []
   for i in range(60):
     batch = slice(i % 5 * 40, i % 5 * 40 + 40)
@@ -334,7 +343,7 @@ def test_a_resnet_ticket_learns_and_its_pruned_weights_stay_zero():
   moved = jax.tree.map(lambda a, b: (a != b).any(), state.stats, stats)
   assert all(jax.tree.leaves(moved))
   # 60 steps are enough for statistics that evaluation can rely on.
-  evaluate = jax.jit(functools.partial(model.apply, train=False))
+  evaluate = tiny.quick_jit(functools.partial(model.apply, train=False))
   logits, _ = evaluate(
     state.params, state.stats, np.float32(images) / 255, key=tiny.key()
   )
