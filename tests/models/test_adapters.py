@@ -128,13 +128,11 @@ def test_a_whole_round_on_an_nnx_module():
     batch_size=tiny.BATCH,
   )
   plan = loop.plan([0, 48], [True, True], [True, True], 2)
-  sample, data = tiny.sample(), tiny.data()
+  inputs = loop.Inputs(tiny.data(), tiny.sample(), tiny.key(), tiny.SCHEDULE)
 
   def train(arm, index, start):
-    progress = trainer.begin(start, sample)
-    progress, history = trainer.advance(
-      progress, plan, data, sample, tiny.key(), tiny.SCHEDULE
-    )
+    progress = trainer.begin(start, inputs.split)
+    progress, history = trainer.advance(progress, plan, inputs)
     assert history.valid.loss[1] < history.valid.loss[0]
     state = jax.device_get(progress.state)
     return rounds.Trained(state.params, state.stats, not progress.finite)

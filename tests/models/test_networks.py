@@ -319,12 +319,20 @@ def test_kernels_start_from_glorots_normal_distribution(name):
 def test_a_resnet_ticket_learns_and_its_pruned_weights_stay_zero():
   """Steps of the real trainer under masks of the paper's global pruning."""
   model, image, (params, stats) = small("resnet20")
-  masks = masks_lib.full(params)
-  rates = pruning.one_shot(pruning.fractions(masks, NETWORKS["resnet20"][1]), 3)
-  masks = pruning.prune(scores.magnitude(params), masks, rates, scope="global")
+
+  @tiny.quick_jit
+  def prune(params):
+    masks = masks_lib.full(params)
+    rates = pruning.fractions(masks, NETWORKS["resnet20"][1])
+    masks = pruning.prune(
+      *(scores.magnitude(params), masks, pruning.one_shot(rates, 3)),
+      scope="global",
+    )
+    return masks_lib.apply(params, masks), masks
+
+  params, masks = prune(params)
   optimizer = optim.create("momentum", weight_decay=1e-4)
   images, labels = tiny.dataset(image).train
-  params = masks_lib.apply(params, masks)
   state = loop.TrainState(
     np.int32(0), params, stats, optimizer.init(params), masks
   )
