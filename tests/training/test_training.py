@@ -288,40 +288,6 @@ def test_rounds_arms_and_plans_share_one_program():
   assert not found
 
 
-def test_trials_under_vmap_train_as_they_do_alone():
-  """To float32 rounding; and one that overflows does not touch the other."""
-  starts = [tiny.start(0), tiny.start(1, density=0.4), tiny.start(2)]
-  starts[2] = starts[2]._replace(
-    params=jax.tree.map(lambda x: 1e38 * x, starts[2].params)
-  )
-  keys = [tiny.key(seed) for seed in range(3)]
-  trainer, sample = tiny.trainer(), tiny.sample()
-  steps = [0, 10, 20]
-  plan = training.plan(steps, [True] * 3, [False, False, True], 4)
-
-  def stack(trees):
-    return jax.tree.map(lambda *x: jnp.stack(x), *trees)
-
-  def unstack(tree, trial):
-    return jax.tree.map(lambda x: x[trial], tree)
-
-  progress = stack([trainer.begin(start, sample) for start in starts])
-  together, history = jax.jit(
-    jax.vmap(trainer.advance, (0, None, training.Inputs(None, None, 0, None)))
-  )(progress, plan, inputs(key=jnp.stack(keys)))
-  assert together.finite.tolist() == [True, True, False]
-  entries = [segments.Entry(s, True, s == 20) for s in steps]
-  tolerance = {"rtol": 1e-4, "atol": 1e-6}
-  for trial in range(2):
-    checkpoint, _ = tiny.train(starts[trial], entries, seed=trial)
-    found, alone = unstack(together, trial), checkpoint.progress
-    for one, other in ((found.state, alone.state), (found.best, alone.best)):
-      assert_close(one.params, other.params, **tolerance)
-      assert int(one.step) == int(other.step)
-    valid = np.array([row.valid_loss for row in checkpoint.rows])
-    assert_close(history.valid.loss[trial, :3], valid, **tolerance)
-
-
 def test_a_plan_is_padded():
   plan = training.plan([3, 5], [True, False], [False, True], 4)
   assert plan.steps.tolist() == [3, 5, 0, 0]
