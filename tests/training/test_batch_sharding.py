@@ -10,7 +10,6 @@ import pytest
 from helpers import tiny
 
 from lth_jax import errors, models, optim, training
-from lth_jax.config import configs
 from lth_jax.data import augment, scaling
 from lth_jax.models import layers
 from lth_jax.parallel import devices as devices_lib
@@ -166,18 +165,6 @@ def test_workers_are_whole_groups_of_devices():
   workers = devices_lib.make_workers(jax.local_devices()[:4], tiny.data(), 2)
   assert [len(worker.devices) for worker in workers] == [2, 2]
   assert len({*workers[0].devices, *workers[1].devices}) == 4
-
-
-@pytest.mark.parametrize(
-  ("changes", "message"),
-  [
-    ({"batch_devices": 0}, "--batch_devices=0: must be at least 1"),
-    ({"batch_devices": 7}, "--batch_devices=7: does not divide"),
-  ],
-)
-def test_parts_that_do_not_fit_are_one_line(changes, message):
-  with pytest.raises(errors.InputError, match=message):
-    configs.from_flat(changes)
 
 
 def test_more_devices_than_there_are_is_one_line():
