@@ -289,7 +289,8 @@ def overlap(a: PyTree, b: PyTree) -> jax.Array:
   0.5
   """
   both, either = num_kept(intersection(a, b)), num_kept(union(a, b))
-  ratio = both.astype(jnp.float32) / jnp.maximum(either, 1)
+  some = jnp.maximum(either, 1).astype(jnp.float32)
+  ratio = both.astype(jnp.float32) / some
   return jnp.where(either == 0, 1, ratio)
 
 
