@@ -184,7 +184,7 @@ def by_name(masks: PyTree, *trees: PyTree) -> dict[str, tuple]:
     `(mask, leaf, ...)` by leaf name, in leaf order.
 
   Raises:
-    ValueError: the trees do not fit, or two leaves share a name.
+    ValueError: the trees do not fit, or leaves share a name.
 
   >>> mask = jnp.array([[True, False]])
   >>> list(by_name({"fc": {"kernel": mask, "bias": None}}))
@@ -246,8 +246,7 @@ def density_by_name(masks: PyTree) -> dict[str, jax.Array]:
 def intersection(a: PyTree, b: PyTree) -> PyTree:
   """Returns masks that keep what both keep, in the containers of `a`.
 
-  Raises:
-    ValueError: only one has a leaf, or the shapes differ.
+  It raises a ValueError if only one has a leaf, or the shapes differ.
 
   >>> a, b = jnp.array([True, True, False]), jnp.array([True, False, False])
   >>> intersection([a], [b])
