@@ -27,18 +27,3 @@ from lth_jax.rewinding import reinitialize as reinitialize
 from lth_jax.rewinding import rewind as rewind
 
 __version__ = "0.2.0"
-
-__all__ = [
-  "count_schedule",
-  "density_schedule",
-  "fractions",
-  "keep",
-  "masks",
-  "one_shot",
-  "prune",
-  "pruning",
-  "reinitialize",
-  "rewind",
-  "rewinding",
-  "scores",
-]

@@ -30,15 +30,11 @@ class Packed:
 
 
 def pack(masks: PyTree) -> PyTree:
-  """Eight mask entries to a byte.
+  """Returns masks with eight entries to a byte.
 
-  Args:
-    masks: a mask tree, leaves of any shape.
-
-  Returns:
-    A tree with a `Packed` for each mask, `None` where masks have it. Its leaves
-    are the bits; `jax.eval_shape(pack, masks)` has the same structure, for bits
-    that come back from a file.
+  The result has a `Packed` for each mask, `None` where masks have it. Its
+  leaves are the bits; `jax.eval_shape(pack, masks)` has the same structure, for
+  bits that come back from a file.
 
   Raises:
     ValueError: a mask is not bool.
@@ -55,15 +51,12 @@ def pack(masks: PyTree) -> PyTree:
 
 
 def unpack(packed: PyTree, like: PyTree) -> PyTree:
-  """Inverse of `pack`.
+  """Returns the masks that were packed, in the containers of `packed`.
 
   Args:
     packed: what `pack` returned.
     like: a tree with arrays of the masks' shapes at the same names, such as the
       params, or `jax.eval_shape` of them.
-
-  Returns:
-    Masks in the containers of `packed`.
 
   Raises:
     ValueError: there is no packed mask, or names a leaf that is none, that

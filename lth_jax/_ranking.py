@@ -96,15 +96,14 @@ def _limit(keys: Callable[..., list[jax.Array]], leaves, dtype, count):
   return jax.lax.while_loop(unfinished, set_bits, (shift, found))[1]
 
 
-def check_scores(scores: PyTree, masks: PyTree) -> None:
-  """Raises unless there are real float scores at each mask.
+def at_masks(scores: PyTree, masks: PyTree) -> list[Any]:
+  """Lists the scores at each mask.
 
   Raises:
     ValueError: names the leaf at which the trees do not fit.
     TypeError: scores are no real floats, or JAX would round them.
   """
-  _trees.check(scores, masks, "scores")
-  values = _trees.at_masks(scores, masks, "scores")
+  values = _trees.arrays_at_masks(scores, masks, "scores")
   for name, value in zip(_trees.names(masks), values):
     if not jnp.issubdtype(value.dtype, jnp.floating):
       raise TypeError(f"scores {name!r} are {value.dtype}, not real floats")
@@ -113,16 +112,18 @@ def check_scores(scores: PyTree, masks: PyTree) -> None:
         f"scores {name!r} are {value.dtype}, which JAX would round: cast them, "
         "or enable jax_enable_x64"
       )
+  return values
 
 
-def kept_counts(scores: PyTree, masks: PyTree, signed: bool) -> Sequence[Any]:
-  """Weights kept in each leaf: Python ints, int32 scalars where traced.
+def kept_counts(
+  values: list[Any], masks: PyTree, signed: bool
+) -> Sequence[Any]:
+  """Counts the weights kept in each leaf: ints, int32 scalars where traced.
 
   Raises:
     ValueError: concrete scores of kept weights are NaN or, unless `signed`,
       negative.
   """
-  values = _trees.at_masks(scores, masks, "scores")
   counts = _survey(values, jax.tree.leaves(masks))
   if any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves(counts)):
     return counts[0]

@@ -112,12 +112,9 @@ def at_masks(tree: PyTree, masks: PyTree, what: str) -> list[Any]:
   """Lists the leaves of `tree` where `masks` has leaves, in its leaf order.
 
   Args:
-    tree: any pytree with a leaf of each name that `masks` has.
-    masks: a mask tree, or any tree with leaves of the same names.
+    tree: any pytree.
+    masks: any tree with leaves of the same names, of any kind.
     what: name of `tree` in an error message.
-
-  Returns:
-    One leaf of `tree` for each leaf of `masks`.
 
   Raises:
     ValueError: names the first leaf that `tree` lacks, or leaves that share a
@@ -131,31 +128,23 @@ def at_masks(tree: PyTree, masks: PyTree, what: str) -> list[Any]:
   return [leaves[name] for name in wanted]
 
 
-def check(tree: PyTree, masks: PyTree, what: str) -> None:
-  """Raises a ValueError that names the leaf at which masks do not fit.
-
-  Args:
-    tree: a pytree with an array wherever `masks` has a leaf.
-    masks: a mask tree.
-    what: name of `tree` in an error message.
+def arrays_at_masks(tree: PyTree, masks: PyTree, what: str) -> list[Any]:
+  """Lists the arrays of `tree` that have a mask, as `at_masks`, and checks all.
 
   Raises:
-    ValueError: a mask is not a bool array, `tree` has no array at its place, or
-      the shapes differ.
+    ValueError: names the leaf; a mask is not a bool array, `tree` has no array
+      at its place, or the shapes differ.
   """
   check_masks(masks)
-  at_masks(tree, masks, what)
-  shapes = {leaf.name: leaf.value.shape for leaf in named(masks)}
-  for leaf in named(tree):
-    if leaf.name not in shapes:
-      continue
-    if not is_array(leaf):
-      raise ValueError(f"{what} have no array at {leaf.name!r}: {leaf.value!r}")
-    if leaf.value.shape != shapes[leaf.name]:
+  arrays = at_masks(tree, masks, what)
+  for (name, mask, _), array in zip(named(masks), arrays):
+    if not is_array(Leaf(name, array, "")):
+      raise ValueError(f"{what} have no array at {name!r}: {array!r}")
+    if array.shape != mask.shape:
       raise ValueError(
-        f"mask {leaf.name!r} has shape {shapes[leaf.name]}, "
-        f"{what} {leaf.value.shape}"
+        f"mask {name!r} has shape {mask.shape}, {what} {array.shape}"
       )
+  return arrays
 
 
 def check_masks(masks: PyTree) -> None:
@@ -185,28 +174,13 @@ def map_masked(
 ) -> PyTree:
   """Returns `tree` with `function(leaf, mask, *others)` at each mask.
 
-  Args:
-    function: gives the new leaf.
-    tree: any pytree; its other leaves pass through.
-    masks: a mask tree.
-    *others: more trees with a leaf for each mask.
-    what: name of `tree` in an error message.
-
-  Returns:
-    The new leaves, in the containers of `tree`.
-
-  Raises:
-    ValueError: as `check`.
+  `tree` is checked by `arrays_at_masks`, each of `others` by `at_masks`.
   """
-  check(tree, masks, what)
-  columns = [at_masks(other, masks, what) for other in (masks, *others)]
-  arguments = dict(zip(names(masks), zip(*columns)))
-  leaves = [
-    function(leaf.value, *arguments[leaf.name])
-    if leaf.name in arguments
-    else leaf.value
-    for leaf in named(tree)
-  ]
+  arrays = arrays_at_masks(tree, masks, what)
+  columns = [at_masks(other, masks, what) for other in others]
+  rows = zip(arrays, jax.tree.leaves(masks), *columns)
+  new = dict(zip(names(masks), [function(*row) for row in rows]))
+  leaves = [new.get(leaf.name, leaf.value) for leaf in named(tree)]
   return jax.tree.unflatten(jax.tree.structure(tree), leaves)
 
 

@@ -1,11 +1,15 @@
 """Masks: which weights are kept.
 
-A mask tree is shaped like the params: a bool array (True = kept) at each leaf
-that can be pruned, `None` at every other leaf. It is passed along with the
-params, never inside the optimizer state. Every function works under `jax.jit`
-and `jax.vmap`; only shapes and dtypes, which are static there, can raise.
+A mask tree is shaped like the params, which are any pytree: a bool array (True
+= kept) at each leaf that can be pruned, `None` at every other leaf. It is
+passed along with the params, never inside the optimizer state. Every function
+works under `jax.jit` and `jax.vmap`; only shapes and dtypes, which are static
+there, can raise. An error about trees that do not fit names the leaf. Counts
+are int32, so that masks of 2^31 entries or more can be counted leaf by leaf
+only.
 """
 
+import itertools
 import re
 from collections.abc import Callable
 from typing import Any
@@ -39,11 +43,8 @@ def is_kernel(name: str, leaf: jax.Array) -> bool:
   normalisation and PReLU: `bias`, `b`, `scale`, `offset`, `gamma`, `beta`,
   `mean`, `var`, `negative_slope`, also as in `query_bias`, `bias_n` or
   `kernel_scale`. Names matter since such leaves have two axes or more in
-  attention and in layers stacked by scan or vmap.
-
-  Args:
-    name: name of the leaf, such as `Dense_0/kernel`.
-    leaf: an array of any shape.
+  attention and in layers stacked by scan or vmap. The name has the keys from
+  the root, such as `Dense_0/kernel`.
 
   >>> is_kernel("kernel", jnp.ones((2, 3))), is_kernel("bias", jnp.ones((2, 3)))
   (True, False)
@@ -56,9 +57,7 @@ def is_kernel(name: str, leaf: jax.Array) -> bool:
 
 
 def full(
-  params: PyTree,
-  *,
-  prunable: Callable[[str, jax.Array], bool] | None = None,
+  params: PyTree, *, prunable: Callable[[str, jax.Array], bool] | None = None
 ) -> PyTree:
   """Returns masks that keep everything.
 
@@ -79,8 +78,8 @@ def full(
     prunable: `(name, leaf) -> bool`, to decide instead of the default.
 
   Returns:
-    Masks, all True, in the containers of `params`; in a flat dict by leaf name
-    if those refuse masks or `None`, as a dataclass may in `__post_init__`.
+    Masks in the containers of `params`; in a flat dict by leaf name if those
+    refuse masks or `None`, as a dataclass may in `__post_init__`.
 
   Raises:
     ValueError: no leaf is prunable.
@@ -98,20 +97,20 @@ def full(
       f"prunable is {prunable!r}, not a function of name and leaf"
     )
 
-  def decide(leaf):
+  def is_prunable(leaf):
+    if not _trees.is_float(leaf):
+      return False
     if prunable is not None:
       return prunable(leaf.name, leaf.value)
-    return not _NO_WEIGHT_OWNER.search(leaf.owner) and is_kernel(
-      leaf.name, leaf.value
-    )
-
-  def one(leaf):
-    if _trees.is_float(leaf) and decide(leaf):
-      return _trees.true_like(leaf.value)
-    return None
+    of_norm = _NO_WEIGHT_OWNER.search(leaf.owner)
+    return not of_norm and is_kernel(leaf.name, leaf.value)
 
   leaves = _trees.named(params)
-  masks = _trees.replace_leaves(params, [one(leaf) for leaf in leaves])
+  found = [
+    _trees.true_like(leaf.value) if is_prunable(leaf) else None
+    for leaf in leaves
+  ]
+  masks = _trees.replace_leaves(params, found)
   if not jax.tree.leaves(masks):
     raise ValueError(f"no prunable leaf among {[leaf.name for leaf in leaves]}")
   return masks
@@ -120,35 +119,26 @@ def full(
 def check(masks: PyTree, params: PyTree) -> None:
   """Raises if masks do not belong to params.
 
-  Args:
-    masks: a mask tree.
-    params: the pytree that it should fit.
-
   Raises:
-    ValueError: names the leaf; there the masks hold something else than bools,
-      or the params hold no array, or the shapes differ.
+    ValueError: at a leaf the masks hold something else than bools, or the
+      params hold no array, or the shapes differ.
 
   >>> check({"w": jnp.ones((2, 2), bool)}, {"w": jnp.ones((2, 3))})
   Traceback (most recent call last):
     ...
   ValueError: mask 'w' has shape (2, 2), params (2, 3)
   """
-  _trees.check(params, masks, "params")
+  _trees.arrays_at_masks(params, masks, "params")
 
 
 def apply(params: PyTree, masks: PyTree) -> PyTree:
-  """Returns params with pruned weights set to zero.
+  """Returns params with 0.0 where a mask is False.
 
-  Args:
-    params: any pytree; pruned entries may be infinite or NaN.
-    masks: its masks.
-
-  Returns:
-    `params` with 0.0 where a mask is False, in the dtypes that JAX has for
-    theirs: NumPy's float64 becomes float32 unless x64 is enabled.
+  Pruned entries may be infinite or NaN. NumPy's float64 becomes float32 unless
+  x64 is enabled.
 
   Raises:
-    ValueError: names the leaf at which masks do not fit.
+    ValueError: masks do not fit.
 
   >>> masks = {"w": jnp.array([[True, False]])}
   >>> apply({"w": jnp.array([[1.0, jnp.nan]])}, masks)
@@ -164,7 +154,7 @@ def apply(params: PyTree, masks: PyTree) -> PyTree:
 def map(
   function: Callable[..., Any], params: PyTree, masks: PyTree, *others: PyTree
 ) -> PyTree:
-  """Replaces the leaves that have a mask.
+  """Returns params with other leaves where there is a mask.
 
   Args:
     function: `(leaf, mask, *others) -> leaf`.
@@ -172,11 +162,8 @@ def map(
     masks: its masks.
     *others: more trees with a leaf for each mask, or dicts by leaf name.
 
-  Returns:
-    The new leaves in the containers of `params`.
-
   Raises:
-    ValueError: names the leaf at which the trees do not fit.
+    ValueError: the trees do not fit.
 
   >>> masks = {"w": jnp.array([[True, False]]), "b": None}
   >>> params = {"w": jnp.ones((1, 2)), "b": 0.5}
@@ -197,28 +184,20 @@ def by_name(masks: PyTree, *trees: PyTree) -> dict[str, tuple]:
     `(mask, leaf, ...)` by leaf name, in leaf order.
 
   Raises:
-    ValueError: names the leaf at which the trees do not fit; or two leaves
-      share a name.
+    ValueError: the trees do not fit, or leaves share a name.
 
   >>> mask = jnp.array([[True, False]])
   >>> list(by_name({"fc": {"kernel": mask, "bias": None}}))
   ['fc/kernel']
   """
-  _trees.check_masks(masks)
-  for tree in trees:
-    _trees.check(tree, masks, "params")
-  columns = [_trees.at_masks(tree, masks, "params") for tree in (masks, *trees)]
+  columns = [
+    _trees.arrays_at_masks(tree, masks, "params") for tree in (masks, *trees)
+  ]
   return _trees.by_name(masks, list(zip(*columns)))
 
 
 def num_kept(masks: PyTree) -> jax.Array:
-  """Counts the kept weights.
-
-  Args:
-    masks: a mask tree of fewer than 2^31 entries.
-
-  Returns:
-    int32 scalar.
+  """Counts the kept weights: an int32 scalar.
 
   Raises:
     ValueError: the masks have 2^31 entries or more, or one is not bool.
@@ -233,13 +212,9 @@ def num_kept(masks: PyTree) -> jax.Array:
 
 
 def density(masks: PyTree) -> jax.Array:
-  """Returns P_m of the paper: kept weights / all counted weights.
+  """Returns P_m of the paper, kept weights / all counted weights.
 
-  Args:
-    masks: a mask tree of fewer than 2^31 entries.
-
-  Returns:
-    float32 scalar in [0, 1]; use `num_kept` where the exact count matters.
+  It is a float32 scalar; use `num_kept` where the exact count matters.
 
   Raises:
     ValueError: the masks have no entry, or 2^31 or more, or one is not bool.
@@ -255,13 +230,7 @@ def density(masks: PyTree) -> jax.Array:
 
 
 def density_by_name(masks: PyTree) -> dict[str, jax.Array]:
-  """Returns the density of each leaf.
-
-  Args:
-    masks: a mask tree.
-
-  Returns:
-    float32 scalars by leaf name, in leaf order.
+  """Returns the density of each leaf, by name, in leaf order.
 
   Raises:
     ValueError: a leaf has no entry, or 2^31 or more, or is not bool, or two
@@ -275,17 +244,9 @@ def density_by_name(masks: PyTree) -> dict[str, jax.Array]:
 
 
 def intersection(a: PyTree, b: PyTree) -> PyTree:
-  """Returns masks that keep what both keep.
+  """Returns masks that keep what both keep, in the containers of `a`.
 
-  Args:
-    a: a mask tree.
-    b: masks of the same params.
-
-  Returns:
-    Masks in the containers of `a`.
-
-  Raises:
-    ValueError: names a leaf that only one has, or whose shapes differ.
+  It raises a ValueError if only one has a leaf, or the shapes differ.
 
   >>> a, b = jnp.array([True, True, False]), jnp.array([True, False, False])
   >>> intersection([a], [b])
@@ -315,14 +276,9 @@ def difference(a: PyTree, b: PyTree) -> PyTree:
 
 
 def overlap(a: PyTree, b: PyTree) -> jax.Array:
-  """Returns the Jaccard index: kept by both / kept by either.
+  """Returns the Jaccard index, kept by both / kept by either: float32.
 
-  Args:
-    a: a mask tree.
-    b: masks of the same params.
-
-  Returns:
-    float32 scalar in [0, 1]. Two masks that keep nothing are equal: 1.
+  It is 1 for two masks that keep nothing, which are equal.
 
   Raises:
     ValueError: as `intersection`, or 2^31 entries or more.
@@ -332,21 +288,13 @@ def overlap(a: PyTree, b: PyTree) -> jax.Array:
   0.5
   """
   both, either = num_kept(intersection(a, b)), num_kept(union(a, b))
-  empty = either == 0
-  either = jnp.where(empty, 1, either).astype(jnp.float32)
-  ratio = both.astype(jnp.float32) / either
-  return jnp.where(empty, jnp.ones((), jnp.float32), ratio)
+  some = jnp.maximum(either, 1).astype(jnp.float32)
+  ratio = both.astype(jnp.float32) / some
+  return jnp.where(either == 0, 1, ratio)
 
 
 def hamming(a: PyTree, b: PyTree) -> jax.Array:
-  """Counts the entries in which two masks differ.
-
-  Args:
-    a: a mask tree.
-    b: masks of the same params.
-
-  Returns:
-    int32 scalar.
+  """Counts the entries in which two masks differ: an int32 scalar.
 
   Raises:
     ValueError: as `intersection`, or 2^31 entries or more.
@@ -381,9 +329,9 @@ def permute(key: jax.Array, masks: PyTree, *, scope: str = "layer") -> PyTree:
   leaves = jax.tree.leaves(masks)
   flat = [_trees.ravel(leaf) for leaf in leaves]
   if scope == "global":
-    ends = [sum(f.size for f in flat[: i + 1]) for i in range(len(flat))]
+    ends = itertools.accumulate(leaf.size for leaf in leaves[:-1])
     mixed = jax.random.permutation(key, jnp.concatenate(flat))
-    flat = jnp.split(mixed, ends[:-1])
+    flat = jnp.split(mixed, list(ends))
   else:
     keys = jax.random.split(key, len(flat))
     flat = [jax.random.permutation(k, f) for k, f in zip(keys, flat)]
@@ -396,7 +344,7 @@ def permute(key: jax.Array, masks: PyTree, *, scope: str = "layer") -> PyTree:
 
 def _combine(function, a, b):
   _trees.check_masks(b)
-  _trees.check(b, a, "the other masks")
-  _trees.check(a, b, "the other masks")
-  pairs = zip(jax.tree.leaves(a), _trees.at_masks(b, a, "the other masks"))
+  others = _trees.arrays_at_masks(b, a, "the other masks")
+  _trees.at_masks(a, b, "the other masks")
+  pairs = zip(jax.tree.leaves(a), others)
   return _trees.replace_leaves(a, [function(x, y) for x, y in pairs])

@@ -2,6 +2,7 @@
 
 The lowest scores are pruned. Among equal scores the earlier in leaf order, then
 in flat order, are pruned first; -0.0 equals 0.0. Pruned weights never return.
+New masks and rates are in the containers of the masks that are given.
 """
 
 import numbers
@@ -43,9 +44,6 @@ def prune(
     signed: whether scores below 0 are meant. Otherwise they are an error, since
       they are likely weights instead of their magnitudes.
 
-  Returns:
-    Masks in the containers of `masks`.
-
   Raises:
     ValueError: a rate outside [0, 1), or one that removes all weights left in a
       layer (`global`: in all leaves); different nonzero rates in global scope,
@@ -60,21 +58,22 @@ def prune(
   >>> prune(scores, masks, 0.4)["w"]
   Array([[ True, False, False,  True,  True]], dtype=bool)
   """
-  _ranking.check_scores(scores, masks)
+  values = _ranking.at_masks(scores, masks)
   groups = _groups(masks, fraction, scope)
   for members, _ in groups:
-    _trees.size([jax.tree.leaves(masks)[i] for i in members])
-  kept = _ranking.kept_counts(scores, masks, signed)
+    _trees.size([values[i] for i in members])
+  kept = _ranking.kept_counts(values, masks, signed)
   removed = []
   for members, rate in groups:
     num_kept = sum(kept[i] for i in members)
-    removed.append((members, num_removed(num_kept, rate)))
-    if isinstance(num_kept, int) and 0 < num_kept == removed[-1][1]:
+    count = num_removed(num_kept, rate)
+    removed.append((members, count))
+    if isinstance(num_kept, int) and 0 < num_kept == count:
       emptied = [_trees.names(masks)[i] for i in members]
       raise ValueError(
         f"rate {rate} removes all {num_kept} weights of {emptied}"
       )
-  return _remove(scores, masks, removed)
+  return _remove(values, masks, removed)
 
 
 def keep(
@@ -89,9 +88,6 @@ def keep(
       `count_schedule`); no more than the mask keeps; may be traced.
     signed: as for `prune`.
 
-  Returns:
-    Masks in the containers of `masks`.
-
   Raises:
     ValueError: a count is negative or larger than what is left, or as `prune`.
     TypeError: a count is not an integer, or as `prune`.
@@ -100,15 +96,15 @@ def keep(
   >>> keep(scores, {"w": jnp.ones((1, 3), bool)}, {"w": 2})["w"]
   Array([[ True, False,  True]], dtype=bool)
   """
-  _ranking.check_scores(scores, masks)
-  for mask in jax.tree.leaves(masks):
-    _trees.size(mask)
-  kept = _ranking.kept_counts(scores, masks, signed)
+  values = _ranking.at_masks(scores, masks)
+  for value in values:
+    _trees.size(value)
+  kept = _ranking.kept_counts(values, masks, signed)
   wanted = _trees.at_masks(counts, masks, "counts")
   for name, count, num_kept in zip(_trees.names(masks), wanted, kept):
     _check_count(name, count, num_kept)
   removed = [([i], n - count) for i, (n, count) in enumerate(zip(kept, wanted))]
-  return _remove(scores, masks, removed)
+  return _remove(values, masks, removed)
 
 
 def fractions(masks: PyTree, rules: Sequence[tuple[str, float]]) -> PyTree:
@@ -118,9 +114,6 @@ def fractions(masks: PyTree, rules: Sequence[tuple[str, float]]) -> PyTree:
     masks: a mask tree.
     rules: `(pattern, rate)`; the first pattern that `re.search` finds in a
       leaf's name gives its rate, a number in [0, 1).
-
-  Returns:
-    Python floats in the containers of `masks`, `None` where masks have it.
 
   Raises:
     ValueError: a leaf that no rule matches, a rule that decides no leaf, a
@@ -185,7 +178,7 @@ def count_schedule(
 
   Returns:
     For each of the rounds 0 to `num_rounds`, exact counts by leaf name; 0 where
-      `prune` would refuse to empty a layer.
+    `prune` would refuse to empty a layer.
 
   Raises:
     ValueError: as `prune`.
@@ -195,9 +188,8 @@ def count_schedule(
   """
   _check_schedule(masks, num_rounds)
   rates = _rates(masks, fraction)
-  rounds = [[int(np.sum(mask)) for mask in jax.tree.leaves(masks)]]
-  for _ in range(num_rounds):
-    rounds.append([n - num_removed(n, r) for n, r in zip(rounds[-1], rates)])
+  kept = [int(np.sum(mask)) for mask in jax.tree.leaves(masks)]
+  rounds = _ladder(kept, rates, num_rounds)
   return tuple(_trees.by_name(masks, counts) for counts in rounds)
 
 
@@ -208,19 +200,9 @@ def density_schedule(
   *,
   scope: str = "layer",
 ) -> tuple[float, ...]:
-  """Returns P_m, kept / all counted weights, round by round.
+  """Returns P_m, kept / all counted weights, in rounds 0 to `num_rounds`.
 
-  Args:
-    masks: concrete masks at which the schedule begins.
-    fraction: as for `prune`.
-    num_rounds: number of prunings.
-    scope: as for `prune`.
-
-  Returns:
-    The densities of rounds 0 to `num_rounds`.
-
-  Raises:
-    ValueError: as `prune`.
+  Masks and errors are as for `count_schedule`; `scope` as for `prune`.
 
   >>> density_schedule({"w": jnp.ones((10, 10), bool)}, 0.2, 3)
   (1.0, 0.8, 0.64, 0.51)
@@ -231,13 +213,11 @@ def density_schedule(
   if total == 0:
     raise ValueError("masks without an entry have no density")
   groups = _groups(masks, fraction, scope)
-  counts = [sum(int(np.sum(leaves[i])) for i in group) for group, _ in groups]
-  fixed = sum(int(np.sum(mask)) for mask in leaves) - sum(counts)
-  densities = [(fixed + sum(counts)) / total]
-  for _ in range(num_rounds):
-    counts = [n - num_removed(n, r) for n, (_, r) in zip(counts, groups)]
-    densities.append((fixed + sum(counts)) / total)
-  return tuple(densities)
+  kept = [int(np.sum(mask)) for mask in leaves]
+  ranked = [sum(kept[i] for i in members) for members, _ in groups]
+  rounds = _ladder(ranked, [rate for _, rate in groups], num_rounds)
+  fixed = sum(kept) - sum(ranked)
+  return tuple((fixed + sum(counts)) / total for counts in rounds)
 
 
 @overload
@@ -248,11 +228,9 @@ def num_removed(kept, rate):
   """Returns `round(rate * kept)`: a float64 product, then half to even.
 
   Args:
-    kept: a Python int, or an integer array below 2^31 (also traced), any shape.
+    kept: a Python int, or an integer array below 2^31 (also traced), any shape;
+      the result is an int or an int32 array of the same numbers.
     rate: Python float in [0, 1).
-
-  Returns:
-    A Python int for an int, an int32 array for an array; the same numbers.
 
   Raises:
     ValueError: a rate outside [0, 1), a negative int, or NumPy integers that
@@ -278,9 +256,8 @@ def num_removed(kept, rate):
   return _ranking.round_half_even(jnp.asarray(kept, jnp.int32), rate)
 
 
-def _remove(scores, masks, removed):
+def _remove(values, masks, removed):
   """Drops the lowest scores: `removed` is `[(leaf positions, count), ...]`."""
-  values = _trees.at_masks(scores, masks, "scores")
   new = jax.tree.leaves(masks)
   for members, count in removed:
     smaller = _ranking.remove_lowest(
@@ -289,6 +266,14 @@ def _remove(scores, masks, removed):
     for i, mask in zip(members, smaller):
       new[i] = mask
   return _trees.replace_leaves(masks, new)
+
+
+def _ladder(counts, rates, num_rounds):
+  """Lists the counts after 0 to `num_rounds` prunings."""
+  rounds = [counts]
+  for _ in range(num_rounds):
+    rounds.append([n - num_removed(n, r) for n, r in zip(rounds[-1], rates)])
+  return rounds
 
 
 def _check_count(name, count, num_kept):

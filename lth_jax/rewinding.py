@@ -19,27 +19,13 @@ def rewind(saved: PyTree, masks: PyTree) -> PyTree:
   * the weights of an early step k: late rewinding (arXiv 1903.01611);
   * the weights just trained: continued training (appendix B), fine-tuning.
 
-  Args:
-    saved: any pytree of weights.
-    masks: its masks.
-
-  Returns:
-    `saved` with 0.0 where a mask is False.
-
   Raises:
     ValueError: names the leaf at which masks do not fit.
 
   >>> import jax.numpy as jnp
-  >>> initial = {"w": jnp.array([[1.0, 2.0]])}
-  >>> at_step_k = {"w": jnp.array([[3.0, 4.0]])}
-  >>> trained = {"w": jnp.array([[5.0, 6.0]])}
   >>> masks = {"w": jnp.array([[False, True]])}
-  >>> rewind(initial, masks)
+  >>> rewind({"w": jnp.array([[1.0, 2.0]])}, masks)
   {'w': Array([[0., 2.]], dtype=float32)}
-  >>> rewind(at_step_k, masks)
-  {'w': Array([[0., 4.]], dtype=float32)}
-  >>> rewind(trained, masks)
-  {'w': Array([[0., 6.]], dtype=float32)}
   """
   return masks_lib.apply(saved, masks)
 
@@ -52,10 +38,7 @@ def reinitialize(
   Args:
     key: PRNG key, consumed.
     init: `key -> params`, the network's initialization.
-    masks: masks of these params.
-
-  Returns:
-    Fresh params with 0.0 where a mask is False.
+    masks: masks of these params; where they are False is 0.0.
 
   Raises:
     ValueError: names the leaf at which masks do not fit.

@@ -20,50 +20,35 @@ PyTree = Any
 
 
 def magnitude(params: PyTree) -> PyTree:
-  """Returns |w|, the score of the paper (section 1).
-
-  Args:
-    params: any pytree.
-
-  Returns:
-    Scores of the params' shapes and (real) dtypes.
+  """Returns |w|, the score of the paper (section 1), in the dtypes of params.
 
   >>> magnitude({"w": jnp.array([[-2.0, 1.0]]), "activation": jax.nn.relu})
   {'activation': None, 'w': Array([[2., 1.]], dtype=float32)}
   """
-  return _trees.replace_leaves(
-    params,
-    [
-      jnp.abs(leaf.value) if _trees.is_float(leaf) else None
-      for leaf in _trees.named(params)
-    ],
-  )
+  magnitudes = [
+    jnp.abs(leaf.value) if _trees.is_float(leaf) else None
+    for leaf in _trees.named(params)
+  ]
+  return _trees.replace_leaves(params, magnitudes)
 
 
 def random(key: jax.Array, params: PyTree) -> PyTree:
   """Returns uniform scores in [0, 1), to prune a random subset.
 
-  Args:
-    key: PRNG key, consumed.
-    params: any pytree.
-
-  Returns:
-    Scores of the params' shapes, float32 whatever the params' dtype, so that
-    ties are rare.
+  They are float32 whatever the params' dtype, so that ties are rare. The key is
+  consumed.
 
   >>> random(jax.random.key(0), {"w": jnp.ones((2, 3))})["w"].shape
   (2, 3)
   """
+
+  def draw(key, leaf):
+    if not _trees.is_float(leaf):
+      return None
+    drawn = jax.random.uniform(key, leaf.value.shape, jnp.float32)
+    # Where the leaf lies.
+    return jnp.where(_trees.true_like(leaf.value), drawn, jnp.float32(0))
+
   leaves = _trees.named(params)
   keys = jax.random.split(key, len(leaves))
-  draws = [
-    jnp.where(
-      _trees.true_like(leaf.value),
-      jax.random.uniform(k, leaf.value.shape, jnp.float32),
-      jnp.float32(0),
-    )
-    if _trees.is_float(leaf)
-    else None
-    for k, leaf in zip(keys, leaves)
-  ]
-  return _trees.replace_leaves(params, draws)
+  return _trees.replace_leaves(params, list(map(draw, keys, leaves)))

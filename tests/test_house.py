@@ -1,6 +1,7 @@
 """Who may import whom, read from the source."""
 
 import ast
+import functools
 import pathlib
 import re
 import subprocess
@@ -195,6 +196,7 @@ def test_the_check_catches_a_planted_breach(module, line, message):
   assert any(message in breach for breach in found), found
 
 
+@functools.cache
 def loaded_after(statement):
   code = f"{statement}; import sys; print(*sys.modules)"
   result = subprocess.run(

@@ -1,7 +1,8 @@
 """Controls that a ticket is compared with, each a function Start -> Start.
 
 All keep the number of weights; they differ in what else of the ticket they
-keep.
+keep. `ticket` is the ticket's start, `initial` theta_0 (or theta_k) under full
+masks; a key is consumed.
 """
 
 from collections.abc import Callable
@@ -11,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from lth_jax import masks as masks_lib
-from lth_jax import pruning, rewinding, scores
+from lth_jax import pruning, scores
 from lth_jax.lottery import rounds
 from lth_jax.training import Start
 
@@ -23,15 +24,7 @@ def reinit(
   init: Callable[[jax.Array], tuple[PyTree, PyTree]],
   ticket: Start,
 ) -> Start:
-  """Keeps the masks, draws new weights (paper, section 1).
-
-  Args:
-    key: consumed.
-    init: `Model.init`, key -> (params, stats).
-    ticket: the ticket's start.
-
-  Returns:
-    A start with fresh weights and statistics under the ticket's masks.
+  """Keeps the masks, draws new weights and statistics (paper, section 1).
 
   >>> masks = {"w": jnp.array([[True, False, True]])}
   >>> ticket = Start({"w": jnp.array([[1.0, 0.0, 3.0]])}, {}, 0, masks)
@@ -39,9 +32,9 @@ def reinit(
   >>> (reinit(jax.random.key(0), init, ticket).params["w"] == 0).tolist()
   [[False, True, False]]
   """
-  _, stats = init(key)
-  params = rewinding.reinitialize(key, lambda k: init(k)[0], ticket.masks)
-  return ticket._replace(params=params, stats=stats)
+  params, stats = init(key)
+  fresh = ticket._replace(params=params, stats=stats)
+  return rounds.reset(fresh, ticket.masks)
 
 
 def random_masks(
@@ -50,16 +43,8 @@ def random_masks(
   """Keeps theta_0 and the count, chooses the survivors at random.
 
   The paper does not say whether its random networks (appendix E) keep the
-  count of each layer; `scope="layer"` does, as later work by its authors.
-
-  Args:
-    key: consumed.
-    initial: theta_0 (or theta_k) under full masks.
-    ticket: the ticket's start.
-    scope: "layer" keeps each layer's count, "global" only the total.
-
-  Returns:
-    `initial` under random masks.
+  count of each layer; the scope "layer" does, as later work by its authors.
+  "global" keeps only the total.
 
   Raises:
     ValueError: unknown scope.
@@ -81,13 +66,6 @@ def redraw(key: jax.Array, ticket: Start) -> Start:
   surviving weights of its leaf in the ticket, as in the authors' code
   (`reuse`). Other leaves, such as biases, stay as they are.
 
-  Args:
-    key: consumed.
-    ticket: the ticket's start.
-
-  Returns:
-    The ticket with redrawn weights.
-
   >>> masks = {"w": jnp.array([[True, False, True]])}
   >>> ticket = Start({"w": jnp.array([[2.0, 0.0, 2.0]])}, {}, 0, masks)
   >>> redraw(jax.random.key(0), ticket).params["w"].tolist()
@@ -99,13 +77,8 @@ def redraw(key: jax.Array, ticket: Start) -> Start:
 def magnitude_at_start(initial: Start, ticket: Start) -> Start:
   """Keeps the largest weights of theta_0 (appendix F.4, figure 18).
 
-  Args:
-    initial: theta_0 (or theta_k) under full masks.
-    ticket: the ticket's start.
-
-  Returns:
-    `initial` under masks with the ticket's count of each leaf; among equal
-    magnitudes the earlier are pruned, as in `pruning`.
+  Each leaf has the ticket's count; among equal magnitudes the earlier are
+  pruned, as in `pruning`.
 
   >>> full = {"w": jnp.ones((1, 3), bool)}
   >>> initial = Start({"w": jnp.array([[1.0, 3.0, -2.0]])}, {}, 0, full)
@@ -123,23 +96,12 @@ def noise(
 ) -> Start:
   """Adds Gaussian noise to the surviving weights (appendix F.7, figure 25).
 
-  The unit of the noise is the standard deviation of the layer's
-  initialization. It is measured, over all entries of the leaf in the dense
-  network, since a formula would hold for one initialization alone; of n normal
-  weights the measured one is off by a fraction of about 1 / sqrt(2n), 2% in
-  the 1,000 weights of LeNet's output layer.
-
-  Args:
-    key: consumed.
-    initial: theta_0 of the dense network. (Of theta_k it is the deviation of
-      theta_k that is measured.)
-    ticket: the ticket's start, to which the noise is added.
-    factor: standard deviation of the noise in this unit, 0 or more; the
-      paper's are 0.5, 1, 2 and 3.
-
-  Returns:
-    The ticket with other weights; leaves that are never pruned, such as
-    biases, stay as they are.
+  The standard deviation of the noise is `factor`, 0 or more (the paper's are
+  0.5, 1, 2 and 3), times that of the layer's initialization. The latter is
+  measured, over all entries of the leaf in `initial`, since a formula would
+  hold for one initialization alone; of n normal weights the measured one is off
+  by a fraction of about 1 / sqrt(2n), 2% in the 1,000 weights of LeNet's output
+  layer. Leaves that are never pruned, such as biases, stay as they are.
 
   >>> full = {"w": jnp.ones((1, 3), bool)}
   >>> initial = Start({"w": jnp.array([[1.0, 2.0, 3.0]])}, {}, 0, full)

@@ -15,8 +15,10 @@ result depends on which trials, replicates or devices ran at the same time:
 
 * except reinit.
 
-A key is a scalar key array `[]`. The implementation is pinned to threefry: a
-change of JAX's default must not change a published number.
+`seed` is the run's, 0 to 2**32 - 1; `replicate`, `draw` and `level` are indices
+from 0; `round_index` is 1 or more. A key is a scalar key array `[]`. The
+implementation is pinned to threefry: a change of JAX's default must not change
+a published number.
 """
 
 import jax
@@ -26,11 +28,7 @@ _INITIAL, _SPLIT, _ORDER, _REINIT, _RANDOM_MASKS, _REDRAW, _NOISE = range(7)
 
 
 def initial(seed: int, replicate: int) -> jax.Array:
-  """Key of theta_0.
-
-  Args:
-    seed: the run's seed, 0 to 2**32 - 1.
-    replicate: index of the replicate, from 0.
+  """Returns the key of theta_0.
 
   >>> jax.random.key_data(initial(0, 3))
   Array([4257973933, 3811338087], dtype=uint32)
@@ -39,11 +37,7 @@ def initial(seed: int, replicate: int) -> jax.Array:
 
 
 def split(seed: int, replicate: int) -> jax.Array:
-  """Key of the split into training and validation images.
-
-  Args:
-    seed: the run's seed, 0 to 2**32 - 1.
-    replicate: index of the replicate, from 0.
+  """Returns the key of the split into training and validation images.
 
   >>> bool(split(0, 3) == split(0, 3)), bool(split(0, 3) == initial(0, 3))
   (True, False)
@@ -54,16 +48,10 @@ def split(seed: int, replicate: int) -> jax.Array:
 def order(
   order_seed: int, replicate: int, round_index: int | None = None
 ) -> jax.Array:
-  """Key of batch order, augmentation and dropout.
+  """Returns the key of batch order, augmentation and dropout.
 
-  Args:
-    order_seed: seed of the order, by default the run's seed; 0 to 2**32 - 1.
-    replicate: index of the replicate, from 0.
-    round_index: None if all rounds share one order (the default), else the
-      round that the order belongs to.
-
-  Returns:
-    A key that the training loop folds epochs and steps into.
+  The training loop folds epochs and steps into it. The order's seed is by
+  default the run's; with `round_index` None all rounds share one order.
 
   >>> bool(order(0, 3) == order(0, 3, round_index=1))
   False
@@ -73,13 +61,7 @@ def order(
 
 
 def reinit(seed: int, replicate: int, round_index: int, draw: int) -> jax.Array:
-  """Key of one fresh draw of weights under a ticket's masks.
-
-  Args:
-    seed: the run's seed, 0 to 2**32 - 1.
-    replicate: index of the replicate, from 0.
-    round_index: the ticket's round, 1 or more.
-    draw: index of the draw among several for this ticket, from 0.
+  """Returns the key of one fresh draw of weights under a ticket's masks.
 
   >>> bool(reinit(0, 3, 1, draw=0) == reinit(0, 3, 1, draw=1))
   False
@@ -88,12 +70,7 @@ def reinit(seed: int, replicate: int, round_index: int, draw: int) -> jax.Array:
 
 
 def random_masks(seed: int, replicate: int, round_index: int) -> jax.Array:
-  """Key of one random mask tree.
-
-  Args:
-    seed: the run's seed, 0 to 2**32 - 1.
-    replicate: index of the replicate, from 0.
-    round_index: the round whose density the masks have, 1 or more.
+  """Returns the key of random masks of the density of a round.
 
   >>> bool(random_masks(0, 3, round_index=1) == random_masks(0, 3, 2))
   False
@@ -102,12 +79,7 @@ def random_masks(seed: int, replicate: int, round_index: int) -> jax.Array:
 
 
 def redraw(seed: int, replicate: int, round_index: int) -> jax.Array:
-  """Key of weights redrawn from a ticket's own.
-
-  Args:
-    seed: the run's seed, 0 to 2**32 - 1.
-    replicate: index of the replicate, from 0.
-    round_index: the ticket's round, 1 or more.
+  """Returns the key of weights redrawn from a ticket's own.
 
   >>> bool(redraw(0, 3, round_index=1) == reinit(0, 3, 1, 0))
   False
@@ -116,13 +88,7 @@ def redraw(seed: int, replicate: int, round_index: int) -> jax.Array:
 
 
 def noise(seed: int, replicate: int, round_index: int, level: int) -> jax.Array:
-  """Key of the noise that is added to a ticket's weights.
-
-  Args:
-    seed: the run's seed, 0 to 2**32 - 1.
-    replicate: index of the replicate, from 0.
-    round_index: the ticket's round, 1 or more.
-    level: index of the level of noise, from 0.
+  """Returns the key of the noise that is added to a ticket's weights.
 
   >>> bool(noise(0, 3, 1, level=0) == noise(0, 3, 1, level=1))
   False

@@ -1,9 +1,9 @@
 """The algorithm of the paper: train, prune, reset the survivors, train again.
 
-Each function here is a generator of values for one replicate; training and
-pruning are arguments, nothing touches a disk. `train(arm, index, start)`
-returns the result of one training; a caller that finds the result stored
-returns it without training, and so resumes.
+Each series is a generator of values for one replicate: `initial` is theta_0 (or
+theta_k) under full masks, training and pruning are functions, nothing touches a
+disk. A `train` that finds a result stored returns it without training, and so a
+run resumes. Round 0 is the dense network; `num_rounds` prunings follow.
 """
 
 from collections.abc import Callable, Iterator
@@ -40,7 +40,7 @@ class Round(NamedTuple):
 
 # (arm, round, start) -> result of the training
 Train = Callable[[str, int, Start], Trained]
-# (trained params, masks) -> smaller masks
+# (trained params, masks) -> masks without a fraction of the survivors
 Prune = Callable[[PyTree, PyTree], PyTree]
 # (trained params, full masks, k) -> masks of round k
 PruneAtOnce = Callable[[PyTree, PyTree, int], PyTree]
@@ -50,12 +50,6 @@ def rounds(
   initial: Start, train: Train, prune: Prune, num_rounds: int
 ) -> Iterator[Round]:
   """Iterative pruning with resetting (paper, section 1 and appendix B).
-
-  Args:
-    initial: theta_0 (or theta_k) under full masks.
-    train: runs one training.
-    prune: removes the same fraction of the survivors at each call.
-    num_rounds: how often to prune; round 0 is the dense network.
 
   Yields:
     Round 0 to `num_rounds`; fewer if a round diverges.
@@ -80,22 +74,13 @@ def rounds(
 
 
 def one_shot_rounds(
-  initial: Start,
-  train: Train,
-  prune_at_once: PruneAtOnce,
-  num_rounds: int,
+  initial: Start, train: Train, prune_at_once: PruneAtOnce, num_rounds: int
 ) -> Iterator[Round]:
   """One-shot pruning to each density of the ladder (paper, figure 4c).
 
-  Args:
-    initial: theta_0 (or theta_k) under full masks.
-    train: runs one training.
-    prune_at_once: (trained params, masks, k) -> the masks of step k.
-    num_rounds: steps of the ladder.
-
   Yields:
-    The dense network as round 0, then one ticket for each step; a ticket that
-    diverges does not end the series, since no other was pruned from it.
+    Round 0 to `num_rounds`; a ticket that diverges does not end the series,
+    since no other was pruned from it.
 
   >>> import jax.numpy as jnp
   >>> params, full = {"w": jnp.ones((1, 4))}, {"w": jnp.ones((1, 4), bool)}
@@ -124,13 +109,7 @@ def continued_rounds(
 
   The search trains on from its current weights between prunings; each density
   it passes is evaluated by one reset and training of its own, which the search
-  does not see.
-
-  Args:
-    initial: theta_0 (or theta_k) under full masks.
-    train: runs one training; the search's arm is called "search".
-    prune: removes the same fraction of the survivors at each call.
-    num_rounds: how often to prune.
+  does not see. The search's arm is called "search".
 
   Yields:
     The same rounds as `rounds`.

@@ -10,9 +10,6 @@ from lth_jax.models import cpu
 def dense(width: int) -> nn.Dense:
   """Returns a dense layer, `[B, C] -> [B, width]`.
 
-  Args:
-    width: number of outputs.
-
   >>> dense(300).features
   300
   """
@@ -85,10 +82,6 @@ def batch_norm(train: bool, *, name: str | None = None) -> nn.BatchNorm:
 
 def scaled(widths: Sequence[int], factor: float) -> tuple[int, ...]:
   """Returns widths times a factor, rounded, each at least 1.
-
-  Args:
-    widths: numbers of channels or outputs.
-    factor: the `width` of a network.
 
   >>> scaled((16, 32, 64), 0.25)
   (4, 8, 16)

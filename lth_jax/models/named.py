@@ -59,9 +59,8 @@ def make(
 def with_normal_kernels(model: adapters.Model, std: float) -> adapters.Model:
   """Returns a model with kernels from one normal distribution (appendix G.6).
 
-  Args:
-    model: any; its leaves with two or more axes are kernels.
-    std: the standard deviation of all (figure 30).
+  Kernels are leaves with two or more axes; all have the standard deviation
+  `std` (figure 30).
 
   >>> model = with_normal_kernels(make("lenet", (28, 28, 1), 10), std=0.5)
   >>> params, _ = model.init(jax.random.key(0))

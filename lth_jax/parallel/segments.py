@@ -106,7 +106,7 @@ class Group(NamedTuple):
 
   worker: Worker
   progress: loop.Progress
-  inputs: tuple[Split, jax.Array, schedules.Schedule]
+  inputs: loop.Inputs
 
 
 # (step, function that returns the resume points); may save, or raise to stop.
@@ -246,11 +246,12 @@ def begin(
     [x.resume_point.progress if x.resume_point else x.start for x in filled],
   )
   with jax.default_device(worker.local_devices[0]):
-    *inputs, progress = worker.put([vmapped.stack(x) for x in columns])
+    *others, progress = worker.put([vmapped.stack(x) for x in columns])
+  inputs = loop.Inputs(worker.data, *others)
   if isinstance(progress, Start):
     with sharding.use(worker.mesh):
-      progress = vmapped.trainer.begin(progress, inputs[0])
-  return Group(worker, progress, tuple(inputs))
+      progress = vmapped.trainer.begin(progress, inputs.split)
+  return Group(worker, progress, inputs)
 
 
 def advance(
@@ -269,7 +270,7 @@ def advance(
   """
   with sharding.use(group.worker.mesh):
     progress, history = vmapped.trainer.advance(
-      group.progress, plan, group.worker.data, *group.inputs
+      group.progress, plan, group.inputs
     )
   return group._replace(progress=progress), history
 
@@ -320,7 +321,7 @@ def _summarize(vmapped, group):
   worker = group.worker
   with sharding.use(worker.mesh):
     summary = vmapped.trainer.summarize(
-      group.progress, worker.data, group.inputs[0]
+      group.progress, worker.data, group.inputs.split
     )
   return vmapped.unstack(worker.get(summary))
 

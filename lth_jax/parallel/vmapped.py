@@ -85,7 +85,7 @@ def make(trainer: loop.Trainer, width: int) -> Vmapped:
   begin = jax.vmap(trainer.begin, in_axes=(_START, 0), out_axes=_PROGRESS)
   advance = jax.vmap(
     trainer.advance,
-    in_axes=(_PROGRESS, None, None, 0, 0, 0),
+    in_axes=(_PROGRESS, None, loop.Inputs(_SHARED, _EACH, _EACH, _EACH)),
     out_axes=(_PROGRESS, 0),
   )
   summarize = jax.vmap(trainer.summarize, in_axes=(_PROGRESS, None, 0))

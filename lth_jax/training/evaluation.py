@@ -15,11 +15,19 @@ PyTree = Any
 Array = jax.Array | np.ndarray
 
 
+# (logits [B, num_classes], labels [B]) -> losses [B]
+cross_entropy = optax.softmax_cross_entropy_with_integer_labels
+
+
 class Metric(NamedTuple):
   """Mean loss, float32, and number of images classified correctly, int32."""
 
-  loss: jax.Array
-  num_correct: jax.Array
+  loss: Array
+  num_correct: Array
+
+
+# Of a split that was not measured.
+NO_METRIC = Metric(np.array(np.nan, np.float32), np.array(-1, np.int32))
 
 
 class Metrics(NamedTuple):
@@ -99,25 +107,3 @@ num_correct=Array(2, dtype=int32))
     return Metric(total.loss / num, total.num_correct)
 
   return evaluate
-
-
-def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
-  """Returns the loss of each image, `[B]`.
-
-  Args:
-    logits: `[B, num_classes]`.
-    labels: `[B]` int32.
-
-  >>> cross_entropy(jnp.zeros((1, 2)), jnp.array([0]))
-  Array([0.6931472], dtype=float32)
-  """
-  return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
-
-
-def no_metric() -> Metric:
-  """Returns the metric of a split that was not measured: NaN and -1.
-
-  >>> no_metric()
-  Metric(loss=Array(nan, dtype=float32), num_correct=Array(-1, dtype=int32))
-  """
-  return Metric(jnp.float32(jnp.nan), jnp.int32(-1))

@@ -77,10 +77,8 @@ def make(
   >>> split = Split(train=jnp.arange(6), valid=jnp.array([6, 7]))
   >>> progress = trainer.begin(Start(params, stats, 0, masks), split)
   >>> todo = plan([0, 5], [True, True], [False, True], length=2)
-  >>> key, schedule = jax.random.key(1), schedules.make(0.1)
-  >>> progress, history = trainer.advance(
-  ...   progress, todo, data, split, key, schedule
-  ... )
+  >>> inputs = Inputs(data, split, jax.random.key(1), schedules.make(0.1))
+  >>> progress, history = trainer.advance(progress, todo, inputs)
   >>> int(progress.state.step), history.test.num_correct
   (5, Array([-1,  1], dtype=int32))
   """
@@ -92,9 +90,7 @@ def make(
     num_batches = order.num_batches(len(split.train), batch_size)
     return _begin(start, opt_state, (num_batches, batch_size))
 
-  def advance(progress, plan, data, split, key, schedule):
-    inputs = Inputs(data, split, key, schedule)
-
+  def advance(progress, plan, inputs):
     def visit(carry):
       index, progress, history = carry
       target = plan.steps[index]
@@ -131,13 +127,8 @@ def make_step(
 
   The gradient is of the mean cross-entropy over the batch; images are uint8
   `[B, H, W, C]`, labels int32 `[B]`, rate and loss float32 `[]`. The key is
-  that of the whole training; the step is folded in here.
-
-  Args:
-    model: as for `make`.
-    optimizer: as for `make`.
-    scale: as for `make`.
-    augment: as for `make`.
+  that of the whole training; the step is folded in here. Arguments are as for
+  `make`.
 
   >>> from lth_jax import optim
   >>> from lth_jax.data import scaling
@@ -189,14 +180,7 @@ def plan(
 ) -> Plan:
   """Returns a plan padded to `length`, so that all plans share shapes.
 
-  Args:
-    steps: as in `Plan`, `[num]`.
-    evaluate: as in `Plan`, `[num]`.
-    test: as in `Plan`, `[num]`.
-    length: E, at least num.
-
-  Returns:
-    A plan of NumPy arrays.
+  Its fields are NumPy arrays; each argument has an item for each entry.
 
   Raises:
     ValueError: there are more entries than `length`.
@@ -273,7 +257,6 @@ def _measure(
   """Evaluates as the plan asks; returns the progress and a row of history."""
   data, split = inputs.data, inputs.split
   state, best = progress.state, progress.best
-  nothing = evaluation.no_metric()
   here = state.step == plan.steps[index]
   asked = here & plan.evaluate[index]
   valid = jax.lax.cond(
@@ -281,12 +264,12 @@ def _measure(
     lambda: evaluate(
       state.params, state.stats, data.images, data.labels, split.valid
     ),
-    lambda: nothing,
+    lambda: evaluation.NO_METRIC,
   )
   test = jax.lax.cond(
     here & plan.test[index],
     lambda: _test(evaluate, state.params, state.stats, data),
-    lambda: nothing,
+    lambda: evaluation.NO_METRIC,
   )
   # Strictly below, so the first minimum stays; NaN is never below.
   best = jax.lax.cond(
@@ -332,7 +315,6 @@ def _test(evaluate, params, stats, data):
 
 
 def _no_history(length: int) -> History:
-  row = History(
-    jnp.float32(jnp.nan), evaluation.no_metric(), evaluation.no_metric()
-  )
+  nothing = evaluation.NO_METRIC
+  row = History(nothing.loss, nothing, nothing)
   return jax.tree.map(lambda x: jnp.full(length, x), row)

@@ -60,11 +60,7 @@ def make(
 
 
 def rate(schedule: Schedule, step: jax.typing.ArrayLike) -> jax.Array:
-  """Returns the learning rate of a step, [] float32.
-
-  Args:
-    schedule: the schedule.
-    step: training step, from 0; may be traced.
+  """Returns the learning rate of a step, counted from 0: [] float32.
 
   >>> float(rate(make(0.5), 0)), float(rate(make(0.5, warmup=4), 1))
   (0.5, 0.125)

@@ -21,9 +21,6 @@ BATCH = "batch"
 def make(devices: Sequence[jax.Device]) -> Mesh | None:
   """Returns the mesh of several devices; None for a single one.
 
-  Args:
-    devices: one or more.
-
   >>> make(jax.devices()[:1]) is None
   True
   """
@@ -35,9 +32,7 @@ def make(devices: Sequence[jax.Device]) -> Mesh | None:
 def copy_to_all(tree: Any, mesh: Mesh) -> Any:
   """Returns a tree with a whole copy of every array on each device of a mesh.
 
-  Args:
-    tree: pytree of arrays, the same in each process of the mesh.
-    mesh: as from `make`.
+  The arrays are the same in each process of the mesh.
 
   >>> mesh = Mesh(np.array(jax.devices()[:1]), (BATCH,))
   >>> copy_to_all({"w": np.ones(2)}, mesh)["w"].sharding.is_fully_replicated
@@ -63,10 +58,6 @@ def copy_to_all(tree: Any, mesh: Mesh) -> Any:
 def gathered(tree: Any, mesh: Mesh) -> Any:
   """Returns a tree whose arrays each process of a mesh holds as a whole.
 
-  Args:
-    tree: pytree of arrays on the mesh.
-    mesh: as from `make`.
-
   >>> mesh = Mesh(np.array(jax.devices()[:1]), (BATCH,))
   >>> gathered(jnp.ones(2), mesh)
   Array([1., 1.], dtype=float32)
@@ -83,9 +74,6 @@ def _gather(sharding: NamedSharding):
 
 def use(mesh: Mesh | None) -> contextlib.AbstractContextManager:
   """Returns a context in which `split` and `whole` use this mesh.
-
-  Args:
-    mesh: as from `make`.
 
   >>> with use(None):
   ...   float(split(jax.numpy.ones(4), num_parts=1).sum())

@@ -168,14 +168,10 @@ class Trainer(NamedTuple):
 
   Attributes:
     begin: (start, split) -> Progress.
-    advance: (progress, plan, data, split, key, schedule) -> (Progress,
-      History).
+    advance: (progress, plan, inputs) -> (Progress, History).
     summarize: (progress, data, split) -> Summary.
   """
 
   begin: Callable[[Start, Split], Progress]
-  advance: Callable[
-    [Progress, Plan, Data, Split, jax.Array, Schedule],
-    tuple[Progress, History],
-  ]
+  advance: Callable[[Progress, Plan, Inputs], tuple[Progress, History]]
   summarize: Callable[[Progress, Data, Split], Summary]

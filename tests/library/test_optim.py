@@ -12,28 +12,16 @@ from helpers import pytrees
 from lth_jax import masks as masks_lib
 from lth_jax import optim
 
+# `test_optax` has all of optax; these train for long, and compiled.
 OPTIMIZERS = {
-  "sgd": lambda: optax.sgd(0.1),
-  "nesterov": lambda: optax.sgd(0.1, 0.9, nesterov=True),
-  "adam": lambda: optax.adam(0.01),
-  "adamw": lambda: optax.adamw(0.01, weight_decay=0.1),
-  "clipped": lambda: optax.chain(
-    optax.clip_by_global_norm(0.5), optax.sgd(0.1, 0.9)
-  ),
-  "noisy": lambda: optax.chain(
-    optax.add_noise(0.1, 0.5, jax.random.key(0)), optax.sgd(0.1)
-  ),
-  "decayed": lambda: optax.chain(
-    optax.add_decayed_weights(0.1), optax.sgd(0.1, 0.9)
+  "adamw": optax.adamw(0.01, weight_decay=0.1),
+  "all at once": optax.chain(
+    optax.clip_by_global_norm(0.5),
+    optax.add_noise(0.1, 0.5, jax.random.key(0)),
+    optax.add_decayed_weights(0.1),
+    optax.sgd(0.1, 0.9, nesterov=True),
   ),
 }
-on_optimizers = pytest.mark.parametrize("inner", OPTIMIZERS)
-
-
-@functools.cache
-def masked_optimizer(inner):
-  """The same object again, so that the training below compiles once."""
-  return optim.masked(OPTIMIZERS[inner]())
 
 
 def loss(params, step):
@@ -56,7 +44,6 @@ def train(update, params, state, masks, num_steps):
 def start():
   rng = np.random.default_rng(0)
   w = rng.normal(size=(4, 8)).astype(np.float32)
-  w[0, :4] = [0.0, -0.0, 1e30, -3.5]
   v = rng.normal(size=(8, 2)).astype(np.float32)
   masks = {"w": rng.random((4, 8)) < 0.5, "v": rng.random((8, 2)) < 0.5}
   masks["w"][0, :4] = False
@@ -74,36 +61,19 @@ def assert_frozen(before, after, masks):
   assert np.any(before["b"] != after["b"])
 
 
-@on_optimizers
-def test_pruned_weights_keep_their_bits_for_100_steps(inner):
+@pytest.mark.parametrize("inner", OPTIMIZERS)
+def test_pruned_weights_keep_their_bits_also_with_momentum_of_a_dense_run(
+  inner,
+):
   params, masks = start()
-  params["w"] = params["w"].at[0, 2].set(7.0)
-  optimizer = masked_optimizer(inner)
-  state = optimizer.init(params)
-  trained, _ = train(optimizer.update, params, state, masks, 100)
-  assert_frozen(params, trained, masks)
-
-
-@on_optimizers
-def test_momentum_inherited_from_a_dense_run_moves_nothing(inner):
-  params, masks = start()
-  params["w"] = params["w"].at[0, 2].set(7.0)
-  optimizer = masked_optimizer(inner)
+  optimizer = optim.masked(OPTIMIZERS[inner])
   dense = masks_lib.full(params)
   state = optimizer.init(params)
-  params, state = train(optimizer.update, params, state, dense, 100)
-  trained, _ = train(optimizer.update, params, state, masks, 100)
+  params, state = train(optimizer.update, params, state, dense, 50)
+  special = jnp.array([0.0, -0.0, 7.0, -3.5])
+  params["w"] = params["w"].at[0, :4].set(special)
+  trained, _ = train(optimizer.update, params, state, masks, 50)
   assert_frozen(params, trained, masks)
-
-
-def test_a_masked_update_is_minus_zero():
-  params, masks = start()
-  optimizer = optim.masked(optax.sgd(0.1))
-  updates, _ = optimizer.update(
-    params, optimizer.init(params), params, masks=masks
-  )
-  pruned = np.asarray(updates["w"])[~np.asarray(masks["w"])]
-  assert np.all(pruned == 0) and np.all(np.signbit(pruned))
 
 
 def test_pruned_weights_do_not_enter_the_global_norm():
@@ -139,7 +109,6 @@ def test_other_extra_arguments_reach_the_inner_optimizer():
 @pytest.mark.parametrize("name", ["adam", "momentum"])
 def test_kept_weights_train_as_in_a_physically_smaller_network(name):
   params, _ = start()
-  params["w"] = params["w"].at[0].set(0.5)
   keep = np.array([1, 0, 1, 1, 0, 0, 1, 0], bool)
   params["b"] = jnp.zeros(8)
   masks = {
@@ -169,7 +138,6 @@ def test_kept_weights_train_as_in_a_physically_smaller_network(name):
 
 def test_project_removes_pruned_weights_and_keeps_them_away():
   params, masks = start()
-  params["w"] = params["w"].at[0, 2].set(7.0)
   optimizer = optim.project(optax.adam(0.01), masks)
 
   def update(grads, state, params, *, masks):
@@ -215,24 +183,6 @@ def test_masked_works_on_every_tree_of_gradients(name, dtype):
   assert type(updates) is type(params)
 
 
-def test_new_masks_compile_nothing():
-  params, masks = start()
-  optimizer = optim.create("adam")
-  traces = []
-
-  @jax.jit
-  def step(params, state, masks):
-    traces.append(None)
-    return optimizer.update(
-      params, state, params, masks=masks, learning_rate=0.01
-    )
-
-  state = optimizer.init(params)
-  for seed in range(3):
-    step(params, state, masks_lib.permute(jax.random.key(seed), masks))
-  assert len(traces) == 1
-
-
 @pytest.mark.parametrize("name", ["adam", "sgd", "momentum", "nesterov"])
 def test_named_optimizers_equal_optax(name):
   params, _ = start()
@@ -253,12 +203,6 @@ def test_named_optimizers_equal_optax(name):
     pytrees.assert_same(got, want)
 
 
-def test_an_unknown_optimizer_is_an_error_that_lists_the_names():
-  message = "'sdg': use one of adam, sgd, momentum, nesterov"
-  with pytest.raises(ValueError, match=message):
-    optim.create("sdg")
-
-
 def test_masks_that_do_not_fit_are_an_error_naming_the_leaf():
   params, _ = start()
   optimizer = optim.create("sgd")
@@ -277,41 +221,21 @@ def test_project_hides_updates_that_are_not_finite():
     assert not np.any(np.asarray(after[leaf])[~np.asarray(masks[leaf])])
 
 
-@pytest.mark.parametrize("name", ["adam", "sgd", "momentum", "nesterov"])
-def test_the_learning_rate_is_an_argument(name):
-  params, masks = start()
-  optimizer = optim.create(name)
-  state = optimizer.init(params)
-  traces = []
-
-  @jax.jit
-  def update(rate):
-    traces.append(None)
-    return optimizer.update(
-      params, state, params, masks=masks, learning_rate=rate
-    )[0]
-
-  double = jax.tree.map(lambda u: 2 * u, update(0.25))
-  for one, other in zip(jax.tree.leaves(update(0.5)), jax.tree.leaves(double)):
-    np.testing.assert_array_equal(one, other)
-  assert len(traces) == 1
-  with pytest.raises(TypeError, match="learning_rate"):
-    optimizer.update(params, state, params, masks=masks)
-
-
 @pytest.mark.parametrize("name", ["adam", "momentum"])
 def test_weight_decay_is_the_gradient_of_a_penalty(name):
   params, masks = start()
   params = masks_lib.apply(params, masks)
   grads = jax.tree.map(lambda p: 0.3 - p, params)
-  decayed = optim.create(name, weight_decay=0.1)
-  plain = optim.create(name)
-  found, _ = decayed.update(
-    grads, decayed.init(params), params, masks=masks, learning_rate=0.5
-  )
+
+  def updates(optimizer, grads):
+    return optimizer.update(
+      *(grads, optimizer.init(params), params),
+      masks=masks,
+      learning_rate=0.5,
+    )[0]
+
+  found = updates(optim.create(name, weight_decay=0.1), grads)
   with_penalty = jax.tree.map(lambda g, p: g + 0.1 * p, grads, params)
-  expected, _ = plain.update(
-    with_penalty, plain.init(params), params, masks=masks, learning_rate=0.5
-  )
+  expected = updates(optim.create(name), with_penalty)
   for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected)):
     np.testing.assert_allclose(one, other, rtol=1e-6)

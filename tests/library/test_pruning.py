@@ -135,17 +135,6 @@ def test_dtypes_may_differ_between_leaves_in_global_scope():
   assert_masks(result, expected)
 
 
-def test_equal_scores_leave_in_leaf_order_then_flat_order():
-  masks = {"a": jnp.ones((2, 2), bool), "b": jnp.ones((2, 2), bool)}
-  values = {
-    "a": jnp.array([[0.0, -0.0]] * 2),
-    "b": jnp.array([[-0.0, 0.0]] * 2),
-  }
-  result = pruning.prune(values, masks, 0.625, scope="global")
-  np.testing.assert_array_equal(result["a"], np.zeros((2, 2), bool))
-  np.testing.assert_array_equal(result["b"], [[False, True], [True, True]])
-
-
 def test_leaves_of_rate_zero_keep_what_they_have():
   masks = {"a": jnp.ones((4, 4), bool), "b": jnp.ones((4, 4), bool)}
   values = {"a": jnp.zeros((4, 4)), "b": jnp.ones((4, 4))}
@@ -153,15 +142,6 @@ def test_leaves_of_rate_zero_keep_what_they_have():
   for scope in ("layer", "global"):
     result = pruning.prune(values, masks, rates, scope=scope)
     assert (int(result["a"].sum()), int(result["b"].sum())) == (16, 8)
-
-
-def test_rates_differ_between_leaves_in_layer_scope():
-  masks = {name: jnp.ones((5, 5), bool) for name in LENET}
-  values = {name: jnp.zeros((5, 5)) for name in LENET}
-  rates = pruning.fractions(masks, [("out", 0.1), ("", 0.2)])
-  kept = jax.tree.map(jnp.sum, pruning.prune(values, masks, rates))
-  expected = {"fc1": 20, "fc2": 20, "out": 23}
-  assert {name: int(count) for name, count in kept.items()} == expected
 
 
 def test_later_rounds_compile_nothing():
@@ -222,8 +202,9 @@ def test_keep_takes_traced_counts():
   ],
 )
 def test_counts_that_do_not_fit_are_errors(counts, message):
+  values, masks = (dict.fromkeys("wv", np.ones((2, 2), t)) for t in ("f", bool))
   with pytest.raises((ValueError, TypeError), match=message):
-    pruning.keep(GOOD, MASKS, counts)
+    pruning.keep(values, masks, counts)
 
 
 @settings(max_examples=40)
@@ -245,40 +226,21 @@ def test_counts_under_jit_vmap_and_scan_at_ties_and_beyond_float32():
   for rate in (0.1, 0.2, 0.5, 0.7902847999999999):
     expected = [round(rate * n) for n in kept]
 
-    def removed(n, rate=rate):
-      return pruning.num_removed(n, rate)
+    @jax.jit
+    def removed(array, rate=rate):
+      def count(before):
+        return pruning.num_removed(before, rate)
 
-    def body(carry, n):
-      return carry, removed(n)
+      scanned = jax.lax.map(count, array)
+      return count(array), jax.vmap(count)(array), scanned
 
-    scanned = jax.jit(lambda a: jax.lax.scan(body, 0, a)[1])
-    for count in (jax.jit(removed), jax.vmap(removed), scanned):
-      result = count(array)
+    for result in removed(array):
       assert result.dtype == jnp.int32
       assert result.tolist() == expected
 
 
-@on_scopes
-def test_the_lenet_ladder_of_the_paper(scope):
-  masks = {name: np.ones(shape, bool) for name, shape in LENET.items()}
-  rates = pruning.fractions(masks, [("fc", 0.2), ("out", 0.1)])
-  if scope == "global":
-    rates = 0.2
-  densities = pruning.density_schedule(masks, rates, 20, scope=scope)
-  powers = np.arange(21)
-  expected = 0.8**powers
-  if scope == "layer":
-    expected = (265_200 * 0.8**powers + 1_000 * 0.9**powers) / 266_200
-    printed = {3: 51.28, 6: 26.32, 7: 21.07, 9: 13.52, 12: 6.95, 15: 3.58}
-    printed |= {1: 80.04, 4: 41.05, 10: 10.83, 11: 8.68, 13: 5.57, 14: 4.47}
-    printed |= {16: 2.87, 18: 1.85, 19: 1.49, 20: 1.19}
-    for k, percent in printed.items():
-      assert round(100 * densities[k], 2) == percent
-  np.testing.assert_allclose(densities, expected, atol=2e-5)
-
-
 def test_schedules_equal_pruning_itself():
-  masks = {"a": jnp.ones((9, 11), bool), "b": jnp.ones((5, 7), bool)}
+  masks = {"a": jnp.ones((9, 11), bool), "b": jnp.ones((9, 11), bool)}
   rates = {"a": 0.2, "b": 0.1}
   values = scores.random(
     jax.random.key(0), jax.tree.map(lambda m: jnp.zeros(m.shape), masks)
@@ -289,8 +251,8 @@ def test_schedules_equal_pruning_itself():
   pair, single = masks, masks
   for k in range(9):
     assert {n: int(m.sum()) for n, m in pair.items()} == counts[k]
-    assert int(masks_lib.num_kept(pair)) / 134 == layer[k]
-    assert int(masks_lib.num_kept(single)) / 134 == whole[k]
+    assert int(masks_lib.num_kept(pair)) / 198 == layer[k]
+    assert int(masks_lib.num_kept(single)) / 198 == whole[k]
     pair = pruning.prune(values, pair, rates)
     single = pruning.prune(values, single, {"a": 0.2, "b": 0}, scope="global")
 
@@ -315,58 +277,6 @@ def test_fractions_follow_the_first_rule_that_matches(name):
   assert jax.tree.structure(rates) == jax.tree.structure(masks)
 
 
-@pytest.mark.parametrize(
-  ("rules", "message"),
-  [
-    ([("fc1", 0.2)], "no rule matches leaf 'fc2'"),
-    ([("fc", 0.2), ("out", 0.1), ("conv", 0.1)], "rule 'conv' decides no leaf"),
-    ([(".", 0.2), ("out", 0.1)], "rule 'out' decides no leaf"),
-    ([("fc(", 0.2)], "rule 'fc\\(' is no regular expression"),
-  ],
-)
-def test_rules_that_do_not_fit_are_errors(rules, message):
-  masks = {name: np.ones(shape, bool) for name, shape in LENET.items()}
-  with pytest.raises(ValueError, match=message):
-    pruning.fractions(masks, rules)
-
-
-GOOD = {"w": np.ones((2, 2), np.float32), "v": np.ones((2, 2), np.float32)}
-MASKS = {"w": np.ones((2, 2), bool), "v": np.ones((2, 2), bool)}
-
-
-@pytest.mark.parametrize(
-  ("changes", "error", "message"),
-  [
-    ({"fraction": 1.0}, ValueError, r"rate 1.0 is outside \[0, 1\)"),
-    ({"fraction": {"w": 0.2, "v": 1.5}}, ValueError, "rate 1.5"),
-    ({"fraction": {"w": 0.2}}, ValueError, "'v', fractions have none"),
-    ({"scope": "network"}, ValueError, "unknown scope 'network'"),
-    (
-      {"fraction": {"w": 0.2, "v": 0.1}, "scope": "global"},
-      ValueError,
-      r"one nonzero rate, not \[0.1, 0.2\]",
-    ),
-    ({"scores": {"w": GOOD["w"]}}, ValueError, "'v', scores have none"),
-    ({"scores": GOOD | {"v": np.ones((2, 2), int)}}, TypeError, "'v' are int"),
-    (
-      {"scores": GOOD | {"v": np.ones((2, 2), complex)}},
-      TypeError,
-      "'v' are complex",
-    ),
-    (
-      {"scores": GOOD | {"v": np.float32([[0, np.nan], [0, 0]])}},
-      ValueError,
-      "'v' of kept weights contain NaN",
-    ),
-    ({"masks": MASKS | {"v": np.ones((2, 2))}}, ValueError, "'v' is float64"),
-  ],
-)
-def test_bad_arguments_are_errors_that_name_the_leaf(changes, error, message):
-  arguments = {"scores": GOOD, "masks": MASKS, "fraction": 0.2} | changes
-  with pytest.raises(error, match=message):
-    pruning.prune(**arguments)
-
-
 def test_nan_of_a_pruned_weight_is_no_error():
   values = [jnp.array([[jnp.nan, 1.0, 2.0]])]
   masks = [jnp.array([[False, True, True]])]
@@ -382,7 +292,7 @@ def test_under_tracing_nan_of_either_sign_leaves_first():
   np.testing.assert_array_equal(result, [[True, False, True, False, True]])
 
 
-@pytest.mark.parametrize("scope", ["layer", "global"])
+@on_scopes
 def test_leaves_of_rate_0_count_with_what_they_have(scope):
   sparse = np.arange(20).reshape(4, 5) % 2 == 0
   masks = {"a": np.ones((10, 10), bool), "b": sparse}
@@ -394,19 +304,24 @@ def test_leaves_of_rate_0_count_with_what_they_have(scope):
 def test_vmap_may_share_masks_or_scores():
   values = jax.random.uniform(jax.random.key(0), (3, 4, 5))
   mask = jnp.ones((4, 5), bool)
-  masks = jnp.stack([mask, mask.at[0].set(False)])
-  shared = jax.vmap(lambda v: pruning.prune([v], [mask], 0.2)[0])(values)
-  inside = jax.vmap(lambda v: pruning.prune([v], masks_lib.full([v]), 0.2)[0])(
-    values
-  )
-  for value, one, other in zip(values, shared, inside):
-    expected = pruning.prune([value], [mask], 0.2)[0]
-    np.testing.assert_array_equal(one, expected)
-    np.testing.assert_array_equal(other, expected)
-  found = jax.vmap(lambda m: pruning.prune([values[0]], [m], 0.2)[0])(masks)
-  for one, each in zip(found, masks):
-    expected = pruning.prune([values[0]], [each], 0.2)[0]
-    np.testing.assert_array_equal(one, expected)
+  masks = jnp.stack([mask, mask.at[0].set(False), mask.at[:, 1].set(False)])
+
+  def prune(value, mask=mask):
+    return pruning.prune([value], [mask], 0.2)[0]
+
+  def of_one(mask):
+    return prune(values[0], mask)
+
+  @jax.jit
+  def mapped(values, masks):
+    inside = jax.vmap(lambda v: prune(v, masks_lib.full(v)))(values)
+    return jax.vmap(prune)(values), inside, jax.vmap(of_one)(masks)
+
+  shared, inside, found = mapped(values, masks)
+  for i in range(3):
+    np.testing.assert_array_equal(shared[i], prune(values[i]))
+    np.testing.assert_array_equal(inside[i], prune(values[i]))
+    np.testing.assert_array_equal(found[i], of_one(masks[i]))
 
 
 def test_float64_scores_are_not_rounded_silently():

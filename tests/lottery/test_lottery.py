@@ -162,9 +162,3 @@ def test_continued_rounds_end_with_their_search():
   found = list(rounds.continued_rounds(saved(), train, prune, 4))
   assert [one.index for one in found] == [0, 1, 2]
   assert order(calls)[-1] == ("search", 2)
-
-
-def test_rewind_names_a_leaf_that_does_not_fit():
-  masks = {"w": jnp.ones((1, 5), bool), "b": None}
-  with pytest.raises(ValueError, match="'w'"):
-    rounds.reset(saved(), masks)

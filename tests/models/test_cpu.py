@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import tiny
 
 from lth_jax.models import cpu
 from lth_jax.models.cpu import convolution
@@ -54,7 +55,7 @@ def test_a_convolution_and_its_gradients_are_xlas(
       dimension_numbers=("NHWC", "HWIO", "NHWC"),
     )
 
-  @jax.jit
+  @tiny.quick_jit
   def run(images, kernel):
     value, pullback = jax.vjp(reference, images, kernel)
     found, own = jax.vjp(
@@ -110,7 +111,7 @@ def test_trials_may_be_stacked(channels):
     def loss(kernel, images):
       return jnp.square(convolve(images, kernel)).sum()
 
-    return jax.jit(jax.vmap(jax.grad(loss)))(kernels, images)
+    return tiny.quick_jit(jax.vmap(jax.grad(loss)))(kernels, images)
 
   assert_close(gradient(cpu.convolve), gradient(convolution.native))
 

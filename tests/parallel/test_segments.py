@@ -9,6 +9,7 @@ from helpers import tiny
 
 from lth_jax.parallel import segments
 from lth_jax.parallel.segments import Entry
+from lth_jax.training import loop
 
 
 @pytest.fixture(scope="module")
@@ -208,9 +209,8 @@ def test_memory_of_a_program_grows_with_trials_not_with_images(trials):
     start, split, key, schedule = (vmapped.stack([x] * width) for x in due[1:5])
     progress = vmapped.trainer.begin(start, split)
     plan = segments.plan_of(tiny.entries()[:2])
-    lowered = vmapped.trainer.advance.lower(
-      progress, plan, images, split, key, schedule
-    )
+    inputs = loop.Inputs(images, split, key, schedule)
+    lowered = vmapped.trainer.advance.lower(progress, plan, inputs)
     return lowered.compile().memory_analysis().temp_size_in_bytes, progress
 
   few, progress = temporary(1)

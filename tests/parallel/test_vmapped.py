@@ -6,7 +6,7 @@ import pytest
 from helpers import tiny
 
 from lth_jax.parallel import segments, vmapped
-from lth_jax.training import schedules
+from lth_jax.training import loop, schedules
 
 DENSITIES = (1.0, 0.5, 0.2)
 
@@ -112,11 +112,9 @@ def test_branches_on_shared_values_stay_branches():
     start, split, key, schedule = stacks
     progress = jax.eval_shape(trials.trainer.begin, start, split)
     plan = segments.plan_of(tiny.entries()[:2])
-    return str(
-      jax.make_jaxpr(trials.trainer.advance)(
-        progress, plan, tiny.data(), split, key, schedule
-      )
-    ).count(" cond[")
+    inputs = loop.Inputs(tiny.data(), split, key, schedule)
+    jaxpr = jax.make_jaxpr(trials.trainer.advance)(progress, plan, inputs)
+    return str(jaxpr).count(" cond[")
 
   # But for the best weights so far: each trial has its own.
   assert count(tiny.stacked(2), 2) == count(tiny.alone(), 1) - 1 > 0

@@ -71,10 +71,12 @@ def train(parts):
   progress, _ = parts.trainer.advance(
     parts.trainer.begin(start, split),
     loop.plan([STEPS], [False], [False], length=1),
-    parts.data,
-    split,
-    build.order_key(parts.config, Trial(REPLICATE, 0, "ticket")),
-    parts.schedule,
+    loop.Inputs(
+      parts.data,
+      split,
+      build.order_key(parts.config, Trial(REPLICATE, 0, "ticket")),
+      parts.schedule,
+    ),
   )
   assert int(progress.state.step) == STEPS
   return jax.device_get(progress.state.params)
@@ -260,6 +262,5 @@ def lowered(parts):
   )
   todo = loop.plan([STEPS], [False], [False], length=1)
   key = build.order_key(parts.config, Trial(0, 0, "ticket"))
-  return parts.trainer.advance.lower(
-    progress, todo, parts.data, split, key, parts.schedule
-  ).as_text()
+  inputs = loop.Inputs(parts.data, split, key, parts.schedule)
+  return parts.trainer.advance.lower(progress, todo, inputs).as_text()

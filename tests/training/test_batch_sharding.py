@@ -10,12 +10,11 @@ import pytest
 from helpers import tiny
 
 from lth_jax import errors, models, optim, training
-from lth_jax.config import configs
 from lth_jax.data import augment, scaling
 from lth_jax.models import layers
 from lth_jax.parallel import devices as devices_lib
 from lth_jax.parallel import segments, vmapped
-from lth_jax.training import loop, schedules
+from lth_jax.training import loop, schedules, sharding
 
 # To float32 and another order of summation, over 60 steps.
 _TOLERANCE = 2e-5
@@ -35,14 +34,14 @@ class _Normed(nn.Module):
 @functools.cache
 def _trainer(num_parts, name="lenet"):
   images = tiny.dataset().train.images
-  model = tiny.model()
+  model, change = tiny.model(), augment.make("crop_flip")
   if name == "normed":
-    model = models.from_linen(_Normed(), tiny.IMAGE)
+    model, change = models.from_linen(_Normed(), tiny.IMAGE), None
   return model, training.make(
     model,
     optim.create("momentum", weight_decay=1e-4),
     scaling.make("unit", images),
-    augment.make("crop_flip"),
+    change,
     batch_size=tiny.BATCH * 2,
     eval_batch_size=16,
     num_parts=num_parts,
@@ -65,58 +64,47 @@ def _run(model, seed):
   return tiny.scheduled(start, seed, schedule=schedules.make(0.02))
 
 
-def _train(num_parts, name="lenet", seeds=(0,), todo=_TODO):
-  model, trainer = _trainer(num_parts, name)
-  [worker] = devices_lib.make_workers(
-    jax.local_devices()[:num_parts], tiny.data(), num_parts
-  )
-  together = vmapped.make(trainer, len(seeds))
+def _worker(num_parts):
+  devices = jax.local_devices()[:num_parts]
+  [worker] = devices_lib.make_workers(devices, tiny.data(), num_parts)
+  return worker
+
+
+def _train(num_parts, seeds=(0,), pause=lambda step, points: None):
+  model, trainer = _trainer(num_parts)
   return segments.train(
-    together,
-    [worker],
+    vmapped.make(trainer, len(seeds)),
+    [_worker(num_parts)],
     [_run(model, seed) for seed in seeds],
-    todo,
-    pause=lambda step, checkpoints: None,
+    _TODO,
+    pause=pause,
   )
 
 
 def _assert_close(found, wanted):
+  close = functools.partial(np.testing.assert_allclose, rtol=0, atol=_TOLERANCE)
   for (ours, our_summary), (theirs, their_summary) in zip(
     found, wanted, strict=True
   ):
-    for a, b in zip(
-      jax.tree.leaves(ours.progress.state.params),
-      jax.tree.leaves(theirs.progress.state.params),
+    one, other = ours.progress.state, theirs.progress.state
+    jax.tree.map(close, one.params, other.params)
+    jax.tree.map(np.testing.assert_array_equal, one.masks, other.masks)
+    for mask, leaf in zip(
+      jax.tree.leaves(one.masks),
+      [x for x in jax.tree.leaves(one.params) if x.ndim > 1],
     ):
-      np.testing.assert_allclose(a, b, rtol=0, atol=_TOLERANCE)
-    for a, b in zip(
-      jax.tree.leaves(ours.progress.state.masks),
-      jax.tree.leaves(theirs.progress.state.masks),
-    ):
-      np.testing.assert_array_equal(a, b)
+      assert not leaf[~mask].any()
     for a, b in zip(ours.rows, theirs.rows, strict=True):
-      if not a.evaluate:
-        continue
-      np.testing.assert_allclose(a.valid_loss, b.valid_loss, rtol=1e-4)
-      assert abs(a.valid_correct - b.valid_correct) <= 1
+      if a.evaluate:
+        np.testing.assert_allclose(a.valid_loss, b.valid_loss, rtol=1e-4)
+        assert abs(a.valid_correct - b.valid_correct) <= 1
     np.testing.assert_allclose(
       our_summary.end.test.loss, their_summary.end.test.loss, rtol=1e-4
     )
 
 
-@pytest.mark.parametrize("num_parts", [2, 4])
-def test_a_split_batch_trains_as_a_whole_one(num_parts):
-  _assert_close(_train(num_parts), _train(1))
-
-
-def test_statistics_of_batch_norm_are_of_whole_batches():
-  # A few steps: behind BatchNorm rounding grows fast.
-  todo = tiny.entries(stop=3)
-  whole = _train(1, "normed", todo=todo)
-  _assert_close(_train(2, "normed", todo=todo), whole)
-  # They would not be, were each half normalised by itself.
-  stats = jax.tree.leaves(whole[0][0].progress.state.stats)
-  assert any(np.ptp(leaf) > 0.01 for leaf in stats)
+def test_a_split_batch_trains_as_a_whole_one():
+  _assert_close(_train(4), _train(1))
 
 
 def test_trials_side_by_side_can_split_their_batches_too():
@@ -124,56 +112,46 @@ def test_trials_side_by_side_can_split_their_batches_too():
   _assert_close(together, [*_train(1), *_train(1, seeds=(1,))])
 
 
-def test_pruned_weights_stay_zero_on_every_device():
-  for checkpoint, _ in _train(4):
-    state = checkpoint.progress.state
-    for mask, leaf in zip(
-      jax.tree.leaves(state.masks),
-      [x for x in jax.tree.leaves(state.params) if x.ndim > 1],
-    ):
-      assert not leaf[~mask].any()
+def test_statistics_of_batch_norm_are_of_whole_batches():
+  """After a few steps: behind BatchNorm rounding grows fast."""
+  plan = training.plan([3], [False], [False], length=1)
+  found = []
+  for num_parts in (1, 2):
+    model, trainer = _trainer(num_parts, "normed")
+    worker = _worker(num_parts)
+    with sharding.use(worker.mesh):
+      start, *inputs = worker.put(_run(model, 0)[1:5])
+      inputs = training.Inputs(worker.data, *inputs)
+      progress = trainer.begin(start, inputs.split)
+      progress, _ = trainer.advance(progress, plan, inputs)
+    found.append(jax.device_get((progress.state.params, progress.state.stats)))
+  for one, other in zip(*map(jax.tree.leaves, found)):
+    np.testing.assert_allclose(one, other, rtol=0, atol=_TOLERANCE)
+  # They would not be, were each half normalised by itself.
+  assert any(np.ptp(leaf) > 0.01 for leaf in jax.tree.leaves(found[0][1]))
 
 
-@pytest.mark.parametrize("seeds", [(0,), (0, 1)])
-def test_all_segments_of_a_split_trial_are_one_program(seeds):
-  model, _ = _trainer(2)
-  make = _trainer.__wrapped__  # compiled by no other test
-  together = vmapped.make(make(2)[1], len(seeds))
-  [worker] = devices_lib.make_workers(jax.local_devices()[:2], tiny.data(), 2)
+@pytest.mark.parametrize(("num_parts", "seeds"), [(4, (0,)), (2, (0, 1))])
+def test_all_segments_of_a_split_trial_are_one_program(num_parts, seeds):
   pauses = []
   with tiny.segments(0):
-    segments.train(
-      together,
-      [worker],
-      [_run(model, seed) for seed in seeds],
-      _TODO,
-      pause=lambda step, checkpoints: pauses.append(step),
-    )
+    _train(num_parts, seeds, pause=lambda step, points: pauses.append(step))
   assert len(pauses) > 2
+  together = vmapped.make(_trainer(num_parts)[1], len(seeds))
   assert together.trainer.advance._cache_size() == 1
 
 
 def test_each_device_does_its_part_of_the_batch():
   """Products are over a part of the batch, gradients are added up."""
   model, trainer = _trainer(4)
-  devices = jax.local_devices()[:4]
-  [worker] = devices_lib.make_workers(devices, tiny.data(), 4)
-  run = _run(model, 0)
-  with jax.set_mesh(worker.mesh):
-    start, sample, key, schedule = worker.put(run[1:5])
-    progress = trainer.begin(start, sample)
-    text = (
-      trainer.advance.lower(
-        progress,
-        segments.plan_of(_TODO[:1]),
-        worker.data,
-        sample,
-        key,
-        schedule,
-      )
-      .compile()
-      .as_text()
-    )
+  worker = _worker(4)
+  with sharding.use(worker.mesh):
+    start, *inputs = worker.put(_run(model, 0)[1:5])
+    inputs = training.Inputs(worker.data, *inputs)
+    progress = trainer.begin(start, inputs.split)
+    plan = segments.plan_of(_TODO[:1])
+    lowered = trainer.advance.lower(progress, plan, inputs)
+    text = lowered.compile().as_text()
   assert "all-reduce" in text
   part = 2 * tiny.BATCH // 4
   assert re.search(rf"f32\[{part},{tiny.HIDDEN}\]", text)
@@ -187,18 +165,6 @@ def test_workers_are_whole_groups_of_devices():
   workers = devices_lib.make_workers(jax.local_devices()[:4], tiny.data(), 2)
   assert [len(worker.devices) for worker in workers] == [2, 2]
   assert len({*workers[0].devices, *workers[1].devices}) == 4
-
-
-@pytest.mark.parametrize(
-  ("changes", "message"),
-  [
-    ({"batch_devices": 0}, "--batch_devices=0: must be at least 1"),
-    ({"batch_devices": 7}, "--batch_devices=7: does not divide"),
-  ],
-)
-def test_parts_that_do_not_fit_are_one_line(changes, message):
-  with pytest.raises(errors.InputError, match=message):
-    configs.from_flat(changes)
 
 
 def test_more_devices_than_there_are_is_one_line():

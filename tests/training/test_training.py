@@ -10,7 +10,7 @@ from helpers import tiny
 from lth_jax import errors, models, optim, training
 from lth_jax.data import order, scaling
 from lth_jax.parallel import segments
-from lth_jax.training import evaluation, schedules
+from lth_jax.training import evaluation
 
 NUM_STEPS = 80  # five epochs of `tiny`
 
@@ -81,6 +81,12 @@ def numpy_train(name, rate, params, masks, batches):
   return params, seen
 
 
+def inputs(**changed):
+  """What a training reads, of `tiny`."""
+  made = training.Inputs(tiny.data(), tiny.sample(), tiny.key(), tiny.SCHEDULE)
+  return made._replace(**changed)
+
+
 def expected_batches(num_steps, seed=0):
   """`[num_steps, B]` indices, as the order's own tests have them."""
   indices = jnp.asarray(tiny.sample().train)
@@ -123,6 +129,8 @@ def test_a_step_is_that_of_numpy(name):
 
 
 def test_every_step_augments_and_drops_with_keys_of_their_own():
+  """A key is consumed once: an epoch's must not also make dropout."""
+
   def augment(key, images):
     data = jax.random.key_data(key)
     return jnp.broadcast_to(data, (*images.shape[:3], 2))
@@ -149,7 +157,9 @@ def test_every_step_augments_and_drops_with_keys_of_their_own():
       )
       stats = step(state, images, labels, key, 0.1)[0].stats
       found += [tuple(stats[name].tolist()) for name in ("augment", "drop")]
-  assert len(set(found)) == 2 * 3 * 2
+  epochs = [jax.random.fold_in(tiny.key(0), epoch) for epoch in range(3)]
+  found += [tuple(jax.random.key_data(key).tolist()) for key in epochs]
+  assert len(set(found)) == 2 * 3 * 2 + 3
 
 
 def test_a_run_is_that_of_numpy():
@@ -164,41 +174,6 @@ def test_a_run_is_that_of_numpy():
   rows = [row for row in checkpoint.rows if row.evaluate]
   assert rows[0].train_loss is None  # no step came before it
   assert_close([row.train_loss for row in rows[1:]], list(means), rtol=1e-4)
-
-
-def test_a_masked_run_is_that_of_a_thinner_network():
-  start, lost = tiny.start(), [1, 4, 5]
-  left = np.delete(np.arange(tiny.HIDDEN), lost)
-  masks = jax.tree.map(np.ones_like, start.masks)
-  masks["Dense_0"]["kernel"][:, lost] = False
-  masks["Dense_1"]["kernel"][lost] = False
-  params = jax.tree.map(np.array, start.params)
-  params["Dense_0"]["kernel"][:, lost] = 0
-  params["Dense_1"]["kernel"][lost] = 0
-  checkpoint, summary = tiny.train(
-    start._replace(params=params, masks=masks), tiny.entries(stop=40)
-  )
-
-  def thin(tree):
-    first, last = tree["Dense_0"], tree["Dense_1"]
-    return {
-      "Dense_0": {
-        "kernel": first["kernel"][:, left],
-        "bias": first["bias"][left],
-      },
-      "Dense_1": {"kernel": last["kernel"][left], "bias": last["bias"]},
-    }
-
-  thinner = thin(start.params)
-  assert thinner["Dense_0"]["kernel"].shape == (64, 5)
-  none = {layer: {"kernel": None, "bias": None} for layer in thinner}
-  expected, _ = numpy_train("adam", 0.01, thinner, none, expected_batches(40))
-  trained = checkpoint.progress.state.params
-  assert_close(thin(trained), expected, rtol=1e-3, atol=1e-5)
-  np.testing.assert_array_equal(trained["Dense_0"]["bias"][lost], 0)
-  logits = forward(expected, tiny.dataset().test.images)[2]
-  loss = losses(logits, tiny.dataset().test.labels).mean()
-  np.testing.assert_allclose(summary.end.test.loss, loss, rtol=1e-3)
 
 
 @pytest.mark.parametrize("num", [0, 16, 37])
@@ -282,40 +257,6 @@ def test_rounds_arms_and_plans_share_one_program():
   assert not found
 
 
-def test_trials_under_vmap_train_as_they_do_alone():
-  """To float32 rounding; and one that overflows does not touch the other."""
-  starts = [tiny.start(0), tiny.start(1, density=0.4), tiny.start(2)]
-  starts[2] = starts[2]._replace(
-    params=jax.tree.map(lambda x: 1e38 * x, starts[2].params)
-  )
-  keys = [tiny.key(seed) for seed in range(3)]
-  trainer, sample, data = tiny.trainer(), tiny.sample(), tiny.data()
-  steps = [0, 10, 20]
-  plan = training.plan(steps, [True] * 3, [False, False, True], 4)
-
-  def stack(trees):
-    return jax.tree.map(lambda *x: jnp.stack(x), *trees)
-
-  def unstack(tree, trial):
-    return jax.tree.map(lambda x: x[trial], tree)
-
-  progress = stack([trainer.begin(start, sample) for start in starts])
-  together, history = jax.jit(
-    jax.vmap(trainer.advance, in_axes=(0, None, None, None, 0, None))
-  )(progress, plan, data, sample, jnp.stack(keys), tiny.SCHEDULE)
-  assert together.finite.tolist() == [True, True, False]
-  entries = [segments.Entry(s, True, s == 20) for s in steps]
-  tolerance = {"rtol": 1e-4, "atol": 1e-6}
-  for trial in range(2):
-    checkpoint, _ = tiny.train(starts[trial], entries, seed=trial)
-    found, alone = unstack(together, trial), checkpoint.progress
-    for one, other in ((found.state, alone.state), (found.best, alone.best)):
-      assert_close(one.params, other.params, **tolerance)
-      assert int(one.step) == int(other.step)
-    valid = np.array([row.valid_loss for row in checkpoint.rows])
-    assert_close(history.valid.loss[trial, :3], valid, **tolerance)
-
-
 def test_a_plan_is_padded():
   plan = training.plan([3, 5], [True, False], [False, True], 4)
   assert plan.steps.tolist() == [3, 5, 0, 0]
@@ -381,7 +322,7 @@ def scripted():
     plan = training.plan(*zip(*entries), segments.SEGMENT_ENTRIES)
     progress = trainer.begin(start, sample)
     progress, history = trainer.advance(
-      progress, plan, data, sample, tiny.key(), tiny.SCHEDULE
+      progress, plan, inputs(data=data, split=sample)
     )
     history = jax.tree.map(lambda x: x[: len(entries)], history)
     return jax.device_get((progress, history))
@@ -417,16 +358,6 @@ def test_a_late_start_sees_the_batches_and_noise_of_its_steps(scripted):
   assert int(late.best.step) == 20
 
 
-def test_noise_differs_by_step_and_from_the_order(scripted):
-  """A key is consumed once: an epoch's must not also make dropout."""
-  progress, _ = scripted(0, 0, every(10))
-  noise = {tuple(key) for key in progress.state.stats["keys"]}
-  assert len(noise) == NUM_STEPS
-  fold = jax.vmap(jax.random.fold_in, in_axes=(None, 0))
-  epochs = jax.random.key_data(fold(tiny.key(), jnp.arange(NUM_STEPS)))
-  assert not noise & {tuple(key) for key in np.asarray(epochs)}
-
-
 @pytest.mark.parametrize(
   "eval_z",
   [
@@ -459,27 +390,23 @@ def test_the_test_images_choose_nothing():
   data = tiny.data()
   wrong = data._replace(test_labels=(data.test_labels + 1) % tiny.CLASSES)
   todo = training.plan([0, 20, 40, 60], [True] * 4, [True] * 4, length=4)
-  trainer, sample, key = tiny.trainer(), tiny.sample(), tiny.key()
-  found = []
+  trainer, found = tiny.trainer(), []
   for seen in (data, wrong):
-    progress = trainer.begin(tiny.start(), sample)
-    progress, history = trainer.advance(
-      progress, todo, seen, sample, key, tiny.SCHEDULE
-    )
+    progress = trainer.begin(tiny.start(), tiny.sample())
+    progress, history = trainer.advance(progress, todo, inputs(data=seen))
     found.append((progress, history.valid))
     assert np.isfinite(history.test.loss).all()
   tiny.assert_equal_bits(*found)
 
 
 def test_an_entry_that_lies_behind_measures_nothing():
-  trainer, sample, key = tiny.trainer(), tiny.sample(), tiny.key()
-  progress = trainer.begin(tiny.start(step=20), sample)
-  todo = training.plan([0, 10, 30], [True] * 3, [True] * 3, length=3)
-  progress, history = trainer.advance(
-    progress, todo, tiny.data(), sample, key, tiny.SCHEDULE
-  )
+  trainer = tiny.trainer()
+  progress = trainer.begin(tiny.start(step=20), tiny.sample())
+  # Padded to the shape of the test before, to share its program.
+  todo = training.plan([0, 10, 30], [True] * 3, [True] * 3, length=4)
+  progress, history = trainer.advance(progress, todo, inputs())
   assert int(progress.state.step) == 30
-  assert np.isfinite(history.valid.loss).tolist() == [False, False, True]
+  assert np.isfinite(history.valid.loss).tolist() == [False, False, True, False]
   assert history.test.num_correct[:2].tolist() == [-1, -1]
 
 
@@ -503,9 +430,7 @@ def test_the_summary_has_the_statistics_of_its_weights():
   steps = [0, 7, 12]
   todo = training.plan(steps, [True] * 3, [False] * 3, length=3)
   progress = trainer.begin(start, tiny.sample())
-  progress, _ = trainer.advance(
-    progress, todo, data, tiny.sample(), tiny.key(), schedules.make(0.1)
-  )
+  progress, _ = trainer.advance(progress, todo, inputs(data=data))
   summary = trainer.summarize(progress, data, tiny.sample())
   for metrics, z in ((summary.early_stop, 0), (summary.end, 5)):
     for score in metrics:

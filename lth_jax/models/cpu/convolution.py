@@ -65,12 +65,7 @@ def convolve(
 def native(
   images: jax.Array, kernel: jax.Array, strides: tuple[int, int] = (1, 1)
 ) -> jax.Array:
-  """Returns XLA's own convolution: the same as `convolve`.
-
-  Args:
-    images: `[B, H, W, C]`.
-    kernel: `[K, L, C, N]`, K and L odd.
-    strides: of rows and columns.
+  """Returns XLA's own convolution of the arguments of `convolve`.
 
   >>> native(jnp.ones((1, 1, 1, 2)), jnp.ones((3, 3, 2, 1))).ravel()
   Array([2.], dtype=float32)
