@@ -27,7 +27,7 @@ def started(function, tmp_path, arguments):
   logs = [tmp_path / f"log_{index}" for index in range(len(arguments))]
   with contextlib.ExitStack() as stack:
     begun = [
-      stack.enter_context(commands.forked(_logged, log, function, args))
+      stack.enter_context(commands.forked(logged, log, function, args))
       for log, args in zip(logs, arguments)
     ]
     yield begun, logs
@@ -44,6 +44,17 @@ def wait(begun):
   for process in begun:
     process.join(PATIENCE)
   return [process.exitcode for process in begun]
+
+
+def logged(log, function, args):
+  """Calls a function in a forked process; all that it prints is in a file."""
+  with open(log, "a") as file:
+    for stream in (1, 2):
+      os.dup2(file.fileno(), stream)
+  try:
+    function(*args)
+  finally:
+    atexit._run_exitfuncs()  # JAX leaves the others; a forked process would not
 
 
 def address():
@@ -132,13 +143,3 @@ def collectives(where, index, folder):
       "not shared": fail(workdir_lib.check_shared, epath.Path(own)),
     }
   print("FOUND" + json.dumps(found), flush=True)
-
-
-def _logged(log, function, args):
-  with open(log, "w") as file:
-    for stream in (1, 2):
-      os.dup2(file.fileno(), stream)
-  try:
-    function(*args)
-  finally:
-    atexit._run_exitfuncs()  # JAX leaves the others; forked ones do not do so
