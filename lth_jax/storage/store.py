@@ -72,7 +72,6 @@ def save(
   try:
     with _ORBAX, _checkpointer() as checkpointer:
       checkpointer.save(folder / _ARRAYS, arrays)
-      checkpointer.wait_until_finished()
   except _ERRORS as error:
     raise _storage_error(folder, error) from error
   files.write_json(folder / _RECORD, record)
@@ -200,17 +199,20 @@ def _checkpointer():
 
   Arrays here are whole in the process that writes. Orbax would save NumPy
   arrays from process 0 only, and wait for all processes.
+
+  It saves synchronously: if the folder cannot be made, threads of an
+  asynchronous save wait for it, and keep the process for 300 s (orbax 0.12.8).
   """
   import orbax.checkpoint as ocp  # takes a second: only runs need it
 
   here = jax.process_index()
-  return ocp.StandardCheckpointer(
-    multiprocessing_options=ocp.options.MultiprocessingOptions(
-      primary_host=here,
-      active_processes={here},
-      barrier_sync_key_prefix=f"process_{here}",
-    )
+  alone = ocp.options.MultiprocessingOptions(
+    primary_host=here,
+    active_processes={here},
+    barrier_sync_key_prefix=f"process_{here}",
   )
+  handler = ocp.StandardCheckpointHandler(multiprocessing_options=alone)
+  return ocp.Checkpointer(handler, multiprocessing_options=alone)
 
 
 def _storage_error(folder: epath.Path, error: Exception) -> errors.StorageError:

@@ -203,7 +203,7 @@ class Failing:
 def fail(monkeypatch):
   """A function that lets Orbax raise an error."""
   return lambda error: monkeypatch.setattr(
-    ocp, "StandardCheckpointer", lambda **_: Failing(error)
+    ocp, "Checkpointer", lambda *_, **__: Failing(error)
   )
 
 
