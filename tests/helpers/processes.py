@@ -79,10 +79,12 @@ def together(num=2):
   ]
 
 
-def run_with_slow_data(*args):
-  """`commands.main`, with images that take longer to load than gloo waits."""
+def run_with_slow_data(seconds, *args):
+  """`commands.main`, with images that take some time to load."""
   load = tiny.dataset
-  with mock.patch.object(tiny, "dataset", lambda: time.sleep(40) or load()):
+  with mock.patch.object(
+    tiny, "dataset", lambda: time.sleep(seconds) or load()
+  ):
     commands.main(*args)
 
 
