@@ -31,10 +31,7 @@ class StoppedError(Exception):
 
 
 def first_line(error: Exception) -> str:
-  """Returns the first line of an error's message, as a part of a sentence.
-
-  Args:
-    error: of any kind; without a message, the name of its class is returned.
+  """Returns the first line of an error's message, or the name of its class.
 
   >>> first_line(ValueError("no such axis.")), first_line(MemoryError())
   ('no such axis', 'MemoryError')

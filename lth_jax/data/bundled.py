@@ -24,10 +24,6 @@ def load(name: str, folder: pathlib.Path | None = None) -> dataset.Dataset:
   >>> test.images.shape, test.images.dtype, test.labels[:5]
   ((2000, 28, 28, 1), dtype('uint8'), array([1, 4, 1, 0, 7], dtype=int32))
 
-  Args:
-    name: 'mnist_10k'.
-    folder: not used.
-
   Raises:
     errors.InputError: the packed file is missing or damaged.
   """
@@ -61,10 +57,6 @@ def holds(name: str, folder: pathlib.Path) -> bool:
 
   >>> holds('mnist_10k', pathlib.Path('/nowhere'))
   True
-
-  Args:
-    name: one of NAMES.
-    folder: not used.
   """
   del name, folder
   return True

@@ -26,14 +26,6 @@ from lth_jax.data import dataset, sheets
 NAMES = ("cifar10",)
 # Images in each of the six files.
 BATCH_SIZE = 10_000
-BINARY_FILES = (
-  "data_batch_1.bin",
-  "data_batch_2.bin",
-  "data_batch_3.bin",
-  "data_batch_4.bin",
-  "data_batch_5.bin",
-  "test_batch.bin",
-)
 # {file: MD5}, as torchvision lists them.
 PICKLES = {
   "data_batch_1": "c99cafc152244af753f735de768cd75f",
@@ -43,6 +35,7 @@ PICKLES = {
   "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
   "test_batch": "40351d587109b95175f43aff81a1287e",
 }
+BINARY_FILES = tuple(f"{name}.bin" for name in PICKLES)
 
 _NUM_CLASSES = 10
 _SIDE = 32  # pixels
@@ -104,10 +97,6 @@ def holds(name: str, folder: str | os.PathLike[str]) -> bool:
   ...   pathlib.Path(folder, 'test_batch.bin').touch()
   ...   holds('cifar10', folder), holds('cifar100', folder)
   (True, False)
-
-  Args:
-    name: of a data set; False if it is not 'cifar10'.
-    folder: as for `load`; its files are not read.
   """
   return name in NAMES and _find(pathlib.Path(folder)) is not None
 

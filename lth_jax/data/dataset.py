@@ -14,13 +14,7 @@ from lth_jax.storage import files
 
 # More than the largest file of MNIST, 47 MB unpacked, or of CIFAR-10, 31 MB.
 MAX_BYTES = 2**26
-_UNPACK = {
-  ".zip": "unzip {file} -d {folder}",
-  **dict.fromkeys(
-    (".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz"),
-    "tar -xf {file} -C {folder}",
-  ),
-}
+_ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz")
 
 
 class Examples(NamedTuple):
@@ -65,9 +59,6 @@ def digests(dataset: Dataset) -> dict[str, str]:
   >>> digest['train/images'][:8], digest['test/labels'][:8]
   ('80171294', '6e5af853')
 
-  Args:
-    dataset: the data set.
-
   Returns:
     Digests by 'train/images', 'train/labels', 'test/images', 'test/labels'.
   """
@@ -91,9 +82,6 @@ def read(path: pathlib.Path) -> bytes:
   Traceback (most recent call last):
     ...
   lth_jax.errors.InputError: Cannot read /dev/null (it is a device, not ...
-
-  Args:
-    path: of the file.
 
   Raises:
     errors.InputError: it cannot be read, is no regular file, or is larger than
@@ -125,10 +113,6 @@ def preparation(name: str, folder: pathlib.Path) -> str:
 
   >>> preparation("mnist", pathlib.Path("my data"))
   "python -m lth_jax.data.prepare mnist --data_dir='my data'"
-
-  Args:
-    name: of the data set.
-    folder: as given to a reader.
   """
   where = "" if folder == default_dir() else shlex.quote(str(folder))
   command = f"python -m lth_jax.data.prepare {name}"
@@ -140,9 +124,6 @@ def describe(folder: pathlib.Path) -> str:
 
   >>> describe(pathlib.Path("/nowhere"))
   'There is no such folder.'
-
-  Args:
-    folder: where a data set was looked for.
   """
   if not folder.exists():
     return "There is no such folder."
@@ -153,11 +134,6 @@ def describe(folder: pathlib.Path) -> str:
   except OSError as error:
     return f"It cannot be listed ({error}): check its access."
   for name in names:
-    for ending, command in _UNPACK.items():
-      if name.endswith(ending):
-        file, where = (shlex.quote(str(x)) for x in (folder / name, folder))
-        return (
-          "It holds an archive: unpack it by "
-          f"`{command.format(file=file, folder=where)}`."
-        )
+    if name.endswith(_ARCHIVES):
+      return f"It holds the archive '{name}': unpack it there."
   return f"It holds {', '.join(names[:3])}." if names else "It is empty."

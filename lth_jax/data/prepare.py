@@ -32,13 +32,9 @@ TIMEOUT_SECONDS = 10
 def download(name: str, root: pathlib.Path) -> pathlib.Path:
   """Downloads the original files of MNIST or Fashion-MNIST, unless they exist.
 
-  Args:
-    name: 'mnist' or 'fashion_mnist'.
-    root: the files are put into a folder of that name below it, where
-      `data.load` finds them.
-
   Returns:
-    That folder. Files appear in it once all have the right checksums.
+    A folder of that name below `root`, where `data.load` finds the files. They
+    appear in it once all have the right checksums.
 
   Raises:
     errors.InputError: no network, a file is not the original, or the folder

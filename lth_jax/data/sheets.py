@@ -47,9 +47,6 @@ _SIDE = 32  # pixels of a tile
 def read(folder: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
   """Returns the images `[60000, 32, 32, 3]` and labels `[60000]` of sheets.
 
-  Args:
-    folder: has all FILES.
-
   Raises:
     errors.InputError: a file is damaged, or Pillow is missing or too old.
   """

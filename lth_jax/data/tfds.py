@@ -66,10 +66,6 @@ def holds(name: str, folder: pathlib.Path) -> bool:
 
   >>> holds('mnist', pathlib.Path('/nowhere'))
   False
-
-  Args:
-    name: as for `load`.
-    folder: of prepared sets.
   """
   return find(name, folder) is not None
 
@@ -86,10 +82,6 @@ def find(name: str, folder: pathlib.Path) -> pathlib.Path | None:
   ...     _ = info.write_text('{"fileFormat": "array_record"}')
   ...   find('mnist', pathlib.Path(root)).name
   '3.0.10'
-
-  Args:
-    name: as for `load`.
-    folder: of prepared sets.
 
   Raises:
     errors.InputError: the set has configurations and `name` has none; or it is

@@ -4,6 +4,7 @@ On CPU, JAX is asked for one host device a core, so that each core trains a
 trial. XLA compiles every program once for each host device.
 """
 
+import collections
 import contextlib
 import os
 from collections.abc import Sequence
@@ -133,8 +134,8 @@ def choose_layout(
   """Returns how many trials a device trains at once, and splits of a batch.
 
   Args:
-    config: the run. `--trials_per_device=0` leaves the number to this function.
-    devices: all devices that train.
+    config: of the run; `--trials_per_device=0` leaves the number open.
+    devices: all that train.
     before: the layouts with which this run was started before, oldest first. A
       number that is left open stays as the run began, so that bits are equal.
   """
@@ -162,7 +163,7 @@ def make_workers(
   `lth_jax.data` are, so that memory holds them once.
 
   Args:
-    devices: one or more, of all processes.
+    devices: of all processes.
     data: images and labels, NumPy.
     batch_devices: devices of a worker, a divisor of their number.
   """
@@ -178,11 +179,9 @@ def make_workers(
 
 def _check_processes(devices, num_devices: int, batch_devices: int) -> None:
   num_processes = jax.process_count()
-  each, left = divmod(len(devices), num_processes)
-  counts = [0] * num_processes
-  for device in devices:
-    counts[device.process_index] += 1
-  if left or set(counts) != {each}:
+  counts = collections.Counter(x.process_index for x in devices).values()
+  each = len(devices) // num_processes
+  if len(set(counts)) > 1:
     raise errors.InputError(
       f"--distributed: the processes have {', '.join(map(str, counts))} "
       "devices; each must have as many as the others."

@@ -5,19 +5,19 @@ All processes run the same program on the same trials. Every function here but
 must call it, in one order. Process 0 alone writes files. A single process sends
 nothing.
 
-Everything is sent by one exact sum over one device of each process. The
-functions of `jax.experimental.multihost_utils` hold and send a copy on every
-local device, and on CPU there is a device a core: with 96 of them, parts of 2
-MB took 494 MB and 0.9 s instead of 13 MB and 0.02 s. When a process has ended,
-the error in the others depends on the backend: it becomes a `LostError`. When
-one process raises, the others would wait for it forever: `raise_in_all` raises
-in all of them.
+Values are pickled (the processes of a run trust each other) and sent by one
+exact sum over one device of each process. The functions of
+`jax.experimental.multihost_utils` hold and send a copy on every local device,
+and on CPU there is a device a core: with 96 of them, parts of 2 MB took 494 MB
+and 0.9 s instead of 13 MB and 0.02 s. When a process has ended, the error in
+the others depends on the backend: it becomes a `LostError`. When one process
+raises, the others would wait for it forever: `raise_in_all` raises in all of
+them.
 """
 
 import contextlib
 import functools
-import hashlib
-import json
+import pickle
 import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -30,7 +30,6 @@ from lth_jax import errors
 from lth_jax.config import configs
 from lth_jax.parallel import devices, progress
 
-PyTree = Any
 # After so long without a sign of life of one process, JAX ends the others.
 HEARTBEAT_SECONDS = 20
 # How long a process that ends waits for the others to do so.
@@ -43,9 +42,6 @@ class LostError(Exception):
 
 def join(asked: configs.Processes) -> None:
   """Connects this process with the others; before JAX's backend starts.
-
-  Args:
-    asked: whether to connect, and what JAX is not to find out by itself.
 
   Raises:
     InputError: the others are not known, or cannot be reached.
@@ -87,74 +83,67 @@ def is_process_0() -> bool:
 
 
 def log(message: str) -> None:
-  """Prints a line on standard error, in process 0 only.
-
-  Args:
-    message: the line.
-  """
+  """Prints a line on standard error, in process 0 only."""
   if is_process_0():
     progress.log(message)
 
 
-def exchange(
-  parts: Sequence[PyTree | None], owners: Sequence[int], like: PyTree
-) -> list[PyTree]:
-  """Sends parts from the processes that own them to all others, bit for bit.
+def exchange(parts: Sequence[Any]) -> list[Any]:
+  """Returns parts that one process each has, bit for bit, in all processes.
 
   Args:
-    parts: an owner's own parts are pytrees; the others are not looked at.
-    owners: of each part, the index of its process; the same everywhere.
-    like: pytree of arrays or shapes, the form of every part.
-
-  Returns:
-    All parts, as NumPy arrays where there are several processes.
+    parts: one list for all processes; each part is None in all of them but its
+      owner. Arrays are NumPy's.
   """
   if not is_distributed():
     return list(parts)
-  here = jax.process_index()
-  words = [
-    _to_words(part if owner == here else None, like)
-    for part, owner in zip(parts, owners)
+  sent = [_to_words(part) for part in parts]
+  sizes = _total(np.array([len(words) for words in sent], np.int32))
+  ends = np.cumsum(sizes)
+  # Rounded up, since each length is compiled once.
+  buffer = np.zeros(-(-sizes.sum() // 256) * 256, np.int32)
+  for end, words in zip(ends, sent):
+    buffer[end - len(words) : end] = words
+  *received, _ = np.split(_total(buffer), ends)
+  return [
+    pickle.loads(words.data) if words.size else None for words in received
   ]
-  return [_from_words(row, like) for row in _total(np.stack(words))]
 
 
-def gather(array: np.ndarray) -> np.ndarray:
-  """Returns the arrays of all processes, process 0's first: `[P, ...]`.
-
-  Args:
-    array: of one shape and type everywhere.
-  """
+def gather(value: Any) -> list[Any]:
+  """Returns the values of all processes, process 0's first."""
   if not is_distributed():
-    return array[None]
+    return [value]
+  here = jax.process_index()
   num = jax.process_count()
-  return np.stack(exchange([array] * num, range(num), array))
+  return exchange([value if index == here else None for index in range(num)])
 
 
 def any_of(*here: bool) -> tuple[bool, ...]:
-  """Returns for each condition whether it is true in any process.
-
-  Args:
-    here: whether it is in this one.
-  """
-  return tuple(map(bool, np.any(gather(np.array(here)), axis=0)))
+  """Returns for each condition whether it is true in any process."""
+  return tuple(map(any, zip(*gather(here))))
 
 
 def check_equal(values: Callable[[], dict[str, Any]]) -> None:
   """Checks that all processes have the same values.
 
   Args:
-    values: returns {name: JSON}; called if there are several processes.
+    values: returns {name: value}; is called if there are several processes.
 
   Raises:
     InputError: names the value that differs, and the process.
   """
   if not is_distributed():
     return
-  known = values()
-  names = {"the version of lth_jax": list(known)}
-  _check_equal(names)  # first, since the next array has a row for each name
-  _check_equal(known)
+  first, *others = gather(values())
+  for index, other in enumerate(others, 1):
+    for name in {**first, **other}:
+      if first.get(name, "unknown") != other.get(name, "unknown"):
+        raise errors.InputError(
+          f"--distributed: {name} of process {index} is not that of process 0; "
+          "all need the same flags, versions, images and kind of machine, and "
+          "a --workdir that all of them see."
+        )
 
 
 @contextlib.contextmanager
@@ -172,8 +161,8 @@ def raise_in_all() -> Iterator[None]:
     yield
   except Exception as error:  # raised below, once the others know of it
     failure = error
-  text = f"{type(failure).__name__}: {failure}" if failure else ""
-  for index, message in enumerate(_gather_texts(text)):
+  text = failure and f"{type(failure).__name__}: {failure}"
+  for index, message in enumerate(gather(text)):
     if failure is None and message:
       raise errors.InputError(f"process {index} failed: {message}")
   if failure is not None:
@@ -183,31 +172,24 @@ def raise_in_all() -> Iterator[None]:
 def on_process_0(function: Callable[[], Any]) -> Any:
   """Calls a function in process 0 and returns its result in all.
 
-  Args:
-    function: returns JSON.
-
   Raises:
     InputError: it failed there.
   """
   if not is_distributed():
     return function()
   with raise_in_all():
-    text = json.dumps(function()) if is_process_0() else ""
-  return json.loads(_gather_texts(text)[0])
+    result = function() if is_process_0() else None
+  return exchange([result])[0]
 
 
 def _check(asked: configs.Processes) -> None:
   address = asked.coordinator_address
   num, index = asked.num_processes, asked.process_id
-  given = {
-    "--coordinator_address": address,
-    "--num_processes": num,
-    "--process_id": index,
-  }
-  named = [name for name, value in given.items() if value is not None]
+  names = ("coordinator_address", "num_processes", "process_id")
+  named = [name for name in names if getattr(asked, name) is not None]
   if asked.distributed == "off" and named:
     raise errors.InputError(
-      f"{named[0]}: several processes take --distributed=auto as well."
+      f"--{named[0]}: several processes take --distributed=auto as well."
     )
   if address is not None and not re.fullmatch(r".+:\d+", address):
     raise errors.InputError(
@@ -224,60 +206,14 @@ def _check(asked: configs.Processes) -> None:
     )
 
 
-def _check_equal(known: dict[str, Any]) -> None:
-  digests = [
-    hashlib.sha256(json.dumps(known[name]).encode()).digest() for name in known
-  ]
-  found = gather(np.frombuffer(b"".join(digests), np.uint8).reshape(-1, 32))
-  for index, each in enumerate(found):
-    for name, same in zip(known, (each == found[0]).all(axis=1)):
-      if not same:
-        raise errors.InputError(
-          f"--distributed: {name} of process {index} is not that of process 0; "
-          "all need the same flags, versions, images and kind of machine, and "
-          "a --workdir that all of them see."
-        )
-
-
-def _gather_texts(text: str) -> list[str]:
-  data = np.frombuffer(text.encode(), np.uint8)
-  sizes = gather(np.array(len(data), np.int32)).tolist()
-  if not any(sizes):
-    return [""] * len(sizes)
-  rows = gather(np.pad(data, (0, max(sizes) - len(data))))
-  return [row[:size].tobytes().decode() for row, size in zip(rows, sizes)]
-
-
-def _to_words(part: PyTree | None, like: PyTree) -> np.ndarray:
-  """Returns the bytes of a part as int32 numbers, zeros for None.
+def _to_words(part: Any) -> np.ndarray:
+  """Returns a pickled part as int32 numbers; none for None.
 
   Integers keep every bit in a sum with zeros; floats would lose the sign of
   -0.0, and JAX would round float64 to float32.
   """
-  leaves, structure = jax.tree.flatten(like)
-  sizes = [_num_bytes(leaf) for leaf in leaves]
-  words = np.zeros(-(-sum(sizes) // 4), np.int32)
-  if part is not None:
-    content = b"".join(
-      np.ascontiguousarray(array, leaf.dtype).tobytes()
-      for array, leaf in zip(structure.flatten_up_to(part), leaves)
-    )
-    words.view(np.uint8)[: sum(sizes)] = np.frombuffer(content, np.uint8)
-  return words
-
-
-def _from_words(words: np.ndarray, like: PyTree) -> PyTree:
-  leaves, structure = jax.tree.flatten(like)
-  ends = np.cumsum([0, *map(_num_bytes, leaves)])
-  content = words.view(np.uint8)
-  return structure.unflatten(
-    np.frombuffer(content[begin:end].tobytes(), leaf.dtype).reshape(leaf.shape)
-    for leaf, begin, end in zip(leaves, ends, ends[1:])
-  )
-
-
-def _num_bytes(leaf) -> int:
-  return leaf.size * np.dtype(leaf.dtype).itemsize
+  content = b"" if part is None else pickle.dumps(part)
+  return np.frombuffer(content + bytes(-len(content) % 4), np.int32)
 
 
 def _total(numbers: np.ndarray) -> np.ndarray:

@@ -46,12 +46,7 @@ class Display:
     self._last_line = time.monotonic()
 
   def advance(self, steps: int, name: str) -> None:
-    """Counts steps that were trained.
-
-    Args:
-      steps: of a segment.
-      name: of the trial.
-    """
+    """Counts steps that a trial was trained."""
     with self._lock:
       self._bar.set_description_str(name, refresh=False)
       # tqdm cannot format a bar that is past its end.
@@ -62,21 +57,13 @@ class Display:
         self._line()
 
   def add(self, steps: int) -> None:
-    """Changes the number of steps to train.
-
-    Args:
-      steps: more than before; negative if fewer.
-    """
+    """Adds steps to those that are to be trained; takes off negative ones."""
     with self._lock:
       self._bar.total = max(self._bar.total + steps, self._bar.n)
       self._bar.refresh()
 
   def skip(self, steps: int) -> None:
-    """Counts steps that an earlier process trained, without their time.
-
-    Args:
-      steps: before the resume point of a trial.
-    """
+    """Counts steps that an earlier process trained, without their time."""
     with self._lock:
       self._bar.initial += steps
       self._bar.last_print_n += steps
@@ -84,22 +71,14 @@ class Display:
       self._bar.refresh()
 
   def finish(self, text: str) -> None:
-    """Logs a line of its own for a trial that is done.
-
-    Args:
-      text: its name and outcome.
-    """
+    """Logs a line of its own for a trial that is done."""
     with self._lock:
       if self._kind == "log":
         self._bar.set_description_str(text, refresh=False)
         self._line()
 
   def log(self, message: str) -> None:
-    """Shows a message, whatever kind of display this is.
-
-    Args:
-      message: is printed as one line.
-    """
+    """Shows a message as one line, whatever kind of display this is."""
     if self._kind == "bar":
       self._bar.write(_one_line(message), file=_STDERR)
     else:
@@ -134,23 +113,12 @@ def show(kind: str, num_steps: int) -> Iterator[Display]:
 
 
 def log(message: str) -> None:
-  """Prints a line on standard error, whatever the names in it are.
-
-  Args:
-    message: printed as one line, without control characters.
-  """
+  """Prints a message on standard error: one line, no control characters."""
   print(_one_line(message), file=_STDERR, flush=True)
 
 
 def duration(seconds: float) -> str:
-  """Formats seconds as h:mm:ss, or m:ss below an hour.
-
-  Args:
-    seconds: 0 or more.
-
-  >>> duration(75.4), duration(3675)
-  ('1:15', '1:01:15')
-  """
+  """Formats seconds as h:mm:ss, or m:ss below an hour."""
   minutes, seconds = divmod(round(seconds), 60)
   hours, minutes = divmod(minutes, 60)
   if hours:

@@ -33,11 +33,7 @@ class Scheduler:
     self._changed = threading.Condition()
 
   def submit(self, item: Any, rank: Any = ()) -> Callable[[], Any]:
-    """Queues an item.
-
-    Args:
-      item: what `TrainGroup` needs of a trial.
-      rank: the item's place where items are taken in order, least first.
+    """Queues an item, by its rank where items are taken in order, least first.
 
     Returns:
       A function that waits for the result; for the thread that submitted it.

@@ -18,22 +18,13 @@ from lth_jax.config.plan import Trial
 from lth_jax.parallel import processes
 from lth_jax.parallel.devices import Worker
 from lth_jax.parallel.vmapped import Vmapped
-from lth_jax.training import evaluation, loop, schedules, sharding
+from lth_jax.training import loop, schedules, sharding
 from lth_jax.training.loop import Split, Start
 
 # Entries of a plan that one segment can hold; fixes the shape of the program.
 SEGMENT_ENTRIES = 32
 # A segment is meant to last this long, so that signals are seen soon.
 SEGMENT_SECONDS = 1.5
-# Shapes of what processes send each other of a trial.
-_NUMBER: Any = np.float32(0)
-_COUNT: Any = np.int32(0)
-_METRIC = evaluation.Metric(_NUMBER, _COUNT)
-_SUMMARY = loop.Summary(*2 * [evaluation.Metrics(*3 * [_METRIC])])
-_HISTORY = jax.tree.map(
-  lambda number: np.zeros(SEGMENT_ENTRIES, number.dtype),
-  loop.History(_NUMBER, _METRIC, _METRIC),
-)
 
 
 class Entry(NamedTuple):
@@ -138,11 +129,7 @@ def entries(
 
 
 def plan_of(piece: Sequence[Entry]) -> loop.Plan:
-  """Returns the plan of a segment: NumPy arrays `[SEGMENT_ENTRIES]`.
-
-  Args:
-    piece: 1 to `SEGMENT_ENTRIES` entries, in the order of their steps.
-  """
+  """Returns the plan of a segment: NumPy arrays `[SEGMENT_ENTRIES]`."""
   steps, evaluate, test = zip(*piece)
   return loop.plan(steps, evaluate, test, SEGMENT_ENTRIES)
 
@@ -171,11 +158,15 @@ def train(
   Returns:
     The end of each trial and its summary, on the host.
   """
-  parts = [
-    trials[i : i + vmapped.width] for i in range(0, len(trials), vmapped.width)
+  width = vmapped.width
+  shares = [
+    (slice(first, first + width), worker)
+    for first, worker in zip(range(0, len(trials), width), workers)
+    if worker.local_devices
   ]
-  shares = list(zip(workers, parts))
-  groups = _on_each(lambda share: begin(vmapped, *share), shares)
+  groups = _on_each(
+    lambda share: begin(vmapped, share[1], trials[share[0]]), shares
+  )
   rows = [x.resume_point.rows if x.resume_point else () for x in trials]
   step = trials[0].step
   todo = [entry for entry in todo if entry.step > step or not rows[0]]
@@ -184,25 +175,24 @@ def train(
   while todo:
     piece = next_segment(todo, step, took)
     began = time.monotonic()
-    advanced = _on_each(
-      functools.partial(_train_segment, vmapped, plan_of(piece)), groups
+    train_segment = functools.partial(_train_segment, vmapped, plan_of(piece))
+    advanced = _on_each(train_segment, groups)
+    groups = [group for group, _ in advanced]
+    histories = processes.exchange(
+      _by_trial(shares, [history for _, history in advanced], len(trials))
     )
-    groups = [each and each[0] for each in advanced]
-    found = _by_trial(shares, [each and each[1] for each in advanced])
-    histories = processes.exchange(*found, _HISTORY)
     rows = [_append(*pair, piece) for pair in zip(rows, histories)]
     # The slowest process decides, so that all cut the next segment alike.
-    seconds = processes.gather(np.array(time.monotonic() - began, np.float32))
-    took.append((piece[-1].step - step, float(seconds.max())))
+    seconds = max(processes.gather(time.monotonic() - began))
+    took.append((piece[-1].step - step, seconds))
     step = piece[-1].step
     todo = [entry for entry in todo if entry.step > step]
-    args = vmapped, trials, shares, groups, rows
-    pause(step, functools.partial(_resume_points, *args))
-  found = _by_trial(
-    shares, _on_each(functools.partial(_summarize, vmapped), groups)
-  )
-  summaries = processes.exchange(*found, _SUMMARY)
-  ends = _resume_points(vmapped, trials, shares, groups, rows)
+    pause(
+      step, functools.partial(_resume_points, vmapped, shares, groups, rows)
+    )
+  summaries = _on_each(functools.partial(_summarize, vmapped), groups)
+  summaries = processes.exchange(_by_trial(shares, summaries, len(trials)))
+  ends = _resume_points(vmapped, shares, groups, rows)
   return list(zip(ends, summaries))
 
 
@@ -231,13 +221,7 @@ def next_segment(
 def begin(
   vmapped: Vmapped, worker: Worker, trials: Sequence[ScheduledTrial]
 ) -> Group:
-  """Puts trials on the devices of a worker.
-
-  Args:
-    vmapped: the compiled functions.
-    worker: that trains them.
-    trials: at least one, at most `width`; copies of the first fill the stack.
-  """
+  """Puts at most `width` trials on a worker; copies of the first fill up."""
   filled = [*trials, *[trials[0]] * (vmapped.width - len(trials))]
   columns = (
     [x.split for x in filled],
@@ -259,11 +243,6 @@ def advance(
 ) -> tuple[Group, loop.History]:
   """Trains a group over one segment; its arrays from before are released.
 
-  Args:
-    vmapped: the compiled functions.
-    group: the trials.
-    plan: of the segment.
-
   Returns:
     The group at the end of the segment, and what was measured, stacked, on the
     worker.
@@ -276,38 +255,33 @@ def advance(
 
 
 def _on_each(function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
-  """Returns a function's result on each share or group; None on others'.
+  """Returns a function's results, each from a thread; raises in all processes.
 
   Raises:
     InputError: it failed in another process.
   """
   with processes.raise_in_all():
-    here = [i for i, item in enumerate(items) if item and item[0].local_devices]
-    if len(here) < 2:
-      found = [function(items[i]) for i in here]
-    else:
-      with concurrent.futures.ThreadPoolExecutor(len(here)) as threads:
-        found = list(threads.map(function, [items[i] for i in here]))
-    results = dict(zip(here, found))
-    return [results.get(i) for i in range(len(items))]
+    if len(items) < 2:
+      return [function(item) for item in items]
+    with concurrent.futures.ThreadPoolExecutor(len(items)) as threads:
+      return list(threads.map(function, items))
 
 
-def _by_trial(shares, results) -> tuple[list[Any], list[int]]:
-  """Lists the result of each trial, and the process that sends it."""
-  parts, owners = [], []
-  for (worker, trials), result in zip(shares, results):
-    parts += result[: len(trials)] if result else [None] * len(trials)
-    owners += [worker.owner] * len(trials)
-  return parts, owners
+def _by_trial(shares, results, num_trials: int) -> list[Any]:
+  """Lists what this process sends of each trial; None for the others'."""
+  found = [None] * num_trials
+  for (places, worker), result in zip(shares, results):
+    if worker.owner == jax.process_index():
+      found[places] = result[: len(found[places])]  # without the copies
+  return found
 
 
-def _resume_points(vmapped, trials, shares, groups, rows) -> list[ResumePoint]:
+def _resume_points(vmapped, shares, groups, rows) -> list[ResumePoint]:
   found = _on_each(lambda x: vmapped.unstack(x.worker.get(x.progress)), groups)
-  like = jax.eval_shape(vmapped.single.begin, trials[0].start, trials[0].split)
   # One by one, since those of large networks need much memory.
   progresses = [
-    processes.exchange([part], [owner], like)[0]
-    for part, owner in zip(*_by_trial(shares, found))
+    processes.exchange([part])[0]
+    for part in _by_trial(shares, found, len(rows))
   ]
   return [ResumePoint(*pair) for pair in zip(progresses, rows)]
 

@@ -40,7 +40,6 @@ class Vmapped(NamedTuple):
   Attributes:
     width: number of trials.
     trainer: compiled functions of stacks.
-    single: compiled functions of one trial.
     stack: `width` items of one trial each -> one stack. Items are starts,
       progresses, which must be at one step, or any other pytrees.
     unstack: the inverse; its items are on the host.
@@ -48,7 +47,6 @@ class Vmapped(NamedTuple):
 
   width: int
   trainer: loop.Trainer
-  single: loop.Trainer
   stack: Callable[[Sequence[Any]], Any]
   unstack: Callable[[Any], list[Any]]
 
@@ -59,24 +57,9 @@ def make(trainer: loop.Trainer, width: int) -> Vmapped:
 
   A trial's bits depend on the width, which is part of the program, but not on
   the other trials. Width 1 is the trainer itself, without `jax.vmap`.
-
-  Args:
-    trainer: trains one trial; made by `loop.make`.
-    width: number of trials.
-
-  >>> trainer = loop.Trainer(len, len, len)
-  >>> trials = [Start([np.ones(3) * i], {}, np.int32(5), []) for i in (1, 2)]
-  >>> pair = make(trainer, width=2)
-  >>> stack = pair.stack(trials)
-  >>> stack.params[0].shape, stack.step.shape
-  ((2, 3), ())
-  >>> pair.unstack(stack)[1].params
-  [array([2., 2., 2.], dtype=float32)]
   """
   if width == 1:
-    return Vmapped(
-      1, trainer, trainer, _only, lambda stack: [jax.device_get(stack)]
-    )
+    return Vmapped(1, trainer, _only, lambda stack: [jax.device_get(stack)])
 
   def unstack(stack):
     stack = jax.device_get(stack)
@@ -90,7 +73,7 @@ def make(trainer: loop.Trainer, width: int) -> Vmapped:
   )
   summarize = jax.vmap(trainer.summarize, in_axes=(_PROGRESS, None, 0))
   stacked = map(jax.jit, (begin, advance, summarize))
-  return Vmapped(width, loop.Trainer(*stacked), trainer, _stack, unstack)
+  return Vmapped(width, loop.Trainer(*stacked), _stack, unstack)
 
 
 def _only(items):

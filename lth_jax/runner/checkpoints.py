@@ -196,18 +196,9 @@ def load_resume_point(
   Process 0 reads and sends it to the others, since it may also find that the
   checkpoint is damaged, and remove it.
   """
-  found = None
-
-  def read() -> list[list[Any]]:
-    nonlocal found
-    found = _newest(checkpoints, trial, like, dict(origin))
-    return [list(row) for row in found.rows] if found else []
-
-  rows = processes.on_process_0(read)
-  if not rows:
-    return None
-  (progress,) = processes.exchange([found and found.progress], [0], like)
-  return ResumePoint(progress, tuple(segments.Row(*row) for row in rows))
+  return processes.on_process_0(
+    lambda: _newest(checkpoints, trial, like, dict(origin))
+  )
 
 
 def discard_resume_points(

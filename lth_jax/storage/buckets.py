@@ -44,22 +44,12 @@ class Failure(NamedTuple):
 
 
 def is_remote(path: epath.PathLike) -> bool:
-  """Returns whether a path is on an object store.
-
-  Args:
-    path: a path or a URL.
-  """
+  """Returns whether a path is on an object store."""
   return "://" in str(path)
 
 
 def connect(path: epath.Path) -> epath.Path:
-  """Checks that an object store can be reached, and sets its client up.
-
-  Args:
-    path: of any kind; nothing is done for a local one.
-
-  Returns:
-    The path.
+  """Returns a path once its object store was reached, if it is on one.
 
   Raises:
     InputError: gcsfs is missing, there is no such bucket, or it cannot be
@@ -86,11 +76,7 @@ def connect(path: epath.Path) -> epath.Path:
 
 
 def children(folder: epath.Path) -> list[epath.Path]:
-  """Lists the direct children of a folder; none if it does not exist.
-
-  Args:
-    folder: of any kind.
-  """
+  """Lists the direct children of a folder; none if it does not exist."""
   try:
     return list(folder.iterdir())
   except FileNotFoundError:
@@ -102,10 +88,6 @@ def create(path: epath.Path, text: str) -> bool:
 
   If several processes create one object, one succeeds. If the connection
   breaks, False may also mean that this call has created it.
-
-  Args:
-    path: on an object store.
-    text: the content.
   """
   try:
     # One request with ifGenerationMatch=0. gcsfs's open(mode="xb") takes two,
@@ -117,11 +99,7 @@ def create(path: epath.Path, text: str) -> bool:
 
 
 def explain(error: Exception) -> Failure | None:
-  """Returns how a store failed; None if the error is about something else.
-
-  Args:
-    error: raised by any library.
-  """
+  """Returns how a store failed; None if the error is about something else."""
   text = str(error)
   status = text.partition(":")[0]
   if isinstance(error, ValueError) and (

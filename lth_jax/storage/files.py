@@ -27,19 +27,12 @@ class DamagedError(errors.InputError):
 
 
 def add_checksum(content: Mapping[str, Any]) -> dict[str, Any]:
-  """Returns JSON content with the SHA-256 of all its entries added.
-
-  Args:
-    content: what JSON can hold, with strings as names.
-  """
+  """Returns JSON content with the SHA-256 of all its entries added."""
   return {**content, _CHECKSUM: digest(content)}
 
 
 def verify_checksum(content: Mapping[str, Any]) -> dict[str, Any]:
   """Returns JSON content without its checksum.
-
-  Args:
-    content: as read from JSON.
 
   Raises:
     ValueError: the checksum is missing or wrong.
@@ -51,20 +44,13 @@ def verify_checksum(content: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def digest(content: Mapping[str, Any]) -> str:
-  """Returns the SHA-256 of JSON content, whatever the order of its names.
-
-  Args:
-    content: what JSON can hold, with strings as names.
-  """
+  """Returns the SHA-256 of JSON content, whatever the order of its names."""
   text = json.dumps(content, sort_keys=True)
   return hashlib.sha256(text.encode()).hexdigest()
 
 
 def parse(text: str) -> Any:
   r"""Returns the content of JSON text.
-
-  Args:
-    text: of a file.
 
   Raises:
     ValueError: the text is not JSON, or has half of a surrogate pair
@@ -83,11 +69,8 @@ def check(path: epath.PathLike) -> None:
   Opening a FIFO waits for a writer, and no signal ends that; some devices have
   no end.
 
-  Args:
-    path: of any kind, also one that does not exist.
-
   Raises:
-    ValueError: the path is a FIFO or a device.
+    ValueError: the path is a FIFO or a device; not if it does not exist.
   """
   if buckets.is_remote(path) or not os.path.exists(path):
     return
@@ -100,12 +83,8 @@ def check(path: epath.PathLike) -> None:
 def read(path: epath.Path, max_bytes: int = _MAX_BYTES) -> bytes:
   """Returns the contents of a regular file.
 
-  Args:
-    path: of any kind.
-    max_bytes: the largest size that is accepted.
-
   Raises:
-    ValueError: the file is a FIFO, a device, or larger.
+    ValueError: the file is a FIFO, a device, or larger than `max_bytes`.
     OSError: it cannot be read.
   """
   check(path)
@@ -117,11 +96,7 @@ def read(path: epath.Path, max_bytes: int = _MAX_BYTES) -> bytes:
 
 
 def write(path: epath.Path, contents: bytes) -> None:
-  """Writes a file that is complete or absent at any time.
-
-  Args:
-    path: of any kind; replaced if it exists.
-    contents: all of the file.
+  """Writes a file that is complete or absent at any time; replaces another.
 
   Raises:
     OSError: it cannot be written; an older file is kept.
@@ -142,10 +117,6 @@ def write(path: epath.Path, contents: bytes) -> None:
 def write_json(path: epath.Path, content: Any) -> None:
   """Writes content as JSON, with `write`.
 
-  Args:
-    path: of any kind; replaced if it exists.
-    content: what JSON can hold.
-
   Raises:
     ValueError: the content has a NaN or an infinity.
     OSError: the file cannot be written; an older one is kept.
@@ -156,9 +127,6 @@ def write_json(path: epath.Path, content: Any) -> None:
 
 def read_json(path: epath.Path) -> dict[str, Any]:
   """Returns the content of a JSON file.
-
-  Args:
-    path: of any kind.
 
   Raises:
     DamagedError: the file is missing, cut short, or no JSON object.

@@ -15,7 +15,7 @@ store, where a single object appears at once.
 import hashlib
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -72,7 +72,6 @@ def save(
   try:
     with _ORBAX, _checkpointer() as checkpointer:
       checkpointer.save(folder / _ARRAYS, arrays)
-      checkpointer.wait_until_finished()
   except _ERRORS as error:
     raise _storage_error(folder, error) from error
   files.write_json(folder / _RECORD, record)
@@ -85,30 +84,20 @@ def save(
 def load(
   folder: epath.Path, owner: str, like: PyTree
 ) -> tuple[PyTree, dict[str, Any]]:
-  """Loads the arrays and the record of a checkpoint; checks all its files.
+  """Returns the arrays and the record of a checkpoint; checks all its files.
 
-  Args:
-    folder: of the checkpoint.
-    owner: as given to `save`.
-    like: pytree of arrays or `jax.ShapeDtypeStruct`: the expected structure.
-
-  Returns:
-    NumPy arrays in the structure of `like`, and the record.
-
-  Raises:
-    DamagedError, InputError, OSError: as `load_record`.
-    DamagedError, StorageError: as `load_arrays`.
+  Raises what `load_record` and `load_arrays` raise.
   """
   record = load_record(folder, owner)
   return load_arrays(folder, like), record
 
 
 def load_arrays(folder: epath.Path, like: PyTree) -> PyTree:
-  """Loads the arrays of a checkpoint whose files were checked before.
+  """Returns the NumPy arrays of a checkpoint; checks no other file.
 
   Args:
     folder: of the checkpoint.
-    like: as for `load`.
+    like: pytree of arrays or `jax.ShapeDtypeStruct`: the expected structure.
 
   Raises:
     DamagedError: the arrays differ from `like` in names or shapes.
@@ -128,11 +117,7 @@ def load_arrays(folder: epath.Path, like: PyTree) -> PyTree:
 
 
 def load_record(folder: epath.Path, owner: str) -> dict[str, Any]:
-  """Loads the record of a checkpoint; checks all its files.
-
-  Args:
-    folder: of the checkpoint.
-    owner: as given to `save`.
+  """Returns the record of a checkpoint; checks all its files.
 
   Raises:
     DamagedError: a file is missing, altered or cut short.
@@ -149,10 +134,6 @@ def load_record(folder: epath.Path, owner: str) -> dict[str, Any]:
 
 def check_owner(folder: epath.Path, owner: str) -> dict[str, Any]:
   """Returns the commit of a checkpoint; checks its owner, but no other file.
-
-  Args:
-    folder: of the checkpoint.
-    owner: as given to `save`.
 
   Raises:
     DamagedError: the commit is altered or cut short.
@@ -180,11 +161,7 @@ def check_owner(folder: epath.Path, owner: str) -> dict[str, Any]:
 
 
 def exists(folder: epath.Path) -> bool:
-  """Returns whether a folder holds a checkpoint that was committed.
-
-  Args:
-    folder: need not exist.
-  """
+  """Returns whether a folder holds a checkpoint that was committed."""
   return (folder / _COMMIT).exists()
 
 
@@ -195,8 +172,7 @@ def discard(
 
   Args:
     folder: need not exist; of a link, the link is removed.
-    check: is called before anything is removed; raises if this process may not
-      write here any more.
+    check: as for `save`.
   """
   if not buckets.is_remote(folder) and os.path.islink(folder):
     check()
@@ -208,11 +184,7 @@ def discard(
 
 
 def digest(tree: PyTree) -> str:
-  """Returns the SHA-256 of the names, dtypes, shapes and bytes of all leaves.
-
-  Args:
-    tree: pytree of arrays.
-  """
+  """Returns the SHA-256 of names, dtypes, shapes and bytes of all leaves."""
   total = hashlib.sha256()
   for path, leaf in jax.tree.leaves_with_path(tree):
     leaf = np.asarray(leaf)
@@ -227,17 +199,20 @@ def _checkpointer():
 
   Arrays here are whole in the process that writes. Orbax would save NumPy
   arrays from process 0 only, and wait for all processes.
+
+  It saves synchronously: if the folder cannot be made, threads of an
+  asynchronous save wait for it, and keep the process for 300 s (orbax 0.12.8).
   """
   import orbax.checkpoint as ocp  # takes a second: only runs need it
 
   here = jax.process_index()
-  return ocp.StandardCheckpointer(
-    multiprocessing_options=ocp.options.MultiprocessingOptions(
-      primary_host=here,
-      active_processes={here},
-      barrier_sync_key_prefix=f"process_{here}",
-    )
+  alone = ocp.options.MultiprocessingOptions(
+    primary_host=here,
+    active_processes={here},
+    barrier_sync_key_prefix=f"process_{here}",
   )
+  handler = ocp.StandardCheckpointHandler(multiprocessing_options=alone)
+  return ocp.Checkpointer(handler, multiprocessing_options=alone)
 
 
 def _storage_error(folder: epath.Path, error: Exception) -> errors.StorageError:
@@ -250,17 +225,21 @@ def _storage_error(folder: epath.Path, error: Exception) -> errors.StorageError:
 def _digests(folder: epath.Path) -> dict[str, str]:
   """Returns the SHA-256 of all files but commit and timing, by their paths."""
   digests = {}
-  pending = [(folder, "")]
-  while pending:
-    parent, prefix = pending.pop()
-    for path in buckets.children(parent):
-      name = prefix + path.name
-      if path.is_dir():
-        pending.append((path, name + "/"))
-      elif name not in (_COMMIT, _TIMING):
-        try:
-          files.check(path)
-        except ValueError as error:
-          raise DamagedError(f"{path} is damaged: {error}.") from error
-        digests[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+  for path in _files(folder):
+    name = path.relative_to(folder).as_posix()
+    if name not in (_COMMIT, _TIMING):
+      try:
+        files.check(path)
+      except ValueError as error:
+        raise DamagedError(f"{path} is damaged: {error}.") from error
+      digests[name] = hashlib.sha256(path.read_bytes()).hexdigest()
   return dict(sorted(digests.items()))
+
+
+def _files(folder: epath.Path) -> Iterator[epath.Path]:
+  """Yields the files at any depth; `epath.Path.glob` does not on gs://."""
+  for path in buckets.children(folder):
+    if path.is_dir():
+      yield from _files(path)
+    else:
+      yield path

@@ -139,9 +139,8 @@ def test_an_error_names_the_command_that_gets_the_data(
 @pytest.mark.parametrize(
   ("names", "words"),
   [
-    (["archive.zip"], ["archive", "unzip", "archive.zip"]),
-    (["a b.zip"], ["unzip", "a b.zip'"]),
-    (["cifar-10-python.tar.gz", "notes"], ["archive", "tar -xf", "-C"]),
+    (["a b.zip"], ["archive 'a b.zip': unpack it"]),
+    (["cifar-10-python.tar.gz", "notes"], ["archive 'cifar-10-python.tar.gz'"]),
     (["train.csv", "test.csv"], ["holds test.csv, train.csv"]),
     ([], ["empty"]),
     (None, ["no such folder"]),

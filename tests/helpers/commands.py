@@ -70,6 +70,12 @@ def try_run(folder, *flags):
     return call(f"--workdir={folder}", *TINY, *flags)
 
 
+def main(folder, *flags):
+  """As `try_run`; errors and exits are this process's."""
+  with tiny_data(), mock.patch.object(report, "write", lambda folder: folder):
+    mnist_lenet.main(["command", f"--workdir={folder}", *TINY, *flags])
+
+
 def run(folder, *flags):
   """Runs the command on tiny images to its end; returns what it logs."""
   result = try_run(folder, *flags)
@@ -78,16 +84,15 @@ def run(folder, *flags):
 
 
 @contextlib.contextmanager
-def process(folder, *flags, hook=None):
-  """`try_run` in a process of its own, which is killed at the end.
+def forked(function, *args):
+  """Calls a function in a process of its own, which is killed at the end.
 
-  It is forked from one that has imported everything, which saves seconds. What
-  it logs is in `<folder>.log`. The hook is as in `sys.addaudithook`.
+  It is forked from one that has imported everything, which saves seconds.
   """
   context = multiprocessing.get_context("forkserver")
   context.set_forkserver_preload(["helpers.commands", "orbax.checkpoint"])
   path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
-  begun = context.Process(target=_in_process, args=(folder, flags, hook))
+  begun = context.Process(target=function, args=args)
   with mock.patch.dict(os.environ, {"PYTHONPATH": path}):
     begun.start()
   try:
@@ -97,14 +102,21 @@ def process(folder, *flags, hook=None):
     begun.join()
 
 
+def process(folder, *flags, hook=None):
+  """`try_run` in a process of its own, which is killed at the end.
+
+  What it logs is in `<folder>.log`. The hook is as in `sys.addaudithook`.
+  """
+  return forked(_in_process, folder, flags, hook)
+
+
 def _in_process(folder, flags, hook):
   if hook:
     sys.addaudithook(hook)
   # Written at once, so that a signal loses nothing.
   with open(f"{folder}.log", "a", buffering=1) as log:
     sys.stderr = log
-    with tiny_data(), mock.patch.object(report, "write", lambda folder: folder):
-      mnist_lenet.main(["command", f"--workdir={folder}", *TINY, *flags])
+    main(folder, *flags)
 
 
 def interrupt(number=signal.SIGUSR1):

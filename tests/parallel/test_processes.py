@@ -3,34 +3,33 @@
 import contextlib
 import json
 import os
-import pathlib
 import re
 import signal
 import time
 
 import numpy as np
 import pytest
+from helpers import commands
 from helpers import processes as process_runs
 
 from lth_jax import errors
 from lth_jax.config import configs
 from lth_jax.parallel import processes
 
-_ROOT = pathlib.Path(__file__).parents[2]
 # Long enough to be disturbed, and saved at every pause.
-_LONG = ("--steps=12000", "--eval_every=3000", "--checkpoint_minutes=0")
+_LONG = ("--steps=10000", "--eval_every=2500", "--checkpoint_minutes=0")
+
+
+def run_together(workdir, tmp_path, *flags, num=2):
+  """Runs processes on one workdir; returns their exit codes and outputs."""
+  arguments = [(workdir, *flags, *own) for own in process_runs.together(num)]
+  return process_runs.call(commands.main, tmp_path, arguments)
 
 
 def records(workdir):
-  found = _all_records(workdir)
-  assert len(found) == 3 * (1 + 1 + 2 * 3)
-  return found
-
-
-def _all_records(workdir):
   return {
-    str(path.relative_to(workdir)): json.loads(path.read_text())
-    for path in sorted(workdir.rglob("record.json"))
+    name: json.loads(content)
+    for name, content in commands.records(workdir).items()
   }
 
 
@@ -38,27 +37,23 @@ def _all_records(workdir):
 def alone(tmp_path_factory):
   """The run by one process."""
   workdir = tmp_path_factory.mktemp("alone") / "run"
-  codes, said = process_runs.run(workdir, workdir.parent)
-  assert codes == [0], said
+  commands.run(workdir)
+  assert len(records(workdir)) == 2 * (1 + 1 + 2 * 3)
   return workdir
 
 
 @pytest.fixture(scope="module")
 def alone_and_long(tmp_path_factory):
   workdir = tmp_path_factory.mktemp("alone_and_long") / "run"
-  codes, said = process_runs.run(workdir, workdir.parent, *_LONG)
-  assert codes == [0], said
+  commands.run(workdir, *_LONG)
   return workdir
 
 
 def test_two_processes_are_one(alone, tmp_path):
   workdir = tmp_path / "run"
-  codes, said = process_runs.run(
-    workdir, tmp_path, flags=process_runs.together()
-  )
+  codes, said = run_together(workdir, tmp_path)
   assert codes == [0, 0], said
   assert records(workdir) == records(alone)
-  assert (workdir / "report" / "index.html").exists()
   # The first one alone speaks, but for what it waits for and JAX's own words.
   assert "Report: " in said[0]
   own = [x for x in said[1].splitlines() if not x.startswith("[Gloo]")]
@@ -69,36 +64,30 @@ def test_two_processes_are_one(alone, tmp_path):
 @pytest.mark.parametrize(
   "changed",
   [
-    ["--trials_per_device=2"],
-    ["--pruning=oneshot"],
-    ["--reset=continued"],
-    ["--learning_rate=1e30"],  # all diverge
+    "--trials_per_device=2",
+    "--pruning=oneshot",
+    "--reset=continued",
+    "--learning_rate=1e30",  # all diverge
   ],
 )
 def test_three_processes_are_one(changed, tmp_path):
   one, three = tmp_path / "one", tmp_path / "three"
-  codes, said = process_runs.run(one, tmp_path, *changed)
-  assert codes == [0], said
-  codes, said = process_runs.run(
-    three, tmp_path, *changed, flags=process_runs.together(3)
-  )
+  commands.run(one, changed)
+  codes, said = run_together(three, tmp_path, changed, num=3)
   assert codes == [0, 0, 0], said
-  assert _all_records(three) == _all_records(one)
+  assert records(three) == records(one)
 
 
 @pytest.mark.slow
-def test_a_batch_over_two_processes(alone, tmp_path):
+def test_a_batch_over_two_processes(tmp_path):
   """Equals one device up to the order in which float32 numbers are added."""
-  workdir = tmp_path / "run"
-  num_cpus = len(os.sched_getaffinity(0))
-  codes, said = process_runs.run(
-    workdir,
-    tmp_path,
-    f"--batch_devices={2 * num_cpus}",
-    flags=process_runs.together(),
-  )
+  num = 2 * len(os.sched_getaffinity(0))
+  flags = f"--batch_size={5 * num}", f"--batch_devices={num}"
+  one, two = tmp_path / "one", tmp_path / "two"
+  commands.run(one, flags[0])
+  codes, said = run_together(two, tmp_path, *flags)
   assert codes == [0, 0], said
-  ours, theirs = records(workdir), records(alone)
+  ours, theirs = records(two), records(one)
   for name, record in ours.items():
     if "evaluations" in record:
       for key in "train_loss", "valid_loss":
@@ -112,6 +101,29 @@ def test_a_batch_over_two_processes(alone, tmp_path):
       assert record == theirs[name]
 
 
+@contextlib.contextmanager
+def long_run(workdir, tmp_path):
+  """Two processes, once they have saved an intermediate checkpoint."""
+  arguments = [(workdir, *_LONG, *own) for own in process_runs.together()]
+  begin, deadline = time.time(), time.monotonic() + process_runs.PATIENCE
+  started = process_runs.started(commands.main, tmp_path, arguments)
+  with started as (begun, logs):
+    while not _has_saved_since(begin, workdir):
+      alive = all(process.is_alive() for process in begun)
+      assert alive, [log.read_text() for log in logs]
+      assert time.monotonic() < deadline
+      time.sleep(0.05)
+    yield begun, logs
+
+
+def _has_saved_since(begin, workdir):
+  with contextlib.suppress(FileNotFoundError):  # folders come and go
+    for path in workdir.rglob("*.step_*/commit.json"):
+      if path.stat().st_mtime >= begin:
+        return True
+  return False
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("killed", [0, 1])
 def test_a_process_that_is_killed_ends_the_other(
@@ -119,239 +131,98 @@ def test_a_process_that_is_killed_ends_the_other(
 ):
   """Then two processes, and after them a single one, resume the run."""
   workdir = tmp_path / "run"
-  commands = [
-    process_runs.command(workdir, *_LONG, *own)
-    for own in process_runs.together()
-  ]
-  with process_runs.started(commands, tmp_path) as (begun, files):
-    _wait_for_a_save(workdir, begun, files)
+  with long_run(workdir, tmp_path) as (begun, logs):
     begun[killed].kill()
-    code = begun[1 - killed].wait(timeout=process_runs.PATIENCE)
+    code = process_runs.wait(begun)[1 - killed]
   # 75 is ours; JAX may be quicker to abort, with its own words.
-  assert code in (75, -signal.SIGABRT), files[1 - killed].read_text()
+  assert code in (75, -signal.SIGABRT), logs[1 - killed].read_text()
   if code == 75:
-    assert "another process is gone" in files[1 - killed].read_text()
+    assert "another process is gone" in logs[1 - killed].read_text()
   damaged = next(workdir.rglob("*.step_*/record.json"))
   damaged.write_text("{}")
-  commands = [
-    process_runs.command(workdir, *_LONG, *own)
-    for own in process_runs.together()
-  ]
-  with process_runs.started(commands, tmp_path) as (begun, files):
-    _wait_for_a_save(workdir, begun, files)
-    begun[killed].send_signal(signal.SIGTERM)
-    codes = [process.wait(timeout=process_runs.PATIENCE) for process in begun]
-    said = [file.read_text() for file in files]
+  with long_run(workdir, tmp_path) as (begun, logs):
+    os.kill(begun[killed].pid, signal.SIGTERM)
+    codes = process_runs.wait(begun)
+    said = [log.read_text() for log in logs]
   assert codes == [75, 75], said
   assert "SIGTERM: saving, then stopping." in said[killed]
   assert f"{damaged} is altered. It is discarded" in said[0]
   assert all("Stopped; what was done is stored." in each for each in said)
-  codes, said = process_runs.run(workdir, tmp_path, *_LONG)
-  assert codes == [0], said
+  commands.run(workdir, *_LONG)
   assert records(workdir) == records(alone_and_long)
-
-
-def _wait_for_a_save(workdir, begun, files):
-  """Waits for an intermediate checkpoint that is written from now on."""
-  begin, deadline = time.time(), time.monotonic() + process_runs.PATIENCE
-  while time.monotonic() < deadline:
-    assert all(process.poll() is None for process in begun), [
-      file.read_text() for file in files
-    ]
-    with contextlib.suppress(FileNotFoundError):  # folders come and go
-      for path in workdir.rglob("*.step_*/commit.json"):
-        if path.stat().st_mtime >= begin:
-          return
-    time.sleep(0.05)
-  raise AssertionError("no save")
 
 
 @pytest.mark.slow
 def test_a_process_that_hangs_ends_the_other(tmp_path):
-  commands = [
-    process_runs.command(tmp_path / "run", *_LONG, *own)
-    for own in process_runs.together()
-  ]
-  with process_runs.started(commands, tmp_path) as (begun, files):
-    _wait_for_a_save(tmp_path / "run", begun, files)
-    begun[1].send_signal(signal.SIGSTOP)
-    code = begun[0].wait(timeout=process_runs.PATIENCE)
-  assert code in (75, -signal.SIGABRT), files[0].read_text()
+  with long_run(tmp_path / "run", tmp_path) as (begun, logs):
+    os.kill(begun[1].pid, signal.SIGSTOP)
+    begun[0].join(process_runs.PATIENCE)
+    assert begun[0].exitcode in (75, -signal.SIGABRT), logs[0].read_text()
 
 
 @pytest.mark.slow
 def test_one_process_may_load_data_slowly(alone, tmp_path):
-  program = (
-    "import runpy, sys, time; from lth_jax import data; load = data.load; "
-    "data.load = lambda *a, **k: (time.sleep(40), load(*a, **k))[1]; "
-    "runpy.run_module('experiments.mnist_lenet', run_name='__main__')"
+  """Longer than gloo waits for the first exchange, which is 30 s."""
+  workdir, (slow, quick) = tmp_path / "run", process_runs.together()
+  codes, said = process_runs.call(
+    process_runs.run_with_slow_data,
+    tmp_path,
+    [(40, workdir, *slow), (0, workdir, *quick)],
   )
-  slow, quick = (
-    process_runs.command(tmp_path / "run", *own)
-    for own in process_runs.together()
-  )
-  commands = [["-c", program, *slow[2:]], quick]
-  with process_runs.started(commands, tmp_path) as (begun, files):
-    codes = [process.wait(timeout=process_runs.PATIENCE) for process in begun]
-  assert codes == [0, 0], [file.read_text() for file in files]
-  assert records(tmp_path / "run") == records(alone)
-
-
-def test_versions_with_other_flags_are_an_error(tmp_path):
-  program = (
-    "import sys; from lth_jax.config import configs; "
-    "from lth_jax.parallel import processes; "
-    "processes.join(configs.Processes(distributed='auto', "
-    "coordinator_address=sys.argv[1], num_processes=2, "
-    "process_id=int(sys.argv[2]))); "
-    "processes.check_equal(lambda: dict.fromkeys(sys.argv[3:], 1))"
-  )
-  address = process_runs.together()[0][1].split("=")[1]
-  commands = [
-    ["-c", program, address, "0", "--steps"],
-    ["-c", program, address, "1", "--steps", "--tickets"],
-  ]
-  with process_runs.started(commands, tmp_path) as (begun, files):
-    codes = [process.wait(timeout=process_runs.PATIENCE) for process in begun]
-    said = [file.read_text() for file in files]
-  assert codes == [1, 1], said
-  assert all("InputError: --distributed: the version of" in x for x in said)
+  assert codes == [0, 0], said
+  assert records(workdir) == records(alone)
 
 
 @pytest.mark.parametrize(
   "changed, says",
   [
-    (([], ["--steps=60"]), "--steps of process 1 is not that of process 0"),
-    (([], ["--workdir=elsewhere"]), "--workdir of process 1 is not that of"),
-    (([], ["--num_valid=60000"]), "process 1 failed: InputError: --num_valid"),
-    ((["--devices=1"],) * 2, "--devices=1: 2 processes use all their devices"),
-    ((["--devices=1"], []), "--devices=1: 2 processes use all their devices"),
-    (([], ["--devices=1"]), "process 1 failed: InputError: --devices=1"),
+    ("--steps=60", "--steps of process 1 is not that of process 0"),
+    ("--num_valid=60000", "process 1 failed: InputError: --num_valid"),
+    ("--devices=1", "process 1 failed: InputError: --devices=1: 2 processes"),
   ],
 )
 def test_flags_that_differ_end_all(changed, says, tmp_path):
-  flags = [[*own, *more] for own, more in zip(process_runs.together(), changed)]
-  codes, said = process_runs.run(tmp_path / "run", tmp_path, flags=flags)
+  workdir, (one, other) = tmp_path / "run", process_runs.together()
+  codes, said = process_runs.call(
+    commands.main, tmp_path, [(workdir, *one), (workdir, *other, changed)]
+  )
   assert codes == [2, 2], said
   assert says in said[0]
   assert all(each.splitlines()[-1].startswith("error: ") for each in said)
-  assert not (tmp_path / "run").exists()
-
-
-def test_a_workdir_that_is_not_shared_ends_all(tmp_path):
-  """One path, and another folder for each process."""
-  program = (
-    "import sys; from lth_jax.config import configs; "
-    "from lth_jax.parallel import processes; "
-    "from lth_jax.runner import workdir; "
-    "from etils import epath; workdir._SHARED_SECONDS = 1; "
-    "processes.join(configs.Processes(distributed='auto', "
-    "coordinator_address=sys.argv[1], num_processes=2, "
-    "process_id=int(sys.argv[2]))); "
-    "workdir.check_shared(epath.Path(sys.argv[3]))"
-  )
-  address = process_runs.together()[0][1].split("=")[1]
-  folders = tmp_path / "0", tmp_path / "1"
-  for folder in folders:
-    folder.mkdir()
-  for seen, found in ((folders, 1), ((tmp_path, tmp_path), 0)):
-    commands = [
-      ["-c", program, address, str(index), str(folder)]
-      for index, folder in enumerate(seen)
-    ]
-    with process_runs.started(commands, tmp_path) as (begun, files):
-      codes = [process.wait(timeout=process_runs.PATIENCE) for process in begun]
-      said = [file.read_text() for file in files]
-    assert codes == [found, found], said
-    if found:
-      assert all("is another folder here" in each for each in said)
-    assert not (tmp_path / ".shared").exists()
-
-
-_PROGRAM = """
-import json, sys
-import numpy as np
-from lth_jax import errors
-from lth_jax.config import configs
-from lth_jax.parallel import processes
-
-index = int(sys.argv[2])
-processes.join(configs.Processes(
-  distributed="auto", coordinator_address=sys.argv[1], num_processes=3,
-  process_id=index, join_seconds=120))
-values = (
-  np.array([-0.0, np.nan, np.inf, 1e-42, index], np.float32),
-  np.array([1 / 3 + index, -0.0]),
-  np.array([True, False, index == 1]),
-  np.array([255, index], np.uint8),
-  np.int32(-index),
-  None,
-)
-parts = [None] * 3
-parts[index] = values
-merged = processes.exchange(parts, [0, 1, 2], values)
-bits = [
-  [x.tobytes().hex() + str(x.dtype) + str(x.shape) for x in part
-   if x is not None] for part in merged]
-told = {"bits": bits}
-told["any"] = processes.any_of(index == 2, False, True)
-told["gather"] = processes.gather(np.array(index)).tolist()
-told["lead"] = processes.on_process_0(
-  lambda: {"from": index, "text": "\\u2265"})
-for name, function in {
-  "lead fails": lambda: processes.on_process_0(lambda: 1 / 0),
-  "one fails": lambda: fail(),
-  "agree": lambda: processes.check_equal(lambda: {"--a": 1, "--b": index // 2}),
-}.items():
-  def fail():
-    with processes.raise_in_all():
-      if index == 1:
-        raise OSError("no disk")
-  try:
-    function()
-    told[name] = "nothing"
-  except Exception as error:
-    told[name] = f"{type(error).__name__}: {error}"
-processes.check_equal(lambda: {"--a": 1})
-print("TOLD" + json.dumps(told), flush=True)
-"""
+  assert not workdir.exists()
 
 
 def test_collectives_of_three_processes(tmp_path):
-  address = process_runs.together()[0][1].split("=")[1]
-  commands = [["-c", _PROGRAM, address, str(index)] for index in range(3)]
-  with process_runs.started(commands, tmp_path) as (begun, files):
-    codes = [process.wait(timeout=process_runs.PATIENCE) for process in begun]
-    said = [file.read_text() for file in files]
+  where, shared = process_runs.address(), tmp_path / "shared"
+  shared.mkdir()
+  codes, said = process_runs.call(
+    process_runs.collectives,
+    tmp_path,
+    [(where, index, shared) for index in range(3)],
+  )
   assert codes == [0] * 3, said
-  told = [json.loads(re.search("TOLD(.*)", each)[1]) for each in said]
-  assert told[0]["bits"] == told[1]["bits"] == told[2]["bits"]
-  for index, bits in enumerate(told[0]["bits"]):
-    floats = np.array([-0.0, np.nan, np.inf, 1e-42, index], np.float32)
-    wide = np.array([1 / 3 + index, -0.0])
-    assert bits == [
-      floats.tobytes().hex() + "float32(5,)",
-      wide.tobytes().hex() + "float64(2,)",
-      np.array([True, False, index == 1]).tobytes().hex() + "bool(3,)",
-      np.array([255, index], np.uint8).tobytes().hex() + "uint8(2,)",
-      np.array(-index, np.int32).tobytes().hex() + "int32()",
-    ]
-  for each in told:
-    assert each["any"] == [True, False, True]
+  found = [json.loads(re.search("FOUND(.*)", each)[1]) for each in said]
+  for each in found:
+    assert each["any_of"] == [True, False, True]
     assert each["gather"] == [0, 1, 2]
-    assert each["lead"] == {"from": 0, "text": "≥"}
-    assert each["agree"].startswith(
-      "InputError: --distributed: --b of process 2 is not that of process 0"
-    )
-  assert told[0]["lead fails"] == "ZeroDivisionError: division by zero"
-  assert told[1]["lead fails"] == told[2]["lead fails"]
-  assert told[2]["lead fails"] == (
-    "InputError: process 0 failed: ZeroDivisionError: division by zero"
-  )
-  assert told[1]["one fails"] == "OSError: no disk"
-  assert told[0]["one fails"] == (
-    "InputError: process 1 failed: OSError: no disk"
-  )
+    assert each["on_process_0"] == "≥ 0"
+    assert each["equal"] is each["shared"] is None
+    differs = "InputError: --distributed: {} of process {} is not that of proc"
+    assert each["others"].startswith(differs.format("--b", 2))
+    assert each["more"].startswith(differs.format("c", 1))
+    assert "is another folder here" in each["not shared"]
+  zero, one = "ZeroDivisionError: division by zero", "OSError: no disk"
+  failed = "InputError: process {} failed: {}"
+  assert [each["0 fails"] for each in found] == [
+    zero,
+    *2 * [failed.format(0, zero)],
+  ]
+  assert [each["1 fails"] for each in found] == [
+    failed.format(1, one),
+    one,
+    failed.format(1, one),
+  ]
+  assert not (shared / ".shared").exists()
 
 
 @pytest.mark.parametrize(

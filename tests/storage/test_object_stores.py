@@ -1,13 +1,9 @@
 """Checkpoints and whole runs on gs://."""
 
-import contextlib
 import importlib.util
 import os
-import pathlib
 import random
 import signal
-import subprocess
-import sys
 import threading
 import time
 
@@ -20,33 +16,17 @@ from helpers import processes as process_runs
 from lth_jax import errors
 from lth_jax.storage import buckets, lease, store
 
-_ROOT = pathlib.Path(__file__).parents[2]
 _ARRAYS = {"w": np.arange(6, dtype=np.float32).reshape(2, 3)}
 _FLAGS = (
-  "--dataset=mnist_10k",
-  "--num_valid=100",
-  "--hidden=8",
-  "--batch_size=10",
-  "--steps=400",
-  "--eval_every=50",
-  "--test_every=200",
-  "--rates=kernel=0.2",
-  "--arms=ticket,reinit",
-  "--reinits=1",
+  *commands.TINY,
   "--replicates=1",
+  "--arms=ticket,reinit",
   "--devices=1",
   "--checkpoint_minutes=0",
-  "--progress=none",
 )
-_SHORT = ("--rounds=0", "--arms=ticket", "--steps=100", "--test_every=100")
-# The experiment, with leases of three seconds.
-_PROGRAM = """
-import sys
-from experiments import mnist_lenet
-from lth_jax.storage import lease
-lease.SECONDS = 3.0
-mnist_lenet.main(sys.argv)
-"""
+_SHORT = ("--rounds=0", "--arms=ticket")
+# Long enough to be disturbed.
+_LONG = ("--steps=20000", "--eval_every=1000", "--test_every=20000")
 
 
 @pytest.fixture
@@ -100,46 +80,41 @@ def _refuse(*args, **kwargs):
 
 def test_a_run_and_its_report_equal_local_ones(server, workdir, tmp_path):
   def run(folder):
-    result = commands.call(f"--workdir={folder}", *_FLAGS, *_SHORT)
+    with commands.tiny_data():
+      result = commands.call(f"--workdir={folder}", *_FLAGS, *_SHORT)
     assert result.returncode == 0, result.stderr
     return result.stderr
 
-  local, page = tmp_path / "local", workdir / "report" / "index.html"
-  run(local)
-  run(workdir)
-  copy = object_store.download(server, workdir, tmp_path / "copy")
-  assert "report/index.html" in _content(copy)
-  workdirs.check_equal(_content(copy), _content(local))
-
-  page.unlink()
+  commands.run(workdir, *_FLAGS, *_SHORT)
   record = workdir / "replicate_0/round_000/ticket/record.json"
   record.write_text(record.read_text().replace("0", "1", 1))
   assert f"{record} is altered" in run(workdir)
-  again = object_store.download(server, workdir, tmp_path / "again")
-  workdirs.check_equal(_content(again), _content(local))
+  run(tmp_path / "local")
+  copy = object_store.download(server, workdir, tmp_path / "copy")
+  assert "report/index.html" in _content(copy)
+  workdirs.check_equal(_content(copy), _content(tmp_path / "local"))
 
 
 @pytest.mark.slow
 def test_a_killed_run_ends_as_an_undisturbed_one(server, workdir, tmp_path):
-  flags = ("--rounds=4",)
-  undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed.log"
-  _finish(_start(undisturbed, tmp_path / "log", flags=flags))
+  undisturbed, log = tmp_path / "undisturbed", tmp_path / "log"
+  _finish(undisturbed, log, *_LONG)
   seed = random.SystemRandom().randrange(2**32)
   print(f"seed {seed}")  # pytest shows it where the test fails
   rng, halves = random.Random(seed), 0
   for index in range(6):
     before = _commits(server, workdir)
-    with _running(workdir, killed, flags) as process:
-      object_store.wait_until(lambda: _writes(server, workdir), process)
+    with _running(workdir, log, *_LONG) as process:
+      commands.wait_for(lambda: _writes(server, workdir), process)
       if index % 2:
-        object_store.wait_until(lambda: _half(server, workdir), process)
+        commands.wait_for(lambda: _half(server, workdir), process)
       else:
         time.sleep(rng.uniform(0, 1.5))
     halves += bool(_half(server, workdir))
     assert before.items() <= _commits(server, workdir).items()
   assert halves
-  _finish(_start(workdir, killed, flags=flags))
-  assert "discarded" not in killed.read_text()
+  _finish(workdir, log, *_LONG)
+  assert "discarded" not in log.read_text()
   copy = object_store.download(server, workdir, tmp_path / "copy")
   workdirs.check_equal(_content(copy), _content(undisturbed))
 
@@ -149,16 +124,16 @@ def test_a_stalled_run_whose_lease_is_taken_stops_with_a_line(
   server, workdir, tmp_path
 ):
   log, stop = tmp_path / "log", threading.Event()
-  with _running(workdir, log, ("--rounds=9",)) as process:
-    object_store.wait_until(lambda: _commits(server, workdir), process)
+  with _running(workdir, log, *_LONG, "--rounds=9") as process:
+    commands.wait_for(lambda: _commits(server, workdir), process)
     refused = pytest.raises(errors.InputError, match="is in use by process")
     with refused, lease.hold(workdir, print, 3, stop):
       pass
-    process.send_signal(signal.SIGSTOP)
+    os.kill(process.pid, signal.SIGSTOP)
     with lease.hold(workdir, print, 6, stop) as check:
       taken = _commits(server, workdir)
-      process.send_signal(signal.SIGCONT)
-      assert process.wait(120) == 2
+      os.kill(process.pid, signal.SIGCONT)
+      assert process_runs.wait([process]) == [2]
       check()
       assert _commits(server, workdir) == taken
   assert "has taken the lease" in _error_line(log)
@@ -167,14 +142,13 @@ def test_a_stalled_run_whose_lease_is_taken_stops_with_a_line(
 @pytest.mark.slow
 def test_two_processes_on_a_store_are_one_on_a_disk(server, workdir, tmp_path):
   flags = "--rounds=1", "--replicates=2", "--devices=0"
-  _finish(_start(tmp_path / "alone", tmp_path / "log", flags=flags))
-  logs = [tmp_path / f"log_{index}" for index in range(2)]
-  both = [
-    _start(workdir, log, flags=(*flags, *own))
-    for log, own in zip(logs, process_runs.together())
-  ]
-  codes = [process.wait(300) for process in both]
-  assert codes == [0, 0], [log.read_text() for log in logs]
+  _finish(tmp_path / "alone", tmp_path / "log", *flags)
+  own, other = process_runs.together()
+  with (
+    _running(workdir, tmp_path / "log_0", *flags, *own) as one,
+    _running(workdir, tmp_path / "log_1", *flags, *other) as two,
+  ):
+    assert process_runs.wait([one, two]) == [0, 0]
   copy = object_store.download(server, workdir, tmp_path / "copy")
   workdirs.check_equal(_content(copy), _content(tmp_path / "alone"))
 
@@ -184,41 +158,22 @@ def test_a_run_whose_server_is_gone_may_be_started_again(tmp_path):
   log = tmp_path / "log"
   with object_store.serve() as (process, server):
     folder = epath.Path(f"{object_store.make_bucket(server)}/run")
-    with _running(folder, log, ("--rounds=9",)) as run:
-      object_store.wait_until(lambda: _commits(server, folder), run)
+    with _running(folder, log, *_LONG, "--rounds=9") as run:
+      commands.wait_for(lambda: _commits(server, folder), run)
       process.kill()
-      assert run.wait(300) == 75
+      assert process_runs.wait([run]) == [75]
   assert "start the same command" in _error_line(log)
 
 
-def _start(workdir, log, flags=()):
-  """Starts the experiment as a process of its own."""
-  with open(log, "a") as file:
-    return subprocess.Popen(
-      [
-        *(sys.executable, "-c", _PROGRAM),
-        *(f"--workdir={workdir}", *_FLAGS, *flags),
-      ],
-      cwd=_ROOT,
-      stdout=file,
-      stderr=file,
-      env=os.environ | {"PYTHONPATH": str(_ROOT)},
-    )
+def _running(workdir, log, *flags):
+  """The run in a process of its own, which is killed at the end."""
+  args = (dict(os.environ), workdir, *_FLAGS, *flags)
+  return commands.forked(process_runs.logged, log, object_store.run, args)
 
 
-@contextlib.contextmanager
-def _running(workdir, log, flags):
-  """Starts the experiment, and kills it at the end."""
-  process = _start(workdir, log, flags)
-  try:
-    yield process
-  finally:
-    process.kill()
-    process.wait()
-
-
-def _finish(process):
-  assert process.wait(300) == 0
+def _finish(workdir, log, *flags):
+  with _running(workdir, log, *flags) as process:
+    assert process_runs.wait([process]) == [0], log.read_text()
 
 
 def _error_line(log):
