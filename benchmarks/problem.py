@@ -92,10 +92,9 @@ class Training:
   def compile(self) -> dict[str, float | None]:
     """Compiles all later segments; returns the seconds and the memory."""
     segment = segments.plan_of([segments.Entry(1, True, True)])
-    worker, progress, inputs = self.group
-    trainer = self.program.trainer
+    trainer, group = self.program.trainer, self.group
     begin = time.perf_counter()
-    lowered = trainer.advance.lower(progress, segment, worker.data, *inputs)
+    lowered = trainer.advance.lower(group.progress, segment, group.inputs)
     lower_s = time.perf_counter() - begin
     begin = time.perf_counter()
     advance = lowered.compile()
@@ -132,9 +131,10 @@ class Training:
 
   def summarize(self) -> loop.Summary:
     """Measures on all images, as at the end of a training."""
-    worker, progress, (split, *_) = self.group
-    summarize = self.program.trainer.summarize
-    return jax.block_until_ready(summarize(progress, worker.data, split))
+    inputs, summarize = self.group.inputs, self.program.trainer.summarize
+    return jax.block_until_ready(
+      summarize(self.group.progress, inputs.data, inputs.split)
+    )
 
 
 def _mib(memory) -> float | None:
