@@ -74,6 +74,7 @@ def together(num=2):
       f"--num_processes={num}",
       f"--process_id={index}",
       "--join_seconds=120",
+      "--devices=0",
     ]
     for index in range(num)
   ]

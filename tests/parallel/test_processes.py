@@ -9,7 +9,7 @@ import time
 
 import numpy as np
 import pytest
-from helpers import commands
+from helpers import commands, workdirs
 from helpers import processes as process_runs
 
 from lth_jax import errors
@@ -29,7 +29,8 @@ def run_together(workdir, tmp_path, *flags, num=2):
 def records(workdir):
   return {
     name: json.loads(content)
-    for name, content in commands.records(workdir).items()
+    for name, content in workdirs.results(workdir).items()
+    if name.endswith("record.json")
   }
 
 
