@@ -251,7 +251,7 @@ def test_a_row_of_each_kind_of_network_is_run(name, tmp_path, monkeypatch):
     json.loads(path.read_text())
     for path in (tmp_path / name).glob("replicate_*/*/*/record.json")
   ]
-  assert len(trials) > 2
+  assert len(trials) >= 2
   assert not any(trial["diverged"] for trial in trials)
 
 
