@@ -116,7 +116,7 @@ def _identify(values: Mapping[str, object]) -> str:
   """
   texts = {name: str(configs.show(values[name])) for name in sorted(values)}
   safe = [re.sub(r"[^A-Za-z0-9_.+-]", "-", text) for text in texts.values()]
-  found = ",".join(map("{}={}".format, texts, safe))
+  found = ",".join(f"{name}={text}" for name, text in zip(texts, safe))
   is_lossless = safe == [text.replace(",", "-") for text in texts.values()]
   if is_lossless and len(found) <= _LONGEST:
     return found

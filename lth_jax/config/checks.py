@@ -1,4 +1,4 @@
-"""Sections of a config, and what their fields may hold."""
+"""The base class of a config's sections, and checks of their fields."""
 
 import dataclasses
 import functools

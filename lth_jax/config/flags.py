@@ -74,7 +74,11 @@ def parse(arguments: Sequence[str]) -> Config:
 
 
 def parse_processes(arguments: Sequence[str]) -> configs.Processes:
-  """Returns the processes that such a command line asks for; raises alike."""
+  """Returns the processes that such a command line asks for.
+
+  Raises:
+    InputError: as `parse`.
+  """
   values, _ = _parse(arguments)
   return processes(values)
 

@@ -4,7 +4,6 @@ On CPU, JAX is asked for one host device a core, so that each core trains a
 trial. XLA compiles every program once for each host device.
 """
 
-import collections
 import contextlib
 import os
 from collections.abc import Sequence
@@ -179,7 +178,8 @@ def make_workers(
 
 def _check_processes(devices, num_devices: int, batch_devices: int) -> None:
   num_processes = jax.process_count()
-  counts = collections.Counter(x.process_index for x in devices).values()
+  owners = [device.process_index for device in devices]
+  counts = [owners.count(index) for index in range(num_processes)]
   each = len(devices) // num_processes
   if len(set(counts)) > 1:
     raise errors.InputError(

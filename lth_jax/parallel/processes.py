@@ -89,11 +89,14 @@ def log(message: str) -> None:
 
 
 def exchange(parts: Sequence[Any]) -> list[Any]:
-  """Returns parts that one process each has, bit for bit, in all processes.
+  """Sends each part from the process that owns it to all others.
 
   Args:
-    parts: one list for all processes; each part is None in all of them but its
-      owner. Arrays are NumPy's.
+    parts: a list of equal length in all processes. A part is None in all
+      processes but its owner. Arrays are NumPy's.
+
+  Returns:
+    The list with the owner's part in each place, bit for bit.
   """
   if not is_distributed():
     return list(parts)

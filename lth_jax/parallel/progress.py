@@ -57,7 +57,7 @@ class Display:
         self._line()
 
   def add(self, steps: int) -> None:
-    """Adds steps to those that are to be trained; takes off negative ones."""
+    """Changes the number of steps to train by `steps`, also negative."""
     with self._lock:
       self._bar.total = max(self._bar.total + steps, self._bar.n)
       self._bar.refresh()

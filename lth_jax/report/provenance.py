@@ -27,14 +27,17 @@ def read(workdir: epath.Path) -> dict[str, Any]:
   )
   seconds, begins = 0.0, []
   for commit in records.committed(workdir):
-    lasted, finished = parsing.load(
+    lasted, began = parsing.load(
       commit.with_name("timing.json"),
-      lambda content: (content["seconds"] + 0.0, content.get("finished", 0)),
+      lambda content: (
+        content["seconds"],
+        content.get("finished", 0) - content["seconds"],
+      ),
       f"remove {commit.parent} {again} trains it",
       version=None,
     )
     seconds += lasted
-    begins.append(finished - lasted)
+    begins.append(began)
   about = {"seconds": round(seconds), "environment": environment}
   if min(begins) > 0:
     about["begun"] = claims.timestamp(min(begins))

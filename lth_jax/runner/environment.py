@@ -50,8 +50,7 @@ def describe() -> dict[str, Any]:
 def record(folder: epath.Path, layout: Layout, resumed: bool) -> list[str]:
   """Adds this environment to `env.json` unless the last one was the same.
 
-  Returns notes for the user if the run was `resumed`, has results already, and
-  these come from another environment.
+  Returns notes for the user: what differs from the environment before.
 
   Raises:
     InputError: the file is damaged.

@@ -78,7 +78,6 @@ def run(
     results = processes.on_process_0(
       lambda: replicates.recover_results(components, checkpoints)
     )
-    layout = Layout(*layout)
     _train_missing(components, checkpoints, results, devices, layout, stop)
     processes.on_process_0(
       lambda: tickets.describe(components, checkpoints, results)
@@ -113,12 +112,12 @@ def _locked(
 ) -> Iterator[Callable[[], None]]:
   """Holds the folder, in process 0; yields the check that it still does."""
   with contextlib.ExitStack() as stack:
-    check = lambda: None  # noqa: E731
+    check = None
     with processes.raise_in_all():
       if processes.is_process_0():
         folder.mkdir(parents=True, exist_ok=True)
         check = stack.enter_context(lock.hold(folder, progress.log, stop))
-    yield check
+    yield check or (lambda: None)
 
 
 def _initialize(folder, config, experiment, digest, devices) -> Layout:

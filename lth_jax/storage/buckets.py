@@ -49,7 +49,7 @@ def is_remote(path: epath.PathLike) -> bool:
 
 
 def connect(path: epath.Path) -> epath.Path:
-  """Returns a path once its object store was reached, if it is on one.
+  """Returns the path; if it is on an object store, tries to reach that first.
 
   Raises:
     InputError: gcsfs is missing, there is no such bucket, or it cannot be

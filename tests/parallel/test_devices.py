@@ -85,6 +85,7 @@ def test_a_first_run_of_few_trials_limits_no_later_one():
   ("counts", "asked", "says"),
   [
     ((2, 3), {}, "the processes have 2, 3 devices; each must have as many"),
+    ((4, 0), {}, "the processes have 4, 0 devices"),
     ((2, 2), {"num_devices": 1}, "--devices=1: 2 processes use all"),
     ((4, 4), {"batch_devices": 3}, "a divisor of 4, or 4 times a divisor of 2"),
     ((2, 2), {"batch_devices": 5}, "--batch_devices=5: there are 4"),
