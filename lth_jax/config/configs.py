@@ -172,7 +172,8 @@ def _old_output(model: Model) -> str:
   """Returns the output layer's pattern in configs from before `OUTPUT`."""
   if model.model in ("resnet20", "vgg19"):
     return "Dense"
-  fixed = model.model != "lenet" or len(model.hidden) == 2
+  fixed = model.model in ("conv2", "conv4", "conv6")
+  fixed |= model.model == "lenet" and len(model.hidden) == 2
   return "Dense_2/kernel" if fixed else OUTPUT
 
 

@@ -75,10 +75,28 @@ def load(
       f"{', '.join(reader.NAMES)}."
     )
   loaded = reader.load(name, folder)
+  _check(loaded)
   return loaded._replace(
     train=Examples(*map(_align, loaded.train)),
     test=Examples(*map(_align, loaded.test)),
   )
+
+
+def _check(dataset: Dataset) -> None:
+  """Raises an InputError if a reader returned anything but labelled images."""
+  for images, labels in dataset.train, dataset.test:
+    types = images.dtype, labels.dtype
+    if (
+      types != (np.uint8, np.int32)
+      or images.ndim != 4
+      or labels.shape != images.shape[:1]
+      or not np.isin(labels, np.arange(dataset.num_classes)).all()
+    ):
+      raise errors.InputError(
+        f"Data set '{dataset.name}' has images {types[0]} {images.shape} and "
+        f"labels {types[1]} {labels.shape}; needed are uint8 [N, H, W, C] and "
+        f"int32 [N] from 0 to {dataset.num_classes - 1}."
+      )
 
 
 def _align(array: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from helpers import hostile
 
-from lth_jax import data
+from lth_jax import data, errors
 from lth_jax.data import bundled, cifar, idx, sheets
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -200,3 +200,23 @@ def test_only_regular_files_are_read(tmp_path, name, file, others, make, kind):
     message = hostile.error(data.load, name, data_dir=str(tmp_path))
   assert str(tmp_path) in message
   assert kind in message or (kind, name) == ("irectory", "emnist")
+
+
+@pytest.mark.parametrize(
+  ("images", "labels"),
+  [
+    (np.zeros((4, 8, 8, 1), np.float32), [0, 1, 2, 0]),
+    (np.zeros((4, 8, 8), np.uint8), [0, 1, 2, 0]),
+    (np.zeros((4, 8, 8, 1), np.uint8), [0, 1, 2]),
+    (np.zeros((4, 8, 8, 1), np.uint8), [0, 1, 2, 3]),
+    (np.zeros((4, 8, 8, 1), np.uint8), [0, 1, 2, -1]),
+  ],
+)
+def test_a_reader_that_returns_other_arrays_is_an_error(
+  monkeypatch, images, labels
+):
+  part = data.Examples(images, np.array(labels, np.int32))
+  loaded = data.Dataset("mnist_10k", part, part, 3, "made")
+  monkeypatch.setattr(bundled, "load", lambda *_: loaded)
+  with pytest.raises(errors.InputError, match=r"uint8 \[N, H, W, C\]"):
+    data.load("mnist_10k")

@@ -1,18 +1,30 @@
 """Differences from the paper's protocols."""
 
 import pathlib
+import typing
 
 import pytest
 from helpers import results, synthetic_runs
 
-from lth_jax.config import configs, flags
+from lth_jax.config import configs, flags, sections
 from lth_jax.report import (
   claims,
   protocols,
   records,
 )
+from lth_jax.report.figures import layout
 
 _OTHER = "not the paper's main protocol"
+
+
+@pytest.mark.parametrize(
+  "model", typing.get_args(typing.get_type_hints(sections.Model)["model"])
+)
+def test_a_report_knows_every_network(model):
+  config = configs.to_flat(configs.from_flat({"model": model}))
+  assert protocols.of(config)["steps"] > 0
+  assert protocols.DENSE_ACCURACY[model] > 50
+  assert layout.NETWORKS[model]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import numpy as np
 from lth_jax.report import protocols, records, statistics
 from lth_jax.report.figures import curves, panels
 
-_NETWORKS = {
+NETWORKS = {
   "lenet": "LeNet",
   "conv2": "Conv-2",
   "conv4": "Conv-4",
@@ -41,7 +41,7 @@ def of(run: records.Run) -> tuple[Figure, ...]:
   """Returns the figures that a run has data for, the main one first."""
   one_shot = run.config["pruning"] == "oneshot"
   words = {
-    "network": _NETWORKS[run.config["model"]],
+    "network": NETWORKS[run.config["model"]],
     "pruning": "one-shot pruning" if one_shot else "iterative pruning",
     "aside": _ASIDE if len(statistics.arms(run)) > 1 else "",
   }
@@ -74,8 +74,10 @@ def _names(config: Mapping[str, Any]) -> tuple[str, ...]:
       main = "figure_41" if by_layer else "figure_8"
     case "vgg19":
       main = "figure_40" if by_layer else "figure_7"
-    case _:
+    case "conv2" | "conv4" | "conv6":
       main = "figure_6" if config["dropout"] else "figure_5"
+    case unknown:
+      raise ValueError(f"no figures are listed for the network {unknown!r}")
   return main, "learning", "validation"
 
 
