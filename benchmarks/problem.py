@@ -131,9 +131,9 @@ class Training:
 
   def summarize(self) -> loop.Summary:
     """Measures on all images, as at the end of a training."""
-    inputs, summarize = self.group.inputs, self.program.trainer.summarize
+    summarize = self.program.trainer.summarize
     return jax.block_until_ready(
-      summarize(self.group.progress, inputs.data, inputs.split)
+      summarize(self.group.progress, self.group.inputs)
     )
 
 

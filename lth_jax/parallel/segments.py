@@ -294,9 +294,7 @@ def _train_segment(vmapped, plan, group):
 def _summarize(vmapped, group):
   worker = group.worker
   with sharding.use(worker.mesh):
-    summary = vmapped.trainer.summarize(
-      group.progress, worker.data, group.inputs.split
-    )
+    summary = vmapped.trainer.summarize(group.progress, group.inputs)
   return vmapped.unstack(worker.get(summary))
 
 

@@ -66,12 +66,13 @@ def make(trainer: loop.Trainer, width: int) -> Vmapped:
     return [_take(stack, index) for index in range(width)]
 
   begin = jax.vmap(trainer.begin, in_axes=(_START, 0), out_axes=_PROGRESS)
+  inputs = loop.Inputs(_SHARED, _EACH, _EACH, _EACH)
   advance = jax.vmap(
     trainer.advance,
-    in_axes=(_PROGRESS, None, loop.Inputs(_SHARED, _EACH, _EACH, _EACH)),
+    in_axes=(_PROGRESS, None, inputs),
     out_axes=(_PROGRESS, 0),
   )
-  summarize = jax.vmap(trainer.summarize, in_axes=(_PROGRESS, None, 0))
+  summarize = jax.vmap(trainer.summarize, in_axes=(_PROGRESS, inputs))
   stacked = map(jax.jit, (begin, advance, summarize))
   return Vmapped(width, loop.Trainer(*stacked), _stack, unstack)
 

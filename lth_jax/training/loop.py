@@ -111,8 +111,8 @@ def make(
     # Sharded as the arguments are, or the next segment would compile again.
     return sharding.whole(carry[1:], num_parts)
 
-  def summarize(progress, data, split):
-    return _summarize(evaluate, progress, data, split)
+  def summarize(progress, inputs):
+    return _summarize(evaluate, progress, inputs.data, inputs.split)
 
   return Trainer(jax.jit(begin), jax.jit(advance), jax.jit(summarize))
 

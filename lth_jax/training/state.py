@@ -169,9 +169,9 @@ class Trainer(NamedTuple):
   Attributes:
     begin: (start, split) -> Progress.
     advance: (progress, plan, inputs) -> (Progress, History).
-    summarize: (progress, data, split) -> Summary.
+    summarize: (progress, inputs) -> Summary.
   """
 
   begin: Callable[[Start, Split], Progress]
   advance: Callable[[Progress, Plan, Inputs], tuple[Progress, History]]
-  summarize: Callable[[Progress, Data, Split], Summary]
+  summarize: Callable[[Progress, Inputs], Summary]

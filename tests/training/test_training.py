@@ -431,7 +431,7 @@ def test_the_summary_has_the_statistics_of_its_weights():
   todo = training.plan(steps, [True] * 3, [False] * 3, length=3)
   progress = trainer.begin(start, tiny.sample())
   progress, _ = trainer.advance(progress, todo, inputs(data=data))
-  summary = trainer.summarize(progress, data, tiny.sample())
+  summary = trainer.summarize(progress, inputs(data=data))
   for metrics, z in ((summary.early_stop, 0), (summary.end, 5)):
     for score in metrics:
       np.testing.assert_allclose(score.loss, np.logaddexp(0, z), rtol=1e-5)
