@@ -83,6 +83,18 @@ def children(folder: epath.Path) -> list[epath.Path]:
     return []
 
 
+def files(folder: epath.Path) -> list[epath.Path]:
+  """Lists the files below a folder, at any depth; none if it does not exist.
+
+  `epath.Path.glob` does not on gs://, and `is_dir` is False there while the
+  store is out of reach.
+  """
+  if is_remote(folder):
+    return [epath.Path(f"{_SCHEME}{name}") for name in _store().find(folder)]
+  below = [[x] if not x.is_dir() else files(x) for x in children(folder)]
+  return [path for paths in below for path in paths]
+
+
 def create(path: epath.Path, text: str) -> bool:
   """Creates an object unless it exists; returns whether it was created.
 
@@ -119,14 +131,26 @@ def explain(error: Exception) -> Failure | None:
   return Failure(_one_line(error), not refused)
 
 
+def outage(path: epath.PathLike) -> Failure | None:
+  """Returns how the object store of a path fails now; None if it answers.
+
+  Libraries take a store that is out of reach for one without the file: Orbax
+  says that a folder is not a directory.
+  """
+  if is_remote(path):
+    try:
+      _list_one(path)
+    except Exception as error:  # each layer below raises its own types
+      return explain(error)
+  return None
+
+
 def _check_bucket(path: epath.Path) -> None:
-  bucket = str(path).removeprefix(_SCHEME).partition("/")[0]
   try:
-    # Listing objects needs the fewest permissions of all requests.
-    _store().call("GET", "b/{}/o", bucket, maxResults=1)
+    _list_one(path)
   except FileNotFoundError:
     raise errors.InputError(
-      f"{path}: there is no bucket '{bucket}'; make it first."
+      f"{path}: there is no bucket '{_bucket(path)}'; make it first."
     ) from None
   except Exception as error:  # each layer below raises its own types
     raise errors.InputError(
@@ -134,6 +158,15 @@ def _check_bucket(path: epath.Path) -> None:
       "connection and the credentials, for example with 'gcloud auth "
       "application-default login'."
     ) from error
+
+
+def _list_one(path: epath.PathLike) -> None:
+  """Lists one object, which needs the fewest permissions of all requests."""
+  _store().call("GET", "b/{}/o", _bucket(path), maxResults=1)
+
+
+def _bucket(path: epath.PathLike) -> str:
+  return str(path).removeprefix(_SCHEME).partition("/")[0]
 
 
 def _store() -> Any:

@@ -15,7 +15,7 @@ store, where a single object appears at once.
 import hashlib
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -108,7 +108,7 @@ def load_arrays(folder: epath.Path, like: PyTree) -> PyTree:
     with _ORBAX, _checkpointer() as checkpointer:
       return checkpointer.restore(folder / _ARRAYS, target)
   except _ERRORS as error:
-    if not isinstance(error, _CONTENT_ERRORS) or buckets.explain(error):
+    if not isinstance(error, _CONTENT_ERRORS) or _failure(folder, error):
       raise _storage_error(folder, error) from error
     cause = errors.first_line(error).partition(" [tensorstore_spec=")[0]
     raise DamagedError(
@@ -216,16 +216,20 @@ def _checkpointer():
 
 
 def _storage_error(folder: epath.Path, error: Exception) -> errors.StorageError:
-  if failure := buckets.explain(error):
+  if failure := _failure(folder, error):
     return errors.StorageError(f"{folder}: {failure.reason}", failure.passes)
   cause = getattr(error, "strerror", None) or errors.first_line(error)
   return errors.StorageError(f"{folder}: {cause}")
 
 
+def _failure(folder: epath.Path, error: Exception) -> buckets.Failure | None:
+  return buckets.explain(error) or buckets.outage(folder)
+
+
 def _digests(folder: epath.Path) -> dict[str, str]:
   """Returns the SHA-256 of all files but commit and timing, by their paths."""
   digests = {}
-  for path in _files(folder):
+  for path in buckets.files(folder):
     name = path.relative_to(folder).as_posix()
     if name not in (_COMMIT, _TIMING):
       try:
@@ -234,12 +238,3 @@ def _digests(folder: epath.Path) -> dict[str, str]:
         raise DamagedError(f"{path} is damaged: {error}.") from error
       digests[name] = hashlib.sha256(path.read_bytes()).hexdigest()
   return dict(sorted(digests.items()))
-
-
-def _files(folder: epath.Path) -> Iterator[epath.Path]:
-  """Yields the files at any depth; `epath.Path.glob` does not on gs://."""
-  for path in buckets.children(folder):
-    if path.is_dir():
-      yield from _files(path)
-    else:
-      yield path

@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 
+import fsspec.asyn
 import numpy as np
 import pytest
 from etils import epath
@@ -76,6 +77,44 @@ def test_what_keeps_a_bucket_out_of_reach_is_one_line(server, monkeypatch):
 
 def _refuse(*args, **kwargs):
   raise RuntimeError("Anonymous caller\nhas no access")
+
+
+@pytest.mark.parametrize(
+  "function",
+  [
+    lambda folder: store.save(folder, "me", _ARRAYS, {}, {}),
+    lambda folder: store.load(folder, "me", _ARRAYS),
+  ],
+  ids=["save", "load"],
+)
+def test_a_store_that_is_gone_at_any_request_is_no_damage(
+  saved, monkeypatch, function
+):
+  """One that comes back passes the same later: exit 75, nothing discarded."""
+  aiohttp, gcsfs = map(pytest.importorskip, ("aiohttp", "gcsfs"))
+  store_type = gcsfs.GCSFileSystem
+  left, call = 0, store_type._call
+
+  async def answer(*args, **kwargs):
+    nonlocal left
+    left -= 1
+    if left < 0:
+      raise aiohttp.ClientOSError(111, "refused")  # an OSError
+    return await call(*args, **kwargs)
+
+  monkeypatch.setattr(store_type, "_call", answer)
+  monkeypatch.setattr(store_type, "call", fsspec.asyn.sync_wrapper(answer))
+  for requests in range(200):
+    left = requests
+    try:
+      function(saved)
+    except errors.StorageError as error:
+      assert error.passes, (requests, error)
+    except aiohttp.ClientOSError as error:
+      assert buckets.explain(error).passes
+    else:
+      break
+  assert 10 < requests < 199
 
 
 def test_a_run_and_its_report_equal_local_ones(server, workdir, tmp_path):
