@@ -69,6 +69,7 @@ def trial(parts: build.Components) -> segments.ScheduledTrial:
     parts.split(0),
     build.order_key(parts.config, due),
     parts.schedule,
+    plan.steps(parts.config, due),
     origin={},
   )
 

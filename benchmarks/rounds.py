@@ -77,7 +77,7 @@ def _between_rounds(parts, training, path):
     return records.of_trial(trial, end, summary, parts.num_images, eval_every)
 
   return {
-    "pruning": lambda: parts.prune(state.params, state.masks),
+    "pruning": lambda: parts.prune(state.params, state.masks, 1),
     "record": record,
     "storing": lambda: store.save(path, "benchmark", arrays, record(), {}),
   }

@@ -58,6 +58,18 @@ class Config:
         f"--batch_devices={parts}: does not divide --batch_size={batch_size} "
         "into equal parts; choose a divisor."
       )
+    asked, rounds = len(self.pruning.densities), self.study.rounds
+    if asked and rounds > asked:
+      raise errors.InputError(
+        f"--rounds={rounds}: --densities has {asked}; ask for --rounds={asked} "
+        "or fewer, or give more densities."
+      )
+    rewind_step, steps = self.pruning.rewind_step, self.training.steps
+    if rewind_step >= steps:
+      raise errors.InputError(
+        f"--rewind_step={rewind_step}: no step is left to train, since --steps "
+        f"is {steps}; choose an earlier one."
+      )
 
 
 @functools.cache

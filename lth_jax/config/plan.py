@@ -14,7 +14,8 @@ class Trial(NamedTuple):
   Attributes:
     replicate: index of the replicate.
     round: index of the round, 0 for the dense network.
-    arm: one of `configs.ARMS`, or "search".
+    arm: one of `configs.ARMS`, "search", or "rewind_point", the dense network
+      trained to the step that every round begins at.
     draw: index of the draw where an arm has several, else None.
   """
 
@@ -34,7 +35,7 @@ class Trial(NamedTuple):
   @property
   def is_control(self) -> bool:
     """Whether the trial is of a control arm."""
-    return self.arm not in ("ticket", "search")
+    return self.arm not in ("ticket", "search", "rewind_point")
 
 
 def owner(run_id: str, data: str, name: str) -> str:
@@ -63,12 +64,34 @@ def of_round(config: Config, replicate: int, round_index: int) -> list[Trial]:
   """
   trial = Trial(replicate, round_index, "ticket")
   if round_index == 0:
-    return [trial]
+    return [*rewind_points(config, replicate), trial]
   found = [trial]
   continued = config.pruning.reset == "continued"
   if continued and round_index < config.study.rounds:
     found.append(trial._replace(arm="search"))
   return found + controls(config, replicate, round_index)
+
+
+def rewind_points(config: Config, replicate: int) -> list[Trial]:
+  """Lists the trial that all others of a replicate begin from, if there is one.
+
+  With `rewind_step` 0 they begin from theta_0, which is not trained.
+  """
+  trial = Trial(replicate, 0, "rewind_point")
+  return [trial] if config.pruning.rewind_step else []
+
+
+def steps(config: Config, trial: Trial) -> range:
+  """Returns the steps that a trial is trained for: the first, and the end."""
+  if trial.arm == "rewind_point":
+    return range(config.pruning.rewind_step)
+  return range(config.pruning.rewind_step, config.training.steps)
+
+
+def keeps_optimizer_state(config: Config, trial: Trial) -> bool:
+  """Returns whether a trial's result has the optimizer's state, for later."""
+  rewound = config.pruning.optimizer_state == "rewound"
+  return rewound and trial.arm == "rewind_point"
 
 
 def controls(config: Config, replicate: int, round_index: int) -> list[Trial]:

@@ -195,6 +195,18 @@ class Pruning(checks.Section):
       "pattern=rate with rates in [0, 1), such as output=0.1,kernel=0.2",
     ),
   )
+  densities: tuple[float, ...] = checks.field(
+    (),
+    "Densities of rounds 1, 2, ... in the place of the ladder that --rates "
+    "give alone; the rates then decide the proportions of the layers.",
+    Range(
+      lambda found: (
+        all(0 < density < 1 for density in found)
+        and list(found) == sorted(set(found), reverse=True)
+      ),
+      "fractions in (0, 1), each smaller than the one before",
+    ),
+  )
   scope: Literal["layer", "global"] = checks.field(
     "layer", "Whether weights compete within their layer or all together."
   )
@@ -206,8 +218,36 @@ class Pruning(checks.Section):
     "Reset weights after every pruning, or search by continued "
     "training and reset only to evaluate (appendix B).",
   )
+  rewind_step: int = checks.field(
+    0,
+    "Step k at which every round begins: the dense network is trained to it "
+    "once, and schedule and batch order go on at it. 0 is the initialization.",
+    checks.INDEX,
+  )
+  retrain: Literal["rewind", "lr_rewind", "finetune"] = checks.field(
+    "rewind",
+    "What is trained again after pruning, from --rewind_step to --steps: "
+    "'rewind' the weights of that step; 'lr_rewind' the trained weights, with "
+    "the learning rates from that step on; 'finetune' the trained weights, at "
+    "the last learning rate.",
+  )
+  optimizer_state: Literal["fresh", "rewound"] = checks.field(
+    "fresh", "State of the optimizer at --rewind_step: zero, or as it was."
+  )
 
   def _conflicts(self) -> Iterator[str]:
+    if self.retrain != "rewind" and self.reset != "every_round":
+      yield (
+        f"--retrain={self.retrain} needs --reset=every_round: 'continued' "
+        "resets the weights of each density that it evaluates."
+      )
+    if self.optimizer_state == "rewound" and (
+      self.retrain != "rewind" or not self.rewind_step
+    ):
+      yield (
+        "--optimizer_state=rewound needs --retrain=rewind and a --rewind_step: "
+        "it is the state that belongs to the weights of that step."
+      )
     if self.pruning == "oneshot" and self.reset != "every_round":
       yield (
         "--reset=continued needs --pruning=iterative: one-shot pruning has no "

@@ -23,11 +23,13 @@ class Trained(NamedTuple):
     stats: final statistics.
     diverged: whether a training loss was not finite: the series of rounds ends
       here.
+    opt_state: final state of the optimizer, where it is kept.
   """
 
   params: PyTree
   stats: PyTree
   diverged: bool
+  opt_state: PyTree = None
 
 
 class Round(NamedTuple):
@@ -40,16 +42,43 @@ class Round(NamedTuple):
 
 # (arm, round, start) -> result of the training
 Train = Callable[[str, int, Start], Trained]
-# (trained params, masks) -> masks without a fraction of the survivors
-Prune = Callable[[PyTree, PyTree], PyTree]
-# (trained params, full masks, k) -> masks of round k
-PruneAtOnce = Callable[[PyTree, PyTree, int], PyTree]
+# (trained params, their masks, round) -> masks of this round
+Prune = Callable[[PyTree, PyTree, int], PyTree]
+
+
+def rewind_point(theta_0: Start, train: Train, step: Any) -> Start:
+  """Returns the dense network at step k, where every round begins.
+
+  Late rewinding of Frankle et al. (2019, arXiv 1903.01611). The arm of this
+  training, from step 0 to `step`, [] int32, is called "rewind_point".
+
+  >>> import jax.numpy as jnp
+  >>> trained = Trained({"w": jnp.ones((1, 4))}, {}, False)
+  >>> theta_0 = Start({"w": jnp.zeros((1, 4))}, {}, 0, {"w": None})
+  >>> start = rewind_point(theta_0, lambda arm, index, start: trained, 100)
+  >>> start.params["w"], start.step
+  (Array([[1., 1., 1., 1.]], dtype=float32), 100)
+  """
+  trained = train("rewind_point", 0, theta_0)
+  return theta_0._replace(
+    params=trained.params,
+    stats=trained.stats,
+    step=step,
+    opt_state=trained.opt_state,
+  )
 
 
 def rounds(
-  initial: Start, train: Train, prune: Prune, num_rounds: int
+  initial: Start,
+  train: Train,
+  prune: Prune,
+  num_rounds: int,
+  keep_trained: bool = False,
 ) -> Iterator[Round]:
   """Iterative pruning with resetting (paper, section 1 and appendix B).
+
+  With `keep_trained`, survivors keep their trained weights: learning-rate
+  rewinding and fine-tuning (Renda et al. 2020, arXiv 2003.02389).
 
   Yields:
     Round 0 to `num_rounds`; fewer if a round diverges.
@@ -58,7 +87,7 @@ def rounds(
   >>> params, full = {"w": jnp.ones((1, 4))}, {"w": jnp.ones((1, 4), bool)}
   >>> initial = Start(params, {}, 0, full)
   >>> train = lambda arm, index, start: Trained(start.params, {}, False)
-  >>> prune = lambda trained, masks: {"w": jnp.arange(4)[None] >= 2}
+  >>> prune = lambda trained, masks, k: {"w": jnp.arange(4)[None] >= 2 * k}
   >>> for found in rounds(initial, train, prune, 1):
   ...   print(found.index, found.start.params["w"])
   0 [[1. 1. 1. 1.]]
@@ -70,13 +99,20 @@ def rounds(
     yield Round(index, start, trained)
     if trained.diverged or index == num_rounds:
       return
-    start = reset(initial, prune(trained.params, start.masks))
+    base = _current(initial, trained) if keep_trained else initial
+    start = reset(base, prune(trained.params, start.masks, index + 1))
 
 
 def one_shot_rounds(
-  initial: Start, train: Train, prune_at_once: PruneAtOnce, num_rounds: int
+  initial: Start,
+  train: Train,
+  prune: Prune,
+  num_rounds: int,
+  keep_trained: bool = False,
 ) -> Iterator[Round]:
   """One-shot pruning to each density of the ladder (paper, figure 4c).
+
+  `keep_trained` is as for `rounds`.
 
   Yields:
     Round 0 to `num_rounds`; a ticket that diverges does not end the series,
@@ -86,8 +122,8 @@ def one_shot_rounds(
   >>> params, full = {"w": jnp.ones((1, 4))}, {"w": jnp.ones((1, 4), bool)}
   >>> initial = Start(params, {}, 0, full)
   >>> train = lambda arm, index, start: Trained(start.params, {}, False)
-  >>> at_once = lambda trained, masks, k: {"w": jnp.arange(4)[None] >= k}
-  >>> for found in one_shot_rounds(initial, train, at_once, 2):
+  >>> prune = lambda trained, masks, k: {"w": jnp.arange(4)[None] >= k}
+  >>> for found in one_shot_rounds(initial, train, prune, 2):
   ...   print(found.index, found.start.params["w"])
   0 [[1. 1. 1. 1.]]
   1 [[0. 1. 1. 1.]]
@@ -97,8 +133,9 @@ def one_shot_rounds(
   yield Round(0, initial, dense)
   if dense.diverged:
     return
+  base = _current(initial, dense) if keep_trained else initial
   for index in range(1, num_rounds + 1):
-    start = reset(initial, prune_at_once(dense.params, initial.masks, index))
+    start = reset(base, prune(dense.params, initial.masks, index))
     yield Round(index, start, train("ticket", index, start))
 
 
@@ -120,7 +157,7 @@ def continued_rounds(
   >>> def train(arm, index, start):
   ...   print(arm, index)
   ...   return Trained(start.params, {}, False)
-  >>> prune = lambda trained, masks: masks
+  >>> prune = lambda trained, masks, index: masks
   >>> found = list(continued_rounds(initial, train, prune, 2))
   ticket 0
   ticket 1
@@ -133,12 +170,12 @@ def continued_rounds(
   for index in range(1, num_rounds + 1):
     if searched.diverged:
       return
-    masks = prune(searched.params, masks)
+    masks = prune(searched.params, masks, index)
     start = reset(initial, masks)
     yield Round(index, start, train("ticket", index, start))
     if index < num_rounds:
-      current = initial._replace(params=searched.params, stats=searched.stats)
-      searched = train("search", index, reset(current, masks))
+      current = reset(_current(initial, searched), masks)
+      searched = train("search", index, current)
 
 
 def reset(initial: Start, masks: PyTree) -> Start:
@@ -158,3 +195,8 @@ def reset(initial: Start, masks: PyTree) -> Start:
   """
   params = rewinding.rewind(initial.params, masks)
   return initial._replace(params=params, masks=masks)
+
+
+def _current(initial: Start, trained: Trained) -> Start:
+  """Returns trained weights at the step at which a round begins."""
+  return initial._replace(params=trained.params, stats=trained.stats)

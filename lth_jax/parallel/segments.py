@@ -73,6 +73,7 @@ class ScheduledTrial(NamedTuple):
     split: its training and validation images.
     key: of its batch order and noise.
     schedule: its learning rates.
+    steps: from the first to the last; the start's step, and the end.
     origin: digests of what the start was derived from.
     resume_point: to continue from; None to begin.
   """
@@ -82,6 +83,7 @@ class ScheduledTrial(NamedTuple):
   split: Split
   key: jax.Array
   schedule: schedules.Schedule
+  steps: range
   origin: Mapping[str, Any]
   resume_point: ResumePoint | None = None
 
@@ -89,7 +91,7 @@ class ScheduledTrial(NamedTuple):
   def step(self) -> int:
     """The step from which it is trained."""
     point = self.resume_point
-    return point.rows[-1].step if point else int(self.start.step)
+    return point.rows[-1].step if point else self.steps.start
 
 
 class Group(NamedTuple):

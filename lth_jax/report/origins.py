@@ -27,6 +27,10 @@ def of_record(config: configs.Config, content: Mapping[str, Any]) -> Digests:
     (replicate, "split"): origin["split"],
     (replicate, "masks", index): origin["masks"],
   }
+  if "rewind point" in origin:
+    found[replicate, "rewind point"] = origin["rewind point"]
+  elif trial.arm == "rewind_point":
+    found[replicate, "rewind point"] = digests["params"]
   if parent := plan.parent(config, trial):
     found[replicate, "trained weights", parent] = origin["trained weights"]
   if plan.supplies_masks(config, trial):

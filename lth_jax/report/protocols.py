@@ -33,6 +33,8 @@ LENET = {
   "rates": ["output=0.1", "kernel=0.2"],
   "scope": "layer",
   "reset": "every_round",
+  "rewind_step": 0,
+  "retrain": "rewind",
   "order": "shared",
   "arms": ["ticket", "reinit", "random"],
   "control_rounds": [],

@@ -50,8 +50,8 @@ class Result(NamedTuple):
   Attributes:
     replicate: index of the replicate.
     round: pruning round; 0 is the dense network, whose arm is "ticket".
-    arm: "search" or one of `configs.ARMS`; each level of noise is an arm of its
-      own, such as "noise 0.5".
+    arm: "search", "rewind_point" or one of `configs.ARMS`; each level of noise
+      is an arm of its own, such as "noise 0.5".
     draw: index of the draw within the arm, 0 if there is only one.
     density: kept / counted weights, in (0, 1].
     test_steps: steps of the test accuracy curve, `[T]`.

@@ -119,9 +119,9 @@ def steps_near(run: records.Run, shares: Iterable[float]) -> tuple[int, ...]:
 
 
 def arms(run: records.Run) -> tuple[str, ...]:
-  """Returns the arms to show, tickets first; the search arm is not shown."""
+  """Returns the arms to show, tickets first; those of the search are not."""
   order = ("ticket", "reinit", "random", "random_global")
-  found = run.grid.results.keys() - {"search"}
+  found = run.grid.results.keys() - {"search", "rewind_point"}
   return tuple(arm for arm in order if arm in found) + tuple(
     sorted(found - set(order))
   )

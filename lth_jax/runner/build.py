@@ -13,7 +13,7 @@ from lth_jax.config import configs
 from lth_jax.config.configs import Config
 from lth_jax.config.plan import Trial
 from lth_jax.data import Dataset, augment, order, scaling
-from lth_jax.lottery import keys
+from lth_jax.lottery import densities, keys, rounds
 from lth_jax.training import evaluation, loop, schedules
 
 PyTree = Any
@@ -33,9 +33,8 @@ class Components(NamedTuple):
     trainer: its compiled functions.
     schedule: its learning rates.
     like: shapes of a start, and full masks, NumPy.
-    fractions: rates a round, a tree like the masks.
-    prune: (trained weights, masks) -> NumPy masks of the next round; with a
-      round as third argument, those of that round of one-shot pruning.
+    rates: fraction of each leaf's survivors that a round of the ladder prunes.
+    prune: (trained weights, their masks, round) -> NumPy masks of this round.
     num_images: number of training, validation and test images.
     split: replicate -> its training and validation images, NumPy int32 `[T]`
       and `[V]`; computed once.
@@ -48,8 +47,8 @@ class Components(NamedTuple):
   trainer: loop.Trainer
   schedule: schedules.Schedule
   like: loop.Start
-  fractions: PyTree
-  prune: Callable[..., PyTree]
+  rates: PyTree
+  prune: rounds.Prune
   num_images: evaluation.NumImages
   split: Callable[[int], loop.Split]
   data: loop.Data
@@ -74,7 +73,7 @@ def make(config: Config, dataset: Dataset) -> Components:
   params, stats = jax.eval_shape(model.init, keys.initial(0, 0))
   zeros = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), params)
   masks = jax.device_get(masks_lib.full(zeros))
-  fractions = _fractions(config, masks, model.output)
+  rates = _rates(config, masks, model.output)
 
   @functools.cache
   def split(replicate: int) -> loop.Split:
@@ -91,8 +90,8 @@ def make(config: Config, dataset: Dataset) -> Components:
       settings.learning_rate, warmup=settings.warmup, drops=settings.drops
     ),
     like=loop.Start(params, stats, np.array(0, np.int32), masks),
-    fractions=fractions,
-    prune=functools.partial(_prune, config.pruning.scope, fractions),
+    rates=rates,
+    prune=functools.partial(_prune, config.pruning, rates),
     num_images=num_images,
     split=split,
     data=data,
@@ -107,6 +106,15 @@ def order_key(config: Config, trial: Trial) -> jax.Array:
   return keys.order(seed, trial.replicate, trial.round if per_round else None)
 
 
+def schedule(components: Components, trial: Trial) -> schedules.Schedule:
+  """Returns the learning rates of a trial."""
+  config = components.config
+  if config.pruning.retrain == "finetune" and trial.round > 0:
+    last = config.training.steps - 1
+    return schedules.constant(components.schedule, last)
+  return components.schedule
+
+
 def initial_start(components: Components, replicate: int) -> loop.Start:
   """Returns theta_0 under full masks, as NumPy arrays."""
   key = keys.initial(components.config.randomness.seed, replicate)
@@ -114,13 +122,21 @@ def initial_start(components: Components, replicate: int) -> loop.Start:
   return components.like._replace(params=params, stats=stats)
 
 
-def _prune(scope, fractions, trained, masks, at_once=None) -> PyTree:
+def _prune(asked: configs.Pruning, rates, trained, masks, round) -> PyTree:
   """Removes the smallest magnitudes: of one round, or of many at once."""
-  if at_once is not None:
-    fractions = pruning.one_shot(fractions, at_once)
+  found = _fractions(asked, rates, masks, round)
   return jax.device_get(
-    pruning.prune(scores.magnitude(trained), masks, fractions, scope=scope)
+    pruning.prune(scores.magnitude(trained), masks, found, scope=asked.scope)
   )
+
+
+def _fractions(asked: configs.Pruning, rates, masks, round: int) -> PyTree:
+  """Returns the fractions of the masks' survivors that a round prunes."""
+  if asked.densities:
+    return densities.fractions(masks, rates, asked.densities[round - 1])
+  if asked.pruning == "oneshot":
+    return pruning.one_shot(rates, round)
+  return rates
 
 
 def _count_images(config: Config, dataset: Dataset) -> evaluation.NumImages:
@@ -185,23 +201,23 @@ def _make_trainer(config: Config, model, data: loop.Data) -> loop.Trainer:
   )
 
 
-def _fractions(config: Config, masks: PyTree, output: str) -> PyTree:
+def _rates(config: Config, masks: PyTree, output: str) -> PyTree:
   """Returns the rates as a tree; raises if a round empties a layer."""
   num_rounds = config.study.rounds
   _check_output(config, output)
   try:
-    fractions = pruning.fractions(masks, configs.rules(config, output))
-    pruning.density_schedule(masks, fractions, 1, scope=config.pruning.scope)
+    rates = pruning.fractions(masks, configs.rules(config, output))
+    pruning.density_schedule(masks, rates, 1, scope=config.pruning.scope)
   except ValueError as error:
     raise errors.InputError(f"--rates: {error}.") from error
-  for index, kept in enumerate(_kept(config, masks, fractions)):
+  for index, kept in enumerate(_kept(config, masks, rates)):
     for name, amount in kept.items():
       if amount == 0:
         raise errors.InputError(
           f"--rounds={num_rounds}: round {index} leaves {name} without a "
           f"weight; choose --rounds={index - 1} or lower its rate in --rates."
         )
-  return fractions
+  return rates
 
 
 def _check_output(config: Config, output: str) -> None:
@@ -223,22 +239,26 @@ def _check_output(config: Config, output: str) -> None:
     )
 
 
-def _kept(config, masks, fractions) -> Iterator[Mapping[str, float]]:
+def _kept(config, masks, rates) -> Iterator[Mapping[str, float]]:
   """Yields, round by round, how much each layer keeps.
 
   In global scope only the density of all layers together is known.
   """
+  asked, num_rounds = config.pruning, config.study.rounds
 
-  def schedule(fractions, num_rounds):
-    if config.pruning.scope == "layer":
-      return pruning.count_schedule(masks, fractions, num_rounds)
-    densities = pruning.density_schedule(
-      masks, fractions, num_rounds, scope="global"
-    )
-    return [{"the network": density} for density in densities]
+  def schedule(found, num_rounds):
+    if asked.scope == "layer":
+      return pruning.count_schedule(masks, found, num_rounds)
+    kept = pruning.density_schedule(masks, found, num_rounds, scope="global")
+    return [{"the network": density} for density in kept]
 
-  if config.pruning.pruning == "iterative":
-    yield from schedule(fractions, config.study.rounds)
+  if asked.pruning == "iterative" and not asked.densities:
+    yield from schedule(rates, num_rounds)
   else:
-    for index in range(config.study.rounds + 1):
-      yield schedule(pruning.one_shot(fractions, index), 1)[1]
+    yield schedule(rates, 0)[0]
+    for index in range(1, num_rounds + 1):
+      try:
+        found = _fractions(asked, rates, masks, index)
+      except ValueError as error:
+        raise errors.InputError(f"--densities: {error}.") from error
+      yield schedule(found, 1)[1]

@@ -1,6 +1,7 @@
 """The checkpoints of a run, each a folder below the workdir.
 
     replicate_0/rewind                         theta_0
+    replicate_0/round_000/rewind_point         theta_k, if rounds begin at it
     replicate_0/round_003/ticket               the result of a trial
     replicate_0/round_003/ticket.step_12000    an intermediate checkpoint
 
@@ -123,12 +124,15 @@ def load_arrays(
 ) -> dict[str, PyTree]:
   """Returns the params, stats and masks of a checkpoint.
 
+  And the optimizer's state, if `like` has one.
+
   Does not check its files: `read_record` does, once each time a run is started.
 
   Raises:
     DamagedError: the arrays do not have the shapes of `like`.
   """
-  return store.load_arrays(checkpoints.folder / name, arrays_of(like))
+  expected = arrays_of(like, like.opt_state)
+  return store.load_arrays(checkpoints.folder / name, expected)
 
 
 def save(
@@ -153,9 +157,15 @@ def save(
     )
 
 
-def arrays_of(state: Start | TrainState) -> dict[str, PyTree]:
-  """Returns what is saved of a start, or of a trained state."""
-  return {"params": state.params, "stats": state.stats, "masks": state.masks}
+def arrays_of(
+  state: Start | TrainState, opt_state: PyTree = None
+) -> dict[str, PyTree]:
+  """Returns what is saved of a start, or of a trained state.
+
+  `opt_state` is the optimizer's state, where rounds begin with it.
+  """
+  arrays = {"params": state.params, "stats": state.stats, "masks": state.masks}
+  return arrays if opt_state is None else arrays | {"opt_state": opt_state}
 
 
 def rewind_name(replicate: int) -> str:

@@ -142,16 +142,17 @@ def _train_missing(
   workers = devices_lib.make_workers(
     devices, components.data, layout.batch_devices
   )
+  num_steps = sum(len(plan.steps(config, trial)) for trial in missing)
   at_once = f", {width} at once on each" * (width > 1)
   processes.log(
     f"{len(missing)} training run{'s' * (len(missing) > 1)} of "
-    f"{config.training.steps:,} steps on {len(devices)} x "
+    f"{num_steps:,} steps in all on {len(devices)} x "
     f"{devices[0].device_kind}{at_once}."
   )
   began = time.monotonic()
   is_shown = processes.is_process_0()
   kind = config.execution.progress if is_shown else "none"
-  with progress.show(kind, len(missing) * config.training.steps) as display:
+  with progress.show(kind, num_steps) as display:
     context = Context(
       components,
       checkpoints._replace(log=display.log) if is_shown else checkpoints,

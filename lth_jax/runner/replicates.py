@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
+import numpy as np
 
 from lth_jax import errors
 from lth_jax.config import plan
@@ -131,8 +132,7 @@ def _train_replicate(
 ) -> None:
   """Trains one replicate's tickets round by round, with their controls."""
   components, config = context.components, context.components.config
-  rewind_start = _load_rewind_start(context, replicate)
-  controls_due = []
+  theta_0, controls_due = _load_theta_0(context, replicate), []
 
   def train(arm: str, index: int, start: Start) -> rounds.Trained:
     trial = Trial(replicate, index, arm)
@@ -141,23 +141,32 @@ def _train_replicate(
     if arm == "ticket":
       for control in plan.controls(config, replicate, index):
         begin = functools.partial(
-          _control_start, components, control, rewind_start, start
+          _control_start, components, control, initial, start
         )
         controls_due.append(_result(context, queue, control, masks, begin))
     return result()
 
-  search = rounds.rounds
-  if config.pruning.pruning == "oneshot":
-    search = rounds.one_shot_rounds
-  elif config.pruning.reset == "continued":
-    search = rounds.continued_rounds
-  for _ in search(rewind_start, train, components.prune, config.study.rounds):
+  asked, initial = config.pruning, theta_0
+  if asked.rewind_step:
+    step = np.array(asked.rewind_step, np.int32)
+    initial = rounds.rewind_point(theta_0, train, step)
+  keep_trained = asked.retrain != "rewind"
+  num_rounds, prune = config.study.rounds, components.prune
+  if asked.pruning == "oneshot":
+    found = rounds.one_shot_rounds(
+      initial, train, prune, num_rounds, keep_trained
+    )
+  elif asked.reset == "continued":
+    found = rounds.continued_rounds(initial, train, prune, num_rounds)
+  else:
+    found = rounds.rounds(initial, train, prune, num_rounds, keep_trained)
+  for _ in found:
     pass
   for result in controls_due:
     result()
 
 
-def _load_rewind_start(context: Context, replicate: int) -> Start:
+def _load_theta_0(context: Context, replicate: int) -> Start:
   """Returns theta_0 as it is on disk, under full masks."""
   checkpoints, like = context.checkpoints, context.components.like
   name = checkpoints_lib.rewind_name(replicate)
@@ -190,7 +199,7 @@ def _result(
     name = trial.name
     if not checkpoints_lib.discard_if_stale(checkpoints, name, facts, origin):
       return functools.partial(_load_trained, context, trial)
-    context.display.add(components.config.training.steps)
+    context.display.add(len(plan.steps(components.config, trial)))
 
   def make_trial() -> ScheduledTrial:
     start = make_start()
@@ -199,7 +208,8 @@ def _result(
       start,
       components.split(trial.replicate),
       build.order_key(components.config, trial),
-      components.schedule,
+      build.schedule(components, trial),
+      plan.steps(components.config, trial),
       {**origin, "start": store.digest(start)},
     )
 
@@ -212,15 +222,23 @@ def _load_trained(context: Context, trial: Trial) -> rounds.Trained | None:
   """Returns the weights of a result on disk; None of a control."""
   if trial.is_control:
     return None
-  arrays = checkpoints_lib.load_arrays(
-    context.checkpoints, trial.name, context.components.like
+  components, like = context.components, context.components.like
+  if plan.keeps_optimizer_state(components.config, trial):
+    begin = components.trainer.begin
+    split = components.split(trial.replicate)
+    state = jax.eval_shape(begin, like, split).state
+    like = like._replace(opt_state=state.opt_state)
+  arrays = checkpoints_lib.load_arrays(context.checkpoints, trial.name, like)
+  return rounds.Trained(
+    arrays["params"],
+    arrays["stats"],
+    context.results[trial.name]["diverged"],
+    arrays.get("opt_state"),
   )
-  diverged = context.results[trial.name]["diverged"]
-  return rounds.Trained(arrays["params"], arrays["stats"], diverged)
 
 
 def _control_start(
-  components: build.Components, trial: Trial, rewind_start: Start, ticket: Start
+  components: build.Components, trial: Trial, initial: Start, ticket: Start
 ) -> Start:
   config = components.config
   where = config.randomness.seed, trial.replicate, trial.round
@@ -233,13 +251,13 @@ def _control_start(
       start = controls.redraw(keys.redraw(*where), ticket)
     case "noise":
       key, level = keys.noise(*where, draw), config.study.noise[draw]
-      start = controls.noise(key, rewind_start, ticket, level)
+      start = controls.noise(key, initial, ticket, level)
     case "random" | "random_global":
       scope = "global" if trial.arm == "random_global" else "layer"
       key = keys.random_masks(*where)
-      start = controls.random_masks(key, rewind_start, ticket, scope=scope)
+      start = controls.random_masks(key, initial, ticket, scope=scope)
     case "magnitude_at_start":
-      start = controls.magnitude_at_start(rewind_start, ticket)
+      start = controls.magnitude_at_start(initial, ticket)
     case _:
       raise ValueError(f"no control '{trial.arm}'")
   return jax.device_get(start)
@@ -269,6 +287,9 @@ def _origin(
   origin = {name: shared[name] for name in ("theta_0", "split")}
   if masks is not None:
     origin["masks"] = masks
+  for point in plan.rewind_points(config, trial.replicate):
+    if point.name in results and point != trial:
+      origin["rewind point"] = results[point.name]["digests"]["params"]
   parent = plan.parent(config, trial)
   if parent is not None and parent.name in results:
     origin["trained weights"] = results[parent.name]["digests"]["params"]

@@ -98,11 +98,15 @@ def save_result(
 ) -> rounds.Trained:
   """Saves the result of a trial; the one place where a result is saved."""
   _check_pruned(trial, state)
-  arrays = checkpoints_lib.arrays_of(state)
+  kept = plan.keeps_optimizer_state(context.components.config, trial)
+  opt_state = state.opt_state if kept else None
+  arrays = checkpoints_lib.arrays_of(state, opt_state)
   checkpoints_lib.save(context.checkpoints, trial.name, arrays, record, timing)
   checkpoints_lib.discard_resume_points(context.checkpoints, trial)
   context.results[trial.name] = records.facts(record)
-  return rounds.Trained(state.params, state.stats, record["diverged"])
+  return rounds.Trained(
+    state.params, state.stats, record["diverged"], opt_state
+  )
 
 
 def _with_resume_point(
@@ -116,9 +120,10 @@ def _with_resume_point(
   return scheduled._replace(resume_point=point)
 
 
-def _place(scheduled: ScheduledTrial) -> tuple[int, bool]:
+def _place(scheduled: ScheduledTrial) -> tuple[int, int, bool]:
   """Returns a key that is equal for trials that can be trained together."""
-  return scheduled.step, scheduled.resume_point is not None
+  resumes = scheduled.resume_point is not None
+  return scheduled.step, scheduled.steps.stop, resumes
 
 
 def _describe(due: Sequence[ScheduledTrial]) -> dict[str, Any]:
@@ -140,12 +145,13 @@ def _train_together(
   """Trains trials from one step on, and saves their results."""
   began, asked = time.monotonic(), context.components.config.training
   for scheduled in due:
-    context.display.skip(scheduled.step - int(scheduled.start.step))
+    context.display.skip(scheduled.step - scheduled.steps.start)
+  first, stop = due[0].steps.start, due[0].steps.stop
   ends = segments.train(
     context.vmapped,
     team,
     due,
-    segments.entries(0, asked.steps, asked.eval_every, asked.test_every),
+    segments.entries(first, stop, asked.eval_every, asked.test_every),
     pause=_make_pause(context, due),
   )
   timing = {
@@ -216,7 +222,7 @@ def _show_result(context: Context, scheduled: ScheduledTrial, record) -> None:
       for later in plan.of_round(config, trial.replicate, index)
       if later.name not in context.results
     ]
-    context.display.add(-len(prevented) * config.training.steps)
+    context.display.add(-sum(len(plan.steps(config, x)) for x in prevented))
   context.display.finish(f"{_label(scheduled)}: {_outcome(record)}")
 
 

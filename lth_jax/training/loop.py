@@ -86,7 +86,9 @@ def make(
   evaluate = evaluation.make(model, scale, eval_batch_size, num_parts)
 
   def begin(start: Start, split: Split) -> Progress:
-    opt_state = optimizer.init(start.params)
+    opt_state = start.opt_state
+    if opt_state is None:
+      opt_state = optimizer.init(start.params)
     num_batches = order.num_batches(len(split.train), batch_size)
     return _begin(start, opt_state, (num_batches, batch_size))
 

@@ -59,6 +59,21 @@ def make(
   )
 
 
+def constant(schedule: Schedule, step: int) -> Schedule:
+  """Returns a schedule of the same shapes that keeps the rate of a step.
+
+  >>> last = constant(make(0.1, warmup=5, drops=(10,)), step=19)
+  >>> round(float(rate(last, 0)), 5), round(float(rate(last, 30)), 5)
+  (0.01, 0.01)
+  """
+  return Schedule(
+    np.asarray(rate(schedule, step)),
+    np.zeros_like(schedule.warmup),
+    np.full_like(schedule.drops, np.iinfo(np.int32).max),
+    schedule.factor,
+  )
+
+
 def rate(schedule: Schedule, step: jax.typing.ArrayLike) -> jax.Array:
   """Returns the learning rate of a step, counted from 0: [] float32.
 

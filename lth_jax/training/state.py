@@ -26,12 +26,15 @@ class Start(NamedTuple):
     step: [] int32; 0, or k after late rewinding: schedule and batch order
       continue from there.
     masks: pytree like params, True = kept, None at leaves never pruned.
+    opt_state: state of the optimizer; None for a fresh one. What it has of
+      pruned weights moves nothing: `optim.masked` freezes them.
   """
 
   params: PyTree
   stats: PyTree
   step: Array
   masks: PyTree
+  opt_state: PyTree = None
 
 
 @jax.tree_util.register_dataclass

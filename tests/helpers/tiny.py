@@ -122,7 +122,13 @@ def scheduled(start, seed=0, **changed):
   """A trial that is due, with the split and the key of a seed."""
   trial = Trial(0, seed, "ticket")
   due = segments_lib.ScheduledTrial(
-    trial, start, sample(seed), key(seed), SCHEDULE, origin={}
+    trial,
+    start,
+    sample(seed),
+    key(seed),
+    SCHEDULE,
+    range(int(start.step), 60),
+    origin={},
   )
   return due._replace(**changed)
 

@@ -37,7 +37,7 @@ def order(calls):
   return [(arm, index) for arm, index, _ in calls]
 
 
-def prune(trained, masks):
+def prune(trained, masks, _):
   """Removes the last survivor; asks for trained weights of these masks."""
   assert ((np.asarray(trained["w"]) != 0) == np.asarray(masks["w"])).all()
   mask = np.array(masks["w"])

@@ -67,7 +67,7 @@ def test_the_components_of_a_run():
   assert parts.num_images == tiny.NUM
   assert parts.run_id == configs.run_id(config())
   assert kept(parts.like.masks) == [64 * 8, 8 * 3]
-  assert jax.tree.leaves(parts.fractions) == [0.2, 0.1]
+  assert jax.tree.leaves(parts.rates) == [0.2, 0.1]
   leaves = jax.tree.leaves(parts.like.masks)
   assert all(isinstance(leaf, np.ndarray) for leaf in leaves)
 
@@ -84,7 +84,7 @@ def test_the_ladder_of_lenet(trained):
     assert abs(percent - formula) < 0.005
     if k in PAPER_LADDER:
       assert abs(percent - PAPER_LADDER[k]) < 0.051
-    before, masks = masks, parts.prune(trained, masks)
+    before, masks = masks, parts.prune(trained, masks, k + 1)
     for old, new in zip(jax.tree.leaves(before), jax.tree.leaves(masks)):
       assert not (new & ~old).any()
   assert isinstance(jax.tree.leaves(masks)[0], np.ndarray)
@@ -103,7 +103,7 @@ def test_global_scope_removes_from_all_layers_together(trained):
   parts = lenet(scope="global", rates=["Dense_2=0", "kernel=0.2"])
   scaled = jax.tree.map(np.float32, trained)
   scaled["Dense_1"]["kernel"] *= 10
-  masks = parts.prune(scaled, parts.like.masks)
+  masks = parts.prune(scaled, parts.like.masks, 1)
   counts = kept(masks)
   assert counts[2] == 1_000 and sum(counts[:2]) == 265_200 - 53_040
   assert counts[1] / SIZES[1] > 0.97 > counts[0] / SIZES[0]
@@ -115,7 +115,7 @@ def test_global_scope_removes_from_all_layers_together(trained):
 @pytest.mark.parametrize("num_hidden", [1, 2, 3, 12])
 def test_the_output_layer_has_its_rate_at_any_depth(num_hidden, rates):
   parts = lenet(hidden=[20] * num_hidden, rates=rates)
-  by_layer = {name: x["kernel"] for name, x in parts.fractions.items()}
+  by_layer = {name: x["kernel"] for name, x in parts.rates.items()}
   assert by_layer.pop(f"Dense_{num_hidden}") == 0.1
   assert set(by_layer.values()) == {0.2}
 
@@ -141,7 +141,7 @@ def test_a_rule_that_could_mean_another_layer_is_an_error(rates, words):
 
 def test_a_rule_may_name_any_hidden_layer_by_its_number():
   rates = ["output=0.1", "Dense_2/=0.3", r"Dense_1\d*/=0.4", "kernel=0.2"]
-  found = lenet(hidden=[20] * 12, rates=rates).fractions
+  found = lenet(hidden=[20] * 12, rates=rates).rates
   found = {name: leaf["kernel"] for name, leaf in found.items()}
   numbered = {f"Dense_{i}": 0.4 for i in (1, 10, 11)}
   assert found == dict.fromkeys(found, 0.2) | numbered | {
@@ -230,3 +230,32 @@ def test_a_subset_is_the_first_images():
   tiny.assert_equal_bits(images.test_images, tiny.dataset().test.images[:20])
   split = parts.split(0)
   assert sorted(np.concatenate(split).tolist()) == [*range(known)]
+
+
+@pytest.mark.parametrize("pruning", ["iterative", "oneshot"])
+def test_densities_of_ones_own(trained, pruning):
+  wanted = [0.5, 0.2, 0.05]
+  parts = lenet(rounds=3, densities=wanted, pruning=pruning)
+  masks, trained = parts.like.masks, jax.tree.map(np.float32, trained)
+  for k, density in enumerate(wanted, start=1):
+    before = parts.like.masks if pruning == "oneshot" else masks
+    masks = parts.prune(trained, before, k)
+    assert abs(sum(kept(masks)) - density * 266_200) < 2
+
+
+@pytest.mark.parametrize(
+  ("changed", "words"),
+  [
+    ({"densities": [0.5], "rounds": 2}, "--rounds=1"),
+    ({"densities": [0.2, 0.5], "rounds": 2}, "smaller than"),
+    ({"densities": [1.0], "rounds": 1}, "in \\(0, 1\\)"),
+    (
+      {"densities": [0.001], "rounds": 1, "rates": ["output=0", "kernel=0.2"]},
+      "--densities.*0.003757",
+    ),
+    ({"densities": [1e-9], "rounds": 1}, "without a weight"),
+  ],
+)
+def test_densities_that_no_network_has_are_named(changed, words):
+  with pytest.raises(errors.InputError, match=words):
+    lenet(**changed)
