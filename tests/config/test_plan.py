@@ -9,6 +9,17 @@ from lth_jax.lottery import rounds
 from lth_jax.training import loop
 
 
+def test_a_rewind_point_comes_first_and_has_the_steps_before_the_others():
+  config = _config(rewind_step=9, steps=20, arms=["ticket", "random"])
+  point, ticket = plan.of_round(config, 7, 0)
+  assert point.name == "replicate_7/round_000/rewind_point"
+  assert not point.is_control and not plan.supplies_masks(config, point)
+  assert plan.steps(config, point) == range(9)
+  others = [ticket, *plan.of_round(config, 7, 1)]
+  assert {plan.steps(config, trial) for trial in others} == {range(9, 20)}
+  assert plan.of_round(_config(), 7, 0) == [ticket]
+
+
 def _config(**changed):
   return configs.from_flat(changed)
 
@@ -42,6 +53,7 @@ def test_controls_are_trained_in_the_rounds_that_were_asked_for():
     ({}, [None, "round_000/ticket", "round_001/ticket"]),
     ({"pruning": "oneshot"}, [None, "round_000/ticket", "round_000/ticket"]),
     ({"reset": "continued"}, [None, "round_000/ticket", "round_001/search"]),
+    ({"rewind_step": 9}, [None, "round_000/ticket", "round_001/ticket"]),
   ],
 )
 def test_masks_come_from_the_trial_before(asked, parents):

@@ -75,6 +75,22 @@ def test_rounds_reset_the_survivors_every_time(step):
 
 
 @pytest.mark.parametrize("step", [0, 500])
+@pytest.mark.parametrize(
+  ("series", "trained"),
+  [(rounds.rounds, (10, 20, 30)), (rounds.one_shot_rounds, (10, 10, 10))],
+)
+def test_survivors_may_keep_their_trained_weights(series, trained, step):
+  (train, _), origin = make_train(), saved(step)
+  choose = prune if series is rounds.rounds else prune_at_once
+  dense, *found = series(origin, train, choose, 3, keep_trained=True)
+  np.testing.assert_array_equal(dense.start.params["w"], THETA_0)
+  for one, moved in zip(found, trained, strict=True):
+    expected = (THETA_0 + moved) * one.start.masks["w"]
+    np.testing.assert_array_equal(one.start.params["w"], expected)
+    assert int(one.start.step) == step
+
+
+@pytest.mark.parametrize("step", [0, 500])
 def test_one_shot_prunes_the_dense_network_to_every_density(step):
   (train, calls), origin = make_train(), saved(step)
   seen = []
