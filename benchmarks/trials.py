@@ -61,7 +61,7 @@ def _train(trial, workers, program, num_trials, num_steps):
 
   def train(worker, trials):
     return segments.train(
-      program, [worker], trials, todo, pause=lambda step, points: None
+      program, [worker], trials, todo, pause=lambda rows, points: None
     )
 
   with scheduler.serve(

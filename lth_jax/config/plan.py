@@ -3,6 +3,7 @@
 A trial is one training of one replicate and arm in one round.
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from lth_jax.config.configs import Config
@@ -70,6 +71,13 @@ def of_round(config: Config, replicate: int, round_index: int) -> list[Trial]:
   if continued and round_index < config.study.rounds:
     found.append(trial._replace(arm="search"))
   return found + controls(config, replicate, round_index)
+
+
+def trials(config: Config) -> Iterator[Trial]:
+  """Yields all trials of a run in their order."""
+  for replicate in replicates(config):
+    for index in range(config.study.rounds + 1):
+      yield from of_round(config, replicate, index)
 
 
 def rewind_points(config: Config, replicate: int) -> list[Trial]:

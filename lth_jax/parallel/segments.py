@@ -102,8 +102,11 @@ class Group(NamedTuple):
   inputs: loop.Inputs
 
 
-# (step, function that returns the resume points); may save, or raise to stop.
-Pause = Callable[[int, Callable[[], list[ResumePoint]]], None]
+# (rows of each trial so far, function that returns the resume points); may
+# save, or raise to stop.
+Pause = Callable[
+  [Sequence[tuple[Row, ...]], Callable[[], list[ResumePoint]]], None
+]
 
 
 def entries(
@@ -190,7 +193,7 @@ def train(
     step = piece[-1].step
     todo = [entry for entry in todo if entry.step > step]
     pause(
-      step, functools.partial(_resume_points, vmapped, shares, groups, rows)
+      rows, functools.partial(_resume_points, vmapped, shares, groups, rows)
     )
   summaries = _on_each(functools.partial(_summarize, vmapped), groups)
   summaries = processes.exchange(_by_trial(shares, summaries, len(trials)))

@@ -21,6 +21,7 @@ from lth_jax.parallel.devices import Layout
 from lth_jax.runner import (
   build,
   environment,
+  metrics,
   replicates,
   settings,
   tickets,
@@ -129,6 +130,26 @@ def _initialize(folder, config, experiment, digest, devices) -> Layout:
   return layout
 
 
+@contextlib.contextmanager
+def _metrics(
+  components, checkpoints, results
+) -> Iterator[metrics.Stream | None]:
+  """Yields the stream of measurements; None but in process 0."""
+  if not processes.is_process_0():
+    yield None
+    return
+  folder, config = checkpoints.folder, components.config
+
+  def finished():
+    for trial in plan.trials(config):
+      if trial.name in results:
+        yield files.read_json(folder / trial.name / "record.json")
+
+  metrics.write(folder, finished())
+  yield metrics.Stream(folder, components.num_images)
+  metrics.write(folder, finished())
+
+
 def _train_missing(
   components, checkpoints, results, devices, layout, stop
 ) -> None:
@@ -152,13 +173,17 @@ def _train_missing(
   began = time.monotonic()
   is_shown = processes.is_process_0()
   kind = config.execution.progress if is_shown else "none"
-  with progress.show(kind, num_steps) as display:
+  with (
+    progress.show(kind, num_steps) as display,
+    _metrics(components, checkpoints, results) as stream,
+  ):
     context = Context(
       components,
       checkpoints._replace(log=display.log) if is_shown else checkpoints,
       results,
       vmapped.make(components.trainer, width),
       display,
+      stream,
       stop,
       failures=[],
     )

@@ -34,29 +34,21 @@ def of_trial(
     validation loss and for a trial that diverged.
   """
   progress, rows = end
-  trial, start = scheduled.trial, scheduled.start
+  start = scheduled.start
   # No training step measured the loss of the last weights.
   finite = bool(progress.finite) and bool(np.isfinite(summary.end.train.loss))
   density_by_name = {
     name: float(density)
     for name, density in masks_lib.density_by_name(start.masks).items()
   }
-  counted = sum(mask.size for mask in jax.tree.leaves(start.masks))
-  kept = int(masks_lib.num_kept(start.masks))
   return {
     "format": FORMAT,
-    "replicate": trial.replicate,
-    "round": trial.round,
-    "arm": trial.arm,
-    "draw": trial.draw,
-    "density": kept / counted,
-    "kept": kept,
-    "counted": counted,
+    **scheduled.trial._asdict(),
+    **density(start),
     "density_by_name": density_by_name,
     "num_steps": rows[-1].step,
     "eval_every": eval_every,
-    "evaluations": _evaluations(rows, num_images.valid),
-    "tests": _tests(rows, num_images.test),
+    **curves(rows, num_images),
     "early_stop": _early_stop(end, summary, num_images) if finite else None,
     "end": _metrics(summary.end, num_images, rows[-1].step),
     "diverged": not finite,
@@ -70,6 +62,23 @@ def of_trial(
       "masks": store.digest(start.masks),
       "params": store.digest(progress.state.params),
     },
+  }
+
+
+def density(start: loop.Start) -> dict[str, Any]:
+  """Returns the density of a start's masks, and the counts of weights."""
+  counted = sum(mask.size for mask in jax.tree.leaves(start.masks))
+  kept = int(masks_lib.num_kept(start.masks))
+  return {"density": kept / counted, "kept": kept, "counted": counted}
+
+
+def curves(
+  rows: Sequence[segments.Row], num_images: evaluation.NumImages
+) -> dict[str, Any]:
+  """Returns what a trial's rows measured, as columns by step."""
+  return {
+    "evaluations": _evaluations(rows, num_images.valid),
+    "tests": _tests(rows, num_images.test),
   }
 
 

@@ -14,9 +14,9 @@ from lth_jax.config.plan import Trial
 from lth_jax.lottery import rounds
 from lth_jax.parallel import processes, progress, segments
 from lth_jax.parallel.devices import Worker
-from lth_jax.parallel.segments import ResumePoint, ScheduledTrial
+from lth_jax.parallel.segments import ResumePoint, Row, ScheduledTrial
 from lth_jax.parallel.vmapped import Vmapped
-from lth_jax.runner import build, records
+from lth_jax.runner import build, metrics, records
 from lth_jax.runner import checkpoints as checkpoints_lib
 from lth_jax.runner.checkpoints import Checkpoints
 from lth_jax.runner.records import Results
@@ -33,6 +33,7 @@ class Context(NamedTuple):
     results: that exist; each trial that is trained adds one.
     vmapped: the compiled functions of a worker.
     display: what the user sees.
+    metrics: what is measured, as it is; None but in process 0.
     stop: set when the run must end soon.
     failures: errors of trials, the first one first.
   """
@@ -42,6 +43,7 @@ class Context(NamedTuple):
   results: Results
   vmapped: Vmapped
   display: progress.Display
+  metrics: metrics.Stream | None
   stop: threading.Event
   failures: list[BaseException]
 
@@ -188,12 +190,19 @@ def _make_pause(
   """Returns what happens between two segments of a group."""
   saved_at, before = time.monotonic(), due[0].step
   labels = [_label(scheduled) for scheduled in due]
+  num_valid = context.components.num_images.valid
   minutes = context.components.config.execution.checkpoint_minutes
 
-  def pause(step: int, resume_points: Callable[[], list[ResumePoint]]) -> None:
+  def pause(
+    rows: Sequence[tuple[Row, ...]],
+    resume_points: Callable[[], list[ResumePoint]],
+  ) -> None:
     nonlocal saved_at, before
-    for label in labels:
-      context.display.advance(step - before, label)
+    step = rows[0][-1].step
+    for scheduled, label, found in zip(due, labels, rows):
+      if context.metrics:
+        context.metrics.add(scheduled, found)
+      context.display.advance(step - before, label + _latest(found, num_valid))
     before = step
     # Looks at the signal once: a run that stops below has been saved.
     is_due, is_stopping = processes.any_of(
@@ -246,6 +255,15 @@ def _label(scheduled: ScheduledTrial) -> str:
     f"round {trial.round} ({100 * density:.1f}%) replicate {trial.replicate} "
     f"{trial.arm}{draw}"
   )
+
+
+def _latest(rows: Sequence[Row], num_valid: int) -> str:
+  """Returns the last loss and accuracy on the validation images, for people."""
+  for row in reversed(rows):
+    if row.evaluate and row.valid_loss is not None:
+      accuracy = 100 * row.valid_correct / num_valid
+      return f", step {row.step:,}: loss {row.valid_loss:.3f}, {accuracy:.1f}%"
+  return ""
 
 
 def _outcome(record: dict[str, Any]) -> str:

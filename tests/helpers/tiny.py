@@ -151,7 +151,7 @@ def train(
       [worker(device)],
       [due],
       todo,
-      pause=lambda step, points: pause(*points()),
+      pause=lambda rows, points: pause(*points()),
     )
   return finished
 
