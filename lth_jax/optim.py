@@ -1,6 +1,7 @@
 """Optax optimizers that keep the bits of pruned weights."""
 
 import functools
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -141,18 +142,41 @@ def create(
   >>> updates
   {'w': Array([[-0.10001]], dtype=float32)}
   """
-  optimizers = {
-    "adam": lambda: optax.scale_by_adam(b1=0.9, b2=0.999, eps=1e-8),
-    "sgd": optax.identity,
-    "momentum": lambda: optax.trace(momentum),
-    "nesterov": lambda: optax.trace(momentum, nesterov=True),
-  }
-  if name not in optimizers:
+  if name not in MAKERS:
     raise ValueError(
-      f"unknown optimizer {name!r}: use one of {', '.join(optimizers)}"
+      f"unknown optimizer {name!r}: use one of {', '.join(MAKERS)}"
     )
+  return complete(MAKERS[name](momentum), weight_decay)
+
+
+# momentum -> the part of an optimizer that makes updates of gradients, such as
+# `optax.scale_by_adam`: without a learning rate, and without masks.
+Maker = Callable[[float], optax.GradientTransformation]
+MAKERS: Mapping[str, Maker] = {
+  "adam": lambda momentum: optax.scale_by_adam(b1=0.9, b2=0.999, eps=1e-8),
+  "sgd": lambda momentum: optax.identity(),
+  "momentum": optax.trace,
+  "nesterov": lambda momentum: optax.trace(momentum, nesterov=True),
+}
+
+
+def complete(
+  inner: optax.GradientTransformation, weight_decay: float = 0.0
+) -> optax.GradientTransformationExtraArgs:
+  """Adds weight decay before, and the learning rate and masks around.
+
+  Returns what `create` returns, of any transformation of gradients.
+
+  >>> optimizer = complete(optax.scale_by_sign())
+  >>> params, masks = {"w": jnp.ones((1, 1))}, {"w": jnp.array([[True]])}
+  >>> updates, _ = optimizer.update(
+  ...   params, optimizer.init(params), params, masks=masks, learning_rate=0.1
+  ... )
+  >>> updates
+  {'w': Array([[-0.1]], dtype=float32)}
+  """
   decay = [optax.add_decayed_weights(weight_decay)] if weight_decay else []
-  return masked(optax.chain(*decay, optimizers[name](), descend()))
+  return masked(optax.chain(*decay, inner, descend()))
 
 
 def descend() -> optax.GradientTransformationExtraArgs:

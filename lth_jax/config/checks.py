@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import (
   Any,
   Literal,
@@ -50,9 +50,35 @@ ZERO_OR_FLOAT = Range(
 )
 
 
+def words(value: str | tuple[str, ...]) -> tuple[str, ...]:
+  """Returns the names in a field's value."""
+  return (value,) if isinstance(value, str) else value
+
+
+_WORDS = Range(
+  lambda value: (
+    all(word.isidentifier() for word in words(value))
+    and are_distinct(words(value))
+    and len(value) > 0
+  ),
+  "names with commas between, each once",
+)
+
+
 def field(default: Any, help: str, range: Range | None = None) -> Any:
   """Returns a field of a section, with its help text and range."""
   metadata = {"help": help, "range": range}
+  return dataclasses.field(default=default, metadata=metadata)
+
+
+def choice(default: Any, help: str, names: Sequence[str]) -> Any:
+  """Returns a field for a name, or names: built-in ones, or one's own.
+
+  One's own are names of functions in `--module`. Which of them exist is known
+  when the run begins.
+  """
+  help = f"{help} One of {', '.join(names)}, or a function of --module."
+  metadata = {"help": help, "range": _WORDS, "names": tuple(names)}
   return dataclasses.field(default=default, metadata=metadata)
 
 

@@ -22,6 +22,7 @@ from lth_jax.config.execution import Execution as Execution
 from lth_jax.config.execution import Processes as Processes
 from lth_jax.config.sections import ARMS as ARMS
 from lth_jax.config.sections import OUTPUT as OUTPUT
+from lth_jax.config.sections import Code as Code
 from lth_jax.config.sections import Data as Data
 from lth_jax.config.sections import Model as Model
 from lth_jax.config.sections import Pruning as Pruning
@@ -29,7 +30,7 @@ from lth_jax.config.sections import Randomness as Randomness
 from lth_jax.config.sections import Study as Study
 from lth_jax.config.sections import Training as Training
 
-IDENTITY = ("data", "model", "training", "pruning", "randomness")
+IDENTITY = ("data", "model", "training", "pruning", "randomness", "code")
 SECTIONS = (*IDENTITY, "study", "execution")
 
 
@@ -47,11 +48,18 @@ class Config:
   training: Training = dataclasses.field(default_factory=Training)
   pruning: Pruning = dataclasses.field(default_factory=Pruning)
   randomness: Randomness = dataclasses.field(default_factory=Randomness)
+  code: Code = dataclasses.field(default_factory=Code)
   study: Study = dataclasses.field(default_factory=Study)
   execution: Execution = dataclasses.field(default_factory=Execution)
 
   def __post_init__(self):
     """Checks what concerns several sections; each has checked itself."""
+    if not (self.execution.module or self.code.code):
+      for name, words in own_names(self).items():
+        known = fields()[name][1].metadata["names"]
+        raise errors.InputError(
+          errors.unknown(f"value of --{name}", words[0], known)
+        )
     batch_size, parts = self.training.batch_size, self.execution.batch_devices
     if batch_size % parts:
       raise errors.InputError(
@@ -80,6 +88,16 @@ def fields() -> dict[str, tuple[str, dataclasses.Field, Any]]:
     for section, kind in checks.types(Config).items()
     for field in dataclasses.fields(kind)
   }
+
+
+def own_names(config: Config) -> dict[str, list[str]]:
+  """Returns {field: names} of all values that are not built in."""
+  found = {}
+  for name, (section, field, _) in fields().items():
+    if "names" in field.metadata:
+      asked = checks.words(getattr(getattr(config, section), name))
+      found[name] = [x for x in asked if x not in field.metadata["names"]]
+  return {name: words for name, words in found.items() if words}
 
 
 def to_flat(config: Config) -> dict[str, Any]:

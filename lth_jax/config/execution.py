@@ -24,6 +24,11 @@ class Execution(checks.Section):
   data_dir: str | None = checks.field(
     None, "Folder of the original files, or of data that TFDS prepared."
   )
+  module: str | None = checks.field(
+    None,
+    "Python file with functions of your own, which --model, --dataset, "
+    "--score, --arms, --optimizer and --augment may name.",
+  )
   devices: int = checks.field(
     0,
     "Devices to train on at once; on CPU one host device a core. 0 takes all.",

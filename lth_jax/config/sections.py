@@ -9,7 +9,6 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Literal
 
-from lth_jax import errors
 from lth_jax.config import checks
 from lth_jax.config.checks import Range
 
@@ -56,10 +55,11 @@ class Data(checks.Section):
     "mean 0 and standard deviation 1 a channel; 'l2' divides an image by its "
     "Euclidean norm.",
   )
-  augment: Literal["none", "crop_flip"] = checks.field(
+  augment: str = checks.choice(
     "none",
     "'crop_flip' pads each training image by 4 pixels, crops it at random and "
     "flips half of them.",
+    ("none", "crop_flip"),
   )
 
 
@@ -67,8 +67,10 @@ class Data(checks.Section):
 class Model(checks.Section):
   """The network."""
 
-  model: Literal["lenet", "conv2", "conv4", "conv6", "resnet20", "vgg19"] = (
-    checks.field("lenet", "Network; the paper's Resnet-18 is 'resnet20'.")
+  model: str = checks.choice(
+    "lenet",
+    "Network; the paper's Resnet-18 is 'resnet20'.",
+    ("lenet", "conv2", "conv4", "conv6", "resnet20", "vgg19"),
   )
   hidden: tuple[int, ...] = checks.field(
     (300, 100),
@@ -96,7 +98,7 @@ class Model(checks.Section):
   )
 
   def _conflicts(self) -> Iterator[str]:
-    if self.dropout and not self.model.startswith("conv"):
+    if self.dropout and self.model in ("lenet", "resnet20", "vgg19"):
       yield (
         f"--dropout={self.dropout}: {self.model} has none; it is for "
         "--model=conv2, conv4 and conv6."
@@ -113,8 +115,8 @@ class Training(checks.Section):
     Range(lambda steps: 1 <= steps < 2**31, "in [1, 2**31)"),
   )
   batch_size: int = checks.field(60, "Images a step.", checks.at_least(1))
-  optimizer: Literal["adam", "sgd", "momentum", "nesterov"] = checks.field(
-    "adam", "Optimizer."
+  optimizer: str = checks.choice(
+    "adam", "Optimizer.", ("adam", "sgd", "momentum", "nesterov")
   )
   learning_rate: float = checks.field(
     1.2e-3, "Learning rate.", checks.POSITIVE_FLOAT
@@ -195,6 +197,11 @@ class Pruning(checks.Section):
       "pattern=rate with rates in [0, 1), such as output=0.1,kernel=0.2",
     ),
   )
+  score: str = checks.choice(
+    "magnitude",
+    "Importance of a trained weight; the least important are pruned.",
+    ("magnitude",),
+  )
   densities: tuple[float, ...] = checks.field(
     (),
     "Densities of rounds 1, 2, ... in the place of the ladder that --rates "
@@ -271,6 +278,17 @@ class Randomness(checks.Section):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Code(checks.Section):
+  """Code of one's own that decides results."""
+
+  code: str = checks.field(
+    "",
+    "File and digest of the functions of --module that a run uses; filled in, "
+    "and compared when the run is resumed.",
+  )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Study(checks.Section):
   """How much is trained; may grow from one call to the next."""
 
@@ -283,13 +301,10 @@ class Study(checks.Section):
   first_replicate: int = checks.field(
     0, "Index of the first replicate.", checks.INDEX
   )
-  arms: tuple[str, ...] = checks.field(
+  arms: tuple[str, ...] = checks.choice(
     ("ticket", "reinit", "random"),
-    f"What to train at each density, of {', '.join(ARMS)}; ticket is needed.",
-    Range(
-      lambda arms: len(arms) > 0 and checks.are_distinct(arms),
-      f"one or more of {', '.join(ARMS)}, each once",
-    ),
+    "What to train at each density; ticket is needed.",
+    ARMS,
   )
   reinits: int = checks.field(
     3, "Fresh draws of weights for each ticket.", checks.within(1, 1000)
@@ -318,9 +333,6 @@ class Study(checks.Section):
   )
 
   def _conflicts(self) -> Iterator[str]:
-    for arm in self.arms:
-      if arm not in ARMS:
-        yield errors.unknown("arm in --arms", arm, ARMS)
     if "ticket" not in self.arms:
       yield (
         "--arms lacks 'ticket': masks come from tickets, and every control is "

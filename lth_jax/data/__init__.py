@@ -74,16 +74,23 @@ def load(
       f"Source '{source}' has no data set '{name}'; it has "
       f"{', '.join(reader.NAMES)}."
     )
-  loaded = reader.load(name, folder)
-  _check(loaded)
-  return loaded._replace(
-    train=Examples(*map(_align, loaded.train)),
-    test=Examples(*map(_align, loaded.test)),
+  return checked(reader.load(name, folder))
+
+
+def checked(dataset: Dataset) -> Dataset:
+  """Returns a data set whose arrays are as training needs them.
+
+  Raises:
+    errors.InputError: it has anything but labelled images.
+  """
+  _check(dataset)
+  return dataset._replace(
+    train=Examples(*map(_align, dataset.train)),
+    test=Examples(*map(_align, dataset.test)),
   )
 
 
 def _check(dataset: Dataset) -> None:
-  """Raises an InputError if a reader returned anything but labelled images."""
   for images, labels in dataset.train, dataset.test:
     types = images.dtype, labels.dtype
     if (

@@ -4,7 +4,7 @@ They act on uint8 pixels, before `lth_jax.data.scaling`, and fill with black.
 That is 0 after "unit" and "l2" scaling, but not after "standard".
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
@@ -78,15 +78,14 @@ def make(name: str) -> Augment:
   Raises:
     ValueError: unknown name.
   """
-  match name:
-    case "none":
-      return _keep
-    case "crop_flip":
-      return crop_and_flip
-    case _:
-      raise ValueError(f"unknown augmentation '{name}'")
+  if name not in FUNCTIONS:
+    raise ValueError(f"unknown augmentation '{name}'")
+  return FUNCTIONS[name]
 
 
 def _keep(key, images):
   del key
   return images
+
+
+FUNCTIONS: Mapping[str, Augment] = {"none": _keep, "crop_flip": crop_and_flip}

@@ -5,7 +5,8 @@ keep. `ticket` is the ticket's start, `initial` theta_0 (or theta_k) under full
 masks; a key is consumed.
 """
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -17,11 +18,39 @@ from lth_jax.lottery import rounds
 from lth_jax.training import Start
 
 PyTree = Any
+Init = Callable[[jax.Array], tuple[PyTree, PyTree]]
+# (key, theta_0 or theta_k under full masks, the ticket) -> where the control
+# begins: the ticket's step, its structure and shapes, zeros where pruned
+Control = Callable[[jax.Array, Start, Start], Start]
+
+
+def built_in(
+  init: Init, levels: Sequence[float], draw: int
+) -> Mapping[str, Control]:
+  """Returns the controls of this module by their arms.
+
+  Args:
+    init: of the network.
+    levels: of noise.
+    draw: index of the level.
+  """
+  return {
+    "reinit": lambda key, initial, ticket: reinit(key, init, ticket),
+    "random": random_masks,
+    "random_global": functools.partial(random_masks, scope="global"),
+    "redraw": lambda key, initial, ticket: redraw(key, ticket),
+    "magnitude_at_start": lambda key, initial, ticket: magnitude_at_start(
+      initial, ticket
+    ),
+    "noise": lambda key, initial, ticket: noise(
+      key, initial, ticket, levels[draw]
+    ),
+  }
 
 
 def reinit(
   key: jax.Array,
-  init: Callable[[jax.Array], tuple[PyTree, PyTree]],
+  init: Init,
   ticket: Start,
 ) -> Start:
   """Keeps the masks, draws new weights and statistics (paper, section 1).

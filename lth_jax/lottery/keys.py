@@ -12,6 +12,8 @@ result depends on which trials, replicates or devices ran at the same time:
 | reinit draw j          | seed, replicate, round, j       | nobody         |
 | redraw, noise level j  | seed, replicate, round(, j)     | nobody         |
 | random mask            | seed, replicate, round          | random, _global|
+| control of one's own   | seed, replicate, round, name    | nobody         |
+| score                  | seed, replicate, round          | nobody         |
 
 * except reinit.
 
@@ -21,10 +23,13 @@ implementation is pinned to threefry: a change of JAX's default must not change
 a published number.
 """
 
+import zlib
+
 import jax
 
 # A new one is added at the end: the others' places decide published bits.
 _INITIAL, _SPLIT, _ORDER, _REINIT, _RANDOM_MASKS, _REDRAW, _NOISE = range(7)
+_OWN, _SCORE = 7, 8
 
 
 def initial(seed: int, replicate: int) -> jax.Array:
@@ -94,6 +99,47 @@ def noise(seed: int, replicate: int, round_index: int, level: int) -> jax.Array:
   False
   """
   return _derive(seed, _NOISE, replicate, round_index, level)
+
+
+def own(seed: int, replicate: int, round_index: int, name: str) -> jax.Array:
+  """Returns the key of a control of one's own, by its name.
+
+  >>> bool(own(0, 3, 1, "mine") == own(0, 3, 1, "other"))
+  False
+  """
+  place = zlib.crc32(name.encode())
+  return _derive(seed, _OWN, replicate, round_index, place)
+
+
+def score(seed: int, replicate: int, round_index: int) -> jax.Array:
+  """Returns the key of the scores by which a round's masks are pruned.
+
+  >>> bool(score(0, 3, 1) == score(0, 3, 2))
+  False
+  """
+  return _derive(seed, _SCORE, replicate, round_index)
+
+
+def control(
+  arm: str, seed: int, replicate: int, round_index: int, draw: int
+) -> jax.Array:
+  """Returns the key of a control by its arm: one of the above.
+
+  >>> bool(control("reinit", 0, 3, 1, 2) == reinit(0, 3, 1, draw=2))
+  True
+  """
+  where = seed, replicate, round_index
+  match arm:
+    case "reinit":
+      return reinit(*where, draw)
+    case "noise":
+      return noise(*where, draw)
+    case "redraw":
+      return redraw(*where)
+    case "random" | "random_global":
+      return random_masks(*where)
+    case _:
+      return own(*where, arm)
 
 
 def _derive(seed: int, *path: int) -> jax.Array:

@@ -1,6 +1,7 @@
 """The networks by their names in flags."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +11,47 @@ from lth_jax.models.conv import conv
 from lth_jax.models.lenet import lenet
 from lth_jax.models.resnet import resnet20
 from lth_jax.models.vgg import vgg19
+
+
+class Options(NamedTuple):
+  """What flags say about a network; one of your own may ignore it.
+
+  Attributes:
+    hidden: widths of LeNet's hidden layers.
+    width: factor for every hidden width and number of channels.
+    dropout: rate before each dense layer of the Conv networks.
+  """
+
+  hidden: Sequence[int] = (300, 100)
+  width: float = 1.0
+  dropout: float = 0.0
+
+
+# ((H, W, C), number of classes, options) -> the network. It raises a ValueError
+# if the images do not fit it.
+Maker = Callable[[tuple[int, ...], int, Options], adapters.Model]
+
+
+def _conv(depth: int) -> Maker:
+  return lambda shape, classes, options: conv(
+    depth, shape, classes, width=options.width, dropout=options.dropout
+  )
+
+
+MAKERS: Mapping[str, Maker] = {
+  "lenet": lambda shape, classes, options: lenet(
+    shape, classes, layers.scaled(options.hidden, options.width)
+  ),
+  "conv2": _conv(2),
+  "conv4": _conv(4),
+  "conv6": _conv(6),
+  "resnet20": lambda shape, classes, options: resnet20(
+    shape, classes, width=options.width
+  ),
+  "vgg19": lambda shape, classes, options: vgg19(
+    shape, classes, width=options.width
+  ),
+}
 
 
 def make(
@@ -27,9 +69,9 @@ def make(
     name: `lenet`, `conv2`, `conv4`, `conv6`, `resnet20` or `vgg19`.
     image_shape: `(H, W, C)`.
     num_classes: number of logits.
-    hidden: widths of LeNet's hidden layers.
-    width: factor for every hidden width and number of channels.
-    dropout: rate before each dense layer of the Conv networks.
+    hidden: as in `Options`, like the others.
+    width: factor of widths.
+    dropout: rate.
 
   Raises:
     ValueError: there is no such network, or the images do not fit it.
@@ -39,21 +81,10 @@ def make(
   >>> params["Dense_0"]["kernel"].shape
   (784, 30)
   """
-  if name == "lenet":
-    return lenet(image_shape, num_classes, layers.scaled(hidden, width))
-  if name.startswith("conv"):
-    return conv(
-      int(name.removeprefix("conv")),
-      image_shape,
-      num_classes,
-      width=width,
-      dropout=dropout,
-    )
-  if name == "resnet20":
-    return resnet20(image_shape, num_classes, width=width)
-  if name == "vgg19":
-    return vgg19(image_shape, num_classes, width=width)
-  raise ValueError(f"there is no network '{name}'")
+  if name not in MAKERS:
+    raise ValueError(f"there is no network '{name}'")
+  options = Options(hidden, width, dropout)
+  return MAKERS[name](image_shape, num_classes, options)
 
 
 def with_normal_kernels(model: adapters.Model, std: float) -> adapters.Model:

@@ -35,6 +35,9 @@ LENET = {
   "reset": "every_round",
   "rewind_step": 0,
   "retrain": "rewind",
+  "score": "magnitude",
+  "densities": [],
+  "code": "",
   "order": "shared",
   "arms": ["ticket", "reinit", "random"],
   "control_rounds": [],
@@ -100,7 +103,7 @@ _RATES = {
 
 
 def of(config: dict[str, Any]) -> dict[str, Any]:
-  """Returns the paper's protocol for a run's network.
+  """Returns the paper's protocol for a run's network, one of the paper.
 
   The flat configuration of the run selects among the variants of the paper,
   such as dropout or learning rates.
@@ -142,6 +145,8 @@ def differences(
     original: the configuration of the paper's run, if it is not the main run
       of its network; only the fields of a protocol are compared.
   """
+  if config["model"] not in DENSE_ACCURACY:
+    return f"not a network of the paper: {config['model']}"
   ours, paper = _with_plain_rates(config), of(config)
   if original is not None:
     given = _with_plain_rates(original)

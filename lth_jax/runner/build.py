@@ -1,6 +1,7 @@
 """From a config and a data set to what all trials of a run share."""
 
 import functools
+import types
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -13,13 +14,22 @@ from lth_jax.config import configs
 from lth_jax.config.configs import Config
 from lth_jax.config.plan import Trial
 from lth_jax.data import Dataset, augment, order, scaling
-from lth_jax.lottery import densities, keys, rounds
+from lth_jax.lottery import densities, keys
+from lth_jax.runner import own as own_lib
 from lth_jax.training import evaluation, loop, schedules
 
 PyTree = Any
+# (key, trained weights, initial weights) -> a tree of scores like the weights;
+# the lowest are pruned. Initial weights are theta_0 or theta_k.
+Score = Callable[[jax.Array, PyTree, PyTree], PyTree]
+SCORES: Mapping[str, Score] = {
+  "magnitude": lambda key, trained, initial: scores.magnitude(trained)
+}
 # Cached, as the network is: so runs of one process that differ only in data,
 # such as learning rates and seeds, share their compiled programs.
-_optimizer = functools.cache(optim.create)
+_optimizer = functools.cache(
+  lambda make, momentum, decay: optim.complete(make(momentum), decay)
+)
 _trainer = functools.cache(loop.make)
 
 
@@ -34,11 +44,13 @@ class Components(NamedTuple):
     schedule: its learning rates.
     like: shapes of a start, and full masks, NumPy.
     rates: fraction of each leaf's survivors that a round of the ladder prunes.
-    prune: (trained weights, their masks, round) -> NumPy masks of this round.
+    prune: (replicate, initial weights, trained weights, their masks, round) ->
+      NumPy masks of this round.
     num_images: number of training, validation and test images.
     split: replicate -> its training and validation images, NumPy int32 `[T]`
       and `[V]`; computed once.
     data: these images: the first ones of each part of the data set.
+    own: functions of one's own, by their names.
   """
 
   config: Config
@@ -48,13 +60,18 @@ class Components(NamedTuple):
   schedule: schedules.Schedule
   like: loop.Start
   rates: PyTree
-  prune: rounds.Prune
+  prune: Callable[[int, PyTree, PyTree, PyTree, int], PyTree]
   num_images: evaluation.NumImages
   split: Callable[[int], loop.Split]
   data: loop.Data
+  own: Mapping[str, Callable[..., Any]]
 
 
-def make(config: Config, dataset: Dataset) -> Components:
+def make(
+  config: Config,
+  dataset: Dataset,
+  own: Mapping[str, Callable[..., Any]] = types.MappingProxyType({}),
+) -> Components:
   """Builds the components; nothing is trained or compiled yet.
 
   Raises:
@@ -62,9 +79,9 @@ def make(config: Config, dataset: Dataset) -> Components:
   """
   num_images, settings = _count_images(config, dataset), config.training
   order.num_batches(num_images.train, settings.batch_size)
-  model = _network(
-    config.model, dataset.train.images.shape[1:], dataset.num_classes
-  )
+  make_model = own_lib.choose(models.MAKERS, own, config.model.model)
+  image_shape = dataset.train.images.shape[1:]
+  model = _network(make_model, config.model, image_shape, dataset.num_classes)
   known = num_images.train + num_images.valid
   data = loop.Data(
     *(array[:known] for array in dataset.train),
@@ -85,16 +102,19 @@ def make(config: Config, dataset: Dataset) -> Components:
     config=config,
     run_id=configs.run_id(config),
     model=model,
-    trainer=_make_trainer(config, model, data),
+    trainer=_make_trainer(config, model, data, own),
     schedule=schedules.make(
       settings.learning_rate, warmup=settings.warmup, drops=settings.drops
     ),
     like=loop.Start(params, stats, np.array(0, np.int32), masks),
     rates=rates,
-    prune=functools.partial(_prune, config.pruning, rates),
+    prune=functools.partial(
+      _prune, config, rates, own_lib.choose(SCORES, own, config.pruning.score)
+    ),
     num_images=num_images,
     split=split,
     data=data,
+    own=own,
   )
 
 
@@ -122,12 +142,20 @@ def initial_start(components: Components, replicate: int) -> loop.Start:
   return components.like._replace(params=params, stats=stats)
 
 
-def _prune(asked: configs.Pruning, rates, trained, masks, round) -> PyTree:
-  """Removes the smallest magnitudes: of one round, or of many at once."""
-  found = _fractions(asked, rates, masks, round)
-  return jax.device_get(
-    pruning.prune(scores.magnitude(trained), masks, found, scope=asked.scope)
+def _prune(
+  config: Config, rates, score, replicate, initial, trained, masks, round
+) -> PyTree:
+  """Removes the lowest scores: of one round, or of many at once."""
+  asked = config.pruning
+  key = keys.score(config.randomness.seed, replicate, round)
+  pruned = pruning.prune(
+    score(key, trained, initial),
+    masks,
+    _fractions(asked, rates, masks, round),
+    scope=asked.scope,
+    signed=asked.score not in SCORES,
   )
+  return jax.device_get(pruned)
 
 
 def _fractions(asked: configs.Pruning, rates, masks, round: int) -> PyTree:
@@ -166,17 +194,14 @@ def _count_images(config: Config, dataset: Dataset) -> evaluation.NumImages:
 
 @functools.cache
 def _network(
-  asked: configs.Model, image_shape: tuple[int, ...], num_classes: int
+  make_model: models.Maker,
+  asked: configs.Model,
+  image_shape: tuple[int, ...],
+  num_classes: int,
 ) -> models.Model:
+  options = models.Options(asked.hidden, asked.width, asked.dropout)
   try:
-    model = models.make(
-      asked.model,
-      image_shape,
-      num_classes,
-      hidden=asked.hidden,
-      width=asked.width,
-      dropout=asked.dropout,
-    )
+    model = make_model(image_shape, num_classes, options)
   except ValueError as error:
     raise errors.InputError(f"--model={asked.model}: {error}.") from error
   if asked.init_std:
@@ -184,18 +209,18 @@ def _network(
   return model._replace(init=jax.jit(model.init))
 
 
-def _make_trainer(config: Config, model, data: loop.Data) -> loop.Trainer:
+def _make_trainer(config: Config, model, data: loop.Data, own) -> loop.Trainer:
   settings = config.training
   optimizer = _optimizer(
-    settings.optimizer,
-    momentum=settings.momentum,
-    weight_decay=settings.weight_decay,
+    own_lib.choose(optim.MAKERS, own, settings.optimizer),
+    settings.momentum,
+    settings.weight_decay,
   )
   return _trainer(
     model,
     optimizer,
     scaling.make(config.data.scaling, np.asarray(data.images)),
-    augment.make(config.data.augment),
+    own_lib.choose(augment.FUNCTIONS, own, config.data.augment),
     batch_size=settings.batch_size,
     num_parts=config.execution.batch_devices,
   )

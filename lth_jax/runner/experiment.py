@@ -27,6 +27,7 @@ from lth_jax.runner import (
   tickets,
   workdir,
 )
+from lth_jax.runner import own as own_lib
 from lth_jax.runner.checkpoints import Checkpoints
 from lth_jax.runner.trials import Context
 from lth_jax.storage import files, lock
@@ -40,6 +41,7 @@ def run(
   folder: epath.Path,
   experiment: str,
   stop: threading.Event,
+  own: own_lib.Own | None = None,
 ) -> None:
   """Starts, resumes or extends a run; returns when it is complete.
 
@@ -48,6 +50,7 @@ def run(
     folder: the workdir.
     experiment: its name, recorded.
     stop: when set, the run saves what it has and raises `StoppedError`.
+    own: functions that the config names; by default those of `--module`.
 
   Raises:
     InputError: the config is wrong, or the workdir holds another run.
@@ -66,7 +69,9 @@ def run(
       asked.devices, plan.num_at_once(config), asked.batch_devices
     )
   with processes.raise_in_all():
-    components, digest = _build(config)
+    own = own or own_lib.load(config)
+    config = own_lib.bind(config, own)
+    components, digest = _build(config, own)
   processes.check_equal(lambda: _common(config, folder, digest))
   with _locked(folder, stop) as check:
     layout = processes.on_process_0(
@@ -85,13 +90,15 @@ def run(
     )
 
 
-def _build(config: Config) -> tuple[build.Components, str]:
+def _build(config: Config, own: own_lib.Own) -> tuple[build.Components, str]:
   """Returns the components and the digest of the images and labels."""
-  asked = config.execution
-  dataset = data.load(
-    config.data.dataset, source=asked.source, data_dir=asked.data_dir
-  )
-  return build.make(config, dataset), files.digest(data.digests(dataset))
+  asked, name = config.execution, config.data.dataset
+  if name in own.functions:
+    dataset = data.checked(own.functions[name](asked.data_dir))
+  else:
+    dataset = data.load(name, source=asked.source, data_dir=asked.data_dir)
+  components = build.make(config, dataset, own.functions)
+  return components, files.digest(data.digests(dataset))
 
 
 def _common(config, folder, digest) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from lth_jax.parallel import processes, scheduler
 from lth_jax.parallel.devices import Worker
 from lth_jax.parallel.scheduler import Scheduler
 from lth_jax.parallel.segments import ScheduledTrial
-from lth_jax.runner import build, records, trials
+from lth_jax.runner import build, own, records, trials
 from lth_jax.runner import checkpoints as checkpoints_lib
 from lth_jax.runner.checkpoints import Checkpoints
 from lth_jax.runner.records import Results
@@ -151,7 +151,8 @@ def _train_replicate(
     step = np.array(asked.rewind_step, np.int32)
     initial = rounds.rewind_point(theta_0, train, step)
   keep_trained = asked.retrain != "rewind"
-  num_rounds, prune = config.study.rounds, components.prune
+  num_rounds = config.study.rounds
+  prune = functools.partial(components.prune, replicate, initial.params)
   if asked.pruning == "oneshot":
     found = rounds.one_shot_rounds(
       initial, train, prune, num_rounds, keep_trained
@@ -240,27 +241,15 @@ def _load_trained(context: Context, trial: Trial) -> rounds.Trained | None:
 def _control_start(
   components: build.Components, trial: Trial, initial: Start, ticket: Start
 ) -> Start:
-  config = components.config
-  where = config.randomness.seed, trial.replicate, trial.round
-  draw = trial.draw or 0
-  match trial.arm:
-    case "reinit":
-      key = keys.reinit(*where, draw)
-      start = controls.reinit(key, components.model.init, ticket)
-    case "redraw":
-      start = controls.redraw(keys.redraw(*where), ticket)
-    case "noise":
-      key, level = keys.noise(*where, draw), config.study.noise[draw]
-      start = controls.noise(key, initial, ticket, level)
-    case "random" | "random_global":
-      scope = "global" if trial.arm == "random_global" else "layer"
-      key = keys.random_masks(*where)
-      start = controls.random_masks(key, initial, ticket, scope=scope)
-    case "magnitude_at_start":
-      start = controls.magnitude_at_start(initial, ticket)
-    case _:
-      raise ValueError(f"no control '{trial.arm}'")
-  return jax.device_get(start)
+  config, draw = components.config, trial.draw or 0
+  known = controls.built_in(components.model.init, config.study.noise, draw)
+  where = config.randomness.seed, trial.replicate, trial.round, draw
+  control = own.choose(known, components.own, trial.arm)
+  start = control(keys.control(trial.arm, *where), initial, ticket)
+  start = jax.device_get(start)
+  if trial.arm not in known:
+    own.check_start(trial.arm, start, ticket)
+  return start
 
 
 def _rounds(

@@ -89,6 +89,11 @@ _KINDS = {
 }  # fmt: skip
 
 
+# What all of the catalog's rows have in common.
+_PAPER = {"score": "magnitude", "densities": [], "code": ""} | {
+  "rewind_step": 0,
+  "retrain": "rewind",
+}
 # The value of no difference, by unit, and estimators that compare nothing.
 _NULL = {"points": 0.0, "%": 0.0, "correlation": 0.0, "times": 1.0}
 _ABSOLUTE = ("level", "lowest", "mean", "diverged")
@@ -107,7 +112,7 @@ def applies(claim: Claim, config: Mapping[str, Any]) -> bool:
       bool(config[field]) is value
       if isinstance(value, bool)
       else config[field] == value
-      for field, value in wanted.items()
+      for field, value in (_PAPER | wanted).items()
     )
   )
 

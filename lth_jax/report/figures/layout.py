@@ -41,7 +41,7 @@ def of(run: records.Run) -> tuple[Figure, ...]:
   """Returns the figures that a run has data for, the main one first."""
   one_shot = run.config["pruning"] == "oneshot"
   words = {
-    "network": NETWORKS[run.config["model"]],
+    "network": NETWORKS.get(run.config["model"], run.config["model"]),
     "pruning": "one-shot pruning" if one_shot else "iterative pruning",
     "aside": _ASIDE if len(statistics.arms(run)) > 1 else "",
   }
@@ -76,8 +76,8 @@ def _names(config: Mapping[str, Any]) -> tuple[str, ...]:
       main = "figure_40" if by_layer else "figure_7"
     case "conv2" | "conv4" | "conv6":
       main = "figure_6" if config["dropout"] else "figure_5"
-    case unknown:
-      raise ValueError(f"no figures are listed for the network {unknown!r}")
+    case _:
+      main = "own"
   return main, "learning", "validation"
 
 
@@ -161,6 +161,7 @@ _FIGURES: dict[
   ),
   "figure_40": (f"Figure 40. {_DEEP} layer by layer", _deep, _BARS),
   "figure_41": (f"Figure 41. {_DEEP} layer by layer", _deep, _BARS),
+  "own": ("{network}, {pruning}", _all, _OPEN),
   "learning": ("Test accuracy while training", _tests, _BANDS),
   "validation": ("Validation loss while training", _losses, _BANDS),
 }
