@@ -56,10 +56,8 @@ class Config:
     """Checks what concerns several sections; each has checked itself."""
     if not (self.execution.module or self.code.code):
       for name, words in own_names(self).items():
-        known = fields()[name][1].metadata["names"]
-        raise errors.InputError(
-          errors.unknown(f"value of --{name}", words[0], known)
-        )
+        fault = errors.unknown(f"value of --{name}", words[0], built_in(name))
+        raise errors.InputError(f"{fault[:-1]}, and functions of a --module.")
     batch_size, parts = self.training.batch_size, self.execution.batch_devices
     if batch_size % parts:
       raise errors.InputError(
@@ -90,13 +88,19 @@ def fields() -> dict[str, tuple[str, dataclasses.Field, Any]]:
   }
 
 
+def built_in(name: str) -> tuple[str, ...]:
+  """Returns the built-in values of a field; none if it takes no names."""
+  _, field, _ = fields()[name]
+  return field.metadata.get("names", ())
+
+
 def own_names(config: Config) -> dict[str, list[str]]:
   """Returns {field: names} of all values that are not built in."""
   found = {}
-  for name, (section, field, _) in fields().items():
-    if "names" in field.metadata:
+  for name, (section, _, _) in fields().items():
+    if known := built_in(name):
       asked = checks.words(getattr(getattr(config, section), name))
-      found[name] = [x for x in asked if x not in field.metadata["names"]]
+      found[name] = [x for x in asked if x not in known]
   return {name: words for name, words in found.items() if words}
 
 

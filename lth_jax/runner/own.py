@@ -54,7 +54,7 @@ def load(config: Config) -> Own:
     raise errors.InputError(
       f"--module={path}: cannot be read ({error.strerror}); name a Python file."
     ) from error
-  module = _run(path)
+  module = _run(path, content)
   functions = {
     name: value
     for name, value in vars(module).items()
@@ -108,8 +108,9 @@ def bind(config: Config, own: Own) -> Config:
   for name, words in configs.own_names(config).items():
     for word in words:
       if word not in own.functions:
+        known = *configs.built_in(name), *own.functions
         raise errors.InputError(
-          errors.unknown(f"value of --{name}", word, own.functions)
+          errors.unknown(f"value of --{name}", word, known)
         )
   used = bool(configs.own_names(config)) or config.data.dataset in own.functions
   section = dataclasses.replace(config.code, code=own.code if used else "")
@@ -156,12 +157,14 @@ def check_start(name: str, start: Start, ticket: Start) -> None:
       )
 
 
-def _run(path: pathlib.Path) -> Any:
-  spec = importlib.util.spec_from_file_location(path.stem, path)
+def _run(path: pathlib.Path, content: bytes) -> Any:
+  # Dataclasses look for their module by its name, which must be of this code.
+  name = f"{path.stem}_{hashlib.sha256(content).hexdigest()}"
+  spec = importlib.util.spec_from_file_location(name, path)
   if spec is None or spec.loader is None:
     raise errors.InputError(f"--module={path}: must end in .py.")
   module = importlib.util.module_from_spec(spec)
-  sys.modules.setdefault(path.stem, module)  # dataclasses look themselves up
+  sys.modules[name] = module
   try:
     spec.loader.exec_module(module)
   except Exception as error:

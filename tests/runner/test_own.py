@@ -1,0 +1,226 @@
+"""Functions of one's own: the examples as a user runs them, and faults."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+from helpers import commands, tiny, workdirs
+
+from lth_jax import errors, runner
+from lth_jax.config import configs
+
+EXAMPLES = commands.ROOT / "examples"
+SMALL = (
+  *("--num_valid=20", "--steps=20", "--eval_every=10", "--rounds=1"),
+  *("--replicates=1", "--devices=1", "--batch_size=10", "--progress=none"),
+)
+MINE = """
+import jax, jax.numpy as jnp, optax
+from lth_jax import masks, models
+
+def small(image_shape, num_classes, options):
+  return models.lenet(image_shape, num_classes, hidden=(4,))
+
+def smallest_first(key, trained, initial):
+  return jax.tree.map(lambda x: -jnp.abs(x), trained)
+
+def zeros(key, initial, ticket):
+  return ticket._replace(params=jax.tree.map(jnp.zeros_like, ticket.params))
+
+def dense(key, initial, ticket):
+  return ticket._replace(params=initial.params)
+
+def double(key, initial, ticket):
+  return ticket._replace(params=jax.tree.map(lambda x: x + 1j, ticket.params))
+
+def signs(momentum):
+  return optax.scale_by_sign()
+
+def inverted(key, images):
+  return 255 - images
+"""
+
+
+def call(folder, *flags):
+  return commands.call(f"--workdir={folder}", *SMALL, *flags)
+
+
+def try_mine(tmp_path, *flags):
+  """A run on tiny images with functions of MINE."""
+  module = tmp_path / "mine.py"
+  if not module.exists():
+    module.write_text(MINE)
+  module = f"--module={module}"
+  return commands.try_run(tmp_path / "run", *SMALL, module, *flags)
+
+
+def records(folder):
+  return [
+    json.loads(path.read_text())
+    for path in sorted(folder.glob("replicate_*/round_*/*/record.json"))
+  ]
+
+
+def save_arrays(folder):
+  """Images whose brightness tells the class."""
+  rng = np.random.default_rng(0)
+  arrays = {}
+  for part, num in (("train", 80), ("test", 30)):
+    labels = rng.integers(0, 3, num)
+    images = rng.integers(0, 80, (num, 6, 6)) + 80 * labels[:, None, None]
+    arrays |= {f"x_{part}": images.astype(np.uint8), f"y_{part}": labels}
+  np.savez(folder / "arrays.npz", **arrays)
+
+
+def test_a_network_on_arrays_is_trained_resumed_and_reported(tmp_path):
+  save_arrays(tmp_path)
+  flags = (
+    *(f"--module={EXAMPLES}/mlp.py", "--model=mlp", "--dataset=arrays"),
+    *(f"--data_dir={tmp_path}", "--steps=60", "--arms=ticket,reinit"),
+  )
+  result = call(tmp_path / "run", *flags)
+  assert result.returncode == 0, result.stderr
+  found = records(tmp_path / "run")
+  assert min(each["end"]["test_accuracy"] for each in found) > 0.6
+  # LayerNorm is not pruned, the output layer at half the rate.
+  assert found[-1]["density_by_name"].keys() == {
+    f"Dense_{i}/kernel" for i in range(3)
+  }
+  assert found[-1]["density_by_name"]["Dense_2/kernel"] == pytest.approx(
+    0.9, 0.01
+  )
+  page = (tmp_path / "run/report/index.html").read_text()
+  assert "ot a network of the paper: mlp" in page
+  assert "complete" in call(tmp_path / "run", *flags).stderr
+
+
+def test_a_network_of_nnx_is_trained(tmp_path):
+  flags = f"--module={EXAMPLES}/nnx.py", "--model=convolutions"
+  with commands.tiny_data():
+    result = call(tmp_path, *flags, "--arms=ticket,random")
+  assert result.returncode == 0, result.stderr
+  (ticket,) = (
+    x for x in records(tmp_path) if (x["round"], x["arm"]) == (1, "ticket")
+  )
+  assert ticket["density_by_name"]["output/kernel"] == pytest.approx(0.9, 0.05)
+
+
+def test_a_score_and_a_control_from_python_and_from_a_file_agree(
+  tmp_path, monkeypatch
+):
+  monkeypatch.syspath_prepend(str(EXAMPLES))
+  import criteria
+
+  flags = "--arms=ticket,flipped", "--score=movement", "--hidden=8"
+  with commands.tiny_data():
+    result = call(tmp_path / "file", f"--module={EXAMPLES}/criteria.py", *flags)
+  assert result.returncode == 0, result.stderr
+  config = configs.from_flat(
+    {
+      **{"num_valid": 20, "steps": 20, "eval_every": 10, "rounds": 1},
+      **{"replicates": 1, "devices": 1, "batch_size": 10, "progress": "none"},
+      **{"hidden": [8], "arms": ["ticket"], "dataset": "mnist"},
+    }
+  )
+  with commands.tiny_data():
+    for _ in range(2):  # as a cell of a notebook that is run again
+      page = runner.run(
+        config,
+        tmp_path / "python",
+        score=criteria.movement,
+        controls=[criteria.flipped],
+      )
+  assert page.exists()
+  assert records(tmp_path / "file") == records(tmp_path / "python")
+
+
+def test_scores_decide_what_is_pruned(tmp_path):
+  result = try_mine(tmp_path, "--arms=ticket", "--score=smallest_first")
+  assert result.returncode == 0, result.stderr
+  folder = tmp_path / "run/replicate_0"
+  dense = workdirs.arrays(folder / "round_000/ticket")["params"]
+  ticket = workdirs.arrays(folder / "round_001/ticket")["masks"]
+  weights = np.abs(dense["Dense_0"]["kernel"])
+  kept = ticket["Dense_0"]["kernel"]
+  assert weights[kept].max() <= weights[~kept].min()
+
+
+def test_every_kind_of_function_takes_part(tmp_path):
+  def params(*flags):
+    result = try_mine(tmp_path, *flags, "--arms=ticket", "--rounds=0")
+    assert result.returncode == 0, result.stderr
+    (found,) = records(tmp_path / "run")
+    for path in sorted((tmp_path / "run").rglob("*"), reverse=True):
+      path.rmdir() if path.is_dir() else path.unlink()
+    return found["digests"]["params"], len(found["density_by_name"])
+
+  plain = params()
+  assert params("--model=small", "--rates=Dense_1=0,Dense_0=0.1")[1] == 2
+  for flag in ("--optimizer=signs", "--augment=inverted"):
+    assert params(flag) != plain
+
+
+def test_other_code_is_another_run(tmp_path):
+  assert try_mine(tmp_path, "--model=small").returncode == 0
+  module = tmp_path / "mine.py"
+  module.write_text(MINE + "\n")
+  result = try_mine(tmp_path, "--model=small")
+  assert result.returncode == 2
+  assert re.search(r"--code .*mine\.py:", result.stderr)
+  flagfile = f"--flagfile={tmp_path}/run/run.flags"
+  result = commands.call(flagfile, f"--workdir={tmp_path}/run")
+  assert result.returncode == 2 and "--module" in result.stderr
+  module.rename(tmp_path / "elsewhere.py").rename(module)
+  module.write_text(MINE)
+  assert try_mine(tmp_path, "--model=small").returncode == 0
+  # Code that a run does not use is no part of it.
+  with commands.tiny_data():
+    for _ in range(2):
+      module.write_text(module.read_text() + "\n")
+      result = commands.try_run(
+        tmp_path / "other", *SMALL, f"--module={module}", "--arms=ticket"
+      )
+      assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize(
+  ("flags", "words"),
+  [
+    (["--model=smal"], "'smal'; did you mean 'small'"),
+    (["--arms=ticket,dense"], "dense.*not zero where"),
+    (["--arms=ticket,double"], "double.*complex64.*float32"),
+    (["--module=nowhere.py"], "nowhere.py.*cannot be read"),
+    (["--module=README.md"], "README.md.*must end in .py"),
+  ],
+)
+def test_faults_are_named_in_a_line(tmp_path, flags, words):
+  result = try_mine(tmp_path, "--hidden=8", *flags)
+  assert result.returncode == 2
+  (line,) = [x for x in result.stderr.splitlines() if x.startswith("error: ")]
+  assert re.search(words, line)
+
+
+@pytest.mark.parametrize(
+  ("code", "line", "words"),
+  [("x = 1\ny = 1 / 0\n", 2, "ZeroDivision"), ("def f(:\n", 1, "SyntaxError")],
+)
+def test_a_module_that_fails_is_named_with_its_line(
+  tmp_path, code, line, words
+):
+  (tmp_path / "mine.py").write_text(code)
+  result = try_mine(tmp_path)
+  assert result.returncode == 2
+  assert f"mine.py, line {line}: {words}" in result.stderr
+
+
+def test_names_are_not_known_without_a_module(tmp_path):
+  with pytest.raises(errors.InputError, match="--module"):
+    configs.from_flat({"model": "mine"})
+
+
+def test_code_that_cannot_be_found_is_named(tmp_path):
+  config = configs.from_flat({"num_valid": 20})
+  function = eval("lambda key, trained, initial: trained")
+  with pytest.raises(errors.InputError, match="code cannot be found"):
+    runner.run(config, tmp_path, score=function, dataset=tiny.dataset())
