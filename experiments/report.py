@@ -2,10 +2,12 @@
 
   python -m experiments.report runs/quickstart
   python -m experiments.report 'runs/sweep/*' --out=runs/comparison
+  python -m experiments.report runs/quickstart --csv=quickstart.csv
 
 A comparison names each run by the flags in which the runs differ.
 """
 
+import csv
 import glob
 import re
 import sys
@@ -16,7 +18,7 @@ from etils import epath
 
 from lth_jax import errors, report, runner
 from lth_jax.config import configs, flags
-from lth_jax.report import comparison, records
+from lth_jax.report import comparison, measurements, records
 from lth_jax.runner import command
 
 
@@ -37,9 +39,13 @@ def main(argv: Sequence[str]) -> None:
         "--out is the folder for a comparison of runs: give it with two or "
         f"more runs and only then; here are {len(folders)}."
       )
+    if asked.csv and len(folders) > 1:
+      raise errors.InputError("--csv is a file for one run; name one folder.")
     named = _name(folders) if asked.out else {}
     for folder in folders:
       runner.log(f"Report: {report.write(folder)}")
+    if asked.csv:
+      _write_csv(folders[0], flags.local(asked.csv))
     if named:
       _compare(named, runner.connect(flags.folder(asked.out)))
 
@@ -57,6 +63,13 @@ def _flags() -> absl_flags.FlagValues:
   )
   absl_flags.DEFINE_string(
     "out", None, "Folder for a comparison of the runs.", flag_values=values
+  )
+  absl_flags.DEFINE_string(
+    "csv",
+    None,
+    "File for all measurements of a run: a line for each replicate, round, "
+    "density, arm, draw, step and metric.",
+    flag_values=values,
   )
   return values
 
@@ -90,6 +103,14 @@ def _name(folders: Sequence[epath.Path]) -> dict[str, epath.Path]:
       )
     named[name] = folder
   return named
+
+
+def _write_csv(folder: epath.Path, path: epath.Path) -> None:
+  with open(path, "w", encoding="utf-8", newline="") as file:
+    lines = csv.writer(file)
+    lines.writerow(measurements.COLUMNS)
+    lines.writerows(measurements.rows(folder))
+  runner.log(f"Measurements: {path}")
 
 
 def _compare(named: dict[str, epath.Path], folder: epath.Path) -> None:

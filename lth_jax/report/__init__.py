@@ -18,6 +18,7 @@ from lth_jax.report import (
   winning,
 )
 from lth_jax.report.figures import canvas, distributions, layout
+from lth_jax.report.measurements import read as read
 from lth_jax.storage import buckets, files
 
 _PAGE = "index.html"

@@ -1,6 +1,6 @@
 """`metrics.jsonl`: what is measured, line by line while trials train.
 
-    pandas.read_json("runs/first/metrics.jsonl", lines=True)
+    pandas.read_json("runs/first/metrics.jsonl", lines=True, precise_float=True)
 
 A line is one step of one trial: replicate, round, density, arm, draw, step, and
 train_loss, valid_loss, valid_accuracy, test_loss, test_accuracy, null where not
@@ -20,16 +20,12 @@ from etils import epath
 
 from lth_jax.config.plan import Trial
 from lth_jax.parallel.segments import Row, ScheduledTrial
+from lth_jax.report import measurements
 from lth_jax.runner import records
 from lth_jax.storage import buckets, files
 from lth_jax.training import evaluation
 
 NAME = "metrics.jsonl"
-_NO_TEST = {"test_loss": None, "test_accuracy": None}
-_NO_EVALUATION = {
-  **{"train_loss": None, "valid_loss": None},
-  "valid_accuracy": None,
-}
 
 
 def write(folder: epath.Path, found: Iterable[Mapping[str, Any]]) -> None:
@@ -38,7 +34,7 @@ def write(folder: epath.Path, found: Iterable[Mapping[str, Any]]) -> None:
   Raises:
     OSError: the file cannot be written.
   """
-  text = (_text(lines(record)) for record in found)
+  text = (_text(measurements.by_step(record)) for record in found)
   files.write(folder / NAME, b"".join(text))
 
 
@@ -61,27 +57,10 @@ class Stream:
     new = [row for row in rows if row.step > self._last.get(trial, -1)]
     self._last[trial] = rows[-1].step
     about = trial._asdict() | records.density(scheduled.start)
-    text = _text(lines(about | records.curves(new, self._num_images)))
+    curves = records.curves(new, self._num_images)
+    text = _text(measurements.by_step(about | curves))
     with self._lock, open(self._path, "ab") as file:
       file.write(text)
-
-
-def lines(record: Mapping[str, Any]) -> list[dict[str, Any]]:
-  """Returns the lines of a record, one a step."""
-  about = {
-    name: record[name]
-    for name in ("replicate", "round", "density", "arm", "draw")
-  }
-  evaluations, tests = record["evaluations"], record["tests"]
-  steps: dict[int, dict[str, Any]] = {}
-  for step, *values in zip(*evaluations.values()):
-    found = dict(zip(list(evaluations)[1:], values))
-    steps[step] = about | {"step": step} | found | _NO_TEST
-  for step, *values in zip(*tests.values()):
-    found = dict(zip(("test_loss", "test_accuracy"), values))
-    before = steps.get(step, about | {"step": step} | _NO_EVALUATION)
-    steps[step] = before | found
-  return [steps[step] for step in sorted(steps)]
 
 
 def _text(lines: Iterable[Mapping[str, Any]]) -> bytes:

@@ -3,10 +3,12 @@
 import json
 import pathlib
 
+import pandas
 import pytest
 from helpers import runs
 
-from lth_jax import errors
+from experiments import report as report_command
+from lth_jax import errors, report
 from lth_jax.runner import metrics
 
 SMALL = {"arms": ["ticket", "random"], "rounds": 1, "test_every": 15}
@@ -68,3 +70,22 @@ def test_a_run_that_grows_has_the_lines_of_before(tmp_path):
   runs.run(tmp_path, **SMALL | {"arms": ["ticket"]})
   runs.run(tmp_path, **SMALL)
   assert sorted(lines(tmp_path), key=key) == expected(tmp_path)
+
+
+def test_the_table_of_all_measurements(tmp_path):
+  run = tmp_path / "run"
+  runs.run(run, **SMALL, noise=[0.5, 2.0])
+  frame = report.read(run)
+  path = tmp_path / "all.csv"
+  report_command.main(["report", str(run), f"--csv={path}"])
+  pandas.testing.assert_frame_equal(pandas.read_csv(path), frame)
+  streamed = pandas.read_json(
+    run / metrics.NAME, lines=True, precise_float=True
+  )
+  for name in ("train_loss", "valid_accuracy", "test_loss"):
+    found = frame[frame.metric == name]
+    assert sorted(found.value) == sorted(streamed[name].dropna())
+  ends = frame[frame.metric == "end_test_accuracy"]
+  assert (ends.step == 40).all() and len(ends) == 2 * 3
+  trial = frame.query("replicate == 1 and round == 1 and arm == 'random'")
+  assert set(trial.density) == {0.8} and set(trial.draw) == {0}
