@@ -83,7 +83,7 @@ def _remove_failing(folder: pathlib.Path) -> None:
   def handle(message, *where, **more):
     if not (failed := _FAILED.match(str(message))):
       return show(message, *where, **more)
-    progress.log(f"note: {message}; it is compiled anew.")
+    progress.log(f"note: {message}. It is compiled when it is needed.")
     with contextlib.suppress(OSError):
       for path in folder.glob(f"{failed['program']}-*"):
         path.unlink(missing_ok=True)
