@@ -6,12 +6,16 @@ Each part is measured by itself on one device while the others are idle, and
 multiplied by its number in a round: training steps, evaluations of 5,000
 validation images every 100 steps and of 10,000 test images every 1,000, the
 last measures, pruning, storing, the record. Compiling happens once a run.
+`limit_ms` is the time of an evaluation's matrix products in a program of
+their own.
 """
 
 import tempfile
 import time
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 from etils import epath
 
 from benchmarks import problem, tables
@@ -37,9 +41,14 @@ def main() -> None:
       "validation": lambda: training.advance(0, evaluate=True),
       "test": lambda: training.advance(0, test=True),
       "last measures": training.summarize,
+      "limit of validation": _products(parts, parts.num_images.valid),
+      "limit of test": _products(parts, parts.num_images.test),
       **_between_rounds(parts, training, epath.Path(folder) / "trial"),
     }
     seconds = tables.alternate(sides, options.repeats)
+  limits = {
+    part: seconds.pop(f"limit of {part}") for part in ("validation", "test")
+  }
   todo = _entries(parts)
   times = dict.fromkeys(seconds, 1) | {
     "100 steps": parts.config.training.steps // 100,
@@ -53,6 +62,7 @@ def main() -> None:
     {
       "part": part,
       "ms_each": 1e3 * seconds[part],
+      "limit_ms": 1e3 * limits[part] if part in limits else None,
       "times": num,
       "seconds": seconds[part] * num,
       "percent_of_round": 100 * seconds[part] * num / total,
@@ -60,6 +70,27 @@ def main() -> None:
     for part, num in times.items()
   ]
   tables.show(rows, options.json)
+
+
+def _products(parts, num_images):
+  """Returns a function that does the products of an evaluation."""
+  rng, batch = np.random.default_rng(0), min(1000, num_images)
+  kernels = [
+    rng.random(leaf.shape, np.float32)
+    for leaf in jax.tree.leaves(parts.like.params)
+    if leaf.ndim == 2
+  ]
+  shape = num_images // batch, batch, len(kernels[0])
+  images = jax.device_put(rng.random(shape, np.float32))
+
+  def add(total, x):
+    for kernel in kernels:
+      x @= kernel
+    return total + x, None
+
+  zeros = jnp.zeros((batch, kernels[-1].shape[1]))
+  multiply = jax.jit(lambda images: jax.lax.scan(add, zeros, images)[0])
+  return lambda: jax.block_until_ready(multiply(images))
 
 
 def _between_rounds(parts, training, path):

@@ -220,6 +220,35 @@ def test_the_import_test_would_notice():
   assert "optax" in extra
 
 
+HEAVY = {"flax", "matplotlib", "optax", "orbax", "scipy", "tensorflow"}
+
+
+@pytest.mark.parametrize(
+  "command", ["mnist_lenet", "paper", "report", "results", "sweep"]
+)
+def test_help_loads_no_heavy_package(command):
+  done = subprocess.run(
+    [
+      sys.executable,
+      "-X",
+      "importtime",
+      "-m",
+      f"experiments.{command}",
+      "--help",
+    ],
+    cwd=ROOT,
+    capture_output=True,
+    text=True,
+    check=True,
+  )
+  assert "flags:" in done.stdout
+  loaded = {
+    line.rpartition("|")[2].strip() for line in done.stderr.splitlines()
+  }
+  assert {"jax", "lth_jax.runner.command"} <= loaded
+  assert not loaded & HEAVY
+
+
 @pytest.mark.parametrize("name", [".ci/run", "docs/architecture.md"])
 def test_files_that_are_named_exist(name):
   text = (ROOT / name).read_text()

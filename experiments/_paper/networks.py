@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from experiments._paper import catalog
-from lth_jax import masks, models, pruning
+from lth_jax import masks, pruning
 from lth_jax.config import configs
 from lth_jax.config.configs import Config
 from lth_jax.report import tables
@@ -56,7 +56,9 @@ def full_masks(config: Config) -> PyTree:
   return jax.tree.map(lambda leaf: np.ones(leaf.shape, bool), shapes)
 
 
-def _model(config: Config) -> models.Model:
+def _model(config: Config):
+  from lth_jax import models  # loads flax, which --help does without
+
   asked = config.model
   image = _IMAGES[config.data.dataset]
   return models.make(

@@ -48,6 +48,13 @@ class Execution(checks.Section):
     "equal bits need an equal number.",
     checks.at_least(1),
   )
+  compilation_cache: str = checks.field(
+    "auto",
+    "Folder in which JAX keeps compiled programs for later runs; 'auto' is "
+    "lth_jax/programs in $XDG_CACHE_HOME or ~/.cache, 'off' keeps none. "
+    "JAX_COMPILATION_CACHE_DIR goes before.",
+    checks.Range(lambda name: "://" not in name, "a folder of this machine"),
+  )
   checkpoint_minutes: float = checks.field(
     5.0,
     "Minutes between saves inside a training run; 0 saves at every pause.",

@@ -28,7 +28,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from lth_jax import errors
 from lth_jax.config import configs
-from lth_jax.parallel import devices, progress
+from lth_jax.parallel import progress
 
 # After so long without a sign of life of one process, JAX ends the others.
 HEARTBEAT_SECONDS = 20
@@ -53,6 +53,8 @@ def join(asked: configs.Processes) -> None:
     f"Waiting up to {asked.join_seconds} s for the other processes; JAX aborts "
     "if they do not come."
   )
+  from lth_jax.parallel import devices  # loads flax and optax
+
   devices.split_host()
   try:
     jax.distributed.initialize(

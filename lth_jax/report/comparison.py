@@ -1,16 +1,20 @@
 """Several runs in one figure and one table, such as those of a sweep."""
 
+from __future__ import annotations  # so that matplotlib is loaded late
+
 import functools
+import typing
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from etils import epath
-from matplotlib import axes as mpl_axes
-from matplotlib import colormaps
 
 from lth_jax.report import plan, protocols, records, statistics, tables
 from lth_jax.report.figures import canvas, layout, panels
+
+if typing.TYPE_CHECKING:
+  from matplotlib import axes as mpl_axes
 
 _MARKERS = "os^Dv<>P"
 # Of arms, in their order.
@@ -175,6 +179,8 @@ def _styles(
       for arm in arms
       if arm in statistics.arms(run)
     }
+  from matplotlib import colormaps
+
   colours = colormaps["viridis"](np.linspace(0, 0.8, len(runs)))
   return {
     (name, arm): panels.Style(

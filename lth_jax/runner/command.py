@@ -17,7 +17,6 @@ from lth_jax import data, errors, report
 from lth_jax.config import flags
 from lth_jax.config.configs import Config
 from lth_jax.parallel import processes, progress
-from lth_jax.runner import experiment as experiment_lib
 from lth_jax.storage import buckets
 
 EXIT_BAD_INPUT = 2
@@ -60,6 +59,9 @@ def runs(
     A function of an experiment's name, a config and a workdir. It runs, resumes
     or extends that run and writes its report.
   """
+  # Loads flax, optax and the networks, which --help does without.
+  from lth_jax.runner import experiment as experiment_lib
+
   processes.join(flags.processes(values))
   with stop_signals() as stop:
 

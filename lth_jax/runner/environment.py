@@ -7,6 +7,7 @@ resumed elsewhere, or with other code, adds an entry.
 import importlib.metadata
 import pathlib
 import platform
+import re
 import subprocess
 from typing import Any
 
@@ -45,6 +46,18 @@ def describe() -> dict[str, Any]:
     "cpus": devices.usable_cpus(),
     **settings.recorded(),
   }
+
+
+def processor() -> dict[str, str]:
+  """Returns what Linux tells of a processor's kind; elsewhere nothing."""
+  try:
+    with open("/proc/cpuinfo", encoding="utf-8") as file:
+      lines = [line.strip().split(":", 1) for line in file if ":" in line]
+  except OSError:
+    return {}
+  found = {name.strip(): value.strip() for name, value in reversed(lines)}
+  kind = r"flags|Features|vendor_id|cpu family|model|stepping|CPU (?!MHz).*"
+  return {name: x for name, x in found.items() if re.fullmatch(kind, name)}
 
 
 def record(folder: epath.Path, layout: Layout, resumed: bool) -> list[str]:
@@ -131,11 +144,8 @@ def _commit() -> str | None:
 
 def _processor() -> str:
   """Names the processor's vector instructions: sums depend on their width."""
-  try:
-    with open("/proc/cpuinfo", encoding="utf-8") as file:
-      lines = [line.split(":", 1) for line in file if ":" in line]
-  except OSError:  # not Linux
+  if not (found := processor()):
     return platform.processor()
-  flags = next((v for k, v in lines if k.strip() in ("flags", "Features")), "")
+  flags = found.get("flags") or found.get("Features") or ""
   vector = ("avx", "fma", "amx", "asimd", "sve")
   return " ".join(sorted(x for x in flags.split() if x.startswith(vector)))

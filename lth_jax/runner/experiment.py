@@ -20,6 +20,7 @@ from lth_jax.parallel import processes, progress, vmapped
 from lth_jax.parallel.devices import Layout
 from lth_jax.runner import (
   build,
+  compilation_cache,
   environment,
   metrics,
   replicates,
@@ -33,7 +34,7 @@ from lth_jax.runner.trials import Context
 from lth_jax.storage import files, lock
 
 # Flags that may differ between the processes of a run.
-_OWN = {"data_dir", "source", "progress"}
+_OWN = {"compilation_cache", "data_dir", "source", "progress"}
 
 
 def run(
@@ -68,6 +69,7 @@ def run(
     devices = devices_lib.find(
       asked.devices, plan.num_at_once(config), asked.batch_devices
     )
+    compilation_cache.use(asked.compilation_cache)
   with processes.raise_in_all():
     own = own or own_lib.load(config)
     config = own_lib.bind(config, own)

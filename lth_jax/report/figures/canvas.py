@@ -4,19 +4,23 @@ Each figure is two files with all of its panels, and one SVG element a panel,
 which a page can stack on a narrow screen.
 """
 
+from __future__ import annotations  # so that matplotlib is loaded late
+
 import io
 import itertools
 import math
 import re
 import textwrap
+import typing
 from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from matplotlib import figure as mpl_figure
-from matplotlib import style
 
 from lth_jax.report.figures import panels
+
+if typing.TYPE_CHECKING:
+  from matplotlib import figure as mpl_figure
 
 _STYLE = {
   "axes.axisbelow": True,  # no grid across a histogram
@@ -91,6 +95,8 @@ def draw_parts(
   Returns:
     The figure without a caption.
   """
+  from matplotlib import style
+
   # The reader's settings and window system must not change the bytes.
   with style.context(["default", _STYLE]):
     whole = _canvas(parts, title, note)
@@ -106,6 +112,8 @@ def _canvas(
   parts: Sequence[panels.DrawPanel], title: str = "", note: str = ""
 ) -> mpl_figure.Figure:
   """Lays out title, legend, rows of panels and note, from the top."""
+  from matplotlib import figure as mpl_figure
+
   canvas = mpl_figure.Figure()
   columns = min(len(parts), _COLUMNS)
   rows = math.ceil(len(parts) / columns)

@@ -1,15 +1,19 @@
 """Curves over a training, a few densities a panel: figures 3 and 11."""
 
+from __future__ import annotations  # so that matplotlib is loaded late
+
 import functools
+import typing
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib import axes as mpl_axes
-from matplotlib import ticker
 
 from lth_jax.report import records, statistics, tables
 from lth_jax.report.figures import panels
+
+if typing.TYPE_CHECKING:
+  from matplotlib import axes as mpl_axes
 
 # Shades of an arm's colour for its densities (%), dense to sparse, mixed with
 # white (positive) or black (negative).
@@ -62,6 +66,8 @@ def _draw(
   axes: mpl_axes.Axes,
 ) -> None:
   """Draws a curve against the training step, one line a density."""
+  from matplotlib import ticker
+
   title, wanted = panel
   density = dict(zip(run.grid.rounds, run.grid.density))
   dense = statistics.curves(run, "ticket", 0, curve)
@@ -82,7 +88,7 @@ def _draw(
   axes.set_title(title)
   axes.set_xlabel("Training iteration")
   axes.set_ylabel(curve.label)
-  axes.xaxis.set_major_formatter(ticker.StrMethodFormatter("{x:,.0f}"))
+  axes.xaxis.set_major_formatter("{x:,.0f}")
   axes.xaxis.set_major_locator(ticker.MaxNLocator(4))
   axes.set_xlim(0, last_step)
   axes.set_ylim(_limits(run, curve, last_step))

@@ -3,17 +3,22 @@
 Drawn from `replicate_<r>/structure.json`, pooled over replicates.
 """
 
+from __future__ import annotations  # so that matplotlib is loaded late
+
 import functools
 import math
+import typing
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from matplotlib import axes as mpl_axes
 
 from lth_jax.analysis import histograms
 from lth_jax.report import structure
 from lth_jax.report.figures import canvas
+
+if typing.TYPE_CHECKING:
+  from matplotlib import axes as mpl_axes
 
 # Stems of the figures, in the order of the page.
 NAMES = ("initial_weights", "moved", "grown", "incoming", "outgoing")

@@ -5,17 +5,23 @@ largest replicate, as in the paper. An arm has one colour in every figure
 (Okabe and Ito's palette, safe for colour-blind readers).
 """
 
+from __future__ import annotations  # so that matplotlib is loaded late
+
 import math
+import typing
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from matplotlib import axes as mpl_axes
-from matplotlib import ticker
 
 from lth_jax.report import records, statistics
 
-DrawPanel = Callable[[mpl_axes.Axes], None]
+if typing.TYPE_CHECKING:
+  from matplotlib import axes as mpl_axes
+
+# Functions below import matplotlib where they use it, and so do those that draw
+# in other files: it takes half a second, and commands' --help does without.
+DrawPanel = Callable[["mpl_axes.Axes"], None]
 
 # Colour and marker of each arm.
 _ARMS = {
@@ -134,6 +140,8 @@ def line(
 
 def density_axis(axes: mpl_axes.Axes, percent: np.ndarray, log: bool) -> None:
   """Makes the horizontal axis one of densities, in percent, dense to sparse."""
+  from matplotlib import ticker
+
   axes.set_xlabel("Percent of weights left")
   if not log:
     axes.set_xlim(_LINEAR_LIMIT, 0)
@@ -141,7 +149,7 @@ def density_axis(axes: mpl_axes.Axes, percent: np.ndarray, log: bool) -> None:
   _log_axis(axes, percent)
   axes.xaxis.set_major_locator(ticker.FixedLocator(_apart(percent)))
   axes.xaxis.set_major_formatter(
-    ticker.FuncFormatter(lambda x, _: f"{x:.1f}".replace("100.0", "100"))
+    lambda x, _: f"{x:.1f}".replace("100.0", "100")
   )
   # A tick for each density of one ladder; several ladders would be a mess.
   minor = percent.tolist() if len(percent) <= _MOST_TICKS else []
@@ -150,11 +158,13 @@ def density_axis(axes: mpl_axes.Axes, percent: np.ndarray, log: bool) -> None:
 
 def weights_axis(axes: mpl_axes.Axes, weights: np.ndarray) -> None:
   """Makes the horizontal axis one of numbers of weights, large to small."""
+  from matplotlib import ticker
+
   axes.set_xlabel("Number of weights left")
   _log_axis(axes, weights)
   subs = (1, 2, 5) if weights.max() / weights.min() < 300 else (1,)
   axes.xaxis.set_major_locator(ticker.LogLocator(subs=subs))
-  axes.xaxis.set_major_formatter(ticker.FuncFormatter(_abbreviate))
+  axes.xaxis.set_major_formatter(_abbreviate)
 
 
 def value_axis(
@@ -176,10 +186,10 @@ def value_axis(
   """
   axes.set_title(quantity.title)
   if quantity is statistics.EARLY_STEP:
-    axes.yaxis.set_major_formatter(ticker.StrMethodFormatter("{x:,.0f}"))
+    axes.yaxis.set_major_formatter("{x:,.0f}")
     axes.set_ylim(bottom=0)
     return
-  axes.yaxis.set_major_formatter(ticker.FuncFormatter(lambda y, _: f"{y:g}"))
+  axes.yaxis.set_major_formatter(lambda y, _: f"{y:g}")
   found = tickets[np.isfinite(tickets)]
   if len(found) == 0:
     return
@@ -220,6 +230,8 @@ def arm_style(arm: str, shown: Sequence[str] = ()) -> tuple[str, str]:
 
 
 def _log_axis(axes: mpl_axes.Axes, values: np.ndarray) -> None:
+  from matplotlib import ticker
+
   low, high = _log_range(values)
   axes.set_xscale("log")
   axes.set_xlim(high, low)
