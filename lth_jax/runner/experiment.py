@@ -90,6 +90,8 @@ def _build(config: Config) -> tuple[build.Components, str]:
   dataset = data.load(
     config.data.dataset, source=asked.source, data_dir=asked.data_dir
   )
+  if dataset.source == "own":
+    processes.log(data.summary(dataset))
   return build.make(config, dataset), files.digest(data.digests(dataset))
 
 

@@ -18,6 +18,7 @@ from lth_jax.data import cifar, sheets
 REAL = pathlib.Path(__file__).parents[3] / "shared" / "data" / "cifar10"
 TILES = 10  # along a side of a tiny sheet
 BATCH = TILES**2
+BINARY = [f"{file}.bin" for file in cifar.FILES["cifar10"]]
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ def examples(monkeypatch):
 
 def _write_binary(folder, images, labels, batch):
   folder.mkdir(parents=True, exist_ok=True)
-  for i, file in enumerate(cifar.BINARY_FILES):
+  for i, file in enumerate(BINARY):
     contents = io.BytesIO()
     for image, label in zip(
       images[i * batch : (i + 1) * batch], labels[i * batch : (i + 1) * batch]
@@ -83,12 +84,12 @@ def pickles(examples, tmp_path, monkeypatch):
   def write(place=""):
     folder = tmp_path / place
     folder.mkdir(parents=True, exist_ok=True)
-    for i, file in enumerate(cifar.PICKLES):
+    for i, file in enumerate(cifar.FILES["cifar10"]):
       part = slice(i * BATCH, (i + 1) * BATCH)
       contents = _python_2(pixels[part], labels[part])
       (folder / file).write_bytes(contents)
       digest = hashlib.md5(contents).hexdigest()
-      monkeypatch.setitem(cifar.PICKLES, file, digest)
+      monkeypatch.setitem(cifar.MD5, file, digest)
 
   return write
 
@@ -195,7 +196,7 @@ def test_a_missing_or_unreadable_file_is_named(tiled, binary):
 
 
 def test_a_record_has_3073_bytes_and_a_batch_10000_records(tmp_path):
-  for file in cifar.BINARY_FILES:
+  for file in BINARY:
     (tmp_path / file).write_bytes(b"")
   assert "30,730,000" in _error(tmp_path)
 
