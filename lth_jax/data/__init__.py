@@ -77,9 +77,9 @@ def load(
   folder = archives.opened(folder)
   reader = _find(name, folder) if source == "auto" else _READERS[source]
   if not _knows(reader, name):
+    known = reader.NAMES or ("what TFDS prepared",)
     raise errors.InputError(
-      f"Source '{source}' has no data set '{name}'; it has "
-      f"{', '.join(reader.NAMES)}."
+      f"Source '{source}' has no data set '{name}'; it has {', '.join(known)}."
     )
   loaded = reader.load(name, folder)
   _check(loaded)

@@ -25,6 +25,17 @@ Arrays = dict[tuple[str, str], tuple[str, np.ndarray]]
 def read(place: dataset.Place) -> tuple[Arrays, tuple[str, ...]]:
   """Returns the images and labels of a folder, and the names of the classes.
 
+  >>> import pathlib, tempfile
+  >>> import PIL.Image
+  >>> with tempfile.TemporaryDirectory() as folder:
+  ...   for name in ('train/cat', 'train/dog', 'test/dog'):
+  ...     place = pathlib.Path(folder, name)
+  ...     place.mkdir(parents=True)
+  ...     PIL.Image.new('L', (8, 8)).save(place / '1.png')
+  ...   arrays, classes = read(pathlib.Path(folder))
+  >>> classes, arrays['train', 'images'][1].shape, arrays['test', 'labels']
+  (('cat', 'dog'), (2, 8, 8, 1), ('test', array([1])))
+
   Raises:
     errors.InputError: a part is missing; a file is no image, or of another size
       or kind than the first; a class has no training image; or Pillow is not

@@ -11,6 +11,7 @@ from helpers import hostile
 from lth_jax import data, errors
 from lth_jax.data import bundled, cifar, idx, sheets
 
+BINARY = [f"{file}.bin" for file in cifar.FILES["cifar10"]]
 ROOT = pathlib.Path(__file__).parents[2]
 REAL = ROOT.parent / "shared" / "data" / "mnist"
 TRAIN_COUNTS = [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
@@ -178,7 +179,11 @@ def test_an_error_tells_what_is_there_instead(
   [
     ("mnist", f"{idx.FILES[0]}.gz", ()),
     ("mnist", "mnist.npz", ()),
-    ("cifar10", "data_batch_1.bin", [f"{x}.bin" for x in cifar.FILES["cifar10"]]),
+    (
+      "cifar10",
+      "data_batch_1.bin",
+      [f"{x}.bin" for x in cifar.FILES["cifar10"]],
+    ),
     ("cifar10", "data_batch_1", cifar.FILES["cifar10"]),
     ("cifar10", "data_batch_1.webp", sheets.FILES),
     ("emnist", "emnist/3.0.1/dataset_info.json", ()),
