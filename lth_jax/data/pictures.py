@@ -17,6 +17,8 @@ from lth_jax.data import dataset
 _PARTS = {"train": "train", "training": "train"}
 _PARTS |= {"test": "test", "testing": "test"}
 _CHANNELS = {"L": 1, "RGB": 3}  # modes of Pillow
+# Of others Pillow runs programs: Ghostscript for EPS.
+_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "PPM", "TIFF", "WEBP")
 
 # {(part, 'images' or 'labels'): (where it is from, array)}
 Arrays = dict[tuple[str, str], tuple[str, np.ndarray]]
@@ -110,13 +112,14 @@ def _decode(path, kind):
       f"Reading {path} needs Pillow ({error}): `pip install pillow`."
     ) from error
   try:
-    with PIL.Image.open(io.BytesIO(contents)) as image:
+    with PIL.Image.open(io.BytesIO(contents), formats=_FORMATS) as image:
       mode, (width, height) = image.mode, image.size
       fits = kind is None or (mode, (height, width)) == (kind[0], kind[1][:2])
       pixels = np.asarray(image) if fits and mode in _CHANNELS else None
   except Exception as error:  # decoders raise many types
     raise errors.InputError(
-      f"{path} is no image that Pillow reads ({error}); remove or replace it."
+      f"{path} is no image of {', '.join(_FORMATS)}, or damaged ({error}); "
+      "remove or replace it."
     ) from error
   if mode not in _CHANNELS:
     raise errors.InputError(

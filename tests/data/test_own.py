@@ -266,6 +266,9 @@ def draw(path, size=(6, 5), mode="L", **how):
   image.new(mode, size).save(path, **how)
 
 
+EPS = "%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 6 5\n%%EndComments\n"
+
+
 @pytest.mark.parametrize(
   ("harm", "words"),
   [
@@ -278,6 +281,7 @@ def draw(path, size=(6, 5), mode="L", **how):
     (lambda x: draw(x / "train/1.png"), ["train/1.png", "train/CLASS"]),
     (lambda x: draw(x / "test/d/1.png"), ["class 'd'"]),
     (lambda x: (x / "train/a/notes.txt").write_text("!"), ["notes.txt is no"]),
+    (lambda x: (x / "train/a/e.png").write_text(EPS), ["e.png is no"]),
     (lambda x: os.mkfifo(x / "train/a/f.png"), ["f.png", "a FIFO"]),
     (lambda x: (x / "train/b/l").symlink_to(x / "train"), ["l"]),
     (lambda x: (x / "test").rename(x / "dev"), ["in test/CLASS/", "a sixth"]),
