@@ -46,7 +46,8 @@ def opened(path: pathlib.Path) -> dataset.Place:
       inside = [x for x in place.iterdir() if not _is_hidden(x.name)]
   except Exception as error:  # zipfile, tarfile, zlib and lzma raise many types
     raise errors.InputError(
-      f"{path} cannot be opened ({error}); download it again."
+      f"{path} cannot be opened ({errors.first_line(error)}); download it "
+      "again."
     ) from error
   return place
 

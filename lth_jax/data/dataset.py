@@ -132,8 +132,8 @@ def read(path: Place, max_bytes: int = MAX_BYTES) -> bytes:
       return bounded(file, max_bytes)
   except Exception as error:  # zipfile raises many types
     raise errors.InputError(
-      f"Cannot read {path} ({error}); put the original file there, or check "
-      "its access."
+      f"Cannot read {path} ({errors.first_line(error)}); put the original "
+      "file there, or check its access."
     ) from error
 
 

@@ -171,9 +171,9 @@ def _array(name, path, file):
     else:
       contents = unpack(packed)
   except Exception as error:  # gzip, zipfile and NumPy raise many types
-    reason = (
-      "cut short" if isinstance(error, EOFError) else f"damaged ({error})"
-    )
+    reason = f"damaged ({errors.first_line(error)})"
+    if isinstance(error, EOFError):
+      reason = "cut short"
     raise errors.InputError(
       f"{path} is {reason}; download it again."
     ) from error

@@ -124,8 +124,8 @@ def _npz(path):
     raise
   except Exception as error:  # zipfile and NumPy raise many types
     raise errors.InputError(
-      f"{path} is no .npz, or damaged ({error}); save it by np.savez(FILE, "
-      "x_train=..., y_train=..., x_test=..., y_test=...)."
+      f"{path} is no .npz, or damaged ({errors.first_line(error)}); save it "
+      "by np.savez(FILE, x_train=..., y_train=..., x_test=..., y_test=...)."
     ) from error
 
 
@@ -162,7 +162,8 @@ def _idx(place):
       array = idx.parse(idx.unpack(contents, _MAX_IDX_BYTES))
     except Exception as error:  # gzip and zlib raise many types
       raise errors.InputError(
-        f"{paths[name]} is no idx file, or damaged ({error}); write it again."
+        f"{paths[name]} is no idx file, or damaged "
+        f"({errors.first_line(error)}); write it again."
       ) from error
     arrays[part] = paths[name].name, array
   return arrays

@@ -118,8 +118,8 @@ def _decode(path, kind):
       pixels = np.asarray(image) if fits and mode in _CHANNELS else None
   except Exception as error:  # decoders raise many types
     raise errors.InputError(
-      f"{path} is no image of {', '.join(_FORMATS)}, or damaged ({error}); "
-      "remove or replace it."
+      f"{path} is no image of {', '.join(_FORMATS)}, or damaged "
+      f"({errors.first_line(error)}); remove or replace it."
     ) from error
   if mode not in _CHANNELS:
     raise errors.InputError(

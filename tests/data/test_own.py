@@ -14,7 +14,7 @@ from helpers import hostile
 
 from lth_jax import data
 from lth_jax.config import sections
-from lth_jax.data import archives, idx, own
+from lth_jax.data import archives, dataset, idx, own
 
 CODES = {"uint8": 8, "int16": 11, "int32": 12, "float32": 13}
 
@@ -311,6 +311,15 @@ def test_a_source_has_its_own_names(tmp_path, name, source, word):
     data.load, name, source=source, data_dir=str(tmp_path)
   )
   assert word in message
+
+
+@pytest.mark.parametrize("ending", dataset.ARCHIVES)
+def test_an_archive_of_other_bytes_is_an_error(tmp_path, ending):
+  path = tmp_path / f"b{ending}"
+  for contents in (b"", b"x" * 600, gzip.compress(b"x" * 600)):
+    path.write_bytes(contents)
+    message = hostile.error(data.load, "mnist", data_dir=str(path))
+    assert str(path) in message and "download it again" in message
 
 
 @pytest.mark.parametrize("ending", [".zip", ".tar.gz"])
