@@ -183,7 +183,8 @@ def _array(name, path, file):
     found = f"it belongs to {owners[0]}" if owners else "wrong sha256"
     raise errors.InputError(
       f"{path} is not the original file of {name} ({found}, {digest}, "
-      f"{len(contents):,} bytes unpacked); download it again."
+      f"{len(contents):,} bytes unpacked); download it again, or read other "
+      "data by --dataset=idx:FOLDER."
     )
   return parse(contents)
 

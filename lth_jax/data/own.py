@@ -75,12 +75,13 @@ def load(name: str, folder: dataset.Place) -> dataset.Dataset:
     errors.InputError: names the file or array that is missing, damaged or not
       of labelled images of one size, and what to do.
   """
-  path = folder / name.partition(":")[2]
+  given = name.partition(":")[2]
+  path = folder / given
   place = archives.opened(path) if not isinstance(path, zipfile.Path) else path
   if not place.exists():
     raise errors.InputError(
-      f"--dataset={name}: there is no {path}. {dataset.describe(folder)} "
-      "Name its folder by --data_dir."
+      f"--dataset={name}: there is no {given} in {folder}. "
+      f"{dataset.describe(folder)} Name another folder by --data_dir."
     )
   match kind(name):
     case "npz":
@@ -218,14 +219,14 @@ def _examples(place, images, labels) -> dataset.Examples:
       f"images of shape {images.shape} in {name}, channels first: save "
       "images.transpose(0, 2, 3, 1)",
     )
-  if labels.dtype.kind not in "iu":
-    _refuse(place, f"{labels.dtype} values in {label_name}: save integers")
   if labels.shape not in ((len(images),), (len(images), 1)):
     _refuse(
       place,
       f"labels of shape {labels.shape} in {label_name} for {len(images):,} "
       "images: needed is one number an image, labels.argmax(1) of one-hot ones",
     )
+  if labels.dtype.kind not in "iu":
+    _refuse(place, f"{labels.dtype} values in {label_name}: save integers")
   if labels.min() < 0 or labels.max() >= 2**31:
     _refuse(
       place,
