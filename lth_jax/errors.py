@@ -36,7 +36,7 @@ def first_line(error: Exception) -> str:
   >>> first_line(ValueError("no such axis.")), first_line(MemoryError())
   ('no such axis', 'MemoryError')
   """
-  return (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
+  return (str(error) or type(error).__name__).splitlines()[0].rstrip(".:")
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> str:

@@ -15,14 +15,19 @@ class Execution(checks.Section):
   `batch_devices`.
   """
 
-  source: Literal["auto", "bundled", "idx", "cifar", "tfds"] = checks.field(
-    "auto",
-    "Where the data set is read from: 'bundled' is the package; 'idx' (MNIST, "
-    "Fashion-MNIST) and 'cifar' are original files in --data_dir; 'tfds' is "
-    "what TFDS prepared; 'auto' takes the first that has it.",
+  source: Literal["auto", "own", "bundled", "idx", "cifar", "tfds"] = (
+    checks.field(
+      "auto",
+      "Where the data set is read from: 'own' is npz:, idx: and folder:; "
+      "'bundled' is the package; 'idx' (MNIST, Fashion-MNIST) and 'cifar' are "
+      "original files in --data_dir; 'tfds' is what TFDS prepared; 'auto' "
+      "takes the first that has it.",
+    )
   )
   data_dir: str | None = checks.field(
-    None, "Folder of the original files, or of data that TFDS prepared."
+    None,
+    "Folder of the data set's files, or of data that TFDS prepared; or an "
+    "archive of the files.",
   )
   module: str | None = checks.field(
     None,

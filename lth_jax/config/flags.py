@@ -1,6 +1,7 @@
 """Configs as absl flags and back; the only definer of flags."""
 
 import dataclasses
+import os
 import re
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, get_args, get_origin
@@ -10,6 +11,7 @@ from etils import epath
 
 from lth_jax import errors
 from lth_jax.config import checks, configs
+from lth_jax.config import sections as sections_lib
 from lth_jax.config.configs import Config
 
 # Control characters, surrogates (of bytes that are not UTF-8), and the byte
@@ -55,7 +57,8 @@ def define(
       name: _convert(name, kind, getattr(values, name))
       for name, (_, _, kind) in known.items()
     }
-    return configs.from_flat(configs.to_flat(default) | found)
+    flat = configs.to_flat(default) | found
+    return configs.from_flat(flat | _locate(flat["dataset"], flat["data_dir"]))
 
   return read_config
 
@@ -227,6 +230,21 @@ def _define(values, field: dataclasses.Field, kind: Any, default: Any) -> None:
     flags.DEFINE_string(field.name, default, **about)
   else:
     raise TypeError(f"no flag for field {field.name} of type {kind}")
+
+
+def _locate(dataset: str, data_dir: str | None) -> dict[str, str]:
+  """Returns the fields that a path in --dataset gives, if it has one.
+
+  >>> _locate("npz:sets/digits.npz", "/data")
+  {'dataset': 'npz:digits.npz', 'data_dir': '/data/sets'}
+  """
+  kind, colon, path = dataset.partition(":")
+  if not colon or not path or kind not in sections_lib.OWN_DATA:
+    return {}
+  folder = os.path.expanduser(data_dir or "")
+  whole = os.path.abspath(os.path.join(folder, os.path.expanduser(path)))
+  parent, name = os.path.split(whole)
+  return {"dataset": f"{kind}:{name}", "data_dir": parent}
 
 
 def _convert(name: str, kind: Any, value: Any) -> Any:

@@ -22,8 +22,20 @@ ARMS = (
   "magnitude_at_start",
 )
 OUTPUT = "output"  # in a rule of `rates`: the kernel of the output layer
+# Kinds of data of one's own: npz:FILE, idx:FOLDER, folder:FOLDER.
+OWN_DATA = ("npz", "idx", "folder")
 # Trials of the largest run: a report lists them all.
 _MAX_TRIALS = 100_000
+
+
+def _has_path(dataset: str) -> bool:
+  """Returns whether a name tells where data of one's own lie.
+
+  A run has its name on every machine, wherever its data lie.
+  """
+  kind, colon, path = dataset.partition(":")
+  is_own = bool(colon) and kind in OWN_DATA
+  return is_own and ("/" in path or path in ("", ".", "..", "~"))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -32,8 +44,15 @@ class Data(checks.Section):
 
   dataset: str = checks.field(
     "mnist",
-    "Data set: mnist_10k (bundled), mnist, fashion_mnist, cifar10, or a TFDS "
-    "image-classification set.",
+    "Data set: mnist_10k (bundled), mnist, fashion_mnist, cifar10, cifar100, "
+    "a TFDS image-classification set, or data of your own: npz:FILE, "
+    "idx:FOLDER, folder:FOLDER. Of a path, the last part names the run, and "
+    "the rest becomes --data_dir.",
+    Range(
+      lambda name: not _has_path(name),
+      "npz:FILE, idx:FOLDER or folder:FOLDER without the folder that it lies "
+      "in, which --data_dir names",
+    ),
   )
   num_valid: int = checks.field(
     5000,

@@ -1,12 +1,13 @@
 """Image data sets, whole and in memory, as NumPy arrays.
 
-Four sources; one is never replaced by another silently:
+Five sources; one is never replaced by another silently:
 
+* 'own': data of one's own, as arrays, idx files or images by class;
 * 'bundled': `mnist_10k`, a subset of MNIST that comes with the package;
 * 'idx': `mnist` and `fashion_mnist` from their original files, as they are
   published or as torchvision, Keras and Kaggle leave them;
-* 'cifar': `cifar10` from its original files, binary or pickled, or from
-  lossless sheets;
+* 'cifar': `cifar10` and `cifar100` from their original files, binary or
+  pickled, or `cifar10` from lossless sheets;
 * 'tfds': any image-classification set that TFDS has prepared.
 
 `python -m lth_jax.data.prepare` downloads or prepares them. Splits and the
@@ -20,15 +21,17 @@ import types
 import numpy as np
 
 from lth_jax import errors
-from lth_jax.data import bundled, cifar, idx, tfds
+from lth_jax.data import archives, bundled, cifar, idx, own, tfds
 from lth_jax.data.dataset import Dataset as Dataset
 from lth_jax.data.dataset import Examples as Examples
 from lth_jax.data.dataset import default_dir, describe, preparation
 from lth_jax.data.dataset import digests as digests
+from lth_jax.data.dataset import summary as summary
 
 # Each reader has NAMES (None: any name), `holds(name, folder)` and
 # `load(name, folder)`. 'auto' takes the first that holds a data set.
 _READERS: dict[str, types.ModuleType] = {
+  "own": own,
   "bundled": bundled,
   "idx": idx,
   "cifar": cifar,
@@ -42,8 +45,8 @@ def load(
 ) -> Dataset:
   """Loads a data set.
 
-  `source='auto'` takes the bundled set if `name` is one, else original files in
-  `data_dir`, else what TFDS has prepared there.
+  `source='auto'` takes data of one's own or the bundled set if `name` is one,
+  else original files in `data_dir`, else what TFDS has prepared there.
 
   Examples are in the order of their source. TFDS shuffles when it prepares, so
   'tfds' gives MNIST in another order, and with other `digests`, than 'idx'.
@@ -53,10 +56,12 @@ def load(
   ((10000, 28, 28, 1), (2000,), 10)
 
   Args:
-    name: 'mnist_10k', 'mnist', 'fashion_mnist', 'cifar10', or the TFDS name of
-      a set, also with its configuration and version: 'emnist/letters:3.1.0'.
-    source: one of 'auto', 'bundled', 'idx', 'cifar', 'tfds'.
-    data_dir: folder of the original files or of prepared sets; by default
+    name: 'npz:FILE', 'idx:FOLDER', 'folder:FOLDER', 'mnist_10k', 'mnist',
+      'fashion_mnist', 'cifar10', 'cifar100', or the TFDS name of a set, also
+      with its configuration and version: 'emnist/letters:3.1.0'.
+    source: one of 'auto', 'own', 'bundled', 'idx', 'cifar', 'tfds'.
+    data_dir: folder of the files or of prepared sets, or an archive of the
+      former; by default the current one for data of one's own, else
       `$TFDS_DATA_DIR` or `~/tensorflow_datasets`.
 
   Raises:
@@ -67,12 +72,14 @@ def load(
     raise errors.InputError(
       f"Unknown source '{source}'; choose one of {', '.join(SOURCES)}."
     )
-  folder = pathlib.Path(data_dir).expanduser() if data_dir else default_dir()
+  usual = default_dir() if own.kind(name) is None else pathlib.Path()
+  folder = pathlib.Path(data_dir).expanduser() if data_dir else usual
+  folder = archives.opened(folder)
   reader = _find(name, folder) if source == "auto" else _READERS[source]
   if not _knows(reader, name):
+    known = reader.NAMES or ("what TFDS prepared",)
     raise errors.InputError(
-      f"Source '{source}' has no data set '{name}'; it has "
-      f"{', '.join(reader.NAMES)}."
+      f"Source '{source}' has no data set '{name}'; it has {', '.join(known)}."
     )
   return checked(reader.load(name, folder))
 
@@ -120,6 +127,8 @@ def _align(array: np.ndarray) -> np.ndarray:
 
 
 def _knows(reader, name):
+  if own.kind(name):
+    return reader is own
   return reader.NAMES is None or name in reader.NAMES
 
 
@@ -141,5 +150,6 @@ def _find(name, folder):
   )
   raise errors.InputError(
     f"No data set '{name}' in {folder}. {describe(folder)} Two ways to get it: "
-    f"{first}, (2) run `{preparation(name, folder)}` once.{subset}"
+    f"{first}, (2) run `{preparation(name, folder)}` once. Data of your own: "
+    f"--dataset={', '.join(own.NAMES)}.{subset}"
   )

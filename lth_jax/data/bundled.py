@@ -3,7 +3,6 @@
 import hashlib
 import importlib.resources
 import lzma
-import pathlib
 
 import numpy as np
 
@@ -17,7 +16,7 @@ NUM_TEST = 2_000
 _SHA256 = "2cc7b436f5e58f0019108c38a73f8fd9ba418b4ff584c2b56581aaab2f4bdd5f"
 
 
-def load(name: str, folder: pathlib.Path | None = None) -> dataset.Dataset:
+def load(name: str, folder: dataset.Place | None = None) -> dataset.Dataset:
   """Loads 10,000 training and 2,000 test images of MNIST.
 
   >>> test = load('mnist_10k').test
@@ -52,9 +51,10 @@ def load(name: str, folder: pathlib.Path | None = None) -> dataset.Dataset:
   )
 
 
-def holds(name: str, folder: pathlib.Path) -> bool:
+def holds(name: str, folder: dataset.Place) -> bool:
   """Returns True: a bundled set is always there.
 
+  >>> import pathlib
   >>> holds('mnist_10k', pathlib.Path('/nowhere'))
   True
   """

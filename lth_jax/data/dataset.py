@@ -1,10 +1,13 @@
 """What a data set is, whichever source it comes from."""
 
+import gzip
 import hashlib
 import os
 import pathlib
 import shlex
-from typing import NamedTuple
+import zipfile
+from collections.abc import Iterator
+from typing import IO, NamedTuple
 
 import numpy as np
 from etils import epath
@@ -14,7 +17,23 @@ from lth_jax.storage import files
 
 # More than the largest file of MNIST, 47 MB unpacked, or of CIFAR-10, 31 MB.
 MAX_BYTES = 2**26
-_ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz")
+ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz")
+# What people have in place of a data set: {endings: what to do}.
+_REMEDIES = {
+  ARCHIVES: "give that archive as --data_dir",
+  (".npz",): "--dataset=npz:FILE reads arrays of your own",
+  ("ubyte", "ubyte.gz", ".idx", ".idx.gz"): (
+    "--dataset=idx:FOLDER reads other idx files than the originals"
+  ),
+  ("train", "training"): "--dataset=folder:FOLDER reads images by class",
+  (
+    *(".csv", ".parquet", ".arrow", ".mat", ".npy", ".pkl", ".pickle"),
+    *(".pt", ".pth", ".h5", ".hdf5", ".tfrecord"),
+  ): "such files are not read: save their arrays for --dataset=npz:FILE",
+}
+
+# A folder, or the inside of an archive; or a file in one.
+Place = pathlib.Path | zipfile.Path
 
 
 class Examples(NamedTuple):
@@ -37,7 +56,8 @@ class Dataset(NamedTuple):
     train: examples to train on; a validation split is taken from these.
     test: examples that nothing is chosen by.
     num_classes: number of classes.
-    source: 'bundled', 'idx', 'cifar', 'cifar_sheets' or 'tfds'.
+    source: 'bundled', 'idx', 'cifar', 'cifar_sheets', 'tfds' or 'own'.
+    classes: names of the classes, in the order of their labels, if known.
   """
 
   name: str
@@ -45,6 +65,24 @@ class Dataset(NamedTuple):
   test: Examples
   num_classes: int
   source: str
+  classes: tuple[str, ...] = ()
+
+
+def summary(dataset: Dataset) -> str:
+  """Returns what a data set has, in a line.
+
+  >>> part = Examples(np.zeros([2, 8, 8, 1], np.uint8), np.arange(2))
+  >>> summary(Dataset('folder:pets', part, part, 2, 'own', ('cat', 'dog')))
+  'folder:pets: 2 training and 2 test images of 8x8x1, 2 classes: cat, dog.'
+  """
+  size = "x".join(map(str, dataset.train.images.shape[1:]))
+  shown = ", ".join(dataset.classes[:10])
+  shown += ", ..." * (len(dataset.classes) > 10)
+  return (
+    f"{dataset.name}: {len(dataset.train.labels):,} training and "
+    f"{len(dataset.test.labels):,} test images of {size}, "
+    f"{dataset.num_classes} classes{': ' * bool(shown)}{shown}."
+  )
 
 
 def digests(dataset: Dataset) -> dict[str, str]:
@@ -75,7 +113,7 @@ def _digest(array):
   return hashlib.sha256(header + array.tobytes()).hexdigest()
 
 
-def read(path: pathlib.Path) -> bytes:
+def read(path: Place, max_bytes: int = MAX_BYTES) -> bytes:
   """Returns the contents of a file of a data set.
 
   >>> read(pathlib.Path(os.devnull))
@@ -85,15 +123,88 @@ def read(path: pathlib.Path) -> bytes:
 
   Raises:
     errors.InputError: it cannot be read, is no regular file, or is larger than
-      any file of a data set.
+      `max_bytes`.
   """
   try:
-    return files.read(epath.Path(path), MAX_BYTES)
-  except (OSError, ValueError) as error:
+    if isinstance(path, pathlib.Path):
+      return files.read(epath.Path(path), max_bytes)
+    with path.open("rb") as file:
+      return bounded(file, max_bytes)
+  except Exception as error:  # zipfile raises many types
     raise errors.InputError(
-      f"Cannot read {path} ({error}); put the original file there, or check "
-      "its access."
+      f"Cannot read {path} ({errors.first_line(error)}); put the original "
+      "file there, or check its access."
     ) from error
+
+
+def bounded(
+  file: IO[bytes] | gzip.GzipFile, max_bytes: int = MAX_BYTES
+) -> bytes:
+  """Reads a file that may unpack to far more than its size.
+
+  >>> import io
+  >>> bounded(io.BytesIO(b"abc"), max_bytes=2)
+  Traceback (most recent call last):
+    ...
+  ValueError: it unpacks to more than 2 bytes
+
+  Raises:
+    ValueError: it is larger than `max_bytes`.
+  """
+  contents = file.read(max_bytes + 1)
+  if len(contents) > max_bytes:
+    raise ValueError(f"it unpacks to more than {max_bytes:,} bytes")
+  return contents
+
+
+def walk(place: Place, depth: int = 4) -> Iterator[tuple[str, Place]]:
+  """Yields (name, path) of each file below a folder, sorted by name.
+
+  Files and folders that are hidden, as `.DS_Store` is, do not count.
+
+  >>> import tempfile
+  >>> with tempfile.TemporaryDirectory() as folder:
+  ...   (pathlib.Path(folder) / 'train').mkdir()
+  ...   for name in ('train/b.png', 'train/.a.png', 'c.txt'):
+  ...     (pathlib.Path(folder) / name).touch()
+  ...   [name for name, _ in walk(pathlib.Path(folder))]
+  ['c.txt', 'train/b.png']
+
+  Args:
+    place: a folder, or the inside of an archive.
+    depth: number of levels at most, so that a circle of links ends.
+
+  Raises:
+    errors.InputError: folders are nested deeper, or cannot be listed.
+  """
+  try:
+    if isinstance(place, zipfile.Path):
+      inside = (x for x in place.root.namelist() if x.startswith(place.at))
+      names = [x.removeprefix(place.at) for x in inside if x[-1] != "/"]
+    else:
+      names = list(_names(place, depth))
+  except OSError as error:
+    raise errors.InputError(
+      f"Cannot list {place} ({error}); check its access."
+    ) from error
+  for name in sorted(names):
+    parts = name.split("/")
+    if any(part.startswith((".", "__MACOSX")) for part in parts):
+      continue
+    if len(parts) > depth:
+      raise errors.InputError(
+        f"{place}/{name} lies too deep: at most FOLDER/train/CLASS/IMAGE."
+      )
+    yield name, place / name
+
+
+def _names(folder, depth, prefix=""):
+  for entry in os.scandir(folder):
+    name = prefix + entry.name
+    if entry.is_dir() and depth and not entry.name.startswith("."):
+      yield from _names(entry.path, depth - 1, f"{name}/")
+    else:
+      yield name
 
 
 def default_dir() -> pathlib.Path:
@@ -108,18 +219,19 @@ def default_dir() -> pathlib.Path:
   return pathlib.Path(os.path.expanduser(folder))  # fails for nobody
 
 
-def preparation(name: str, folder: pathlib.Path) -> str:
+def preparation(name: str, folder: Place) -> str:
   """Returns the command that puts a data set where it is looked for.
 
   >>> preparation("mnist", pathlib.Path("my data"))
   "python -m lth_jax.data.prepare mnist --data_dir='my data'"
   """
-  where = "" if folder == default_dir() else shlex.quote(str(folder))
+  is_usual = folder == default_dir() or isinstance(folder, zipfile.Path)
+  where = "" if is_usual else shlex.quote(str(folder))
   command = f"python -m lth_jax.data.prepare {name}"
   return f"{command} --data_dir={where}" if where else command
 
 
-def describe(folder: pathlib.Path) -> str:
+def describe(folder: Place) -> str:
   """Tells what a folder has instead of a data set, and what to do with it.
 
   >>> describe(pathlib.Path("/nowhere"))
@@ -130,10 +242,11 @@ def describe(folder: pathlib.Path) -> str:
   if not folder.is_dir():
     return "That is a file: name the folder that it lies in."
   try:
-    names = sorted(os.listdir(folder))
+    names = sorted(path.name for path in folder.iterdir())
   except OSError as error:
     return f"It cannot be listed ({error}): check its access."
-  for name in names:
-    if name.endswith(_ARCHIVES):
-      return f"It holds the archive '{name}': unpack it there."
+  for endings, remedy in _REMEDIES.items():
+    for name in names:
+      if name.lower().endswith(endings):
+        return f"It holds '{name}': {remedy}."
   return f"It holds {', '.join(names[:3])}." if names else "It is empty."

@@ -1,15 +1,15 @@
 """MNIST and Fashion-MNIST from a folder of their original files.
 
-The IDX format: two zero bytes, 8 for unsigned bytes, the number of axes, each
-axis as a big-endian 32-bit integer, then the values. Keras keeps the arrays of
-MNIST in one `.npz` instead; an array is written as IDX before it is checked.
+The IDX format: two zero bytes, the type of the values (8 for unsigned bytes),
+the number of axes, each axis as a big-endian 32-bit integer, then the values,
+big-endian. Keras keeps the arrays of MNIST in one `.npz` instead; an array is
+written as IDX before it is checked.
 """
 
 import gzip
 import hashlib
 import io
-import os
-import pathlib
+import math
 import zipfile
 
 import numpy as np
@@ -42,6 +42,8 @@ SHA256 = {
   ),
 }
 NAMES = tuple(SHA256)
+# The types of values, of yann.lecun.com/exdb/mnist.
+_TYPES = {8: "u1", 9: "i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
 
 # Folders below --data_dir: that of `prepare`, those of torchvision and Debian.
 _PLACES = {
@@ -55,9 +57,10 @@ _NPZ = "mnist.npz"
 _ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 
 
-def load(name: str, folder: pathlib.Path) -> dataset.Dataset:
+def load(name: str, folder: dataset.Place) -> dataset.Dataset:
   """Loads MNIST or Fashion-MNIST in the original order; checks all checksums.
 
+  >>> import pathlib
   >>> load('mnist', pathlib.Path('/nowhere'))
   Traceback (most recent call last):
     ...
@@ -85,20 +88,56 @@ def load(name: str, folder: pathlib.Path) -> dataset.Dataset:
   )
 
 
-def holds(name: str, folder: str | os.PathLike[str]) -> bool:
+def holds(name: str, folder: dataset.Place) -> bool:
   """Returns whether a folder has at least one file of a data set.
 
-  >>> import tempfile
+  >>> import pathlib, tempfile
   >>> with tempfile.TemporaryDirectory() as folder:
-  ...   pathlib.Path(folder, 'train-images-idx3-ubyte.gz').touch()
-  ...   holds('mnist', folder), holds('mnist_10k', folder)
+  ...   place = pathlib.Path(folder)
+  ...   (place / 'train-images-idx3-ubyte.gz').touch()
+  ...   holds('mnist', place), holds('mnist_10k', place)
   (True, False)
   """
   return name in NAMES and any(
-    path.exists()
-    for file in FILES
-    for path in _paths(name, pathlib.Path(folder), file)
+    path.exists() for file in FILES for path in _paths(name, folder, file)
   )
+
+
+def parse(contents: bytes) -> np.ndarray:
+  """Returns the array of an IDX file, in the byte order of this machine.
+
+  >>> parse(bytes([0, 0, 8, 1, 0, 0, 0, 2, 7, 9]))
+  array([7, 9], dtype=uint8)
+
+  Raises:
+    ValueError: it is no such file, or has more or fewer values than it says.
+  """
+  if len(contents) < 4 or contents[:2] != b"\0\0" or contents[2] not in _TYPES:
+    raise ValueError("it does not begin as an idx file")
+  kind, num_axes = np.dtype(_TYPES[contents[2]]), contents[3]
+  begin = 4 + 4 * num_axes
+  shape = [int(size) for size in np.frombuffer(contents[4:begin], ">u4")]
+  values, expected = len(contents) - begin, math.prod(shape) * kind.itemsize
+  if len(shape) != num_axes or values != expected:
+    raise ValueError(f"it has {values:,} bytes of values, not {expected:,}")
+  array = np.frombuffer(contents, kind, offset=begin).reshape(shape)
+  return array.astype(kind.newbyteorder("="), copy=False)
+
+
+def unpack(contents: bytes, max_bytes: int = dataset.MAX_BYTES) -> bytes:
+  """Returns the contents of a file that may be packed by gzip.
+
+  >>> unpack(gzip.compress(b"abc")), unpack(b"abc")
+  (b'abc', b'abc')
+
+  Raises:
+    ValueError: it unpacks to more than `max_bytes`.
+    EOFError, OSError, zlib.error: it is damaged.
+  """
+  if contents[:2] != b"\x1f\x8b":  # browsers unpack some and keep the name
+    return contents
+  with gzip.GzipFile(fileobj=io.BytesIO(contents)) as file:
+    return dataset.bounded(file, max_bytes)
 
 
 def _paths(name, folder, file):
@@ -127,11 +166,14 @@ def _array(name, path, file):
   position = FILES.index(file)
   packed = dataset.read(path)
   try:
-    contents = _unpack(packed, position if path.name == _NPZ else None)
+    if path.name == _NPZ:
+      contents = _from_npz(packed, _ARRAYS[position])
+    else:
+      contents = unpack(packed)
   except Exception as error:  # gzip, zipfile and NumPy raise many types
-    reason = (
-      "cut short" if isinstance(error, EOFError) else f"damaged ({error})"
-    )
+    reason = f"damaged ({errors.first_line(error)})"
+    if isinstance(error, EOFError):
+      reason = "cut short"
     raise errors.InputError(
       f"{path} is {reason}; download it again."
     ) from error
@@ -141,34 +183,20 @@ def _array(name, path, file):
     found = f"it belongs to {owners[0]}" if owners else "wrong sha256"
     raise errors.InputError(
       f"{path} is not the original file of {name} ({found}, {digest}, "
-      f"{len(contents):,} bytes unpacked); download it again."
+      f"{len(contents):,} bytes unpacked); download it again, or read other "
+      "data by --dataset=idx:FOLDER."
     )
-  num_axes = contents[3]
-  shape = np.frombuffer(contents, ">u4", num_axes, offset=4)
-  values = np.frombuffer(contents, np.uint8, offset=4 + 4 * num_axes)
-  return values.reshape(shape)
+  return parse(contents)
 
 
-def _unpack(contents, position):
-  """Returns an IDX file; `position` is that of an array in a `.npz`."""
-  if position is not None:
-    packed = zipfile.ZipFile(io.BytesIO(contents))
-    with packed.open(f"{_ARRAYS[position]}.npy") as member:
-      return _to_idx(np.load(io.BytesIO(_bounded(member)), allow_pickle=False))
-  if contents[:2] != b"\x1f\x8b":  # browsers unpack some and keep the name
-    return contents
-  with gzip.GzipFile(fileobj=io.BytesIO(contents)) as file:
-    return _bounded(file)
+def _from_npz(contents, name):
+  """Returns an array of a `.npz` as an IDX file."""
+  packed = zipfile.ZipFile(io.BytesIO(contents))
+  with packed.open(f"{name}.npy") as member:
+    array = io.BytesIO(dataset.bounded(member))
+  return _to_idx(np.load(array, allow_pickle=False))
 
 
 def _to_idx(array):
   sizes = np.array(array.shape, ">u4").tobytes()
   return bytes([0, 0, 8, array.ndim]) + sizes + array.tobytes()
-
-
-def _bounded(file):
-  """Reads a file that may unpack to far more than its size."""
-  contents = file.read(dataset.MAX_BYTES + 1)
-  if len(contents) > dataset.MAX_BYTES:
-    raise ValueError(f"it unpacks to more than {dataset.MAX_BYTES:,} bytes")
-  return contents

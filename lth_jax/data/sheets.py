@@ -9,7 +9,6 @@ folder lists them; it is not read.
 
 import hashlib
 import io
-import pathlib
 
 import numpy as np
 
@@ -44,7 +43,7 @@ FILES = tuple(SHA256)
 _SIDE = 32  # pixels of a tile
 
 
-def read(folder: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
+def read(folder: dataset.Place) -> tuple[np.ndarray, np.ndarray]:
   """Returns the images `[60000, 32, 32, 3]` and labels `[60000]` of sheets.
 
   Raises:

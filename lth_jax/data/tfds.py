@@ -20,7 +20,7 @@ NAMES = None  # any
 _CHUNK = 1_000
 
 
-def load(name: str, folder: pathlib.Path) -> dataset.Dataset:
+def load(name: str, folder: dataset.Place) -> dataset.Dataset:
   """Loads a prepared data set, in the order in which TFDS stored it.
 
   Args:
@@ -61,7 +61,7 @@ def load(name: str, folder: pathlib.Path) -> dataset.Dataset:
   )
 
 
-def holds(name: str, folder: pathlib.Path) -> bool:
+def holds(name: str, folder: dataset.Place) -> bool:
   """Returns whether a data set is prepared; raises as `find`.
 
   >>> holds('mnist', pathlib.Path('/nowhere'))
@@ -70,7 +70,7 @@ def holds(name: str, folder: pathlib.Path) -> bool:
   return find(name, folder) is not None
 
 
-def find(name: str, folder: pathlib.Path) -> pathlib.Path | None:
+def find(name: str, folder: dataset.Place) -> pathlib.Path | None:
   """Returns the folder of a prepared data set, or None.
 
   >>> import tempfile
@@ -88,6 +88,8 @@ def find(name: str, folder: pathlib.Path) -> pathlib.Path | None:
       of another format than ArrayRecord, or damaged.
   """
   base, _, version = name.partition(":")
+  if not isinstance(folder, pathlib.Path):  # the inside of an archive
+    return None
   root = folder / base
   found = [
     info.parent for info in root.glob(f"{version or '*.*.*'}/dataset_info.json")
@@ -187,5 +189,5 @@ def _damaged(what, folder, error):
 def _unsuitable(folder, reason):
   return errors.InputError(
     f"{folder} is not for classification of images of one size: it has "
-    f"{reason}; choose another data set."
+    f"{reason}; choose another, or give its arrays by --dataset=npz:FILE."
   )

@@ -99,6 +99,8 @@ def _build(config: Config, own: own_lib.Own) -> tuple[build.Components, str]:
     dataset = data.checked(own.functions[name](asked.data_dir))
   else:
     dataset = data.load(name, source=asked.source, data_dir=asked.data_dir)
+  if dataset.source == "own":
+    processes.log(data.summary(dataset))
   components = build.make(config, dataset, own.functions)
   return components, files.digest(data.digests(dataset))
 

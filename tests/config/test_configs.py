@@ -205,3 +205,46 @@ def test_flagfiles_parse(path):
 def test_there_are_the_flagfiles_that_the_readme_lists():
   names = {path.stem for path in _FLAGFILES}
   assert names == {"smoke", "quickstart", "cpu", "paper", "google"}
+
+
+@pytest.mark.parametrize(
+  ("asked", "dataset", "folder"),
+  [
+    (["--dataset=npz:a.npz"], "npz:a.npz", ""),
+    (["--dataset=npz:sets/a.npz"], "npz:a.npz", "sets"),
+    (["--dataset=folder:./sets/pets/"], "folder:pets", "sets"),
+    (["--dataset=idx:../here"], "idx:here", ".."),
+    (["--dataset=npz:a.npz", "--data_dir=sets"], "npz:a.npz", "sets"),
+    (["--dataset=npz:b/a.npz", "--data_dir=sets"], "npz:a.npz", "sets/b"),
+    (["--dataset=npz:/x/a.npz", "--data_dir=sets"], "npz:a.npz", "/x"),
+    (["--dataset=npz:~/a.npz"], "npz:a.npz", "home"),
+    (["--dataset=folder:."], "folder:work", ".."),
+  ],
+)
+def test_a_run_has_the_name_of_its_data_wherever_they_lie(
+  tmp_path, monkeypatch, asked, dataset, folder
+):
+  (tmp_path / "work").mkdir()
+  monkeypatch.chdir(tmp_path / "work")
+  monkeypatch.setenv("HOME", str(tmp_path / "work" / "home"))
+  config = flags.parse(asked)
+  assert config.data.dataset == dataset
+  expected = (tmp_path / "work" / folder).resolve()
+  assert config.execution.data_dir == str(expected)
+  elsewhere = flags.parse([f"--dataset={dataset}", "--data_dir=/else"])
+  assert configs.run_id(elsewhere) == configs.run_id(config)
+  path = tmp_path / "run.flags"
+  path.write_text(flags.to_flagfile(config))
+  assert flags.parse([f"--flagfile={path}"]) == config
+
+
+@pytest.mark.parametrize("name", ["npz:", "npz:b/a.npz", "folder:..", "idx:/"])
+def test_a_config_has_no_path_in_the_name_of_its_data(name):
+  with pytest.raises(errors.InputError, match="--data_dir"):
+    configs.from_flat({"dataset": name})
+
+
+@pytest.mark.parametrize("name", ["emnist/letters:3.1.0", "mnist", "my/npz"])
+def test_other_names_of_data_stay(name):
+  config = flags.parse([f"--dataset={name}"])
+  assert config.data.dataset == name and config.execution.data_dir is None

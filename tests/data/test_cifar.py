@@ -1,11 +1,13 @@
-"""CIFAR-10 from its original files, and from sheets."""
+"""CIFAR-10 and CIFAR-100 from original files, and CIFAR-10 from sheets."""
 
 import hashlib
 import io
 import pathlib
 import pickle
+import shutil
 import struct
 import sys
+import tarfile
 import tempfile
 
 import numpy as np
@@ -18,6 +20,7 @@ from lth_jax.data import cifar, sheets
 REAL = pathlib.Path(__file__).parents[3] / "shared" / "data" / "cifar10"
 TILES = 10  # along a side of a tiny sheet
 BATCH = TILES**2
+BINARY = [f"{file}.bin" for file in cifar.FILES["cifar10"]]
 
 
 @pytest.fixture
@@ -34,7 +37,7 @@ def examples(monkeypatch):
 
 def _write_binary(folder, images, labels, batch):
   folder.mkdir(parents=True, exist_ok=True)
-  for i, file in enumerate(cifar.BINARY_FILES):
+  for i, file in enumerate(BINARY):
     contents = io.BytesIO()
     for image, label in zip(
       images[i * batch : (i + 1) * batch], labels[i * batch : (i + 1) * batch]
@@ -51,15 +54,19 @@ def binary(examples, tmp_path):
   return tmp_path / "binary"
 
 
-def _python_2(pixels, labels):
-  """A batch as Python 2 pickled it, protocol 2."""
+def _python_2(pixels, labels, *, coarse=None):
+  """A batch as Python 2 pickled it, protocol 2; of CIFAR-100 if `coarse`."""
 
   def text(value):
     return b"U" + bytes([len(value)]) + value
 
+  def numbers(name, values):
+    return text(name) + b"]q\x05(" + b"".join(b"K%c" % x for x in values) + b"e"
+
   parts = [
     b"\x80\x02}q\x01(" + text(b"batch_label") + text(b"training batch 1 of 5"),
-    text(b"labels") + b"]q\x05(" + b"".join(b"K%c" % x for x in labels) + b"e",
+    numbers(b"labels" if coarse is None else b"fine_labels", labels),
+    b"" if coarse is None else numbers(b"coarse_labels", coarse),
     text(b"data") + b"cnumpy.core.multiarray\n_reconstruct\nq\x07",
     b"cnumpy\nndarray\nq\x08K\x00\x85" + text(b"b") + b"\x87R(K\x01M",
     struct.pack("<H", len(labels)) + b"M\x00\x0c\x86cnumpy\ndtype\n",
@@ -83,24 +90,102 @@ def pickles(examples, tmp_path, monkeypatch):
   def write(place=""):
     folder = tmp_path / place
     folder.mkdir(parents=True, exist_ok=True)
-    for i, file in enumerate(cifar.PICKLES):
+    for i, file in enumerate(cifar.FILES["cifar10"]):
       part = slice(i * BATCH, (i + 1) * BATCH)
       contents = _python_2(pixels[part], labels[part])
       (folder / file).write_bytes(contents)
       digest = hashlib.md5(contents).hexdigest()
-      monkeypatch.setitem(cifar.PICKLES, file, digest)
+      monkeypatch.setitem(cifar.MD5, file, digest)
 
   return write
 
 
 @pytest.mark.parametrize(
-  "place", ["", "cifar-10-batches-py", "cifar10/cifar-10-batches-py"]
+  "place",
+  [
+    "",
+    "cifar-10-batches-py",
+    "cifar10/cifar-10-batches-py",
+    "cifar-10-batches-py-target/cifar-10-batches-py",
+  ],
 )
 def test_pickles_are_read_in_their_order(pickles, tmp_path, examples, place):
   pickles(place)
   loaded = data.load("cifar10", data_dir=str(tmp_path))
   assert loaded.source == "cifar"
   _assert_holds(loaded, *examples)
+
+
+@pytest.mark.parametrize("given", ["", "cifar-10-python.tar.gz"])
+def test_an_archive_is_read_as_it_was_downloaded(
+  pickles, tmp_path, examples, given
+):
+  pickles("cifar-10-batches-py")
+  with tarfile.open(tmp_path / "cifar-10-python.tar.gz", "w:gz") as packed:
+    packed.add(tmp_path / "cifar-10-batches-py", "cifar-10-batches-py")
+  shutil.rmtree(tmp_path / "cifar-10-batches-py")
+  before = sorted(tmp_path.iterdir())
+  loaded = data.load("cifar10", data_dir=str(tmp_path / given))
+  _assert_holds(loaded, *examples)
+  assert sorted(tmp_path.iterdir()) == before
+  (tmp_path / "cifar-10-python.tar.gz").write_bytes(b"\x1f\x8b cut")
+  assert "cifar-10-python.tar.gz" in _error(tmp_path / given)
+
+
+@pytest.fixture
+def hundred(monkeypatch):
+  """Images, coarse and fine labels of a small CIFAR-100."""
+  monkeypatch.setattr(cifar, "BATCH_SIZE", BATCH)
+  rng = np.random.default_rng(0)
+  images = rng.integers(0, 256, [6 * BATCH, 32, 32, 3], np.uint8)
+  labels = [rng.permutation(np.arange(n) % 100) for n in (5 * BATCH, BATCH)]
+  labels = np.concatenate(labels).astype(np.uint8)
+  return images, labels % 20, labels
+
+
+def _hundred_files(hundred):
+  """(name, planes, coarse labels, fine labels) of each file of CIFAR-100."""
+  images, coarse, fine = hundred
+  planes = images.transpose(0, 3, 1, 2).reshape(len(images), -1)
+  yield "train", *(x[: 5 * BATCH] for x in (planes, coarse, fine))
+  yield "test", *(x[5 * BATCH :] for x in (planes, coarse, fine))
+
+
+@pytest.mark.parametrize("place", ["", "cifar-100-binary"])
+def test_cifar100_is_read_from_binary_files(hundred, tmp_path, place):
+  (tmp_path / place).mkdir(exist_ok=True)
+  for file, planes, coarse, fine in _hundred_files(hundred):
+    records = np.concatenate([coarse[:, None], fine[:, None], planes], axis=1)
+    (tmp_path / place / f"{file}.bin").write_bytes(records.tobytes())
+  loaded = data.load("cifar100", data_dir=str(tmp_path))
+  _assert_holds(loaded, hundred[0], hundred[2], "cifar100", 100)
+  path = tmp_path / place / "test.bin"
+  path.write_bytes(path.read_bytes()[3074:] + bytes([0, 100] + [0] * 3072))
+  message = hostile.error(data.load, "cifar100", data_dir=str(tmp_path))
+  assert str(path) in message and "label 100" in message
+
+
+@pytest.mark.parametrize(
+  "place", ["", "cifar-100-python", "cifar-100-python-target/cifar-100-python"]
+)
+def test_cifar100_is_read_from_pickles(hundred, tmp_path, monkeypatch, place):
+  folder = tmp_path / place
+  folder.mkdir(parents=True, exist_ok=True)
+  for file, planes, coarse, fine in _hundred_files(hundred):
+    contents = _python_2(planes, fine, coarse=coarse)
+    (folder / file).write_bytes(contents)
+    monkeypatch.setitem(cifar.MD5, file, hashlib.md5(contents).hexdigest())
+  loaded = data.load("cifar100", data_dir=str(tmp_path))
+  _assert_holds(loaded, hundred[0], hundred[2], "cifar100", 100)
+  (folder / "test").write_bytes(pickle.dumps(hostile.Trap()))
+  message = hostile.error(data.load, "cifar100", data_dir=str(tmp_path))
+  assert str(folder / "test") in message and "md5" in message
+
+
+def test_a_folder_named_as_a_file_of_cifar100_is_none(tmp_path):
+  (tmp_path / "train").mkdir()
+  message = hostile.error(data.load, "cifar100", data_dir=str(tmp_path))
+  assert "No data set 'cifar100'" in message and "folder:FOLDER" in message
 
 
 @pytest.mark.parametrize("change", ["empty", "trap", "saved again", "cut"])
@@ -144,8 +229,8 @@ def _error(folder, source="auto"):
   )
 
 
-def _assert_holds(loaded, images, labels):
-  assert loaded.name == "cifar10" and loaded.num_classes == 10
+def _assert_holds(loaded, images, labels, name="cifar10", num_classes=10):
+  assert loaded.name == name and loaded.num_classes == num_classes
   for split, part in (
     (loaded.train, slice(0, 5 * BATCH)),
     (loaded.test, slice(5 * BATCH, None)),
@@ -195,7 +280,7 @@ def test_a_missing_or_unreadable_file_is_named(tiled, binary):
 
 
 def test_a_record_has_3073_bytes_and_a_batch_10000_records(tmp_path):
-  for file in cifar.BINARY_FILES:
+  for file in BINARY:
     (tmp_path / file).write_bytes(b"")
   assert "30,730,000" in _error(tmp_path)
 

@@ -11,6 +11,7 @@ from helpers import hostile
 from lth_jax import data, errors
 from lth_jax.data import bundled, cifar, idx, sheets
 
+BINARY = [f"{file}.bin" for file in cifar.FILES["cifar10"]]
 ROOT = pathlib.Path(__file__).parents[2]
 REAL = ROOT.parent / "shared" / "data" / "mnist"
 TRAIN_COUNTS = [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
@@ -102,7 +103,7 @@ def test_digests_cover_type_shape_contents_and_order():
   [
     ("mnits", "bundled", "mnist_10k"),
     ("mnist_10k", "idx", "fashion_mnist"),
-    ("cifar100", "cifar", "cifar10"),
+    ("svhn", "cifar", "cifar100"),
     ("mnist", "web", "auto"),
     ("mnits", "auto", "mnist_10k"),
     ("mnist_10k", "tfds", "prepare"),
@@ -139,9 +140,9 @@ def test_an_error_names_the_command_that_gets_the_data(
 @pytest.mark.parametrize(
   ("names", "words"),
   [
-    (["a b.zip"], ["archive 'a b.zip': unpack it"]),
-    (["cifar-10-python.tar.gz", "notes"], ["archive 'cifar-10-python.tar.gz'"]),
-    (["train.csv", "test.csv"], ["holds test.csv, train.csv"]),
+    (["a b.zip"], ["'a b.zip': give that archive as --data_dir"]),
+    (["cifar-10.tar.gz", "notes"], ["'cifar-10.tar.gz': give that archive"]),
+    (["train.csv", "test.csv"], ["holds 'test.csv'", "--dataset=npz:FILE"]),
     ([], ["empty"]),
     (None, ["no such folder"]),
     ("file", ["name the folder"]),
@@ -178,8 +179,12 @@ def test_an_error_tells_what_is_there_instead(
   [
     ("mnist", f"{idx.FILES[0]}.gz", ()),
     ("mnist", "mnist.npz", ()),
-    ("cifar10", "data_batch_1.bin", cifar.BINARY_FILES),
-    ("cifar10", "data_batch_1", cifar.PICKLES),
+    (
+      "cifar10",
+      "data_batch_1.bin",
+      [f"{x}.bin" for x in cifar.FILES["cifar10"]],
+    ),
+    ("cifar10", "data_batch_1", cifar.FILES["cifar10"]),
     ("cifar10", "data_batch_1.webp", sheets.FILES),
     ("emnist", "emnist/3.0.1/dataset_info.json", ()),
     (

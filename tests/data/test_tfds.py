@@ -80,7 +80,7 @@ def library():
   return tfds.import_library()
 
 
-def store(library, data_dir, keys=("image", "label"), **sizes):
+def store(library, data_dir, keys=("image", "label"), num_classes=3, **sizes):
   """Writes images of the given sizes by split, with a builder of our own."""
   import PIL.Image
 
@@ -92,7 +92,10 @@ def store(library, data_dir, keys=("image", "label"), **sizes):
 
     def _info(self):
       image = features.Image(shape=(None, None, 1))
-      spec = {"image": image, "label": features.ClassLabel(num_classes=3)}
+      spec = {
+        "image": image,
+        "label": features.ClassLabel(num_classes=num_classes),
+      }
       return library.core.DatasetInfo(
         builder=self,
         features=features.FeaturesDict(spec),
@@ -105,7 +108,10 @@ def store(library, data_dir, keys=("image", "label"), **sizes):
     def _generate_examples(self, sizes):
       for i, size in enumerate(sizes):
         image = PIL.Image.fromarray(np.full(size, i % 256, np.uint8))
-        yield i, {"image": image, "label": i % 3 if size[0] > 1 else -1}
+        yield (
+          i,
+          {"image": image, "label": i % num_classes if size[0] > 1 else -1},
+        )
 
   Builder(data_dir=data_dir, file_format="array_record").download_and_prepare()
   return pathlib.Path(data_dir, "shapes", "1.0.0")
@@ -123,6 +129,16 @@ def test_any_set_of_one_size_is_read(library, tmp_path):
   assert sorted(values.tolist()) == list(range(4))
   np.testing.assert_array_equal(values % 3, loaded.test.labels)
   assert "tensorflow" not in sys.modules
+
+
+def test_a_hundred_classes_are_read(library, tmp_path):
+  sizes = {"train": [(4, 4)] * 200, "test": [(4, 4)] * 100}
+  store(library, tmp_path, num_classes=100, **sizes)
+  loaded = data.load("shapes", data_dir=str(tmp_path))
+  assert loaded.num_classes == 100
+  assert np.bincount(loaded.train.labels).tolist() == [2] * 100
+  values = loaded.test.images[:, 0, 0, 0]
+  np.testing.assert_array_equal(values, loaded.test.labels)
 
 
 def test_damaged_array_records_are_errors(library, tmp_path):
