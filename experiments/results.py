@@ -5,8 +5,8 @@
 
 The first command collects runs of `experiments.paper`, finished or not, into
 docs/results/<scale>: of each run a small file of records, a table and drawings.
-Both commands then draw comparisons and write docs/results.md, from all runs
-collected at any scale.
+Both commands then draw comparisons and write docs/results.md and the results in
+README.md, from all runs collected at any scale.
 """
 
 import pathlib
@@ -42,6 +42,11 @@ def main(argv: Sequence[str]) -> None:
     path = folder / _PAGE
     path.write_text(results_page.text(folder), encoding="utf-8")
     runner.log(f"Results: {path}")
+    readme = folder.parent / "README.md"
+    if readme.exists():
+      text = readme.read_text(encoding="utf-8")
+      text = results_page.with_results(text, folder)
+      readme.write_text(text, encoding="utf-8")
 
   command.call(run)
 

@@ -283,3 +283,24 @@ def test_a_name_of_a_device_is_shown_not_obeyed(copied, tmp_path):
 def test_the_committed_page_is_that_of_the_committed_records():
   committed = (_DOCS / "results.md").read_text(encoding="utf-8")
   assert results_page.text(_DOCS) == committed
+
+
+def test_the_results_in_the_readme_are_those_of_the_committed_records():
+  committed = (commands.ROOT / "README.md").read_text(encoding="utf-8")
+  assert results_page.with_results(committed, _DOCS) == committed
+
+
+def test_the_readme_needs_both_of_its_comments(collected):
+  with pytest.raises(errors.InputError, match="lacks <!-- Made by"):
+    results_page.with_results("# A project\n", collected)
+
+
+def test_where_tickets_win_comes_first(page):
+  part = page.partition("## How to read")[0]
+  assert part.startswith("# Results\n\n## Where tickets win")
+  assert "* LeNet (cpu scale, n = 3): Winning tickets from" in part
+  header, _, *rows = re.findall(r"^\|.*\|$", part, re.MULTILINE)
+  assert header.count("cpu scale, n = 3") == 2 and len(rows) == 20
+  assert re.match(r"\| 21.1% \| \*\*wins\*\*: \+0\.\d+, 0\.\d+. \|", rows[6])
+  assert re.match(r"\| 1.2% \| does not win: .\d\.\d+, \d\.\d+", rows[-1])
+  assert "Not run: Conv-2; Conv-4; Conv-6" in part
