@@ -228,7 +228,7 @@ def test_claims_before_their_runs_are_counted_apart(copied, tmp_path):
   assert sum(verdicts) > 30 and sum(verdicts) + missing == len(claims.CLAIMS)
   # Of a claim on two runs one is not enough.
   assert sum(exploratory) > 3
-  assert re.search(r"Of the \d+ claims that were measured, \d+ say", registered)
+  assert re.search(r"Of the \d+ registered claims that were measured, \d+ say", registered)
   section = _section(page, "4c")
   both = [x for x in section.splitlines() if "mnist_lenet, lenet_oneshot" in x]
   assert both and all(x.endswith("| after |") for x in both)
