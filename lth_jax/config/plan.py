@@ -15,7 +15,8 @@ class Trial(NamedTuple):
     replicate: index of the replicate.
     round: index of the round, 0 for the dense network.
     arm: one of `configs.ARMS`, or "search".
-    draw: index of the draw where an arm has several, else None.
+    draw: index of the draw where an arm has several, else None; so is that of
+      the first random mask.
   """
 
   replicate: int
@@ -76,11 +77,15 @@ def controls(config: Config, replicate: int, round_index: int) -> list[Trial]:
   chosen = config.study.control_rounds
   if round_index == 0 or (chosen and round_index not in chosen):
     return []
-  draws = {"reinit": config.study.reinits, "noise": len(config.study.noise)}
+  study = config.study
+  draws = {"reinit": range(study.reinits), "noise": range(len(study.noise))}
+  # The first has the name of the times when there was no other.
+  masks = None, *range(1, study.randoms)
+  draws |= dict.fromkeys(("random", "random_global"), masks)
   return [
     Trial(replicate, round_index, arm, draw)
-    for arm in sorted(set(config.study.arms) - {"ticket"})
-    for draw in (range(draws[arm]) if arm in draws else (None,))
+    for arm in sorted(set(study.arms) - {"ticket"})
+    for draw in draws.get(arm, (None,))
   ]
 
 

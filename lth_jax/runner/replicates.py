@@ -236,7 +236,7 @@ def _control_start(
       start = controls.noise(key, rewind_start, ticket, level)
     case "random" | "random_global":
       scope = "global" if trial.arm == "random_global" else "layer"
-      key = keys.random_masks(*where)
+      key = keys.random_masks(*where, draw)
       start = controls.random_masks(key, rewind_start, ticket, scope=scope)
     case "magnitude_at_start":
       start = controls.magnitude_at_start(rewind_start, ticket)
