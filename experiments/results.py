@@ -4,9 +4,9 @@
   python -m experiments.results
 
 The first command collects runs of `experiments.paper`, finished or not, into
-docs/results/<scale>: of each run a small file of records, a table and drawings.
-Both commands then draw comparisons and write docs/results.md, from all runs
-collected at any scale.
+docs/results/<scale>: of each run a small file of records. Both commands then
+write everything else from these files, of all runs collected at any scale:
+drawings, tables, docs/results.md and the results in README.md.
 """
 
 import pathlib
@@ -38,10 +38,15 @@ def main(argv: Sequence[str]) -> None:
         results / asked.scale,
       )
     for scale in catalog.SCALES:
-      collect.compare(scale, results / scale)
+      collect.draw(scale, results / scale)
     path = folder / _PAGE
     path.write_text(results_page.text(folder), encoding="utf-8")
     runner.log(f"Results: {path}")
+    readme = folder.parent / "README.md"
+    if readme.exists():
+      text = readme.read_text(encoding="utf-8")
+      text = results_page.with_results(text, folder)
+      readme.write_text(text, encoding="utf-8")
 
   command.call(run)
 

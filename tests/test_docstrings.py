@@ -18,7 +18,7 @@ EXEMPT = {
   "data.sheets.read": "needs files that are not in the package",
   "data.tfds.import_library": "an optional package",
   "data.tfds.load": "needs a prepared data set and an optional package",
-  "report.draw": "needs the folder of a run",
+  "report.drawings": "needs the folder of a run",
   "report.write": "needs the folder of a run",
 }
 

@@ -29,14 +29,12 @@ class Figure(NamedTuple):
     drawings: drawings of the reports of runs, `<run>_<drawing>`.
     view: what comparisons of its runs show; None if there are none.
     names: what it calls runs.
-    remark: what differs from the paper, or "".
   """
 
   title: str
   drawings: Sequence[str]
   view: comparison.View | None
   names: Mapping[str, str]
-  remark: str
 
 
 class Comparison(NamedTuple):
@@ -87,7 +85,6 @@ def _load() -> dict[str, Figure]:
       fields.get("drawings", ()),
       _view(fields),
       names | fields.get("names", {}),
-      fields.get("remark", ""),
     )
     for number, fields in content.items()
   }

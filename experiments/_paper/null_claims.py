@@ -84,6 +84,7 @@ def _run(name, planned, replicates, rng) -> records.Run:
     "rounds": _ROUNDS,
     "replicates": replicates,
     "reinits": 1,
+    "randoms": 1,
     "control_rounds": [],
     "eval_every": _EVERY,
   }

@@ -1,6 +1,7 @@
 """The page of results: figure by figure, what the paper says and what we found.
 
-It is made from what `experiments.results` has collected, by `results.md.j2`.
+It is made by `results.md.j2` from what `experiments.results` has collected; its
+main part, made by `readme.md.j2`, is in README.md.
 """
 
 import pathlib
@@ -9,7 +10,7 @@ from typing import Any, NamedTuple
 
 import jinja2
 
-from experiments._paper import catalog, figures, networks
+from experiments._paper import catalog, figures, networks, wins
 from lth_jax import errors, runner
 from lth_jax.config import configs
 from lth_jax.report import (
@@ -29,6 +30,11 @@ _SCALES = {
   "cpu": "cpu scale, which never counts as the paper's",
   "smoke": "smoke scale, which only shows that the code runs",
 }
+# The part of README.md that is made, and the figure that it shows in full.
+_BEGIN = "<!-- Made by python -m experiments.results; do not edit. -->"
+_END = "<!-- End of what is made. -->"
+_FIRST = "4a"
+_BRIEF = ("Claim", "Published", "Ours", "95% interval", "Verdict")
 _ENVIRONMENT = jinja2.Environment(
   loader=jinja2.FileSystemLoader(pathlib.Path(__file__).parent),
   autoescape=False,  # of Markdown; tables.cell makes foreign text harmless
@@ -52,24 +58,27 @@ class _Judged(NamedTuple):
   is_registered: bool
 
 
+class _Findings(NamedTuple):
+  """All runs that were collected, and claims by figure and scale."""
+
+  collected: dict[str, dict[str, Collected]]
+  judged: dict[tuple[str, str], list[_Judged]]
+
+
 def text(folder: pathlib.Path) -> str:
   """Returns the text of results.md, of a folder with `results/<scale>`.
 
   Raises:
     InputError: a file of records is damaged.
   """
-  collected = {scale: read(folder / FOLDER / scale) for scale in catalog.SCALES}
-  judged = {
-    (number, scale): _judge(number, runs)
-    for number in figures.FIGURES
-    for scale, runs in collected.items()
-  }
+  collected, judged = found = _gather(folder)
   sections = [
     (number, figure, _at_scales(number, collected, judged, folder))
     for number, figure in figures.FIGURES.items()
   ]
   page = _ENVIRONMENT.get_template("results.md.j2").render(
     folder=FOLDER,
+    wins=_wins(found),
     verdicts=list(claims.VERDICTS),
     registered=_count(judged, True),
     after=_count(judged, False),
@@ -79,6 +88,63 @@ def text(folder: pathlib.Path) -> str:
     runs=_run_rows(collected),
   )
   return page.rstrip("\n") + "\n"
+
+
+def with_results(readme: str, folder: pathlib.Path) -> str:
+  """Returns a README with its part on results, between two comments, renewed.
+
+  Raises:
+    InputError: a comment is missing, or a file of records is damaged.
+  """
+  before, begin, rest = readme.partition(_BEGIN)
+  _, end, after = rest.partition(_END)
+  if not end:
+    raise errors.InputError(f"README.md lacks {_BEGIN} or {_END}; add them.")
+  found = _gather(folder)
+  judged = found.judged
+  scale = next((x for x in catalog.SCALES if judged[_FIRST, x]), "")
+  part = _ENVIRONMENT.get_template("readme.md.j2").render(
+    folder=folder.name,
+    wins=_wins(found),
+    registered=_totals(judged, True),
+    after=_totals(judged, False),
+    chance=_by_chance(judged),
+    figure={"number": _FIRST, "title": figures.FIGURES[_FIRST].title},
+    scale=_SCALES.get(scale, ""),
+    claims=_claim_table(judged[_FIRST, scale], _BRIEF) if scale else "",
+  )
+  return f"{before}{begin}\n{part.strip()}\n{end}{after}"
+
+
+def _gather(folder: pathlib.Path) -> _Findings:
+  collected = {scale: read(folder / FOLDER / scale) for scale in catalog.SCALES}
+  judged = {
+    (number, scale): _judge(number, runs)
+    for number in figures.FIGURES
+    for scale, runs in collected.items()
+  }
+  return _Findings(collected, judged)
+
+
+def _wins(found: _Findings) -> str:
+  return wins.text(
+    {
+      scale: {name: each.run for name, each in runs.items()}
+      for scale, runs in found.collected.items()
+    }
+  )
+
+
+def _totals(judged, is_registered: bool) -> str:
+  """Counts verdicts altogether, such as "24 hold, 2 do not hold"."""
+  names = [*claims.VERDICTS, *["not run"] * is_registered]
+  plurals = {"holds": "hold", "does not hold": "do not hold"}
+  *_, (_, _, *counts) = _count(judged, is_registered)
+  return ", ".join(
+    f"{count} {name if count == '1' else plurals.get(name, name)}"
+    for name, count in zip(names, counts, strict=True)
+    if count
+  )
 
 
 def read(folder: pathlib.Path) -> dict[str, Collected]:
@@ -151,22 +217,22 @@ def _count(
 
 def _by_chance(
   judged: Mapping[tuple[str, str], Sequence[_Judged]],
-) -> dict[str, float] | None:
-  """Counts comparative registered claims that hold, and would by chance."""
+) -> str:
+  """Tells how many registered claims hold, and how many would by chance."""
   found = [each for every in judged.values() for each in every]
   results = [each.result for each in found if each.is_registered]
-  if not results:
-    return None
   measured = [each for each in results if each.verdict != "not measured"]
   comparative = [x for x in measured if claims.is_comparative(x.claim)]
   held = [x for x in comparative if x.verdict in ("holds", "consistent")]
-  return {
-    "measured": len(measured),
-    "comparative": len(comparative),
-    "held": len(held),
-    "expected": len(comparative) * claims.BY_CHANCE,
-    "percent": 100 * claims.BY_CHANCE,
-  }
+  if not measured:
+    return ""
+  return (
+    f"Of the {len(measured)} registered claims that were measured, "
+    f"{len(comparative)} say that there is a difference. Of these, {len(held)} "
+    f"hold or are consistent; about {len(comparative) * claims.BY_CHANCE:.1f} "
+    f"would if there were no difference ({claims.BY_CHANCE:.1%} of them, by "
+    "`python -m experiments._paper.null_claims`)."
+  )
 
 
 def _at_scales(
@@ -193,7 +259,8 @@ def _at_scales(
   return found
 
 
-def _claim_table(judged: Sequence[_Judged]) -> str:
+def _claim_table(judged: Sequence[_Judged], columns: Sequence[str] = ()) -> str:
+  """Tabulates verdicts; with `columns` only these."""
   if not judged:
     return ""
   table = claim_table.tabulate([each.result for each in judged]).text
@@ -205,7 +272,12 @@ def _claim_table(judged: Sequence[_Judged]) -> str:
     )
     for row, each in zip(table.rows, judged)
   )
-  table = tables.Table((*table.header[1:], "Runs", "Written"), rows)
+  header = (*table.header[1:], "Runs", "Written")
+  chosen = [header.index(name) for name in columns or header]
+  table = tables.Table(
+    tuple(header[k] for k in chosen),
+    tuple(tuple(row[k] for k in chosen) for row in rows),
+  )
   return tables.markdown(table, "").strip() + "\n"
 
 

@@ -17,7 +17,8 @@ class Trial(NamedTuple):
     round: index of the round, 0 for the dense network.
     arm: one of `configs.ARMS`, "search", or "rewind_point", the dense network
       trained to the step that every round begins at.
-    draw: index of the draw where an arm has several, else None.
+    draw: index of the draw where an arm has several, else None; so is that of
+      the first random mask.
   """
 
   replicate: int
@@ -107,11 +108,15 @@ def controls(config: Config, replicate: int, round_index: int) -> list[Trial]:
   chosen = config.study.control_rounds
   if round_index == 0 or (chosen and round_index not in chosen):
     return []
-  draws = {"reinit": config.study.reinits, "noise": len(config.study.noise)}
+  study = config.study
+  draws = {"reinit": range(study.reinits), "noise": range(len(study.noise))}
+  # The first has the name of the times when there was no other.
+  masks = None, *range(1, study.randoms)
+  draws |= dict.fromkeys(("random", "random_global"), masks)
   return [
     Trial(replicate, round_index, arm, draw)
-    for arm in sorted(set(config.study.arms) - {"ticket"})
-    for draw in (range(draws[arm]) if arm in draws else (None,))
+    for arm in sorted(set(study.arms) - {"ticket"})
+    for draw in draws.get(arm, (None,))
   ]
 
 

@@ -328,6 +328,11 @@ class Study(checks.Section):
   reinits: int = checks.field(
     3, "Fresh draws of weights for each ticket.", checks.within(1, 1000)
   )
+  randoms: int = checks.field(
+    1,
+    "Random masks for each ticket, of 'random' and of 'random_global'.",
+    checks.within(1, 1000),
+  )
   noise: tuple[float, ...] = checks.field(
     (0.5, 1.0, 2.0, 3.0),
     "Levels of the arm 'noise': standard deviation of the noise added to a "
@@ -368,7 +373,8 @@ class Study(checks.Section):
           f"--control_rounds={checks.show(self.control_rounds)}: there is no "
           f"round {index} of --rounds={self.rounds}; leave it out."
         )
-    kinds = len(self.arms) + self.reinits + len(self.noise)
+    draws = self.reinits + 2 * self.randoms + len(self.noise)
+    kinds = len(self.arms) + draws
     if self.replicates * (self.rounds + 1) * kinds > _MAX_TRIALS:
       yield (
         f"--replicates={self.replicates}: with --rounds={self.rounds}, "

@@ -11,7 +11,7 @@ result depends on which trials, replicates or devices ran at the same time:
 |   augmentation         |   (, round)                     |                |
 | reinit draw j          | seed, replicate, round, j       | nobody         |
 | redraw, noise level j  | seed, replicate, round(, j)     | nobody         |
-| random mask            | seed, replicate, round          | random, _global|
+| random mask draw j     | seed, replicate, round, j       | random, _global|
 | control of one's own   | seed, replicate, round, name    | nobody         |
 | score                  | seed, replicate, round          | nobody         |
 
@@ -29,7 +29,7 @@ import jax
 
 # A new one is added at the end: the others' places decide published bits.
 _INITIAL, _SPLIT, _ORDER, _REINIT, _RANDOM_MASKS, _REDRAW, _NOISE = range(7)
-_OWN, _SCORE = 7, 8
+_MORE_RANDOM_MASKS, _OWN, _SCORE = 7, 8, 9
 
 
 def initial(seed: int, replicate: int) -> jax.Array:
@@ -74,13 +74,17 @@ def reinit(seed: int, replicate: int, round_index: int, draw: int) -> jax.Array:
   return _derive(seed, _REINIT, replicate, round_index, draw)
 
 
-def random_masks(seed: int, replicate: int, round_index: int) -> jax.Array:
-  """Returns the key of random masks of the density of a round.
+def random_masks(
+  seed: int, replicate: int, round_index: int, draw: int
+) -> jax.Array:
+  """Returns the key of one draw of random masks of the density of a round.
 
-  >>> bool(random_masks(0, 3, round_index=1) == random_masks(0, 3, 2))
+  >>> bool(random_masks(0, 3, 1, draw=0) == random_masks(0, 3, 1, draw=1))
   False
   """
-  return _derive(seed, _RANDOM_MASKS, replicate, round_index)
+  if draw == 0:  # as when there was no other
+    return _derive(seed, _RANDOM_MASKS, replicate, round_index)
+  return _derive(seed, _MORE_RANDOM_MASKS, replicate, round_index, draw)
 
 
 def redraw(seed: int, replicate: int, round_index: int) -> jax.Array:
@@ -137,7 +141,7 @@ def control(
     case "redraw":
       return redraw(*where)
     case "random" | "random_global":
-      return random_masks(*where)
+      return random_masks(*where, draw)
     case _:
       return own(*where, arm)
 

@@ -4,7 +4,8 @@ Nothing here needs jax or a device.
 """
 
 import contextlib
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 
 from etils import epath
 
@@ -52,15 +53,16 @@ def write(workdir: epath.PathLike) -> epath.Path:
   return folder / _PAGE
 
 
-def draw(workdir: epath.PathLike) -> dict[str, canvas.Drawn]:
-  """Returns the figures of a report, by their names.
+def drawings(run: records.Run) -> dict[str, Callable[[], canvas.Drawn]]:
+  """Returns functions that draw a report's figures, the main one first."""
+  protocol = protocols.differences(run.config)
+  found = (*layout.of(run), *distributions.of(run))
+  return {each.name: functools.partial(_draw, each, protocol) for each in found}
 
-  Raises:
-    lth_jax.errors.InputError: as `write`.
-  """
-  run = records.read(workdir)
-  drawn = _draw(run, protocols.differences(run.config))
-  return {each.name: each for each in drawn}
+
+def _draw(figure: layout.Figure, protocol: str) -> canvas.Drawn:
+  drawn = canvas.draw_parts(figure.name, figure.title, figure.panels, protocol)
+  return drawn._replace(caption=figure.caption)
 
 
 @contextlib.contextmanager
@@ -74,17 +76,6 @@ def _one_writer(folder: epath.Path) -> Iterator[None]:
   with open(folder / ".lock", "a") as file:
     fcntl.flock(file, fcntl.LOCK_EX)
     yield
-
-
-def _draw(run: records.Run, protocol: str) -> tuple[canvas.Drawn, ...]:
-  figures = [
-    canvas.draw_parts(each.name, each.title, each.panels, protocol)._replace(
-      caption=each.caption
-    )
-    for each in layout.of(run)
-  ]
-  rounds = distributions.pool(run.described)
-  return *figures, *distributions.draw(rounds, protocol)
 
 
 def _render(workdir: epath.PathLike) -> dict[str, bytes]:
@@ -103,7 +94,7 @@ def _render(workdir: epath.PathLike) -> dict[str, bytes]:
   for name, table in made.items():
     texts[f"{name}.csv"] = tables.csv(table.data, protocol)
     texts[f"{name}.md"] = tables.markdown(table.text, caption)
-  figures = _draw(run, protocol)
+  figures = [draw() for draw in drawings(run).values()]
   shown = {name: table.text for name, table in made.items()}
   content = page.Content(run, protocol, wins, shown, figures)
   files = {}

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from etils import epath
 
+from lth_jax.config import configs
 from lth_jax.report import plan, protocols, records, statistics, tables
 from lth_jax.report.figures import canvas, layout, panels
 
@@ -19,6 +20,9 @@ if typing.TYPE_CHECKING:
 _MARKERS = "os^Dv<>P"
 # Of arms, in their order.
 _DASHES = ("-", "--", ":", "-.")
+# A run is not comparable if it is further from the best than so many times the
+# others, and steps that differ by this factor need a logarithmic axis.
+_FAR, _FACTOR = 3, 4
 _HEAD = (
   "Run",
   "Replicates",
@@ -42,8 +46,8 @@ class View(NamedTuple):
     quantities: a panel for each; empty for early stop and end, as far as all
       runs have them, and for the steps of figures 7 and 8 for ResNet-20 and
       VGG-19.
-    by_weights: whether the axis is the number of weights left instead of their
-      percentage.
+    by_weights: whether the axis is the number of weights left in the layers
+      that are pruned, instead of the percentage of all.
     whole: whether vertical axes show all controls, however far below tickets.
   """
 
@@ -108,6 +112,11 @@ def draw(runs: _Runs, title: str, view: View = TICKETS) -> canvas.Drawn:
   return canvas.draw_parts("comparison", title, parts, _note(runs))
 
 
+def num_lines(runs: _Runs, view: View) -> int:
+  """Returns the number of lines in each panel; one compares nothing."""
+  return len(_styles(runs, view.arms))
+
+
 def table(runs: _Runs) -> tables.Table:
   """Tabulates the tickets of several runs, one row a run."""
   return tables.Table(_HEAD, tuple(_row(*item) for item in runs.items()))
@@ -143,8 +152,7 @@ def _panel(
 ) -> None:
   """Draws a line for each run and arm, tickets from the dense network on."""
   left = {
-    name: run.grid.density
-    * (run.results[0].counted if view.by_weights else 100)
+    name: _weights_left(run) if view.by_weights else 100 * run.grid.density
     for name, run in runs.items()
   }
   styles = _styles(runs, view.arms)
@@ -162,10 +170,48 @@ def _panel(
   else:
     panels.density_axis(axes, np.unique(every), log=True)
   tickets = [
-    statistics.values(run, "ticket", quantity).flatten()
+    found[np.isfinite(found)]
     for run in runs.values()
+    for found in [statistics.values(run, "ticket", quantity)]
   ]
-  panels.value_axis(axes, quantity, np.concatenate(tickets), view.whole)
+  _value_axis(axes, quantity, [x for x in tickets if len(x)], view.whole)
+
+
+def _value_axis(
+  axes: mpl_axes.Axes,
+  quantity: statistics.Quantity,
+  tickets: Sequence[np.ndarray],
+  whole: bool,
+) -> None:
+  """Fits the vertical axis to the tickets of most runs."""
+  kept = _comparable(tickets)
+  shown = np.concatenate(kept or [np.empty(0)])
+  panels.value_axis(axes, quantity, shown, whole)
+  means = [found.mean() for found in tickets]
+  if quantity is statistics.EARLY_STEP:
+    if max(means, default=0) > _FACTOR * min(means, default=0):
+      panels.log_steps(axes)
+  elif len(kept) < len(tickets) and not whole:
+    axes.set_ylim(bottom=shown.min() - np.ptp(shown) / 5)
+
+
+def _weights_left(run: records.Run) -> np.ndarray:
+  """The weights left in the layers that are pruned, `[K]`."""
+  left = run.results[0].counted * run.grid.density
+  if len(left) < 3 or all(rate for _, rate in configs.rules(run.typed_config)):
+    return left
+  # What a round prunes falls by one factor from round to round.
+  first, second = -np.diff(left[:3])
+  return left - left[0] + first / (1 - second / first)
+
+
+def _comparable(tickets: Sequence[np.ndarray]) -> list[np.ndarray]:
+  """Leaves out runs that would squeeze all others to the top of a panel."""
+  if not tickets:
+    return []
+  top = max(found.max() for found in tickets)
+  usual = np.median([top - found.min() for found in tickets])
+  return [x for x in tickets if top - x.max() <= _FAR * max(usual, 0.5)]
 
 
 def _styles(

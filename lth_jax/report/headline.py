@@ -16,10 +16,10 @@ def headline(run: records.Run, found: Sequence[winning.Winning]) -> str:
     waiting = "Only the dense network has been trained so far."
     return f"{ended} {waiting if more else ''}".strip()
   if not measured:
-    return (
-      "Winning tickets cannot be judged: this run has no early-stop step of a "
-      "ticket and of its dense network."
+    why = winning.reason(run) or (
+      "this run has no early-stop step of a ticket and of its dense network"
     )
+    return f"Winning tickets cannot be judged: {why}."
   if wins := _longest_streak(measured):
     return _winners(run, wins, measured)
   most = max(each.accuracy.n for each in measured)
@@ -58,6 +58,16 @@ def divergence(run: records.Run) -> str:
   return f"Series ended by divergence: {', '.join(each)}." if ends else ""
 
 
+def spans(found: Sequence[winning.Winning], verdict: str) -> str:
+  """Returns the densities of a verdict, neighbours as a range; "" if none."""
+  groups = itertools.groupby(found, lambda each: each.verdict == verdict)
+  ends = [[*group] for wanted, group in groups if wanted]
+  return ", ".join(
+    " to ".join(dict.fromkeys(tables.percent(x.density) for x in (g[0], g[-1])))
+    for g in ends
+  )
+
+
 def count(number: int, name: str) -> str:
   """Returns a number and a noun, such as "2 densities" for "density"."""
   plural = name.removesuffix("y") + "ies" if name.endswith("y") else f"{name}s"
@@ -83,31 +93,33 @@ def _winners(
   wins: Sequence[winning.Winning],
   measured: Sequence[winning.Winning],
 ) -> str:
-  def mean(quantity: statistics.Quantity, index: int, digits: int) -> str:
-    values = statistics.values(run, "ticket", quantity)
-    column = values[:, run.grid.rounds.index(index)]
-    return tables.number(statistics.interval(column).mean, digits)
-
   best = wins[-1]
   where = tables.percent(best.density)
   found = f"A winning ticket at {where} of the weights"
   if len(wins) > 1:
     first = tables.percent(wins[0].density)
     found = f"Winning tickets from {first} down to {where} of the weights"
-  undecided = [
-    tables.percent(each.density)
-    for each in measured
-    if each.verdict == "undecided"
-  ]
-  test, dense_test = (
-    mean(statistics.EARLY_TEST, index, 2) for index in (best.round, 0)
-  )
-  step, dense_step = (
-    mean(statistics.EARLY_STEP, index, 0) for index in (best.round, 0)
-  )
+  others = spans([each for each in measured if each not in wins], "wins")
+  undecided = spans(measured, "undecided")
   return (
-    f"{found} ({len(wins)} of {count(len(measured), 'density')}): test "
-    f"accuracy {test}% against {dense_test}% of the dense network, early stop "
-    f"at step {step} against {dense_step}."
-    + (f" Undecided at {', '.join(undecided)}." if undecided else "")
+    f"{found} ({len(wins)} of {count(len(measured), 'density')}): "
+    f"{_numbers(run, best.round)}."
+    + (f" Others at {others}." if others else "")
+    + (f" Undecided at {undecided}." if undecided else "")
   )
+
+
+def _numbers(run: records.Run, index: int) -> str:
+  """Mean accuracy and early stop of a round's tickets and of dense networks."""
+
+  def means(quantity: statistics.Quantity, digits: int) -> list[str]:
+    values = statistics.values(run, "ticket", quantity)
+    columns = (values[:, run.grid.rounds.index(x)] for x in (index, 0))
+    return [tables.number(statistics.interval(x).mean, digits) for x in columns]
+
+  accuracy = "test accuracy {}% against {}% of the dense network"
+  if winning.judged_at_the_end(run):
+    return accuracy.format(*means(statistics.END_TEST, 2))
+  step, dense_step = means(statistics.EARLY_STEP, 0)
+  test = accuracy.format(*means(statistics.EARLY_TEST, 2))
+  return f"{test}, early stop at step {step} against {dense_step}"

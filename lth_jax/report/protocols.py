@@ -6,7 +6,7 @@ Frankle & Carbin (2019), figure 2, sections 2 to 4, appendices G to I.
 from typing import Any
 
 _SCALED_DOWN = "scaled down"
-_MORE_IS_FINE = ("rounds", "reinits", "replicates")
+_MORE_IS_FINE = ("rounds", "reinits", "randoms", "replicates")
 
 LENET = {
   "dataset": "mnist",
@@ -42,6 +42,7 @@ LENET = {
   "arms": ["ticket", "reinit", "random"],
   "control_rounds": [],
   "reinits": 3,
+  "randoms": 2,  # ten trials (figure 1)
   "replicates": 5,
 }
 
@@ -53,7 +54,7 @@ _CONV = {
   "conv6": ((30000, 3e-4), (90000, 2e-4), 0.15),
 }
 # The paper does not say how often it evaluated these, nor how often it trained.
-_FREE = ("hidden", "eval_every", "rounds", "replicates", "reinits")
+_FREE = ("hidden", "eval_every", "rounds", "replicates", "reinits", "randoms")
 _RESIDUAL = {
   **{name: value for name, value in LENET.items() if name not in _FREE},
   "dataset": "cifar10",
@@ -187,7 +188,8 @@ def _differs(field: str, ours: dict[str, Any], paper: dict[str, Any]) -> bool:
   if field == "control_rounds":
     chosen = set(ours[field]) if len(ours["arms"]) > 1 else set()
     return bool(chosen) and not set(range(1, ours["rounds"] + 1)) <= chosen
-  if field == "reinits" and "reinit" not in ours["arms"]:
+  arm = {"reinits": "reinit", "randoms": "random"}.get(field)
+  if arm is not None and arm not in ours["arms"]:
     return False
   if field in _MORE_IS_FINE:
     return ours[field] < paper[field]

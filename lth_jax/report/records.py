@@ -5,7 +5,6 @@ import functools
 import hashlib
 import math
 import re
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +12,7 @@ from etils import epath
 
 from lth_jax import errors
 from lth_jax.config import configs, plan
-from lth_jax.report import origins, parsing, structure
+from lth_jax.report import origins, parsing, pooling, structure
 from lth_jax.storage import files
 
 # Folders with other names, such as "replicate_0 copy", are a person's.
@@ -109,7 +108,7 @@ class Run:
     results: one for each committed trial, sorted by replicate, round, arm and
       draw.
     tickets: statistics of its tickets; empty before they are described.
-    described: what these follow from, by replicate; empty in a summary file.
+    pooled: histograms of these, for drawings.
     software: versions of lth_jax that trained it, such as "lth_jax 0.1.0,
       commit 0a1b2c3"; empty for runs that recorded none.
   """
@@ -118,9 +117,7 @@ class Run:
   config: dict[str, Any]
   results: tuple[Result, ...]
   tickets: tuple[structure.TicketStatistics, ...] = ()
-  described: Mapping[int, structure.Rounds] = dataclasses.field(
-    default_factory=dict
-  )
+  pooled: tuple[pooling.Pooled, ...] = ()
   software: tuple[str, ...] = ()
 
   @functools.cached_property
@@ -178,7 +175,7 @@ def read(workdir: epath.PathLike) -> Run:
     flat,
     tuple(sorted(found, key=lambda each: each[:4])),
     tuple(x for each in described.values() for x in each.tickets),
-    {replicate: each.rounds for replicate, each in described.items()},
+    pooling.pool([each.rounds for each in described.values()]),
     _software(root / "env.json"),
   )
 

@@ -34,7 +34,7 @@ _VERDICTS = (
   *("round", "density_percent"),
   *(
     f"{what}_{statistic}"
-    for what in ("accuracy_difference_points", "step_difference")
+    for what in ("accuracy_difference_points", "step_difference", "step_ratio")
     for statistic in ("mean", "low95", "high95")
   ),
   *("replicates", "not_reached", "verdict"),
@@ -43,6 +43,7 @@ _VERDICT_TITLES = (
   *("Weights left", "Verdict"),
   "Ticket \N{MINUS SIGN} dense test accuracy (points)",
   "Ticket \N{MINUS SIGN} dense early-stop step",
+  "Ticket / dense early-stop step",
   "n",
 )
 
@@ -127,6 +128,7 @@ def verdicts(found: Sequence[winning.Winning]) -> Tables:
       plain(100 * each.density),
       *map(plain, each.accuracy[:3]),
       *map(plain, each.step[:3]),
+      *map(plain, each.ratio[:3]),
       str(each.accuracy.n),
       str(each.not_reached),
       each.verdict,
@@ -139,6 +141,7 @@ def verdicts(found: Sequence[winning.Winning]) -> Tables:
       each.verdict,
       _bounds(each.accuracy, 2),
       _bounds(each.step, 0, each.not_reached > 0),
+      _bounds(each.ratio, 2, each.not_reached > 0),
       str(each.accuracy.n),
     )
     for each in found

@@ -208,6 +208,7 @@ def _check_grown(folder, stored: Config, asked: Config) -> None:
   grown = {
     "rounds": new.rounds >= old.rounds,
     "reinits": new.reinits >= old.reinits,
+    "randoms": new.randoms >= old.randoms,
     "first_replicate": new.first_replicate <= old.first_replicate,
     "replicates": last_new >= last_old,
     "arms": set(new.arms) >= set(old.arms),

@@ -198,7 +198,7 @@ def test_flagfiles_parse(path):
     assert identity["test_every"] == 100
     identity["test_every"] = default.training.test_every
     assert identity == configs.identity(default)
-    study = dataclasses.replace(config.study, first_replicate=0)
+    study = dataclasses.replace(config.study, first_replicate=0, randoms=1)
     assert study == default.study
 
 

@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-from unittest import mock
 
 import numpy as np
 import pytest
@@ -13,7 +12,7 @@ from PIL import Image
 
 from experiments import results
 from experiments._paper import catalog, collect, figures, results_page
-from lth_jax import errors, report
+from lth_jax import errors
 from lth_jax.config import configs
 from lth_jax.report import claims
 from lth_jax.report.figures import canvas as report_figures
@@ -33,15 +32,6 @@ def _write(workdir, name, **changes):
   return workdir / name
 
 
-def _collect(workdir, folder, drawn=()):
-  """Collects runs, with the drawings of some of them."""
-  draw = report.draw
-  with mock.patch.object(
-    report, "draw", lambda path: draw(path) if path.name in drawn else {}
-  ):
-    collect.into_folder(workdir, "cpu", folder)
-
-
 @pytest.fixture(scope="module")
 def collected(tmp_path_factory):
   """A page's folder with two runs collected."""
@@ -49,8 +39,8 @@ def collected(tmp_path_factory):
   workdir = tmp_path_factory.mktemp("runs")
   _write(workdir, "mnist_lenet")
   _write(workdir, "lenet_oneshot", arms=["ticket", "reinit"])
-  _collect(workdir, folder / "results" / "cpu", drawn=("mnist_lenet",))
-  collect.compare("cpu", folder / "results" / "cpu")
+  collect.into_folder(workdir, "cpu", folder / "results" / "cpu")
+  collect.draw("cpu", folder / "results" / "cpu")
   return folder
 
 
@@ -88,7 +78,7 @@ def test_a_run_is_collected_with_its_beginning(tmp_path, finished, begun):
     end = finished[index % 2]
     content = {"seconds": 2.0} | ({} if end is None else {"finished": end})
     timing.write_text(json.dumps(content))
-  _collect(tmp_path, tmp_path / "out")
+  collect.into_folder(tmp_path, "cpu", tmp_path / "out")
   found = json.loads((tmp_path / "out/lenet_sgd.json").read_text())
   assert found["about"].get("begun") == begun
 
@@ -155,7 +145,7 @@ def drawn(monkeypatch):
 def test_each_control_has_a_drawing_of_its_own(tmp_path, drawn):
   records = _DOCS / "results/cpu/lenet_controls.json"
   shutil.copy(records, tmp_path)
-  collect.compare("cpu", tmp_path)
+  collect.draw("cpu", tmp_path)
   names = {path.stem for path in tmp_path.glob("*.png")}
   assert names == {"figure_17", "figure_18", "figure_25"}
   arms = [axes[0].get_legend_handles_labels()[1] for axes in drawn.values()]
@@ -172,7 +162,7 @@ def test_each_control_has_a_drawing_of_its_own(tmp_path, drawn):
 
 def test_figures_of_random_masks_show_them_collapse(tmp_path, drawn):
   shutil.copy(_DOCS / "results/cpu/mnist_lenet.json", tmp_path)
-  collect.compare("cpu", tmp_path)
+  collect.draw("cpu", tmp_path)
   for title in (
     "Figure 1. Tickets and random masks (LeNet)",
     "Figure 14. Tickets, reinits and random masks at the end (LeNet)",
@@ -228,7 +218,9 @@ def test_claims_before_their_runs_are_counted_apart(copied, tmp_path):
   assert sum(verdicts) > 30 and sum(verdicts) + missing == len(claims.CLAIMS)
   # Of a claim on two runs one is not enough.
   assert sum(exploratory) > 3
-  assert re.search(r"Of the \d+ claims that were measured, \d+ say", registered)
+  assert re.search(
+    r"Of the \d+ registered claims that were measured, \d+ say", registered
+  )
   section = _section(page, "4c")
   both = [x for x in section.splitlines() if "mnist_lenet, lenet_oneshot" in x]
   assert both and all(x.endswith("| after |") for x in both)
@@ -256,7 +248,7 @@ def test_bad_input_is_one_line(tmp_path):
   commands.assert_one_line(found, "no run of the catalog is here")
 
 
-def test_without_a_workdir_comparisons_are_drawn_again(
+def test_without_a_workdir_all_is_drawn_again_and_nothing_else_stays(
   collected, copied, tmp_path
 ):
   smoke = copied.rename(copied.with_name("smoke"))
@@ -266,7 +258,34 @@ def test_without_a_workdir_comparisons_are_drawn_again(
   assert found.returncode == 0, found.stderr
   new = (collected / "results/cpu/figure_4c.png").read_bytes()
   assert (smoke / "figure_4c.png").read_bytes() == new
-  assert (smoke / "figure_7.png").read_bytes() == b"of runs that are gone"
+  assert not (smoke / "figure_7.png").exists()
+
+
+@pytest.mark.parametrize("scale", catalog.SCALES)
+def test_the_committed_drawings_are_those_of_the_committed_records(scale):
+  folder = _DOCS / "results" / scale
+  collected = results_page.read(folder)
+  expected = {
+    each.name: collect.digest(folder, each.runs)
+    for each in collect.drawings(scale, collected)
+  }
+  found = {}
+  for path in folder.glob("*.png"):
+    with Image.open(path) as picture:
+      found[path.stem] = picture.text.get(collect.RECORDS)
+  assert found == expected, "run python -m experiments.results"
+  for name, text in collect.summaries(collected).items():
+    assert (folder / f"{name}.md").read_text(encoding="utf-8") == text
+
+
+def test_a_figure_of_one_line_compares_nothing(copied):
+  collected = results_page.read(copied)
+  named = {each.name for each in collect.drawings("cpu", collected)}
+  assert "figure_4c" in named
+  del collected["lenet_oneshot"]
+  named = {each.name for each in collect.drawings("cpu", collected)}
+  assert "figure_1_mnist" in named
+  assert not named & {"figure_4c", "figure_9"}
 
 
 def test_a_name_of_a_device_is_shown_not_obeyed(copied, tmp_path):
@@ -283,3 +302,24 @@ def test_a_name_of_a_device_is_shown_not_obeyed(copied, tmp_path):
 def test_the_committed_page_is_that_of_the_committed_records():
   committed = (_DOCS / "results.md").read_text(encoding="utf-8")
   assert results_page.text(_DOCS) == committed
+
+
+def test_the_results_in_the_readme_are_those_of_the_committed_records():
+  committed = (commands.ROOT / "README.md").read_text(encoding="utf-8")
+  assert results_page.with_results(committed, _DOCS) == committed
+
+
+def test_the_readme_needs_both_of_its_comments(collected):
+  with pytest.raises(errors.InputError, match="lacks <!-- Made by"):
+    results_page.with_results("# A project\n", collected)
+
+
+def test_where_tickets_win_comes_first(page):
+  part = page.partition("## How to read")[0]
+  assert part.startswith("# Results\n\n## Where tickets win")
+  assert "* LeNet (cpu scale, n = 3): Winning tickets from" in part
+  header, _, *rows = re.findall(r"^\|.*\|$", part, re.MULTILINE)
+  assert header.count("cpu scale, n = 3") == 2 and len(rows) == 20
+  assert re.match(r"\| 21.1% \| \*\*wins\*\*: \+0\.\d+, 0\.\d+. \|", rows[6])
+  assert re.match(r"\| 1.2% \| does not win: .\d\.\d+, \d\.\d+", rows[-1])
+  assert "Not run: Conv-2; Conv-4; Conv-6" in part

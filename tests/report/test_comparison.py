@@ -1,5 +1,6 @@
 """Several runs in one figure and one table."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -120,12 +121,45 @@ def test_the_axis_may_be_the_number_of_weights(draw):
   )
   density = runs["a"].grid.density
   for axes in draw(runs, by_weights=True).axes:
-    assert axes.get_xlabel() == "Number of weights left"
+    assert axes.get_xlabel() == "Weights left in the layers that are pruned"
     found = [bars[0].get_xdata() for bars in axes.containers]
     np.testing.assert_allclose(found, [266200 * density, 1000 * density])
     left, right = axes.get_xlim()
     assert left > 266200 > 1000 * density[-1] > right
     assert axes.xaxis.get_major_formatter()(2_000_000) == "2M"
+
+
+def test_layers_that_are_not_pruned_are_not_on_the_axis_of_weights(draw):
+  runs = _two()
+  share = np.array([1.0, 0.8, 0.64])  # of a tenth of the weights
+  runs["b"] = results.change(
+    dataclasses.replace(
+      runs["b"],
+      config=runs["b"].config | {"rates": ["Dense_0=0.2", "kernel=0"]},
+    ),
+    lambda each: each._replace(
+      counted=1000, density=0.9 + 0.1 * share[each.round]
+    ),
+  )
+  [axes, *_] = draw(runs, by_weights=True).axes
+  found = axes.containers[1][0].get_xdata()
+  np.testing.assert_allclose(found, 100 * share)
+
+
+def test_a_run_that_is_far_below_the_others_does_not_squeeze_them(draw):
+  runs = _two()
+  for name, lower in (("c", 0.0), ("d", 0.3)):
+    runs[name] = results.change(
+      runs["a"],
+      lambda each, lower=lower: each._replace(
+        end=each.end._replace(test_accuracy=each.end.test_accuracy - lower),
+        early_stop=each.early_stop._replace(step=each.early_stop.step * 9),
+      ),
+    )
+  quantities = statistics.EARLY_STEP, statistics.END_TEST
+  steps, accuracy = draw(runs, quantities=quantities).axes
+  assert accuracy.get_ylim()[0] > 90
+  assert steps.get_yscale() == "log"
 
 
 def test_controls_that_collapse_leave_a_comparison(draw):

@@ -213,14 +213,14 @@ def test_labels_of_densities_are_few_and_equally_far_apart(rounds):
   assert len(set(np.diff(places))) <= 1
 
 
-def test_a_row_has_three_panels():
+def test_a_row_has_three_panels_but_four_are_two_rows_of_two():
   sizes = []
-  for count in (3, 4):
+  for count in (3, 5, 2, 4):
     svg = canvas.draw_parts("x", "", count * [lambda axes: None], "").svg
     box = svg.decode().split('viewBox="0 0 ')[1].split('"')[0]
     sizes.append([float(size) for size in box.split()])
-  (wide, low), (as_wide, high) = sizes
-  assert wide == as_wide
+  (wide, low), (as_wide, high), (two, _), (four, _) = sizes
+  assert wide == as_wide and two == four < wide
   assert high - low > low / 2
 
 

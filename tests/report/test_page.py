@@ -79,7 +79,8 @@ def test_the_version_of_lth_jax_is_shown_if_it_is_known(whole):
   [
     ("wwwl", "Winning tickets from 80.0% down to 51.2% of the weights (3", ""),
     ("wulw", "A winning ticket at 80.0% of the weights (1 of 4", "64.0%"),
-    ("uuuw", "A winning ticket at 41.0% of", "80.0%, 64.0%, 51.2%"),
+    ("uwuw", "A winning ticket at 64.0% of the weights", "80.0%, 51.2%"),
+    ("uuuw", "A winning ticket at 41.0% of", "80.0% to 51.2%"),
     ("wlww", "Winning tickets from 51.2% down to 41.0% of the weights", ""),
     ("lllu", "No winning ticket is established: of 4 densities, 3 do not", ""),
   ],

@@ -47,6 +47,11 @@ def test_a_report_knows_every_network(model):
       {"control_rounds": [1, 5]},
       f"{_OTHER}: control_rounds 1, 5 instead of all",
     ),
+    ({"randoms": 1}, f"{_OTHER}: randoms 1 instead of 2"),
+    (
+      {"randoms": 1, "arms": ["ticket"]},
+      f"{_OTHER}: arms ticket instead of ticket, reinit, random",
+    ),
     ({"scaling": "l2"}, f"{_OTHER}: scaling l2 instead of unit"),
     ({"order": "per_round"}, f"{_OTHER}: order per_round instead of shared"),
     (
@@ -69,7 +74,7 @@ def test_a_report_knows_every_network(model):
   ],
 )
 def test_differences_from_the_paper_are_named(change, words):
-  paper = configs.to_flat(configs.Config())
+  paper = configs.to_flat(configs.Config()) | {"randoms": 2}
   assert protocols.differences(paper | change) == words
 
 

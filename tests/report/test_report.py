@@ -122,11 +122,11 @@ def test_without_a_validation_split_there_is_no_early_stop(tmp_path, shown):
   assert set(shown) == {"figure_3", "figure_4b"}
 
 
-def test_the_main_figure_comes_first_on_the_page(tmp_path, shown):
+def test_wins_and_the_main_figure_come_first_on_the_page(tmp_path, shown):
   changes = {**_SMALL, "rounds": 1, "pruning": "oneshot"}
   page = report.write(synthetic_runs.write(tmp_path, **changes)).read_text()
   titles = [
-    *("Figure 4a", "Winning tickets", "Published claims"),
+    *("Winning tickets", "Figure 4a", "Published claims"),
     *("Figure 3", "Figure 4c", "All results"),
   ]
   places = [page.index(f"<h2>{title}") for title in titles]

@@ -1,5 +1,6 @@
 """Statistics over replicates, winning tickets, and missing trials."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -8,6 +9,7 @@ from helpers import results, synthetic_runs
 from scipy import stats
 
 from lth_jax.report import (
+  headline,
   plan,
   records,
   statistics,
@@ -85,6 +87,27 @@ def test_ticket_wins_by_non_inferiority(step, accuracy, verdicts):
   assert [each.verdict for each in found] == verdicts
 
 
+@pytest.mark.parametrize(
+  ("end_test", "verdicts"),
+  [
+    # As accurate as the paper's dense network, then far below.
+    ([[89.0, 89.5, 89.0, 80.0]] * 3, [_WINS, _WINS, _LOSES]),
+    ([[60.0, 70.0, 70.0, 70.0]] * 3, ["not measured"] * 3),
+  ],
+)
+def test_accuracy_at_the_end_decides_alone_without_an_early_stop(
+  end_test, verdicts
+):
+  late = results.tickets([[15000, 15000, 15000, 15000]] * 3, end_test)
+  run = dataclasses.replace(late, config=late.config | {"model": "resnet20"})
+  found = winning.winning(run)
+  assert [each.verdict for each in found] == verdicts
+  assert {each.step.n for each in found} == {0}
+  line = headline.headline(run, found)
+  assert "at step" not in line
+  assert ("not trained" in line) == ("not measured" in verdicts)
+
+
 @pytest.mark.parametrize("later", [-500, 0, 50, 1000])
 def test_an_interval_of_steps_is_no_narrower_than_an_evaluation(later):
   run = results.tickets([[5000, 5000 + later, 5000, 5000]] * 3, [[98] * 4] * 3)
@@ -93,6 +116,8 @@ def test_an_interval_of_steps_is_no_narrower_than_an_evaluation(later):
   cell = tables.verdicts([ticket]).text.rows[0][3]
   low, high = (tables.number(later + x, 0) for x in (-50, 50))
   assert f"({low} to {high})" in cell
+  bounds = (5000 + later - 50) / 5000, (5000 + later + 50) / 5000
+  np.testing.assert_allclose((ticket.ratio.low, ticket.ratio.high), bounds)
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,12 @@ import math
 
 import numpy as np
 import pytest
-from helpers import results
+from helpers import results, synthetic_runs
 
 from lth_jax import errors
 from lth_jax.analysis import summary
-from lth_jax.report import structure
-from lth_jax.report.figures import distributions
+from lth_jax.report import pooling, records, structure
+from lth_jax.report.figures import canvas, distributions
 from lth_jax.storage import files
 
 _TICKETS = [(replicate, k) for replicate in range(2) for k in range(2)]
@@ -144,7 +144,15 @@ def _described(folder, replicate, kept):
 
 def _pooled(folder):
   found = structure.load(folder, _TICKETS)
-  return distributions.pool({index: x.rounds for index, x in found.items()})
+  return pooling.pool([each.rounds for each in found.values()])
+
+
+def _draw(rounds, **config):
+  run = records.Run("", synthetic_runs.config(**config), (), (), tuple(rounds))
+  return [
+    canvas.draw_parts(each.name, each.title, each.panels, "")
+    for each in distributions.of(run)
+  ]
 
 
 def test_a_ticket_that_is_trained_again_has_no_statistics(tmp_path):
@@ -160,11 +168,16 @@ def test_structure_is_pooled_over_replicates(tmp_path, shown):
   dense, sparse = _pooled(tmp_path)
   assert dense.percent == 100 and abs(sparse.percent - 100 / 3) < 1e-9
   leaf = sparse.leaves["w"]
-  assert leaf["num_incoming"].tolist() == [2, 0, 1, 1]
-  assert leaf["num_outgoing"].tolist() == [1, 1, 0, 2, 0, 0]
-  assert leaf["moved"]["kept"].sum() == 4
-  assert leaf["moved"]["pruned"].sum() == 8
-  distributions.draw((dense, sparse), "note")
+  # Of three inputs and of two outputs.
+  assert leaf["incoming"].kept.tolist() == [1, 2, 1, 0]
+  assert leaf["outgoing"].kept.tolist() == [3, 2, 1]
+  assert leaf["moved"].kept.sum() == 4
+  assert leaf["moved"].pruned.sum() == 8
+  again = pooling.from_json(json.loads(json.dumps(pooling.to_json([sparse]))))
+  for kind, found in again[0].leaves["w"].items():
+    for ours, theirs in zip(found, leaf[kind]):
+      np.testing.assert_allclose(ours, theirs, atol=1e-5)
+  _draw((dense, sparse))
   assert tuple(shown) == distributions.NAMES
   assert all(len(each.axes) == 1 for each in shown.values())
 
@@ -173,7 +186,7 @@ def test_structure_is_pooled_over_replicates(tmp_path, shown):
 def test_bins_of_units_hold_equally_many_fractions(tmp_path, shown, shape):
   kept = np.arange(math.prod(shape)).reshape(shape) % 3 == 0
   _described(tmp_path, 0, kept)
-  distributions.draw(_pooled(tmp_path), "")
+  _draw(_pooled(tmp_path))
   for name, fan in zip(("incoming", "outgoing"), shape):
     [stairs] = shown[name].axes[0].patches
     counts, edges, _ = stairs.get_data()
@@ -190,12 +203,35 @@ def test_movement_is_shown_at_the_density_of_its_claims(tmp_path, shown):
   dense, _ = _pooled(tmp_path)
   rounds = tuple(dense._replace(percent=100 * 0.8**k) for k in range(21))
   for count in (8, 13, 21):
-    distributions.draw(rounds[:count], "")
+    _draw(rounds[:count])
     for name in ("moved", "grown"):
       assert shown[name].title.endswith("ticket at 21.0%")
   [axes] = shown["initial_weights"].axes
   labels = axes.get_legend_handles_labels()[1]
   assert labels == ["100%", "41.0%", "21.0%", "6.9%"]
+
+
+@pytest.mark.parametrize(
+  ("config", "numbers"),
+  [
+    ({}, ("15", "19", "20", "21", "23")),
+    ({"optimizer": "sgd"}, ("16", "", "", "22", "24")),
+    ({"model": "conv2"}, ("",) * 5),
+  ],
+)
+def test_distributions_have_the_papers_numbers(
+  tmp_path, shown, config, numbers
+):
+  _described(tmp_path, 0, [[1, 0], [1, 0], [0, 0]])
+  [_, ticket] = _pooled(tmp_path)
+  leaves = {"Dense_1/kernel": ticket.leaves["w"]}
+  _draw([ticket._replace(leaves=leaves)], **config)
+  titles = [each.title for each in shown.values()]
+  for title, number in zip(titles, numbers, strict=True):
+    assert title.startswith(f"Figure {number}. " if number else ("I", "H", "C"))
+  name = shown["moved"].axes[0].get_title()
+  lenet = config.get("model", "lenet") == "lenet"
+  assert name == ("Second hidden layer" if lenet else "Dense_1/kernel")
 
 
 @pytest.mark.parametrize(

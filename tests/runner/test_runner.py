@@ -85,6 +85,16 @@ def test_more_reinits_leave_the_first_alone(undisturbed, tmp_path):
   }
 
 
+def test_more_random_masks_leave_the_first_alone(undisturbed, tmp_path):
+  shutil.copytree(undisturbed, tmp_path, dirs_exist_ok=True)
+  runs.run(tmp_path, randoms=2)
+  new, old = runs.contents(tmp_path), runs.contents(undisturbed)
+  assert old.items() <= new.items()
+  more = {f"replicate_{r}/round_{i:03d}/random" for r in (0, 1) for i in (1, 2)}
+  assert set(new) - set(old) == {f"{name}_1" for name in more}
+  assert all(new[name] != new[f"{name}_1"] for name in more)
+
+
 def test_a_complete_run_trains_nothing(undisturbed, capsys, monkeypatch):
   before = runs.contents(undisturbed)
   monkeypatch.setattr(trials, "train_group", lambda *_: 1 / 0)
@@ -415,7 +425,7 @@ def test_a_control_starts_with_the_key_of_its_round_and_replicate(
     )
   for arm, scope in (("random", "layer"), ("random_global", "global")):
     expected[arm, None] = controls.random_masks(
-      keys.random_masks(*where), saved, ticket, scope=scope
+      keys.random_masks(*where, 0), saved, ticket, scope=scope
     )
   found = {
     (other.arm, other.draw): run.start

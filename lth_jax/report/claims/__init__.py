@@ -16,6 +16,7 @@ from lth_jax.report.claims.verdicts import VERDICTS as VERDICTS
 from lth_jax.report.claims.verdicts import Judgment as Judgment
 from lth_jax.report.claims.verdicts import judge as judge
 from lth_jax.report.claims.verdicts import measure as measure
+from lth_jax.report.claims.verdicts import untrained as untrained
 
 
 def evaluate(run: records.Run) -> tuple[Judgment, ...]:

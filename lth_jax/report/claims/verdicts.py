@@ -126,15 +126,8 @@ def measure(claim: table.Claim, *runs: records.Run) -> Sample:
   )
 
 
-def _cannot_tell(claim: table.Claim, run: records.Run) -> str:
-  """Why a run is not what a claim needs; "" if it is."""
-  if "scale" in claim.needs and protocols.is_scaled_down(run.config):
-    return "an absolute number, and the run is scaled down"
-  return _untrained(run) if "trained" in claim.needs else ""
-
-
-def _untrained(run: records.Run) -> str:
-  """Why the dense networks of a run had not trained; "" if they had."""
+def untrained(run: records.Run) -> str:
+  """Returns why the dense networks had not trained; "" if they had."""
   rise, accuracy = (
     statistics.interval(estimators.level(terms.parse(run, x, "dense")).values)
     for x in ("loss_rise", "end_test")
@@ -147,6 +140,13 @@ def _untrained(run: records.Run) -> str:
     f"{rise.mean:.3f} of its minimum, and its test accuracy at "
     f"{accuracy.mean:.1f}% (the paper has {published}%)"
   )
+
+
+def _cannot_tell(claim: table.Claim, run: records.Run) -> str:
+  """Why a run is not what a claim needs; "" if it is."""
+  if "scale" in claim.needs and protocols.is_scaled_down(run.config):
+    return "an absolute number, and the run is scaled down"
+  return untrained(run) if "trained" in claim.needs else ""
 
 
 def _only(run: records.Run, replicates: set[int]) -> records.Run:

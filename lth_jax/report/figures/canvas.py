@@ -50,8 +50,9 @@ _STYLE = {
 }
 
 
-# Panels in a row; everything else in inches, so that panels keep their size
-# whatever is around them. At the right there is half of an axis's last label.
+# Most panels in a row; four are two rows of two. All else is in inches, so that
+# panels keep their size whatever is around them. At the right there is half of
+# an axis's last label.
 _COLUMNS = 3
 _WIDE, _HIGH, _LEFT, _RIGHT, _BESIDE, _BELOW = 3.5, 2.8, 0.72, 0.28, 0.75, 0.95
 # A line of the title and of the legend; an entry of the legend without its
@@ -115,7 +116,7 @@ def _canvas(
   from matplotlib import figure as mpl_figure
 
   canvas = mpl_figure.Figure()
-  columns = min(len(parts), _COLUMNS)
+  columns = 2 if len(parts) == 4 else min(len(parts), _COLUMNS)
   rows = math.ceil(len(parts) / columns)
   legend = _draw_panels(canvas.subplots(rows, columns, squeeze=False), parts)
   title = textwrap.fill(title, _TITLE * columns)

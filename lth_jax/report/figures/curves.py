@@ -15,10 +15,16 @@ from lth_jax.report.figures import panels
 if typing.TYPE_CHECKING:
   from matplotlib import axes as mpl_axes
 
-# Shades of an arm's colour for its densities (%), dense to sparse, mixed with
-# white (positive) or black (negative).
-_SHADES = {51.3: 0.5, 21.1: 0.0, 7.0: 0.55, 3.6: 0.2, 1.9: -0.55}
-_DASHES = {51.3: "-", 21.1: "-", 7.0: (0, (5, 1.5)), 3.6: "--", 1.9: ":"}
+# Colour and dashes of each arm at a density (%): no two panels use one for two.
+_STYLES = {
+  ("ticket", 51.3): ("#56B4E9", "-"),
+  ("ticket", 21.1): ("#0072B2", "-"),
+  ("ticket", 7.0): ("#AA4499", "-"),
+  ("ticket", 3.6): ("#882255", (0, (5, 1.5))),
+  ("ticket", 1.9): ("#661100", ":"),
+  ("reinit", 51.3): ("#F0A860", "-"),
+  ("reinit", 21.1): ("#D55E00", "-"),
+}
 # Title of each panel, and (arm, density in percent) of its curves.
 _PANELS = (
   ("First rounds", (("ticket", 51.3), ("ticket", 21.1))),
@@ -38,7 +44,7 @@ _PANELS = (
 )
 # The dense network's curve is inside the panel from this share of the shown
 # training on.
-_EARLY = 0.04
+_EARLY = 0.025
 
 
 def draw(
@@ -56,6 +62,13 @@ def draw(
     for panel in _PANELS
     if all(arm in present for arm, _ in panel[1])
   )
+
+
+def shown(run: records.Run) -> set[tuple[str, int]]:
+  """Returns arm and round of each curve that `draw` shows."""
+  found = {(arm, _nearest(run, arm, percent)) for arm, percent in _STYLES}
+  pruned = {(arm, index) for arm, index in found if index is not None}
+  return pruned | {("ticket", 0)}
 
 
 def _draw(
@@ -82,8 +95,8 @@ def _draw(
       axes,
       *statistics.curves(run, arm, index, curve),
       label=f"{tables.percent(density[index])} {arm}",
-      color=_shade(panels.arm_style(arm)[0], _SHADES[percent]),
-      linestyle=_DASHES[percent],
+      color=_STYLES[arm, percent][0],
+      linestyle=_STYLES[arm, percent][1],
     )
   axes.set_title(title)
   axes.set_xlabel("Training iteration")
@@ -142,9 +155,3 @@ def _loss_limits(low: float, early: float, rise: float) -> tuple[float, float]:
   """Limits that show the fall from `early` and at most twice as much rise."""
   fall = max(early - low, 1e-3)  # a flat curve has none
   return low - 0.05 * fall, low + 1.05 * max(fall, min(rise - low, 2 * fall))
-
-
-def _shade(colour: str, amount: float) -> tuple[float, ...]:
-  channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
-  end = 1.0 if amount > 0 else 0.0
-  return tuple(c + abs(amount) * (end - c) for c in channels)

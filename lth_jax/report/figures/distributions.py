@@ -1,147 +1,118 @@
 """Distributions of tickets: figures 15, 16 and 19 to 24 of the paper.
 
-Drawn from `replicate_<r>/structure.json`, pooled over replicates.
+Drawn from histograms that are pooled over replicates (`report.pooling`).
 """
 
 from __future__ import annotations  # so that matplotlib is loaded late
 
 import functools
-import math
 import typing
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from lth_jax.analysis import histograms
-from lth_jax.report import structure
-from lth_jax.report.figures import canvas
+from lth_jax.report import pooling, records
+from lth_jax.report.figures import layout
+from lth_jax.report.pooling import Pooled
 
 if typing.TYPE_CHECKING:
   from matplotlib import axes as mpl_axes
 
 # Stems of the figures, in the order of the page.
 NAMES = ("initial_weights", "moved", "grown", "incoming", "outgoing")
+# Their numbers under Adam and under gradient descent.
+_NUMBERS = ("15 19 20 21 23", "16 - - 22 24")
 # Densities to show in percent, and the density at which movement is shown. The
 # paper does not name its own; claims about tickets are judged at 21.1%.
 _JUDGED = 21.1
-_SHOWN = (100.0, 41.0, _JUDGED, 7.0)
+SHOWN = (100.0, 41.0, _JUDGED, 7.0)
 _COLOURS = ("#333333", "#56B4E9", "#0072B2", "#D55E00")
-_MOST_BINS = 25  # of units
+_LENET = {
+  "Dense_0/kernel": "First hidden layer",
+  "Dense_1/kernel": "Second hidden layer",
+  "Dense_2/kernel": "Output layer",
+}
+# Axes of movement end where this share of all weights lies.
+_MOST = 0.999
 
 
-class Pooled(NamedTuple):
-  """The tickets of one round, the leaves of all replicates pooled.
+def of(run: records.Run) -> tuple[layout.Figure, ...]:
+  """Returns figures of initial weights, movement and connectivity.
 
-  Attributes:
-    percent: of the counted weights that are left.
-    leaves: {leaf name: counts of `analysis.summary.describe`}; counts of
-      histograms are added up, counts of units are concatenated.
+  There is a panel for each layer, and none without histograms.
   """
-
-  percent: float
-  leaves: dict[str, dict[str, Any]]
-
-
-def pool(replicates: Mapping[int, structure.Rounds]) -> tuple[Pooled, ...]:
-  """Pools the rounds that every replicate has, dense first."""
-  found = list(replicates.values())
-  if not found:
+  if not run.pooled:
     return ()
-  shared = set.intersection(*(set(rounds) for rounds in found))
-  return tuple(
-    _pool([rounds[index] for rounds in found]) for index in sorted(shared)
-  )
-
-
-def draw(rounds: tuple[Pooled, ...], note: str) -> tuple[canvas.Drawn, ...]:
-  """Draws initial weights, movement and connectivity, a panel a layer."""
-  if not rounds:
-    return ()
-  shown, [judged] = _nearest(rounds, _SHOWN), _nearest(rounds, [_JUDGED])
+  shown = pooling.nearest(run.pooled, SHOWN)
+  [judged] = pooling.nearest(run.pooled, [_JUDGED])
   ticket = f"ticket at {judged.percent:.1f}%"
-  figures = (
+  found = (
     ("Initial weights of tickets", _initial, shown),
     (f"How far the dense network's weights moved, {ticket}", _moved, judged),
     (f"How much they grew in magnitude, {ticket}", _grown, judged),
     ("Connections kept into each unit", _incoming, shown),
     ("Connections kept out of each unit", _outgoing, shown),
   )
+  layers = _LENET if run.config["model"] == "lenet" else {}
   return tuple(
-    canvas.draw_parts(
+    layout.Figure(
       name,
-      title,
-      [functools.partial(panel, what, leaf) for leaf in rounds[0].leaves],
-      note,
+      f"{number}{title}",
+      "",
+      tuple(
+        functools.partial(panel, what, leaf, layers.get(leaf, leaf))
+        for leaf in judged.leaves
+      ),
     )
-    for name, (title, panel, what) in zip(NAMES, figures, strict=True)
+    for name, number, (title, panel, what) in zip(
+      NAMES, _numbers(run.config), found, strict=True
+    )
   )
 
 
-def _pool(replicates: list[dict[str, dict[str, Any]]]) -> Pooled:
-  leaves = {
-    name: _pool_leaf([leaves[name] for leaves in replicates])
-    for name in replicates[0]
-  }
-  kept = sum(leaf["num_kept"] for leaf in leaves.values())
-  counted = sum(
-    math.prod(leaf["shape"]) * len(replicates) for leaf in leaves.values()
-  )
-  return Pooled(100 * kept / counted, leaves)
-
-
-def _pool_leaf(each: list[dict[str, Any]]) -> dict[str, Any]:
-  """Adds up the histograms of a leaf and concatenates its units."""
-  found = {
-    "shape": each[0]["shape"],
-    "num_kept": sum(leaf["num_kept"] for leaf in each),
-  }
-  for key in ("num_incoming", "num_outgoing"):
-    found[key] = np.concatenate([leaf[key] for leaf in each])
-  for key in ("initial", "moved", "grown"):
-    found[key] = {
-      "edges": each[0][key]["edges"],
-      "kept": np.sum([leaf[key]["kept"] for leaf in each], axis=0),
-      "pruned": np.sum([leaf[key]["pruned"] for leaf in each], axis=0),
-    }
-  return found
-
-
-def _nearest(
-  rounds: tuple[Pooled, ...], percents: Sequence[float]
-) -> tuple[Pooled, ...]:
-  """The rounds nearest to some densities, dense to sparse."""
-  chosen = {
-    min(
-      range(len(rounds)),
-      key=lambda index: abs(math.log(rounds[index].percent / percent)),
-    )
-    for percent in percents
-  }
-  return tuple(rounds[index] for index in sorted(chosen))
+def _numbers(config: Mapping[str, Any]) -> list[str]:
+  """The beginnings of titles, "" where the paper has no such figure."""
+  if config["model"] != "lenet":
+    return [""] * len(NAMES)
+  found = _NUMBERS[config["optimizer"] != "adam"].split()
+  return ["" if number == "-" else f"Figure {number}. " for number in found]
 
 
 def _initial(
-  rounds: tuple[Pooled, ...], leaf: str, axes: mpl_axes.Axes
+  rounds: Sequence[Pooled], leaf: str, title: str, axes: mpl_axes.Axes
 ) -> None:
   for colour, each in zip(_COLOURS, rounds):
-    counts = each.leaves[leaf]["initial"]
-    _stairs(axes, counts["kept"], counts["edges"], _percent(each), colour)
-  axes.set_title(leaf)
+    found = each.leaves[leaf]["initial"]
+    _stairs(axes, found.kept, found.edges, _percent(each), colour)
+  axes.set_title(title)
   axes.set_xlabel("Initial weight")
   axes.set_ylabel("Density")
 
 
 def _movement(
-  key: str, label: str, ticket: Pooled, leaf: str, axes: mpl_axes.Axes
+  key: str,
+  label: str,
+  ticket: Pooled,
+  leaf: str,
+  title: str,
+  axes: mpl_axes.Axes,
 ) -> None:
-  counts = ticket.leaves[leaf][key]
-  edges = counts["edges"]
-  _stairs(axes, counts["kept"], edges, "in the ticket", "#0072B2")
-  _stairs(axes, counts["pruned"], edges, "not in it", "#D55E00")
-  axes.set_title(leaf)
+  found = ticket.leaves[leaf][key]
+  _stairs(axes, found.kept, found.edges, "in the ticket", "#0072B2")
+  _stairs(axes, found.pruned, found.edges, "not in it", "#D55E00")
+  axes.set_xlim(found.edges[0], _end(found))
+  axes.set_title(title)
   axes.set_xlabel(label)
   axes.set_ylabel("Density")
+
+
+def _end(found: pooling.Histogram) -> float:
+  """Where most weights lie; the open last bin is never shown."""
+  both = np.cumsum(found.kept + found.pruned)
+  last = int(np.searchsorted(both, _MOST * both[-1])) + 1
+  return float(found.edges[min(last, len(both) - 1)])
 
 
 _moved = functools.partial(
@@ -153,31 +124,24 @@ _grown = functools.partial(
 
 
 def _connections(
-  what: str, rounds: tuple[Pooled, ...], leaf: str, axes: mpl_axes.Axes
+  what: str,
+  rounds: Sequence[Pooled],
+  leaf: str,
+  title: str,
+  axes: mpl_axes.Axes,
 ) -> None:
   """Draws how many units keep which fraction of their connections."""
   for colour, each in zip(_COLOURS, rounds):
-    found = each.leaves[leaf]
-    *window, num_in, num_out = (1, 1, *found["shape"])[-4:]
-    fan = math.prod(window) * (num_in if what == "incoming" else num_out)
-    edges = _edges(fan)
-    counts = np.histogram(found[f"num_{what}"] / fan, edges)[0]
+    found = each.leaves[leaf][what]
     if each.percent < 100:  # all units of the dense network lie at 1
-      _stairs(axes, counts, edges, _percent(each), colour)
-  axes.set_title(leaf)
+      _stairs(axes, found.kept, found.edges, _percent(each), colour)
+  axes.set_title(title)
   axes.set_xlabel(f"Fraction of {what} connections kept")
   axes.set_ylabel("Density of units")
 
 
 _incoming = functools.partial(_connections, "incoming")
 _outgoing = functools.partial(_connections, "outgoing")
-
-
-def _edges(fan: int) -> np.ndarray:
-  """Edges of bins that hold equally many of the fractions k / fan."""
-  fractions = fan + 1
-  each = math.ceil(fractions / _MOST_BINS)
-  return (each * np.arange(math.ceil(fractions / each) + 1) - 0.5) / fan
 
 
 def _percent(ticket: Pooled) -> str:

@@ -160,7 +160,7 @@ def weights_axis(axes: mpl_axes.Axes, weights: np.ndarray) -> None:
   """Makes the horizontal axis one of numbers of weights, large to small."""
   from matplotlib import ticker
 
-  axes.set_xlabel("Number of weights left")
+  axes.set_xlabel("Weights left in the layers that are pruned")
   _log_axis(axes, weights)
   subs = (1, 2, 5) if weights.max() / weights.min() < 300 else (1,)
   axes.xaxis.set_major_locator(ticker.LogLocator(subs=subs))
@@ -199,6 +199,17 @@ def value_axis(
   high = min(high, 100 + 0.04 * (high - low))
   # At least one point high, so that noise does not look like an effect.
   axes.set_ylim(min(low, high - 1), high)
+
+
+def log_steps(axes: mpl_axes.Axes) -> None:
+  """Makes the vertical axis, one of steps, logarithmic."""
+  from matplotlib import ticker
+
+  axes.set_yscale("log")
+  axes.autoscale(axis="y")
+  axes.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+  axes.yaxis.set_major_formatter(ticker.StrMethodFormatter("{x:,.0f}"))
+  axes.yaxis.set_minor_formatter(ticker.NullFormatter())
 
 
 def shift(percent: np.ndarray, places: float, log: bool) -> np.ndarray:
