@@ -87,6 +87,10 @@ def load(
 def checked(dataset: Dataset) -> Dataset:
   """Returns a data set whose arrays are as training needs them.
 
+  >>> part = Examples(np.zeros([1, 2, 2, 1], np.uint8), np.zeros([1], np.int32))
+  >>> checked(Dataset('tiny', part, part, 1, 'own')).train.images.shape
+  (1, 2, 2, 1)
+
   Raises:
     errors.InputError: it has anything but labelled images.
   """

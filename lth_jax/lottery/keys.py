@@ -23,8 +23,6 @@ implementation is pinned to threefry: a change of JAX's default must not change
 a published number.
 """
 
-import zlib
-
 import jax
 
 # A new one is added at the end: the others' places decide published bits.
@@ -105,14 +103,13 @@ def noise(seed: int, replicate: int, round_index: int, level: int) -> jax.Array:
   return _derive(seed, _NOISE, replicate, round_index, level)
 
 
-def own(seed: int, replicate: int, round_index: int, name: str) -> jax.Array:
-  """Returns the key of a control of one's own, by its name.
+def own(seed: int, replicate: int, round_index: int, name: int) -> jax.Array:
+  """Returns the key of a control of one's own; `name` is a hash of its name.
 
-  >>> bool(own(0, 3, 1, "mine") == own(0, 3, 1, "other"))
+  >>> bool(own(0, 3, 1, name=5) == own(0, 3, 1, name=6))
   False
   """
-  place = zlib.crc32(name.encode())
-  return _derive(seed, _OWN, replicate, round_index, place)
+  return _derive(seed, _OWN, replicate, round_index, name)
 
 
 def score(seed: int, replicate: int, round_index: int) -> jax.Array:
@@ -122,28 +119,6 @@ def score(seed: int, replicate: int, round_index: int) -> jax.Array:
   False
   """
   return _derive(seed, _SCORE, replicate, round_index)
-
-
-def control(
-  arm: str, seed: int, replicate: int, round_index: int, draw: int
-) -> jax.Array:
-  """Returns the key of a control by its arm: one of the above.
-
-  >>> bool(control("reinit", 0, 3, 1, 2) == reinit(0, 3, 1, draw=2))
-  True
-  """
-  where = seed, replicate, round_index
-  match arm:
-    case "reinit":
-      return reinit(*where, draw)
-    case "noise":
-      return noise(*where, draw)
-    case "redraw":
-      return redraw(*where)
-    case "random" | "random_global":
-      return random_masks(*where, draw)
-    case _:
-      return own(*where, arm)
 
 
 def _derive(seed: int, *path: int) -> jax.Array:

@@ -1,12 +1,11 @@
 """Differences from the paper's protocols."""
 
 import pathlib
-import typing
 
 import pytest
 from helpers import results, synthetic_runs
 
-from lth_jax.config import configs, flags, sections
+from lth_jax.config import configs, flags
 from lth_jax.report import (
   claims,
   protocols,
@@ -17,9 +16,7 @@ from lth_jax.report.figures import layout
 _OTHER = "not the paper's main protocol"
 
 
-@pytest.mark.parametrize(
-  "model", typing.get_args(typing.get_type_hints(sections.Model)["model"])
-)
+@pytest.mark.parametrize("model", configs.built_in("model"))
 def test_a_report_knows_every_network(model):
   config = configs.to_flat(configs.from_flat({"model": model}))
   assert protocols.of(config)["steps"] > 0

@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 from helpers import commands, tiny, workdirs
 
-from lth_jax import errors, runner
+from lth_jax import errors, models, optim, runner
 from lth_jax.config import configs
+from lth_jax.data import augment
+from lth_jax.lottery import controls
+from lth_jax.runner import build
 
 EXAMPLES = commands.ROOT / "examples"
 SMALL = (
@@ -224,3 +227,15 @@ def test_code_that_cannot_be_found_is_named(tmp_path):
   function = eval("lambda key, trained, initial: trained")
   with pytest.raises(errors.InputError, match="code cannot be found"):
     runner.run(config, tmp_path, score=function, dataset=tiny.dataset())
+
+
+def test_the_names_of_flags_are_those_of_the_tables():
+  tables = {
+    "model": models.MAKERS,
+    "optimizer": optim.MAKERS,
+    "augment": augment.FUNCTIONS,
+    "score": build.SCORES,
+    "arms": {"ticket"} | controls.built_in(None, (), 0).keys(),
+  }
+  for field, table in tables.items():
+    assert set(configs.built_in(field)) == set(table)
