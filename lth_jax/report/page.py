@@ -8,8 +8,6 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-import jinja2
-
 from lth_jax.report import headline, plan, records, statistics, tables, winning
 from lth_jax.report.figures import canvas, distributions
 
@@ -45,6 +43,8 @@ class Content(NamedTuple):
 
 def render(content: Content) -> str:
   """Returns the HTML of a page."""
+  import jinja2  # here, since commands' --help does without
+
   run, found = content.run, content.winning
   environment = jinja2.Environment(
     loader=jinja2.FileSystemLoader(pathlib.Path(__file__).parent),

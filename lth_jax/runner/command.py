@@ -13,7 +13,7 @@ from absl import flags as absl_flags
 from absl import logging
 from etils import epath
 
-from lth_jax import data, errors, report
+from lth_jax import data, errors
 from lth_jax.config import flags
 from lth_jax.config.configs import Config
 from lth_jax.parallel import processes, progress
@@ -59,7 +59,9 @@ def runs(
     A function of an experiment's name, a config and a workdir. It runs, resumes
     or extends that run and writes its report.
   """
-  # Loads flax, optax and the networks, which --help does without.
+  # Not above, since --help does without flax, optax and the report; and not
+  # later, since code on disk may change while a run trains.
+  from lth_jax import report
   from lth_jax.runner import experiment as experiment_lib
 
   processes.join(flags.processes(values))

@@ -1,9 +1,9 @@
 """Compiled programs that JAX keeps on disk, for later commands.
 
 JAX names an entry by a hash of the program, of jaxlib and of the devices. It
-leaves out what else XLA compiles for on CPU: with other CPUs allowed, or NPROC,
-an entry is found although the compiler would split loops otherwise. So each
-environment has a folder of its own, as homes are shared between machines.
+leaves out what else XLA looks at on CPU: with fewer CPUs, or NPROC, the same
+entry is found, though XLA could compile another program. Homes are shared
+between machines, so each environment, as `env.json` has it, has its own folder.
 
 There is no limit of size (LeNet's programs take 1 MB, and change with shapes
 only): JAX's own takes a lock, with a time limit, at each entry that is read.
@@ -34,7 +34,7 @@ def use(asked: str) -> None:
   For after the backend's start. A folder that cannot be used is logged.
 
   Args:
-    asked: as `--compilation_cache`.
+    asked: value of `--compilation_cache`.
   """
   if asked == "off" or jax.config.values["jax_compilation_cache_dir"]:
     return
@@ -52,7 +52,7 @@ def use(asked: str) -> None:
     return
   _remove_failing(folder)
   jax.config.update("jax_compilation_cache_dir", str(folder))
-  # LeNet has 40 programs, of which each but two compiles in less than 1 s.
+  # All programs: most of LeNet's 37 compile in less than JAX's limit of 1 s.
   jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
   # XLA's own files: a failure to write one would end the run.
   jax.config.update("jax_persistent_cache_enable_xla_caches", "none")

@@ -34,6 +34,7 @@ _STYLE = {
   "axes.titlelocation": "left",
   "axes.titlesize": 11,
   "axes.titleweight": "bold",
+  "axes.titley": 1.0,  # where it is anyway, found without measuring all labels
   "font.family": "DejaVu Sans",
   "font.size": 10,
   "grid.color": "#e4e4e4",
