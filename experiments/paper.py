@@ -99,8 +99,9 @@ def _train(rows: Sequence[catalog.Row], asked: absl_flags.FlagValues) -> None:
       runner.log(f"{name}: {row.what}, {asked.scale} scale")
       run_config(row.name, config, folder / name)
   trained = {name for _, name, _ in todo}
-  number = asked.figure or rows[0].figures[0]
-  runner.on_process_0(lambda: _compare(number, asked.scale, trained, folder))
+  number = asked.figure or next(iter(rows[0].figures), None)
+  if number is not None:
+    runner.on_process_0(lambda: _compare(number, asked.scale, trained, folder))
 
 
 def _compare(

@@ -40,7 +40,7 @@ class Row(NamedTuple):
   Attributes:
     name: the stem of its workdirs.
     network: the folder of its flagfiles.
-    figures: the paper's figures that need it.
+    figures: the paper's figures that need it; none for a question of ours.
     what: what it shows, in a few words.
     is_sweep: whether it has a run a point; else it is one run.
     scales: its runs, by scale.

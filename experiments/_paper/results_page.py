@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import jinja2
 
-from experiments._paper import catalog, figures, networks, wins
+from experiments._paper import catalog, figures, networks, order, wins
 from lth_jax import errors, runner
 from lth_jax.config import configs
 from lth_jax.report import (
@@ -84,6 +84,7 @@ def text(folder: pathlib.Path) -> str:
     after=_count(judged, False),
     chance=_by_chance(judged),
     sections=sections,
+    order=order.text({n: x.run for n, x in collected["cpu"].items()}),
     networks={"number": catalog.NETWORKS, "text": networks.markdown()},
     runs=_run_rows(collected),
   )
@@ -295,7 +296,7 @@ def _run_rows(
   for scale, runs in collected.items():
     named = catalog.named(scale)
     for name, (run, about) in runs.items():
-      planned = catalog.num_trainings(catalog.config(named[name]))
+      planned = catalog.config(named[name])
       environment = about.get("environment", {})
       device = environment.get("device_kind", "?")
       link = f"[{name}]({FOLDER}/{scale}/{name}.md)"
@@ -312,9 +313,12 @@ def _run_rows(
   return rows
 
 
-def _num_trainings(run: records.Run, planned: int) -> str:
+def _num_trainings(run: records.Run, asked: configs.Config) -> str:
   """Counts trainings; a replicate that diverged has fewer than were planned."""
+  planned = catalog.num_trainings(asked)
   if plan.ended(run):
     planned = min(planned, len(plan.expected(run)))
   found = len(plan.expected(run)) - len(plan.missing(run))
+  if run.config["first_replicate"] != asked.study.first_replicate:
+    return f"{found}, of other replicates than are now planned"
   return str(found) if found >= planned else f"{found} of {planned}"

@@ -113,8 +113,7 @@ def _ratio(
   if not known.any():
     return statistics.interval(_NOTHING)
   logs = statistics.interval(np.log(step[known] / dense[known]), 0.9)
-  mean, low, high, least, most = map(_exp, logs[:5])
-  found = statistics.Interval(mean, low, high, least, most, logs.n)
+  found = statistics.Interval._make([*map(_exp, logs[:5]), logs.n])
   return _at_least(found, eval_every / float(dense[known].mean()))
 
 

@@ -7,11 +7,18 @@ import shutil
 import numpy as np
 import pytest
 from helpers import commands, synthetic_runs
+from helpers import results as results_helpers
 from matplotlib import colors, figure
 from PIL import Image
 
 from experiments import results
-from experiments._paper import catalog, collect, figures, results_page
+from experiments._paper import (
+  catalog,
+  collect,
+  figures,
+  order,
+  results_page,
+)
 from lth_jax import errors
 from lth_jax.config import configs
 from lth_jax.report import claims
@@ -261,6 +268,25 @@ def test_without_a_workdir_all_is_drawn_again_and_nothing_else_stays(
   assert not (smoke / "figure_7.png").exists()
 
 
+def test_two_orders_are_compared_on_the_replicates_that_they_share(
+  collected, page
+):
+  assert "not run (`python -m experiments.paper --row=lenet_order" in page
+  run = results_page.read(collected / "results/cpu")["mnist_lenet"].run
+  alike = results_helpers.change(
+    run,
+    lambda x: x._replace(early_stop=x.early_stop._replace(step=500.0)),
+  )
+  fewer = results_helpers.keep(run, lambda x: 10 < x.replicate < 13)
+  text = order.text(
+    {"lenet_order_shared": alike, "lenet_order_per_round": fewer}
+  )
+  [repeated] = re.findall(r"of ticket that another .*", text)
+  assert "| 42 of 42 | " in repeated and "42 of 42 |\n" not in repeated
+  assert "| Replicates | 11, 12 | 11, 12 |" in text
+  assert "| Ticket wins at |" in text
+
+
 @pytest.mark.parametrize("scale", catalog.SCALES)
 def test_the_committed_drawings_are_those_of_the_committed_records(scale):
   folder = _DOCS / "results" / scale
@@ -317,9 +343,9 @@ def test_the_readme_needs_both_of_its_comments(collected):
 def test_where_tickets_win_comes_first(page):
   part = page.partition("## How to read")[0]
   assert part.startswith("# Results\n\n## Where tickets win")
-  assert "* LeNet (cpu scale, n = 3): Winning tickets from" in part
+  assert "* LeNet (cpu scale, n = 5): Winning tickets from" in part
   header, _, *rows = re.findall(r"^\|.*\|$", part, re.MULTILINE)
-  assert header.count("cpu scale, n = 3") == 2 and len(rows) == 20
+  assert header.count("(cpu scale, n = ") == 2 and len(rows) == 20
   assert re.match(r"\| 21.1% \| \*\*wins\*\*: \+0\.\d+, 0\.\d+. \|", rows[6])
   assert re.match(r"\| 1.2% \| does not win: .\d\.\d+, \d\.\d+", rows[-1])
   assert "Not run: Conv-2; Conv-4; Conv-6" in part

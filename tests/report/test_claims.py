@@ -281,17 +281,17 @@ def test_a_claim_is_registered_only_before_every_run(
   assert claims.registered(claim, begun) == is_registered
 
 
-@pytest.mark.slow
-def test_few_claims_hold_where_nothing_makes_a_difference(monkeypatch):
+@pytest.mark.parametrize("num", [1, pytest.param(10, marks=pytest.mark.slow)])
+def test_few_claims_hold_where_nothing_makes_a_difference(monkeypatch, num):
   monkeypatch.chdir(pathlib.Path(__file__).parents[2])
   held = [
     verdict in ("holds", "consistent")
-    for found in null_claims.studies(10, replicates=5)
+    for found in null_claims.studies(num, replicates=5)
     for verdict in found.values()
   ]
-  assert len(held) > 1500
-  assert 0 < np.mean(held) <= 0.05
-  assert abs(np.mean(held) - claims.BY_CHANCE) < 0.01
+  assert len(held) > 150 * num
+  assert np.mean(held) <= 0.05
+  assert num == 1 or abs(np.mean(held) - claims.BY_CHANCE) < 0.01
 
 
 @functools.cache
