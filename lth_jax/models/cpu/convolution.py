@@ -111,7 +111,6 @@ def _forward(images, kernel):
 
 def _backward(residuals, grad):
   images, kernel = residuals
-  flipped = kernel[::-1, ::-1].swapaxes(2, 3)
   on_cpu = functools.partial(_products, shape=kernel.shape)
   if _suits_winograd(kernel.shape):
     chunk = _winograd_chunk(images, kernel.shape)
@@ -122,7 +121,22 @@ def _backward(residuals, grad):
     cpu=on_cpu,
     default=functools.partial(_native_kernel_gradient, kernel),
   )
-  return _convolve(grad, flipped), kernel_gradient
+  return _image_gradient(grad, kernel), kernel_gradient
+
+
+def _image_gradient(grad, kernel):
+  def default(grad, kernel):
+    return native(grad, kernel[::-1, ::-1].swapaxes(2, 3))
+
+  if not _suits_winograd(kernel.shape):
+    return default(grad, kernel)
+  chunk = _winograd_chunk(grad, kernel.shape)
+  return jax.lax.platform_dependent(
+    grad,
+    kernel,
+    cpu=functools.partial(winograd.convolve, chunk=chunk, transposed=True),
+    default=default,
+  )
 
 
 _convolve.defvjp(_forward, _backward)
