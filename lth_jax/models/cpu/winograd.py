@@ -127,7 +127,6 @@ def kernel_gradient(
          [6., 9., 6.],
          [4., 6., 4.]], dtype=float32)
   """
-
   size, transforms = 4, _GRADIENT
   if max(images.shape[1:3]) <= 4:
     size, transforms = 2, _FORWARD
