@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import flax.linen as nn
+import jax.numpy as jnp
 
 from lth_jax.models import cpu
 
@@ -35,7 +36,7 @@ def convolution(
     width: number of output channels.
     kernel_size: height and width of the kernel, odd.
     strides: pixels from one window to the next.
-    use_bias: False before a `batch_norm`, which would cancel the bias.
+    use_bias: False before a `BatchNorm`, which would cancel the bias.
     name: name in the tree of params; by default `Conv_i`.
 
   Raises:
@@ -58,8 +59,8 @@ def convolution(
   )
 
 
-def batch_norm(train: bool, *, name: str | None = None) -> nn.BatchNorm:
-  """Returns a BatchNorm of the last axis with a scale and a bias.
+class BatchNorm(nn.Module):
+  """A BatchNorm of the last axis with a scale and a bias.
 
   The paper states neither momentum nor epsilon. Momentum is 0.9: running
   statistics start at 0 and 1 in each round, and `0.9**steps` of that start is
@@ -67,17 +68,39 @@ def batch_norm(train: bool, *, name: str | None = None) -> nn.BatchNorm:
   short runs and early steps would not measure the network that was trained.
   Epsilon is 1e-5, the default of Flax and PyTorch.
 
-  Args:
+  Attributes:
     train: True normalises by the batch and updates the running statistics,
       False normalises by these.
-    name: name in the tree of params; by default `BatchNorm_i`.
+    relu: whether a ReLU follows; both have one gradient, in fewer passes.
+    momentum: share of the running statistics that stays in a step.
 
-  >>> batch_norm(train=True).momentum
+  >>> BatchNorm(train=True).momentum
   0.9
   """
-  return nn.BatchNorm(
-    use_running_average=not train, momentum=0.9, epsilon=1e-5, name=name
-  )
+
+  train: bool
+  relu: bool = False
+  momentum: float = 0.9
+
+  @nn.compact
+  def __call__(self, images):
+    """Returns `[B, H, W, C]`, as the images are."""
+    shape = images.shape[-1:]
+    scale = self.param("scale", nn.initializers.ones, shape)
+    bias = self.param("bias", nn.initializers.zeros, shape)
+    mean = self.variable("batch_stats", "mean", jnp.zeros, shape)
+    var = self.variable("batch_stats", "var", jnp.ones, shape)
+    if not self.train:
+      return cpu.normalize(
+        images, mean.value, var.value, scale, bias, self.relu
+      )
+    images, *found = cpu.batch_norm(images, scale, bias, self.relu)
+    if not self.is_initializing():
+      for running, new in zip((mean, var), found):
+        running.value = (
+          self.momentum * running.value + (1 - self.momentum) * new
+        )
+    return images
 
 
 def scaled(widths: Sequence[int], factor: float) -> tuple[int, ...]:

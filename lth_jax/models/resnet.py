@@ -26,14 +26,14 @@ class Block(nn.Module):
     x = layers.convolution(self.width, strides=self.strides, use_bias=False)(
       images
     )
-    x = nn.relu(layers.batch_norm(train)(x))
+    x = layers.BatchNorm(train, relu=True)(x)
     x = layers.convolution(self.width, use_bias=False)(x)
-    x = layers.batch_norm(train)(x)
+    x = layers.BatchNorm(train)(x)
     if images.shape != x.shape:
       images = layers.convolution(
         self.width, 1, self.strides, use_bias=False, name="shortcut"
       )(images)
-      images = layers.batch_norm(train, name="shortcut_norm")(images)
+      images = layers.BatchNorm(train, name="shortcut_norm")(images)
     return nn.relu(images + x)
 
 
@@ -53,9 +53,9 @@ class ResNet(nn.Module):
 
   @nn.compact
   def __call__(self, images, train: bool):
-    """Returns logits `[B, num_classes]`; `train` as in `batch_norm`."""
+    """Returns logits `[B, num_classes]`; `train` as in `BatchNorm`."""
     x = layers.convolution(self.channels[0], use_bias=False)(images)
-    x = nn.relu(layers.batch_norm(train)(x))
+    x = layers.BatchNorm(train, relu=True)(x)
     for stage, width in enumerate(self.channels):
       for block in range(self.blocks):
         strides = 2 if stage > 0 and block == 0 else 1

@@ -23,13 +23,13 @@ class VGG(nn.Module):
 
   @nn.compact
   def __call__(self, images, train: bool):
-    """Returns logits `[B, num_classes]`; `train` as in `batch_norm`."""
+    """Returns logits `[B, num_classes]`; `train` as in `BatchNorm`."""
     x = images
     for group, width in enumerate(self.channels):
       x = cpu.max_pool(x) if group else x
       for _ in range(self.convolutions[group]):
         x = layers.convolution(width, use_bias=False)(x)
-        x = nn.relu(layers.batch_norm(train)(x))
+        x = layers.BatchNorm(train, relu=True)(x)
     return layers.dense(self.num_classes)(x.mean((1, 2)))
 
 

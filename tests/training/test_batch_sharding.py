@@ -27,7 +27,7 @@ class _Normed(nn.Module):
   @nn.compact
   def __call__(self, images, train):
     x = layers.convolution(4, use_bias=False)(images)
-    x = nn.relu(layers.batch_norm(train)(x))
+    x = layers.BatchNorm(train, relu=True)(x)
     return layers.dense(tiny.CLASSES)(x.reshape(len(x), -1))
 
 

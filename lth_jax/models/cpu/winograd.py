@@ -69,13 +69,16 @@ _FORWARD = matrices((0, 1, -1))
 _GRADIENT = matrices((0, 1, -1, 0.5, -2))
 
 
-def convolve(images: jax.Array, kernel: jax.Array, chunk: int) -> jax.Array:
+def convolve(
+  images: jax.Array, kernel: jax.Array, chunk: int, transposed: bool = False
+) -> jax.Array:
   """Convolves with stride 1 and as many outputs as inputs (`SAME` padding).
 
   Args:
     images: `[B, H, W, C]`.
     kernel: `[3, 3, C, N]`.
     chunk: images at a time, a divisor of B; their tiles should fit the cache.
+    transposed: the gradient of the images instead, given that of the outputs.
 
   Returns:
     `[B, H, W, N]`.
@@ -87,13 +90,16 @@ def convolve(images: jax.Array, kernel: jax.Array, chunk: int) -> jax.Array:
          [ 8., 12.,  8.]], dtype=float32)
   """
   height, width = images.shape[1:3]
+  if transposed:
+    kernel = kernel[::-1, ::-1]
   # Without the barrier, XLA would transform the kernel in every product.
   factors = jax.lax.optimization_barrier(_transform(_FORWARD.kernel, kernel))
 
   def run(images):
     inputs = _transform(_FORWARD.inputs, _inputs(images, 2))
     products = [
-      [x @ factor for x, factor in zip(*rows)] for rows in zip(inputs, factors)
+      [x @ (y.T if transposed else y) for x, y in zip(*rows)]
+      for rows in zip(inputs, factors)
     ]
     outputs = _transform(_transposed(_FORWARD.outputs), products)
     outputs = jnp.stack([jnp.stack(row, 3) for row in outputs], 2)
@@ -102,7 +108,7 @@ def convolve(images: jax.Array, kernel: jax.Array, chunk: int) -> jax.Array:
     return outputs[:, :height, :width]
 
   outputs = jax.lax.map(run, _chunks(images, chunk))
-  return outputs.reshape(*images.shape[:3], kernel.shape[3])
+  return outputs.reshape(*images.shape[:3], -1)
 
 
 def kernel_gradient(
@@ -121,21 +127,25 @@ def kernel_gradient(
          [6., 9., 6.],
          [4., 6., 4.]], dtype=float32)
   """
+  size, transforms = 4, _GRADIENT
+  if max(images.shape[1:3]) <= 4:
+    size, transforms = 2, _FORWARD
 
   def add(total, chunks):
     images, grad = chunks
-    inputs = _transform(_GRADIENT.inputs, _inputs(images, 4))
-    grads = _transform(_GRADIENT.outputs, _outputs(grad, 4))
+    inputs = _transform(transforms.inputs, _inputs(images, size))
+    grads = _transform(transforms.outputs, _outputs(grad, size))
     products = [
       [_flat(x).T @ _flat(y) for x, y in zip(*rows)]
       for rows in zip(inputs, grads)
     ]
     return jax.tree.map(jnp.add, total, products), None
 
-  total = [[jnp.zeros((images.shape[3], grad.shape[3]), grad.dtype)] * 6] * 6
+  zeros = jnp.zeros((images.shape[3], grad.shape[3]), grad.dtype)
+  total = [[zeros] * (size + 2)] * (size + 2)
   chunks = _chunks(images, chunk), _chunks(grad, chunk)
   total, _ = jax.lax.scan(add, total, chunks)
-  rows = _transform(_transposed(_GRADIENT.kernel), total)
+  rows = _transform(_transposed(transforms.kernel), total)
   return jnp.stack([jnp.stack(row) for row in rows])
 
 
