@@ -189,7 +189,8 @@ def narrow_kernel_gradient(
     inputs = _combine(_GRADIENT.inputs, rows)
     grads = _combine(_GRADIENT.outputs, [grad[:, i::4] for i in range(4)])
     products = [
-      y.reshape(-1, num_out).T @ columns(x) for x, y in zip(inputs, grads)
+      jnp.reshape(y, (-1, num_out)).T @ columns(x)
+      for x, y in zip(inputs, grads)
     ]
     return jax.tree.map(jnp.add, total, products), None
 
