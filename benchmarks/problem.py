@@ -58,10 +58,12 @@ def _random_images(dataset: str) -> data.Dataset:
   return data.Dataset(dataset, train, test, num_classes=10, source="random")
 
 
-def trial(parts: build.Components) -> segments.ScheduledTrial:
-  """Returns a trial, pruned to half of its weights."""
+def trial(
+  parts: build.Components, density: float = 0.5
+) -> segments.ScheduledTrial:
+  """Returns a trial, pruned to a share of its weights."""
   start = build.initial_start(parts, 0)
-  kept = pruning.prune(scores.magnitude(start.params), start.masks, 0.5)
+  kept = pruning.prune(scores.magnitude(start.params), start.masks, 1 - density)
   due = plan.Trial(0, 1, "ticket")
   return segments.ScheduledTrial(
     due,
@@ -86,9 +88,17 @@ class Training:
     self, parts: build.Components, device: jax.Device, width: int = 1
   ):
     """Puts `width` trials on the device, before their first step."""
-    (worker,) = devices.make_workers([device], parts.data)
+    (self._worker,) = devices.make_workers([device], parts.data)
+    self._parts = parts
     self.program = vmapped.make(parts.trainer, width)
-    self.group = segments.begin(self.program, worker, [trial(parts)])
+    self.group = segments.begin(self.program, self._worker, [trial(parts)])
+
+  def restart(self, density: float, rate_factor: float) -> None:
+    """Begins again with other masks and other learning rates."""
+    other = trial(self._parts, density)
+    schedule = other.schedule._replace(peak=other.schedule.peak * rate_factor)
+    other = other._replace(schedule=schedule)
+    self.group = segments.begin(self.program, self._worker, [other])
 
   def compile(self) -> dict[str, float | None]:
     """Compiles all later segments; returns the seconds and the memory."""

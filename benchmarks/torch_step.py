@@ -10,18 +10,26 @@ from lth_jax.config import configs
 _NUM_IMAGES = 10_000
 
 
-def make(config: configs.Config, device: str = "cpu") -> Callable[[], None]:
+def make(
+  config: configs.Config, device: str = "cpu", layout: str = "channels_last"
+) -> Callable[[], None]:
   """Returns a function that does one training step of a masked network.
 
   Images are tensors on the device; the optimizer is fused, gradients and
   weights are masked at density 0.5.
+
+  Args:
+    config: of the network.
+    device: "cpu" or "cuda".
+    layout: of images and kernels, "channels_last" or "contiguous_format".
   """
   import torch
 
   name, batch_size = config.model.model, config.training.batch_size
-  network = _network(name).to(device, memory_format=torch.channels_last)
+  memory_format = getattr(torch, layout)
+  network = _network(config).to(device, memory_format=memory_format)
   images = torch.rand(_NUM_IMAGES, *_image_shape(name), device=device)
-  images = images.to(memory_format=torch.channels_last)
+  images = images.to(memory_format=memory_format)
   labels = torch.randint(10, (_NUM_IMAGES,), device=device)
   optimizer = _optimizer(config.training, network.parameters(), device)
   loss_fn = torch.nn.CrossEntropyLoss()
@@ -119,7 +127,7 @@ def products(config: configs.Config) -> list[tuple[int, int, int]]:
     else:
       forward.append((batch_size, layer.in_features, layer.out_features))
 
-  network = _network(name)
+  network = _network(config)
   for layer in network.modules():
     if isinstance(layer, (nn.Conv2d, nn.Linear)):
       layer.register_forward_hook(note)
@@ -139,7 +147,7 @@ def state_bytes(config: configs.Config) -> int:
   Parameter and moments read and written, gradient written and read, mask read.
   """
   moments = 2 if config.training.optimizer == "adam" else 1
-  parameters = _network(config.model.model).parameters()
+  parameters = _network(config).parameters()
   weights = sum(p.numel() for p in parameters if p.dim() > 1)
   return weights * (4 * 2 * (2 + moments) + 1)
 
@@ -167,26 +175,36 @@ def _optimizer(settings, parameters, device):
   )
 
 
-def _network(name: str) -> Any:
+def _network(config: configs.Config) -> Any:
   from torch import nn
+
+  name = config.model.model
+
+  def wide(*sizes):
+    return [max(1, round(config.model.width * size)) for size in sizes]
 
   match name:
     case "lenet":
-      return nn.Sequential(nn.Flatten(), *_dense((28 * 28, 300, 100, 10)))
-    case "resnet20":
-      return _resnet()
-    case "vgg19":
-      groups = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4))
-      layers = _groups(groups, norm=True)[:-1]
       return nn.Sequential(
-        *layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, 10)
+        nn.Flatten(), *_dense((28 * 28, *wide(300, 100), 10))
+      )
+    case "resnet20":
+      return _resnet(wide(16, 32, 64))
+    case "vgg19":
+      widths = wide(64, 128, 256, 512, 512)
+      layers = _groups(zip(widths, (2, 2, 4, 4, 4)), norm=True)[:-1]
+      return nn.Sequential(
+        *layers,
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(widths[-1], 10),
       )
     case _:
       pairs = int(name.removeprefix("conv")) // 2
-      groups = tuple((64 * 2**i, 2) for i in range(pairs))
+      widths = wide(*(64 * 2**i for i in range(pairs)))
       pixels = (32 // 2**pairs) ** 2
-      sizes = (pixels * groups[-1][0], 256, 256, 10)
-      layers = _groups(groups, norm=False)
+      sizes = (pixels * widths[-1], *wide(256, 256), 10)
+      layers = _groups([(width, 2) for width in widths], norm=False)
       return nn.Sequential(*layers, nn.Flatten(), *_dense(sizes))
 
 
@@ -213,7 +231,7 @@ def _groups(groups, norm):
   return layers
 
 
-def _resnet():
+def _resnet(widths):
   from torch import nn
 
   def convolution(channels, width, size, stride):
@@ -238,13 +256,13 @@ def _resnet():
       inner = self.second(nn.functional.relu(self.first(x)))
       return nn.functional.relu(inner + self.shortcut(x))
 
-  layers: list[Any] = [convolution(3, 16, 3, 1), nn.ReLU()]
-  channels = 16
-  for stage, width in enumerate((16, 32, 64)):
+  layers: list[Any] = [convolution(3, widths[0], 3, 1), nn.ReLU()]
+  channels = widths[0]
+  for stage, width in enumerate(widths):
     for block in range(3):
       stride = 2 if stage and not block else 1
       layers.append(Block(channels, width, stride))
       channels = width
   return nn.Sequential(
-    *layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10)
+    *layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, 10)
   )

@@ -31,8 +31,9 @@ _FIELDS = {
   "startup": ("--repeats 1", "what seconds"),
   "train_step": (
     "--models lenet --repeats 1",
-    "model step_ms torch_step_ms speedup_vs_torch limit_ms "
-    "limit_with_state_ms limit_fraction",
+    "model width batch_size step_ms spread torch_step_ms torch_spread "
+    "speedup_vs_torch limit_ms limit_with_state_ms limit_fraction peak_mib "
+    "torch_peak_mib traces_next_round",
   ),
 }
 _SLOW = ("startup", "train_step")

@@ -24,6 +24,9 @@ _CHUNK_BYTES = 1_700_000
 _WINOGRAD_BYTES = 600_000
 # With fewer channels the transforms cost more than the products save.
 _WINOGRAD_CHANNELS = 32
+# The same for the kernel's gradient where only rows are transformed.
+_NARROW_CHANNELS = 16
+_NARROW_BYTES = 260_000
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
 
 
@@ -106,14 +109,12 @@ def _backward(strides, residuals, grad):
   On CPU, the kernel's gradient and those with a stride are matrix products.
   """
   images, kernel = residuals
-  on_cpu = functools.partial(_products, shape=kernel.shape, strides=strides)
-  if strides == (1, 1) and _suits_winograd(kernel.shape):
-    chunk = _winograd_chunk(images, kernel.shape)
-    on_cpu = functools.partial(winograd.kernel_gradient, chunk=chunk)
   kernel_gradient = jax.lax.platform_dependent(
     images,
     grad,
-    cpu=on_cpu,
+    cpu=functools.partial(
+      _kernel_gradient, shape=kernel.shape, strides=strides
+    ),
     default=lambda images, grad: _transposed(
       lambda k: native(images, k, strides), kernel, grad
     ),
@@ -133,6 +134,20 @@ def _backward(strides, residuals, grad):
 
 
 _convolve.defvjp(_forward, _backward)
+
+
+def _kernel_gradient(images, grad, shape, strides):
+  height = images.shape[1]
+  if strides != (1, 1) or shape[:2] != (3, 3):
+    return _products(images, grad, shape, strides)
+  if _suits_winograd(shape):
+    chunk = _winograd_chunk(images, shape)
+    return winograd.kernel_gradient(images, grad, chunk)
+  if min(shape[2:]) >= _NARROW_CHANNELS and height % 4 == 0:
+    image_bytes = images.dtype.itemsize * math.prod(images.shape[1:])
+    chunk = _divisor(len(images), _NARROW_BYTES // image_bytes)
+    return winograd.narrow_kernel_gradient(images, grad, chunk)
+  return _products(images, grad, shape, strides)
 
 
 def _images_gradient(grad, kernel):
