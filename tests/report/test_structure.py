@@ -229,9 +229,9 @@ def test_distributions_have_the_papers_numbers(
   titles = [each.title for each in shown.values()]
   for title, number in zip(titles, numbers, strict=True):
     assert title.startswith(f"Figure {number}. " if number else ("I", "H", "C"))
-  name = shown["moved"].axes[0].get_title()
-  lenet = config.get("model", "lenet") == "lenet"
-  assert name == ("Second hidden layer" if lenet else "Dense_1/kernel")
+  names = [shown[x].axes[0].get_title() for x in ("incoming", "outgoing")]
+  lenet = ["Second hidden layer", "First hidden layer"]
+  assert names == (["Dense_1/kernel"] * 2 if "model" in config else lenet)
 
 
 @pytest.mark.parametrize(

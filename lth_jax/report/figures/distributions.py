@@ -29,11 +29,9 @@ _NUMBERS = ("15 19 20 21 23", "16 - - 22 24")
 _JUDGED = 21.1
 SHOWN = (100.0, 41.0, _JUDGED, 7.0)
 _COLOURS = ("#333333", "#56B4E9", "#0072B2", "#D55E00")
-_LENET = {
-  "Dense_0/kernel": "First hidden layer",
-  "Dense_1/kernel": "Second hidden layer",
-  "Dense_2/kernel": "Output layer",
-}
+# LeNet's units: a leaf connects those at its place to the next.
+_LEAVES = ("Dense_0/kernel", "Dense_1/kernel", "Dense_2/kernel")
+_UNITS = ("Input", "First hidden layer", "Second hidden layer", "Output layer")
 # Axes of movement end where this share of all weights lies.
 _MOST = 0.999
 
@@ -55,14 +53,16 @@ def of(run: records.Run) -> tuple[layout.Figure, ...]:
     ("Connections kept into each unit", _incoming, shown),
     ("Connections kept out of each unit", _outgoing, shown),
   )
-  layers = _LENET if run.config["model"] == "lenet" else {}
+  is_lenet = run.config["model"] == "lenet"
   return tuple(
     layout.Figure(
       name,
       f"{number}{title}",
       "",
       tuple(
-        functools.partial(panel, what, leaf, layers.get(leaf, leaf))
+        functools.partial(
+          panel, what, leaf, _units(leaf, name) if is_lenet else leaf
+        )
         for leaf in judged.leaves
       ),
     )
@@ -70,6 +70,13 @@ def of(run: records.Run) -> tuple[layout.Figure, ...]:
       NAMES, _numbers(run.config), found, strict=True
     )
   )
+
+
+def _units(leaf: str, figure: str) -> str:
+  """The units that a panel of LeNet is about."""
+  if leaf not in _LEAVES:  # of more or fewer layers
+    return leaf
+  return _UNITS[_LEAVES.index(leaf) + (figure != "outgoing")]
 
 
 def _numbers(config: Mapping[str, Any]) -> list[str]:
