@@ -108,7 +108,9 @@ def _between_rounds(parts, training, path):
     return records.of_trial(trial, end, summary, parts.num_images, eval_every)
 
   return {
-    "pruning": lambda: parts.prune(state.params, state.masks, 1),
+    "pruning": lambda: parts.prune(
+      0, state.params, state.params, state.masks, 1
+    ),
     "record": record,
     "storing": lambda: store.save(path, "benchmark", arrays, record(), {}),
   }

@@ -71,8 +71,13 @@ def check_numbers(result: Any) -> None:
   Checksums do not show what a stranger wrote, and a report may be of his run.
 
   Raises:
-    ValueError: names the number.
+    ValueError: names the number, or the arm is no text.
   """
+  if not isinstance(result.arm, str):
+    raise ValueError("arm is no text")
+  for name in ("replicate", "round", "draw", "counted"):
+    if not isinstance(getattr(result, name), int):
+      raise ValueError(f"{name} is no whole number")
   for group in (result, result.early_stop, result.end):
     for name, limit in _LIMITS.items():
       values = np.asarray(getattr(group, name, ()), float)

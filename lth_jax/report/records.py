@@ -235,7 +235,17 @@ def _read_config(root: epath.Path) -> dict[str, Any]:
     )
   flagfile = root / "run.flags"
   remedy = f"remove it and start the run again with --flagfile={flagfile}"
-  return parsing.load(path, files.verify_checksum, remedy)
+  return parsing.load(path, _parse_config, remedy)
+
+
+def _parse_config(content: dict[str, Any]) -> dict[str, Any]:
+  stored = files.verify_checksum(content)
+  texts = [stored[name] for name in ("experiment", "run_id", "data")]
+  if not isinstance(stored["config"], dict):
+    raise ValueError("it holds no config")
+  if not all(isinstance(text, str) for text in texts):
+    raise ValueError("a name or a digest is no text")
+  return stored
 
 
 def _commits(root: epath.Path) -> list[epath.Path]:

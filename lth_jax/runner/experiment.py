@@ -154,11 +154,13 @@ def _metrics(
   def finished():
     for trial in plan.trials(config):
       if trial.name in results:
-        yield files.read_json(folder / trial.name / "record.json")
+        # Another thread may discard a result that does not follow any more.
+        with contextlib.suppress(files.DamagedError):
+          yield files.read_json(folder / trial.name / "record.json")
 
-  metrics.write(folder, finished())
-  yield metrics.Stream(folder, components.num_images)
-  metrics.write(folder, finished())
+  stream = metrics.Stream(folder, finished, components.num_images)
+  yield stream
+  stream.write()
 
 
 def _train_missing(

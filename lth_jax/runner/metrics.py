@@ -13,7 +13,7 @@ resumes or ends, so that a kill leaves nothing twice. Reports do not read it.
 
 import json
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from etils import epath
@@ -28,39 +28,56 @@ from lth_jax.training import evaluation
 NAME = "metrics.jsonl"
 
 
-def write(folder: epath.Path, found: Iterable[Mapping[str, Any]]) -> None:
-  """Writes the lines of the records of finished trials.
-
-  Raises:
-    OSError: the file cannot be written.
-  """
-  text = (_text(measurements.by_step(record)) for record in found)
-  files.write(folder / NAME, b"".join(text))
-
-
 class Stream:
-  """Adds lines to the file of a run; may be used from several threads."""
+  """The file of a run; may be used from several threads.
 
-  def __init__(self, folder: epath.Path, num_images: evaluation.NumImages):
-    """Takes a workdir, in which the file exists."""
+  Nothing changes before the first measurement: a run that is refused leaves the
+  file as it was.
+  """
+
+  def __init__(
+    self,
+    folder: epath.Path,
+    finished: Callable[[], Iterable[Mapping[str, Any]]],
+    num_images: evaluation.NumImages,
+  ):
+    """Takes a workdir.
+
+    Args:
+      folder: the workdir.
+      finished: returns the records of finished trials, in their order.
+      num_images: of the run.
+    """
     self._path, self._num_images = folder / NAME, num_images
     self._lock, self._last = threading.Lock(), dict[Trial, int]()
+    self._finished = finished
+
+  def write(self) -> None:
+    """Writes the whole file from the records of finished trials.
+
+    Raises:
+      OSError: the file cannot be written.
+    """
+    found = (_text(measurements.by_step(record)) for record in self._finished())
+    files.write(self._path, b"".join(found))
 
   def add(self, scheduled: ScheduledTrial, rows: Sequence[Row]) -> None:
     """Writes the rows of a trial that are not written yet.
 
     Nothing on an object store, which cannot append.
     """
-    if buckets.is_remote(self._path):
-      return
     trial = scheduled.trial
-    new = [row for row in rows if row.step > self._last.get(trial, -1)]
-    self._last[trial] = rows[-1].step
-    about = trial._asdict() | records.density(scheduled.start)
-    curves = records.curves(new, self._num_images)
-    text = _text(measurements.by_step(about | curves))
-    with self._lock, open(self._path, "ab") as file:
-      file.write(text)
+    with self._lock:
+      if not self._last:
+        self.write()
+      new = [row for row in rows if row.step > self._last.get(trial, -1)]
+      self._last[trial] = rows[-1].step
+      if buckets.is_remote(self._path):
+        return
+      about = trial._asdict() | records.density(scheduled.start)
+      curves = records.curves(new, self._num_images)
+      with open(self._path, "ab") as file:
+        file.write(_text(measurements.by_step(about | curves)))
 
 
 def _text(lines: Iterable[Mapping[str, Any]]) -> bytes:

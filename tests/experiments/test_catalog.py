@@ -225,7 +225,7 @@ def test_images_of_a_later_row_are_looked_for_at_once(tmp_path):
   found = call("--figure=1", *flags)
   assert found.returncode == 2
   commands.assert_one_line(found, "No data set 'cifar10'")
-  assert "--dataset" not in found.stderr
+  assert "--dataset=mnist_10k" not in found.stderr
   assert not list((tmp_path / "x").iterdir())
   found = call("--figure=3", *flags)
   commands.assert_one_line(found, str(mnist / "train-images-idx3-ubyte"))

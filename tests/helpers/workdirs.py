@@ -68,11 +68,14 @@ def results(folder):
 
 
 def tree(folder):
-  """{name: bytes} of everything below a folder but its lock."""
+  """{name: bytes} of all below a folder but its lock and its measurements.
+
+  Measurements are written while trials train, also of one that fails.
+  """
   return {
     str(path.relative_to(folder)): path.read_bytes() if path.is_file() else b""
     for path in pathlib.Path(folder).rglob("*")
-    if path.name != ".lock"
+    if path.name not in (".lock", "metrics.jsonl")
   }
 
 

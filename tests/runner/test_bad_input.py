@@ -62,7 +62,7 @@ def test_a_workdir_may_be_relative(tmp_path, monkeypatch, name):
     ("--dataset=mnst", ["mnst", "prepare", "mnist_10k"]),
     ("--dataset=mnist", ["prepare mnist", "--data_dir", "mnist_10k"]),
     ("--learnin_rate=1", ["learning_rate", "--help"]),
-    ("--optimizer=adamm", ["adam", "--help"]),
+    ("--optimizer=adamm", ["did you mean 'adam'", "--module"]),
     ("--steps=many", ["steps", "--help"]),
     *(
       (f"--{name}=x{text}", [f"--{name}=", "UTF-8"])

@@ -84,7 +84,7 @@ def test_the_ladder_of_lenet(trained):
     assert abs(percent - formula) < 0.005
     if k in PAPER_LADDER:
       assert abs(percent - PAPER_LADDER[k]) < 0.051
-    before, masks = masks, parts.prune(trained, masks, k + 1)
+    before, masks = masks, parts.prune(0, None, trained, masks, k + 1)
     for old, new in zip(jax.tree.leaves(before), jax.tree.leaves(masks)):
       assert not (new & ~old).any()
   assert isinstance(jax.tree.leaves(masks)[0], np.ndarray)
@@ -94,7 +94,7 @@ def test_one_shot_reaches_the_same_densities(trained):
   parts = lenet(rounds=20, pruning="oneshot")
   trained = jax.tree.map(np.float32, trained)
   for k in (1, 9, 20):
-    masks = parts.prune(trained, parts.like.masks, k)
+    masks = parts.prune(0, None, trained, parts.like.masks, k)
     removed = np.rint(SIZES * (1 - (1 - RATES) ** k))
     assert kept(masks) == (SIZES - removed).astype(int).tolist()
 
@@ -103,7 +103,7 @@ def test_global_scope_removes_from_all_layers_together(trained):
   parts = lenet(scope="global", rates=["Dense_2=0", "kernel=0.2"])
   scaled = jax.tree.map(np.float32, trained)
   scaled["Dense_1"]["kernel"] *= 10
-  masks = parts.prune(scaled, parts.like.masks, 1)
+  masks = parts.prune(0, None, scaled, parts.like.masks, 1)
   counts = kept(masks)
   assert counts[2] == 1_000 and sum(counts[:2]) == 265_200 - 53_040
   assert counts[1] / SIZES[1] > 0.97 > counts[0] / SIZES[0]
@@ -239,7 +239,7 @@ def test_densities_of_ones_own(trained, pruning):
   masks, trained = parts.like.masks, jax.tree.map(np.float32, trained)
   for k, density in enumerate(wanted, start=1):
     before = parts.like.masks if pruning == "oneshot" else masks
-    masks = parts.prune(trained, before, k)
+    masks = parts.prune(0, None, trained, before, k)
     assert abs(sum(kept(masks)) - density * 266_200) < 2
 
 
