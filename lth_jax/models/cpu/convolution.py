@@ -3,9 +3,11 @@
 Measured with jaxlib 0.10.2 on a core: XLA's convolution with stride 1 is fast
 (24 ms for 60x32x32x64 to 64 channels), but the gradient of its input takes 5
 times as long, and that of its kernel seconds (jax issue 12868). With a stride,
-gradients take 30 to 40 times as long as products of patches, but only inside a
-loop (966 against 34 ms), so measure there. Slower for the value: patches (35
-ms), nine shifted products (30 ms), shifted rows (31 ms).
+the value is fast too (5 ms for 128x32x32x16 to 32 channels, products of patches
+30), and gradients take 30 to 40 times as long as products of patches, but only
+inside a loop (966 against 34 ms), so measure there. Convolutions of at most 16
+channels miss the fast routine; see `_columns`. Slower for the value: patches
+(35 ms), nine shifted products (30 ms), shifted rows (31 ms).
 """
 
 import functools
@@ -121,6 +123,7 @@ def _backward(strides, residuals, grad):
   )
   if strides == (1, 1):
     return _images_gradient(grad, kernel), kernel_gradient
+  # Only on CPU: XLA for GPU aborts on products of patches (jaxlib 0.11.2).
   on_cpu, default = (
     lambda grad, kernel, f=f: _transposed(
       lambda x: f(x, kernel, strides), images, grad
