@@ -5,7 +5,6 @@ validation loss at the same steps in every round.
 """
 
 import collections
-import dataclasses
 from collections.abc import Mapping
 
 import numpy as np
@@ -41,17 +40,12 @@ def text(collected: Mapping[str, records.Run]) -> str:
 def _table(runs: Mapping[str, records.Run]) -> tables.Table:
   """Tabulates both runs, on the replicates that they share."""
   shared = set.intersection(*(set(x.grid.replicates) for x in runs.values()))
-  columns = [_column(_only(run, shared)) for run in runs.values()]
+  columns = [_column(statistics.only(run, shared)) for run in runs.values()]
   rows = tuple(
     (name, *(column.get(name, tables.DASH) for column in columns))
     for name in dict.fromkeys(name for column in columns for name in column)
   )
   return tables.Table(("", *(f"order {label}" for label in runs)), rows)
-
-
-def _only(run: records.Run, replicates: set[int]) -> records.Run:
-  found = tuple(each for each in run.results if each.replicate in replicates)
-  return dataclasses.replace(run, results=found)
 
 
 def _column(run: records.Run) -> dict[str, str]:
@@ -65,11 +59,10 @@ def _column(run: records.Run) -> dict[str, str]:
     found[f"Ticket {verdict} at"] = spans
   for each in _at(run, wins):
     where = tables.percent(each.density)
-    numbers = tables.verdicts([each]).text.rows[0]
-    titles = tables.verdicts([each]).text.header
+    shown = tables.verdicts([each]).text
     found |= {
       f"{title} at {where}": number
-      for title, number in list(zip(titles, numbers))[2:-1]
+      for title, number in list(zip(shown.header, shown.rows[0]))[2:-1]
     }
   counts = collections.Counter(each.verdict for each in claims.evaluate(run))
   found["Claims on this run"] = ", ".join(

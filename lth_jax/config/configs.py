@@ -20,15 +20,15 @@ from lth_jax.config import checks
 from lth_jax.config.checks import show as show
 from lth_jax.config.execution import Execution as Execution
 from lth_jax.config.execution import Processes as Processes
-from lth_jax.config.sections import ARMS as ARMS
 from lth_jax.config.sections import OUTPUT as OUTPUT
 from lth_jax.config.sections import Code as Code
 from lth_jax.config.sections import Data as Data
 from lth_jax.config.sections import Model as Model
 from lth_jax.config.sections import Pruning as Pruning
 from lth_jax.config.sections import Randomness as Randomness
-from lth_jax.config.sections import Study as Study
 from lth_jax.config.sections import Training as Training
+from lth_jax.config.study import ARMS as ARMS
+from lth_jax.config.study import Study as Study
 
 IDENTITY = ("data", "model", "training", "pruning", "randomness", "code")
 SECTIONS = (*IDENTITY, "study", "execution")

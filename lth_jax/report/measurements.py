@@ -27,11 +27,8 @@ if TYPE_CHECKING:
 
 _TRIAL = ("replicate", "round", "density", "arm", "draw")
 COLUMNS = (*_TRIAL, "step", "metric", "value")
-_NO_TEST = {"test_loss": None, "test_accuracy": None}
-_NO_EVALUATION = {
-  **{"train_loss": None, "valid_loss": None},
-  "valid_accuracy": None,
-}
+_NO_TEST = dict.fromkeys(("test_loss", "test_accuracy"))
+_NO_EVALUATION = dict.fromkeys(("train_loss", "valid_loss", "valid_accuracy"))
 
 
 def read(workdir: epath.PathLike) -> "pd.DataFrame":
@@ -75,10 +72,10 @@ def by_step(record: Mapping[str, Any]) -> list[dict[str, Any]]:
   evaluations, tests = record["evaluations"], record["tests"]
   steps: dict[int, dict[str, Any]] = {}
   for step, *values in zip(*evaluations.values()):
-    found = dict(zip(list(evaluations)[1:], values))
+    found = dict(zip(_NO_EVALUATION, values, strict=True))
     steps[step] = about | {"step": step} | found | _NO_TEST
   for step, *values in zip(*tests.values()):
-    found = dict(zip(("test_loss", "test_accuracy"), values))
+    found = dict(zip(_NO_TEST, values, strict=True))
     before = steps.get(step, about | {"step": step} | _NO_EVALUATION)
     steps[step] = before | found
   return [steps[step] for step in sorted(steps)]

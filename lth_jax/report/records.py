@@ -240,11 +240,10 @@ def _read_config(root: epath.Path) -> dict[str, Any]:
 
 def _parse_config(content: dict[str, Any]) -> dict[str, Any]:
   stored = files.verify_checksum(content)
-  texts = [stored[name] for name in ("experiment", "run_id", "data")]
-  if not isinstance(stored["config"], dict):
-    raise ValueError("it holds no config")
-  if not all(isinstance(text, str) for text in texts):
-    raise ValueError("a name or a digest is no text")
+  kinds = {"config": dict, "experiment": str, "run_id": str, "data": str}
+  for name, kind in kinds.items():
+    if not isinstance(stored[name], kind):
+      raise ValueError(f"{name} is no {kind.__name__}")
   return stored
 
 
@@ -347,7 +346,5 @@ def _software(path: epath.Path) -> tuple[str, ...]:
 def _version(environment: dict[str, Any]) -> str:
   if "lth_jax" not in environment:  # of a run of an older version
     return ""
-  commit = environment.get("commit")
-  return f"lth_jax {environment['lth_jax']}" + (
-    f", commit {commit}" if commit else ""
-  )
+  parts = f"lth_jax {environment['lth_jax']}", environment.get("commit")
+  return ", commit ".join(filter(None, parts))

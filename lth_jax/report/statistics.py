@@ -6,6 +6,7 @@ diverged trial has no number, and drops its replicate at that density.
 Accuracies are in percent, their differences in points.
 """
 
+import dataclasses
 import functools
 import math
 import operator
@@ -124,6 +125,14 @@ def arms(run: records.Run) -> tuple[str, ...]:
   return tuple(arm for arm in order if arm in found) + tuple(
     sorted(found - set(order))
   )
+
+
+def only(run: records.Run, replicates: set[int]) -> records.Run:
+  """Returns a run with the results of some of its replicates."""
+  if replicates == set(run.grid.replicates):
+    return run
+  found = tuple(each for each in run.results if each.replicate in replicates)
+  return dataclasses.replace(run, results=found)
 
 
 def values(run: records.Run, arm: str, quantity: Quantity) -> np.ndarray:

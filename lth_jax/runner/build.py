@@ -22,6 +22,9 @@ PyTree = Any
 # (key, trained weights, initial weights) -> a tree of scores like the weights;
 # the lowest are pruned. Initial weights are theta_0 or theta_k.
 Score = Callable[[jax.Array, PyTree, PyTree], PyTree]
+# (replicate, initial weights, trained weights, their masks, round) -> masks of
+# this round, NumPy
+Prune = Callable[[int, PyTree, PyTree, PyTree, int], PyTree]
 SCORES: Mapping[str, Score] = {
   "magnitude": lambda key, trained, initial: scores.magnitude(trained)
 }
@@ -44,8 +47,7 @@ class Components(NamedTuple):
     schedule: its learning rates.
     like: shapes of a start, and full masks, NumPy.
     rates: fraction of each leaf's survivors that a round of the ladder prunes.
-    prune: (replicate, initial weights, trained weights, their masks, round) ->
-      NumPy masks of this round.
+    prune: as `Prune`.
     num_images: number of training, validation and test images.
     split: replicate -> its training and validation images, NumPy int32 `[T]`
       and `[V]`; computed once.
@@ -60,7 +62,7 @@ class Components(NamedTuple):
   schedule: schedules.Schedule
   like: loop.Start
   rates: PyTree
-  prune: Callable[[int, PyTree, PyTree, PyTree, int], PyTree]
+  prune: Prune
   num_images: evaluation.NumImages
   split: Callable[[int], loop.Split]
   data: loop.Data
@@ -108,9 +110,7 @@ def make(
     ),
     like=loop.Start(params, stats, np.array(0, np.int32), masks),
     rates=rates,
-    prune=functools.partial(
-      _prune, config, rates, own_lib.choose(SCORES, own, config.pruning.score)
-    ),
+    prune=_make_prune(config, rates, own),
     num_images=num_images,
     split=split,
     data=data,
@@ -142,20 +142,22 @@ def initial_start(components: Components, replicate: int) -> loop.Start:
   return components.like._replace(params=params, stats=stats)
 
 
-def _prune(
-  config: Config, rates, score, replicate, initial, trained, masks, round
-) -> PyTree:
-  """Removes the lowest scores: of one round, or of many at once."""
-  asked = config.pruning
-  key = keys.score(config.randomness.seed, replicate, round)
-  pruned = pruning.prune(
-    score(key, trained, initial),
-    masks,
-    _fractions(asked, rates, masks, round),
-    scope=asked.scope,
-    signed=asked.score not in SCORES,
-  )
-  return jax.device_get(pruned)
+def _make_prune(config: Config, rates: PyTree, own) -> Prune:
+  """Returns what removes the lowest scores: of one round, or many at once."""
+  asked, seed = config.pruning, config.randomness.seed
+  score = own_lib.choose(SCORES, own, asked.score)
+
+  def prune(replicate, initial, trained, masks, round):
+    pruned = pruning.prune(
+      score(keys.score(seed, replicate, round), trained, initial),
+      masks,
+      _fractions(asked, rates, masks, round),
+      scope=asked.scope,
+      signed=asked.score not in SCORES,
+    )
+    return jax.device_get(pruned)
+
+  return prune
 
 
 def _fractions(asked: configs.Pruning, rates, masks, round: int) -> PyTree:

@@ -7,7 +7,7 @@ it and extending it are the same code.
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from etils import epath
@@ -30,6 +30,7 @@ from lth_jax.runner import (
 )
 from lth_jax.runner import own as own_lib
 from lth_jax.runner.checkpoints import Checkpoints
+from lth_jax.runner.records import Results
 from lth_jax.runner.trials import Context
 from lth_jax.storage import files, lock
 
@@ -202,9 +203,12 @@ def _train_missing(
     )
     replicates.train_all(context, workers)
   processes.log(f"Trained in {progress.duration(time.monotonic() - began)}.")
-  diverged = [
-    x.name for x in missing if results.get(x.name, {}).get("diverged")
-  ]
+  _log_diverged([trial.name for trial in missing], results)
+
+
+def _log_diverged(trained: Sequence[str], results: Results) -> None:
+  """Tells which of the trained trials diverged, and what to do."""
+  diverged = [name for name in trained if results.get(name, {}).get("diverged")]
   if diverged:
     more = f" and {len(diverged) - 3} more" * (len(diverged) > 3)
     processes.log(

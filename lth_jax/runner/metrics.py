@@ -4,7 +4,7 @@
 
 A line is one step of one trial: replicate, round, density, arm, draw, step, and
 train_loss, valid_loss, valid_accuracy, test_loss, test_accuracy, null where not
-measured. Losses are nats a image, accuracies fractions; train_loss is the mean
+measured. Losses are nats an image, accuracies fractions; train_loss is the mean
 over the steps since the last evaluation.
 
 The file follows from the records. It is written from them when a run starts,

@@ -248,8 +248,7 @@ def _check_pruned(trial: Trial, state: loop.TrainState) -> None:
 def _label(scheduled: ScheduledTrial) -> str:
   """Returns a trial's name for people."""
   trial = scheduled.trial
-  masks = jax.tree.leaves(scheduled.start.masks)
-  density = sum(m.sum() for m in masks) / sum(m.size for m in masks)
+  density = records.density(scheduled.start)["density"]
   draw = "" if trial.draw is None else f" {trial.draw}"
   return (
     f"round {trial.round} ({100 * density:.1f}%) replicate {trial.replicate} "

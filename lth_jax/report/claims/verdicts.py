@@ -18,7 +18,6 @@ on each side. The interval of the best of K densities is that at level
 only if they agree on it better than by luck.
 """
 
-import dataclasses
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -117,7 +116,7 @@ def measure(claim: table.Claim, *runs: records.Run) -> Sample:
   shared = set.intersection(*(set(run.grid.replicates) for run in runs))
   if not shared:
     return samples.nothing(runs[0], "the runs share no replicate")
-  runs = tuple(_only(run, shared) for run in runs)
+  runs = tuple(statistics.only(run, shared) for run in runs)
   asked = [(run, claim.place) for run in runs]
   if claim.against:
     asked = [(runs[0], claim.place), (runs[-1], claim.against)]
@@ -147,13 +146,6 @@ def _cannot_tell(claim: table.Claim, run: records.Run) -> str:
   if "scale" in claim.needs and protocols.is_scaled_down(run.config):
     return "an absolute number, and the run is scaled down"
   return untrained(run) if "trained" in claim.needs else ""
-
-
-def _only(run: records.Run, replicates: set[int]) -> records.Run:
-  if replicates == set(run.grid.replicates):
-    return run
-  found = tuple(each for each in run.results if each.replicate in replicates)
-  return dataclasses.replace(run, results=found)
 
 
 def _verdict(
