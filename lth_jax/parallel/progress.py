@@ -50,7 +50,7 @@ class Display:
     with self._lock:
       self._bar.set_description_str(name, refresh=False)
       # tqdm cannot format a bar that is past its end.
-      self._bar.total = max(self._bar.total, self._bar.n + steps)
+      self._bar.total = max(self._bar.total or 0, self._bar.n + steps)
       self._bar.update(steps)
       waited = time.monotonic() - self._last_line
       if self._kind == "log" and waited > _LINE_SECONDS:
@@ -59,7 +59,7 @@ class Display:
   def add(self, steps: int) -> None:
     """Changes the number of steps to train by `steps`, also negative."""
     with self._lock:
-      self._bar.total = max(self._bar.total + steps, self._bar.n)
+      self._bar.total = max((self._bar.total or 0) + steps, self._bar.n)
       self._bar.refresh()
 
   def skip(self, steps: int) -> None:
