@@ -44,11 +44,16 @@ def main(argv: Sequence[str]) -> None:
 
 def _flags() -> absl_flags.FlagValues:
   values = absl_flags.FlagValues()
-  own = {"flag_values": values}
+  own = flags.group(values)
   absl_flags.DEFINE_bool(
     "list", False, "Lists all rows, or those asked for, and ends.", **own
   )
-  absl_flags.DEFINE_string("figure", None, "Of the paper, such as 4a.", **own)
+  absl_flags.DEFINE_string(
+    "figure",
+    None,
+    "Of the paper, such as 4a; or rewinding, or retraining.",
+    **own,
+  )
   absl_flags.DEFINE_string("row", None, "Of the list, or a figure.", **own)
   absl_flags.DEFINE_enum(
     "scale",

@@ -2,7 +2,7 @@
 
   python -m experiments.report runs/quickstart
   python -m experiments.report 'runs/sweep/*' --out=runs/comparison
-  python -m experiments.report runs/quickstart --csv=quickstart.csv
+  python -m experiments.report runs/quickstart --csv=quickstart.csv --pdf
 
 A comparison names each run by the flags in which the runs differ.
 """
@@ -44,6 +44,9 @@ def main(argv: Sequence[str]) -> None:
     named = _name(folders) if asked.out else {}
     for folder in folders:
       runner.log(f"Report: {report.write(folder)}")
+    if asked.pdf:
+      for folder in folders:
+        runner.log(f"Figures: {report.write_pdfs(folder)}")
     if asked.csv:
       _write_csv(folders[0], flags.local(asked.csv))
     if named:
@@ -54,22 +57,29 @@ def main(argv: Sequence[str]) -> None:
 
 def _flags() -> absl_flags.FlagValues:
   values = absl_flags.FlagValues()
+  own = flags.group(values)
   absl_flags.DEFINE_multi_string(
     "workdir",
     [],
     "Folder of a run, or a pattern such as 'runs/sweep/*'; may be repeated. "
     "Folders may also be given without the flag.",
-    flag_values=values,
+    **own,
   )
   absl_flags.DEFINE_string(
-    "out", None, "Folder for a comparison of the runs.", flag_values=values
+    "out", None, "Folder for a comparison of the runs.", **own
+  )
+  absl_flags.DEFINE_bool(
+    "pdf",
+    False,
+    "Writes report/pdf too: each panel of the figures as wide as a column.",
+    **own,
   )
   absl_flags.DEFINE_string(
     "csv",
     None,
     "File for all measurements of a run: a line for each replicate, round, "
     "density, arm, draw, step and metric.",
-    flag_values=values,
+    **own,
   )
   return values
 

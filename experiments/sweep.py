@@ -38,7 +38,7 @@ def main(argv: Sequence[str]) -> None:
 
 def _flags() -> absl_flags.FlagValues:
   values = absl_flags.FlagValues()
-  own = {"flag_values": values}
+  own = flags.group(values)
   absl_flags.DEFINE_multi_string(
     "vary",
     [],

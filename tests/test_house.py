@@ -241,7 +241,7 @@ def test_help_loads_no_heavy_package(command):
     text=True,
     check=True,
   )
-  assert "flags:" in done.stdout
+  assert "--flagfile:" in done.stdout
   loaded = {
     line.rpartition("|")[2].strip() for line in done.stderr.splitlines()
   }

@@ -1,4 +1,4 @@
-"""The runs that reproduce the paper, read from `catalog.toml`.
+"""The runs that reproduce the paper and later ones, read from `catalog.toml`.
 
 A row is what a figure asks for, such as "Conv-4 with dropout". It names the
 flagfiles of its network and the flags that it changes, at each scale.
@@ -40,7 +40,8 @@ class Row(NamedTuple):
   Attributes:
     name: the stem of its workdirs.
     network: the folder of its flagfiles.
-    figures: the paper's figures that need it; none for a question of ours.
+    figures: the paper's figures that need it, or words for what later papers
+      ask; none for a question of ours.
     what: what it shows, in a few words.
     is_sweep: whether it has a run a point; else it is one run.
     scales: its runs, by scale.
@@ -88,7 +89,7 @@ def find(figure: str) -> list[Row]:
   """
   known = {name for row in ROWS for name in row.figures} | {NETWORKS}
   if figure not in known:
-    in_order = sorted(known, key=lambda name: (int(name.rstrip("abc")), name))
+    in_order = sorted(known, key=lambda name: (len(name.rstrip("abc")), name))
     raise errors.InputError(
       f"--figure={figure}: there is none; known are {', '.join(in_order)}."
     )

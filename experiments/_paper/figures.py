@@ -1,4 +1,4 @@
-"""The paper's figures and the drawings of ours that belong to each."""
+"""Figures of the paper, questions of later papers, and drawings for them."""
 
 import pathlib
 import tomllib
@@ -26,12 +26,14 @@ class Figure(NamedTuple):
 
   Attributes:
     title: what it shows.
+    heading: its number, if it has one, and its title.
     drawings: drawings of the reports of runs, `<run>_<drawing>`.
     view: what comparisons of its runs show; None if there are none.
     names: what it calls runs.
   """
 
   title: str
+  heading: str
   drawings: Sequence[str]
   view: comparison.View | None
   names: Mapping[str, str]
@@ -61,7 +63,7 @@ def comparisons(number: str, scale: str) -> list[Comparison]:
     if row.is_sweep:
       name, title = (
         f"figure_{number}_{row.name}",
-        f"Figure {number}. {row.what}",
+        _heading(number, row.what),
       )
       points = {run.label: run.name for run in row.scales[scale]}
       found.append(Comparison(name, title, points, figure.view))
@@ -70,8 +72,7 @@ def comparisons(number: str, scale: str) -> list[Comparison]:
       groups.setdefault(dataset, {})[figure.names[row.name]] = row.name
   for dataset, named in groups.items():
     name = f"figure_{number}" + (f"_{dataset}" if len(groups) > 1 else "")
-    title = f"Figure {number}. {figure.title}"
-    found.append(Comparison(name, title, named, figure.view))
+    found.append(Comparison(name, figure.heading, named, figure.view))
   return found
 
 
@@ -82,12 +83,22 @@ def _load() -> dict[str, Figure]:
   return {
     number: Figure(
       fields["title"],
+      _heading(number, fields["title"]),
       fields.get("drawings", ()),
       _view(fields),
       names | fields.get("names", {}),
     )
     for number, fields in content.items()
   }
+
+
+def _heading(number: str, what: str) -> str:
+  """Returns a title; what later papers ask has a word instead of a number.
+
+  >>> _heading("4a", "LeNet"), _heading("rewinding", "LeNet")
+  ('Figure 4a. LeNet', 'LeNet')
+  """
+  return f"Figure {number}. {what}" if number[0].isdigit() else what
 
 
 def _view(fields: Mapping[str, Any]) -> comparison.View | None:

@@ -16,7 +16,7 @@ import numpy as np
 from absl import flags as absl_flags
 
 from experiments._paper import catalog
-from lth_jax.config import configs
+from lth_jax.config import configs, flags
 from lth_jax.report import claims, records
 from lth_jax.runner import command
 
@@ -36,7 +36,7 @@ def main(argv: Sequence[str]) -> None:
 
 def _flags() -> absl_flags.FlagValues:
   values = absl_flags.FlagValues()
-  own = {"flag_values": values, "lower_bound": 1}
+  own = flags.group(values) | {"lower_bound": 1}
   absl_flags.DEFINE_integer("studies", 200, "How many.", **own)
   absl_flags.DEFINE_integer("replicates", 5, "Of each run.", **own)
   return values

@@ -6,6 +6,8 @@ from typing import Literal
 
 from lth_jax.config import checks
 
+LOGGERS = ("tensorboard", "wandb")
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Execution(checks.Section):
@@ -64,6 +66,14 @@ class Execution(checks.Section):
     5.0,
     "Minutes between saves inside a training run; 0 saves at every pause.",
     checks.Range(lambda minutes: 0 <= minutes < math.inf, "0 or more minutes"),
+  )
+  log: tuple[str, ...] = checks.field(
+    (),
+    "Where measurements go besides metrics.jsonl: tensorboard, wandb.",
+    checks.Range(
+      lambda names: {*names} <= {*LOGGERS} and checks.are_distinct(names),
+      f"of {', '.join(LOGGERS)}, each once",
+    ),
   )
   progress: Literal["auto", "bar", "log", "none"] = checks.field(
     "auto",

@@ -39,18 +39,20 @@ def define(
     "workdir",
     None,
     "Folder of the run: a path or a gs:// URL; resumed if it holds one.",
-    flag_values=values,
+    **group(values),
   )
-  kinds = checks.types(configs.Processes)
-  for field in dataclasses.fields(configs.Processes):
-    _define(values, field, kinds[field.name], field.default)
   known = {
     name: (section, field, kind)
     for name, (section, field, kind) in configs.fields().items()
     if section in sections
   }
   for name, (section, field, kind) in known.items():
-    _define(values, field, kind, getattr(getattr(default, section), name))
+    about = group(values, section.capitalize())
+    _define(field, kind, getattr(getattr(default, section), name), about)
+  kinds = checks.types(configs.Processes)
+  for field in dataclasses.fields(configs.Processes):
+    about = group(values, "Processes")
+    _define(field, kinds[field.name], field.default, about)
 
   def read_config() -> Config:
     found = {
@@ -61,6 +63,20 @@ def define(
     return configs.from_flat(flat | _locate(flat["dataset"], flat["data_dir"]))
 
   return read_config
+
+
+def group(
+  values: flags.FlagValues, title: str = "This command"
+) -> dict[str, Any]:
+  """Returns arguments of `flags.DEFINE_...` that put a flag under a title."""
+  return {"flag_values": values, "module_name": title}
+
+
+def usage(values: flags.FlagValues) -> str:
+  """Describes all flags, by their titles, in the order of their definition."""
+  titles = [*values.flags_by_module_dict()]
+  text = "\n".join(map(values.module_help, titles))
+  return f"{text}\n  --flagfile: Reads flags from a file, one a line."
 
 
 def parse(arguments: Sequence[str]) -> Config:
@@ -215,9 +231,9 @@ def _check_text(word: str) -> None:
     )
 
 
-def _define(values, field: dataclasses.Field, kind: Any, default: Any) -> None:
-  """Defines the flag of a field."""
-  about = {"help": field.metadata["help"], "flag_values": values}
+def _define(field: dataclasses.Field, kind: Any, default: Any, about) -> None:
+  """Defines the flag of a field in a group of flags."""
+  about = about | {"help": field.metadata["help"]}
   if get_origin(kind) is Literal:
     flags.DEFINE_enum(field.name, default, list(get_args(kind)), **about)
   elif get_origin(kind) is tuple:

@@ -14,6 +14,7 @@ from lth_jax.report import (
   claims,
   page,
   protocols,
+  provenance,
   records,
   tables,
   winning,
@@ -51,6 +52,23 @@ def write(workdir: epath.PathLike) -> epath.Path:
     for name, content in contents.items():
       files.write(folder / name, content)
   return folder / _PAGE
+
+
+def write_pdfs(workdir: epath.PathLike) -> epath.Path:
+  """Writes `<workdir>/report/pdf/` and returns its path.
+
+  Each panel of the figures is a file, as wide as a column of a paper, with
+  fonts embedded. Title and note are left to the caption.
+
+  Raises:
+    lth_jax.errors.InputError: as `write`.
+  """
+  run, folder = records.read(workdir), epath.Path(workdir) / "report" / "pdf"
+  folder.mkdir(parents=True, exist_ok=True)
+  for figure in (*layout.of(run), *distributions.of(run)):
+    for index, content in enumerate(canvas.draw_pdfs(figure.panels)):
+      files.write(folder / f"{figure.name}_{index + 1}.pdf", content)
+  return folder
 
 
 def drawings(run: records.Run) -> dict[str, Callable[[], canvas.Drawn]]:
@@ -96,7 +114,8 @@ def _render(workdir: epath.PathLike) -> dict[str, bytes]:
     texts[f"{name}.md"] = tables.markdown(table.text, caption)
   figures = [draw() for draw in drawings(run).values()]
   shown = {name: table.text for name, table in made.items()}
-  content = page.Content(run, protocol, wins, shown, figures)
+  made_by = provenance.describe(epath.Path(workdir), run)
+  content = page.Content(run, protocol, wins, shown, figures, made_by)
   files = {}
   for drawn in figures:
     files[f"{drawn.name}.svg"] = drawn.svg

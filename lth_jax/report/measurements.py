@@ -29,6 +29,7 @@ _TRIAL = ("replicate", "round", "density", "arm", "draw")
 COLUMNS = (*_TRIAL, "step", "metric", "value")
 _NO_TEST = dict.fromkeys(("test_loss", "test_accuracy"))
 _NO_EVALUATION = dict.fromkeys(("train_loss", "valid_loss", "valid_accuracy"))
+METRICS = (*_NO_EVALUATION, *_NO_TEST)
 
 
 def read(workdir: epath.PathLike) -> "pd.DataFrame":
@@ -85,7 +86,7 @@ def _measured(
   record: Mapping[str, Any],
 ) -> Iterator[tuple[int, str, float | None]]:
   for line in by_step(record):
-    for metric in (*_NO_EVALUATION, *_NO_TEST):
+    for metric in METRICS:
       yield line["step"], metric, line[metric]
   for when in ("early_stop", "end"):
     found = record[when] or {}

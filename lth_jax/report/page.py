@@ -8,7 +8,15 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from lth_jax.report import headline, plan, records, statistics, tables, winning
+from lth_jax.report import (
+  headline,
+  plan,
+  provenance,
+  records,
+  statistics,
+  tables,
+  winning,
+)
 from lth_jax.report.figures import canvas, distributions
 
 # Class and sign of a verdict; colour alone would not do for all readers.
@@ -32,6 +40,7 @@ class Content(NamedTuple):
     winning: verdict of each pruned density.
     tables: for people: "table", "claims" and "verdicts".
     drawn: the figures, the main one first.
+    made: how the run was made.
   """
 
   run: records.Run
@@ -39,6 +48,7 @@ class Content(NamedTuple):
   winning: Sequence[winning.Winning]
   tables: Mapping[str, tables.Table]
   drawn: Sequence[canvas.Drawn]
+  made: provenance.Provenance
 
 
 def render(content: Content) -> str:
@@ -64,6 +74,7 @@ def render(content: Content) -> str:
     tables=content.tables,
     figures=figures,
     distributions=[x for x in content.drawn if x not in figures],
+    made=content.made,
     settings=_settings(run.config),
     warnings=_warnings(run),
     marks=_MARKS,

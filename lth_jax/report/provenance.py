@@ -1,44 +1,105 @@
-"""How the records of a run came about: when, on what, in how much time."""
+"""How the records of a run came about: when, how, on what, in how much time."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from etils import epath
 
-from lth_jax.report import claims, parsing, records
+from lth_jax.config import configs
+from lth_jax.parallel import progress
+from lth_jax.report import claims, parsing, records, tables
+
+_AGAIN = "and start the run again, which"
+_HEADER = ("Began", "Command", "Code", "Versions", "Device")
+_VERSIONS = ("jax", "flax", "optax", "numpy", "python")
+
+
+class Provenance(NamedTuple):
+  """What a page tells of how its run was made.
+
+  Attributes:
+    run_id: of the config, as in config.json.
+    duration: of training, all trials added up, such as "1:02:03".
+    ended: time at which the last training ended, "" if that is unknown.
+    table: a row for each start with other code or on another machine.
+  """
+
+  run_id: str
+  duration: str
+  ended: str
+  table: tables.Table
+
+
+def describe(workdir: epath.Path, run: records.Run) -> Provenance:
+  """Returns what is known of how a run was made; files may be missing.
+
+  Raises:
+    InputError: a file is damaged.
+  """
+  timings = [
+    _timing(commit)
+    for commit in records.committed(workdir)
+    if commit.with_name("timing.json").exists()
+  ]
+  ended = max((end for _, end in timings), default=0)
+  path = workdir / "env.json"
+  environments = _environments(path) if path.exists() else []
+  return Provenance(
+    run_id=configs.run_id(run.typed_config),
+    duration=progress.duration(sum(seconds for seconds, _ in timings)),
+    ended=claims.timestamp(ended) if ended else "",
+    table=tables.Table(_HEADER, tuple(map(_row, environments))),
+  )
 
 
 def read(workdir: epath.Path) -> dict[str, Any]:
   """Returns facts about a run that are not in its records.
 
   Returns:
-    `seconds` of training, all trials added up; the last `environment`; and
-    `begun`, the time at which the first trial began, unless a trial is older
-    than its record of that (before 2026-11-27).
+    `seconds` of training, all trials added up; the last `environment` without
+    its command, which names folders; and `begun`, the time at which the first
+    trial began, unless a trial is older than its record of that (before
+    2026-11-27).
 
   Raises:
     InputError: a file is missing or damaged.
   """
-  again = "and start the run again, which"
-  environment = parsing.load(
-    workdir / "env.json",
-    lambda content: content["environments"][-1],
-    f"remove it {again} writes it again",
+  environment = dict(_environments(workdir / "env.json")[-1])
+  environment.pop("command", None)
+  timings = [_timing(commit) for commit in records.committed(workdir)]
+  begun = min(end - seconds for seconds, end in timings)
+  about = {
+    "seconds": round(sum(seconds for seconds, _ in timings)),
+    "environment": environment,
+  }
+  return about | ({"begun": claims.timestamp(begun)} if begun > 0 else {})
+
+
+def _environments(path: epath.Path) -> list[dict[str, Any]]:
+  return parsing.load(
+    path,
+    lambda content: [dict(each) for each in content["environments"]],
+    f"remove it {_AGAIN} writes it again",
     version=None,
   )
-  seconds, begins = 0.0, []
-  for commit in records.committed(workdir):
-    lasted, began = parsing.load(
-      commit.with_name("timing.json"),
-      lambda content: (
-        content["seconds"],
-        content.get("finished", 0) - content["seconds"],
-      ),
-      f"remove {commit.parent} {again} trains it",
-      version=None,
-    )
-    seconds += lasted
-    begins.append(began)
-  about = {"seconds": round(seconds), "environment": environment}
-  if min(begins) > 0:
-    about["begun"] = claims.timestamp(min(begins))
-  return about
+
+
+def _timing(commit: epath.Path) -> tuple[float, float]:
+  """Returns the seconds of a training, and its end in seconds since 1970."""
+  return parsing.load(
+    commit.with_name("timing.json"),
+    lambda content: (content["seconds"], content.get("finished", 0)),
+    f"remove {commit.parent} {_AGAIN} trains it",
+    version=None,
+  )
+
+
+def _row(environment: Mapping[str, Any]) -> tuple[str, ...]:
+  def shown(name: str) -> str:
+    return str(environment.get(name) or tables.DASH)
+
+  commit = environment.get("commit")
+  code = f"lth_jax {shown('lth_jax')}" + f", commit {commit}" * bool(commit)
+  versions = ", ".join(f"{name} {shown(name)}" for name in _VERSIONS)
+  device = f"{shown('device_kind')}, {shown('cpus')} CPUs"
+  return shown("began"), shown("command"), code, versions, device

@@ -105,7 +105,7 @@ def parse_words(
   Raises:
     InputError: a flag is wrong.
   """
-  own = {"flag_values": values}
+  own = flags.group(values, "Help and log")
   absl_flags.DEFINE_bool("help", False, "Lists all flags and ends.", **own)
   absl_flags.DEFINE_integer(
     "verbosity",
@@ -115,7 +115,7 @@ def parse_words(
   )
   others = flags.read(values, argv[1:])
   if values.help:
-    show(f"{sys.modules['__main__'].__doc__}\n{values.get_help()}\n")
+    show(f"{sys.modules['__main__'].__doc__}\n{flags.usage(values)}\n")
     sys.exit()
   logging.use_absl_handler()
   logging.set_verbosity(values.verbosity)

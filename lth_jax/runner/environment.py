@@ -1,14 +1,18 @@
 """`env.json`: the machines and versions that a run was trained with.
 
 Bits are equal only for equal ones. The file lists them in order; a run that is
-resumed elsewhere, or with other code, adds an entry.
+resumed elsewhere, or with other code, adds an entry. An entry also has the
+command and the time of its start.
 """
 
 import importlib.metadata
 import pathlib
 import platform
 import re
+import shlex
 import subprocess
+import sys
+import time
 from typing import Any
 
 import jax
@@ -22,6 +26,8 @@ from lth_jax.runner import settings
 from lth_jax.storage import files
 
 _NAME = "env.json"
+# What an entry tells besides; a run that goes on elsewhere need not share it.
+_START = ("command", "began")
 _PROMISE = (
   "Equal bits are promised only for equal code, jax, backend, processor, "
   "number of CPUs, trials per device and devices per batch."
@@ -70,7 +76,7 @@ def record(folder: epath.Path, layout: Layout, resumed: bool) -> list[str]:
   """
   now = describe() | layout._asdict()
   seen, notes = _read(folder), []
-  last = seen[-1] if seen else {}
+  last = {k: x for k, x in seen[-1].items() if k not in _START} if seen else {}
   if resumed and not seen:
     notes.append(
       f"note: {folder / _NAME} is gone, so where this run began is not known. "
@@ -86,7 +92,7 @@ def record(folder: epath.Path, layout: Layout, resumed: bool) -> list[str]:
       f"note: this run began elsewhere: {'; '.join(changed)}. {_PROMISE}"
     )
   if now != last:
-    seen = [*seen, now]
+    seen = [*seen, now | _start()]
   content = files.add_checksum({"environments": seen})
   files.write_json(folder / _NAME, content)
   return notes
@@ -125,6 +131,13 @@ def _damaged(folder: epath.Path) -> errors.InputError:
   return errors.InputError(
     f"{folder / _NAME} is damaged. Remove it; a new one is made."
   )
+
+
+def _start() -> dict[str, str]:
+  """Returns the command line of this process, and the time, UTC."""
+  command = shlex.join(sys.orig_argv)
+  began = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+  return dict(zip(_START, (command, began), strict=True))
 
 
 def _commit() -> str | None:

@@ -22,7 +22,9 @@ from lth_jax.runner import (
   build,
   compilation_cache,
   environment,
+  loggers,
   metrics,
+  renewal,
   replicates,
   settings,
   tickets,
@@ -67,6 +69,7 @@ def run(
   # gloo waits 30 s for it, and loading the data can take longer than that.
   with processes.raise_in_all():
     asked = config.execution
+    loggers.check(config, folder)
     devices = devices_lib.find(
       asked.devices, plan.num_at_once(config), asked.batch_devices
     )
@@ -143,12 +146,15 @@ def _initialize(folder, config, experiment, digest, devices) -> Layout:
 
 
 @contextlib.contextmanager
-def _metrics(
+def _outputs(
   components, checkpoints, results
-) -> Iterator[metrics.Stream | None]:
-  """Yields the stream of measurements; None but in process 0."""
+) -> Iterator[tuple[metrics.Stream | None, Callable[[], None]]]:
+  """Yields the stream of measurements, and a function that renews the report.
+
+  Only process 0 has them.
+  """
   if not processes.is_process_0():
-    yield None
+    yield None, lambda: None
     return
   folder, config = checkpoints.folder, components.config
 
@@ -159,8 +165,12 @@ def _metrics(
         with contextlib.suppress(files.DamagedError):
           yield files.read_json(folder / trial.name / "record.json")
 
-  stream = metrics.Stream(folder, finished, components.num_images)
-  yield stream
+  with (
+    loggers.start(config, folder) as started,
+    renewal.renewing(folder, checkpoints.log) as renew,
+  ):
+    stream = metrics.Stream(folder, finished, components.num_images, started)
+    yield stream, renew
   stream.write()
 
 
@@ -187,17 +197,20 @@ def _train_missing(
   began = time.monotonic()
   is_shown = processes.is_process_0()
   kind = config.execution.progress if is_shown else "none"
-  with (
-    progress.show(kind, num_steps) as display,
-    _metrics(components, checkpoints, results) as stream,
-  ):
+  with contextlib.ExitStack() as stack:
+    display = stack.enter_context(progress.show(kind, num_steps))
+    if is_shown:
+      checkpoints = checkpoints._replace(log=display.log)
+    outputs = _outputs(components, checkpoints, results)
+    stream, renew = stack.enter_context(outputs)
     context = Context(
       components,
-      checkpoints._replace(log=display.log) if is_shown else checkpoints,
+      checkpoints,
       results,
       vmapped.make(components.trainer, width),
       display,
       stream,
+      renew,
       stop,
       failures=[],
     )

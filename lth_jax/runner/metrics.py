@@ -11,6 +11,7 @@ The file follows from the records. It is written from them when a run starts,
 resumes or ends, so that a kill leaves nothing twice. Reports do not read it.
 """
 
+import itertools
 import json
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -21,6 +22,7 @@ from etils import epath
 from lth_jax.config.plan import Trial
 from lth_jax.parallel.segments import Row, ScheduledTrial
 from lth_jax.report import measurements
+from lth_jax.runner import loggers as loggers_lib
 from lth_jax.runner import records
 from lth_jax.storage import buckets, files
 from lth_jax.training import evaluation
@@ -40,6 +42,7 @@ class Stream:
     folder: epath.Path,
     finished: Callable[[], Iterable[Mapping[str, Any]]],
     num_images: evaluation.NumImages,
+    loggers: Sequence[loggers_lib.Logger] = (),
   ):
     """Takes a workdir.
 
@@ -47,7 +50,9 @@ class Stream:
       folder: the workdir.
       finished: returns the records of finished trials, in their order.
       num_images: of the run.
+      loggers: get the rows too.
     """
+    self._loggers = loggers
     self._path, self._num_images = folder / NAME, num_images
     self._lock, self._last = threading.Lock(), dict[Trial, int]()
     self._finished = finished
@@ -64,7 +69,7 @@ class Stream:
   def add(self, scheduled: ScheduledTrial, rows: Sequence[Row]) -> None:
     """Writes the rows of a trial that are not written yet.
 
-    Nothing on an object store, which cannot append.
+    On an object store, which cannot append, they are not written.
     """
     trial = scheduled.trial
     with self._lock:
@@ -76,8 +81,14 @@ class Stream:
         return
       about = trial._asdict() | records.density(scheduled.start)
       curves = records.curves(new, self._num_images)
+      lines = measurements.by_step(about | curves)
       with open(self._path, "ab") as file:
-        file.write(_text(measurements.by_step(about | curves)))
+        file.write(_text(lines))
+      for line, log in itertools.product(lines, self._loggers):
+        found = {name: line[name] for name in measurements.METRICS}
+        values = {name: x for name, x in found.items() if x is not None}
+        last = line["step"] == scheduled.steps.stop
+        log(trial.name, line["step"], values, last)
 
 
 def _text(lines: Iterable[Mapping[str, Any]]) -> bytes:

@@ -34,6 +34,7 @@ class Context(NamedTuple):
     vmapped: the compiled functions of a worker.
     display: what the user sees.
     metrics: what is measured, as it is; None but in process 0.
+    renew: renews the report; does nothing but in process 0.
     stop: set when the run must end soon.
     failures: errors of trials, the first one first.
   """
@@ -44,6 +45,7 @@ class Context(NamedTuple):
   vmapped: Vmapped
   display: progress.Display
   metrics: metrics.Stream | None
+  renew: Callable[[], None]
   stop: threading.Event
   failures: list[BaseException]
 
@@ -106,6 +108,8 @@ def save_result(
   checkpoints_lib.save(context.checkpoints, trial.name, arrays, record, timing)
   checkpoints_lib.discard_resume_points(context.checkpoints, trial)
   context.results[trial.name] = records.facts(record)
+  if trial.arm == "ticket":
+    context.renew()
   return rounds.Trained(
     state.params, state.stats, record["diverged"], opt_state
   )

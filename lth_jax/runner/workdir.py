@@ -27,6 +27,7 @@ _SHARED_SECONDS = 30.0
 # and what a run leaves if it is killed before it writes its config.
 _ALLOWED_NAMES = re.compile(
   r"\..*|lost\+found|Thumbs\.db|desktop\.ini|report|replicate_\d+"
+  r"|tensorboard|wandb"
   r"|(config\.json|run\.flags|env\.json|metrics\.jsonl)(\..+)?"
 )
 

@@ -131,3 +131,18 @@ def test_wins_and_the_main_figure_come_first_on_the_page(tmp_path, shown):
   ]
   places = [page.index(f"<h2>{title}") for title in titles]
   assert places == sorted(places)
+
+
+def test_each_panel_is_a_pdf_of_a_columns_width(small):
+  folder = report.write_pdfs(small)
+  found = {path.name: path.read_bytes() for path in folder.glob("*.pdf")}
+  assert {"figure_4a_1.pdf", "figure_4a_2.pdf"} <= {*found}
+  for content in found.values():
+    box = re.search(rb"/MediaBox \[ 0 0 ([\d.]+) ([\d.]+) \]", content)
+    assert float(box[1]) == pytest.approx(72 * 3.25, abs=0.5)
+    assert float(box[2]) < 72 * 4
+    assert b"/FontFile2" in content  # a font is embedded,
+    assert b"/Type3" not in content  # as one that venues accept
+    assert b"CreationDate" not in content
+  again = report.write_pdfs(small)
+  assert found == {path.name: path.read_bytes() for path in again.glob("*.pdf")}

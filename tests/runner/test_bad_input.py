@@ -116,6 +116,9 @@ def test_commands_of_one_process_have_flags_of_their_own(monkeypatch, capsys):
     assert not ended.value.code
   shown = capsys.readouterr().out
   assert "quickstart.flags" in shown
+  titles = re.findall(r"^([A-Z][a-z ]*):$", shown, re.MULTILINE)
+  sections = [x.capitalize() for x in configs.SECTIONS]
+  assert titles == ["This command", *sections, "Processes", "Help and log"]
   for name in configs.to_flat(configs.Config()):
     assert f"--{name}:" in shown or f"--[no]{name}:" in shown
 

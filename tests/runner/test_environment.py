@@ -1,13 +1,20 @@
 """What env.json records of code and machine."""
 
+import datetime
+import html
 import json
 import pathlib
 import re
+import shlex
+import sys
 
 from etils import epath
+from helpers import runs
 
 import lth_jax
+from lth_jax import report
 from lth_jax.parallel.devices import Layout
+from lth_jax.report import provenance
 from lth_jax.runner import environment
 from lth_jax.storage import files
 
@@ -42,3 +49,28 @@ def test_each_change_is_noted_and_recorded_once(tmp_path):
   assert len(record(8)) == 3 and "processor was abacus" in notes.pop()
   path.unlink()
   assert len(record(8)) == 1 and "env.json is gone" in notes.pop()
+
+
+def test_the_page_tells_how_its_run_was_made(tmp_path):
+  runs.run(tmp_path, rounds=0)
+  (entry,) = json.loads((tmp_path / "env.json").read_text())["environments"]
+  assert entry["command"] == shlex.join(sys.orig_argv)
+  began = datetime.datetime.fromisoformat(entry["began"])
+  now = datetime.datetime.now(datetime.UTC)
+  assert now - datetime.timedelta(minutes=5) < began <= now
+  page = html.unescape(report.write(tmp_path).read_text())
+  config = json.loads((tmp_path / "config.json").read_text())
+  timings = tmp_path.glob("replicate_*/round_*/*/timing.json")
+  finished = max(json.loads(x.read_text())["finished"] for x in timings)
+  ended = datetime.datetime.fromtimestamp(finished, datetime.UTC)
+  for text in (
+    *(config["run_id"], entry["began"], entry["command"]),
+    *(entry["commit"] or "", f"jax {entry['jax']}", entry["device_kind"]),
+    ended.strftime("%Y-%m-%dT%H:%M:%SZ"),
+  ):
+    assert text in page
+  about = provenance.read(epath.Path(tmp_path))
+  # Collected records are published; a command names folders.
+  assert "command" not in about["environment"]
+  (tmp_path / "env.json").unlink()
+  assert config["run_id"] in report.write(tmp_path).read_text()

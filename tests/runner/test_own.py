@@ -1,5 +1,6 @@
 """Functions of one's own: the examples as a user runs them, and faults."""
 
+import asyncio
 import json
 import re
 
@@ -126,14 +127,18 @@ def test_a_score_and_a_control_from_python_and_from_a_file_agree(
       **{"hidden": [8], "arms": ["ticket"], "dataset": "mnist"},
     }
   )
+
+  async def cell():  # a notebook runs an event loop
+    return runner.run(
+      config,
+      tmp_path / "python",
+      score=criteria.movement,
+      controls=[criteria.flipped],
+    )
+
   with commands.tiny_data():
-    for _ in range(2):  # as a cell of a notebook that is run again
-      page = runner.run(
-        config,
-        tmp_path / "python",
-        score=criteria.movement,
-        controls=[criteria.flipped],
-      )
+    for _ in range(2):  # a cell that is run again
+      page = asyncio.run(cell())
   assert page.exists()
   assert records(tmp_path / "file") == records(tmp_path / "python")
 

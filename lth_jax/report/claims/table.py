@@ -1,4 +1,4 @@
-"""The table of published claims: Frankle & Carbin (2019).
+"""The table of published claims: Frankle & Carbin (2019) and successors.
 
 Each row of table.csv is a claim. The bands are ours, by one rule for each kind
 of number: a difference d has the band d/2 to 2d, a factor f the band f^0.5 to
@@ -13,6 +13,11 @@ the others; "no tickets" is at most 0.1 above.
 Densities come from the paper's text; where it names none, as in appendix F, we
 take 21.1%, where section 2 compares. Main text and appendix I show test
 accuracies, appendices B, G and H validation accuracies.
+
+Rows on rewinding are from Frankle et al. (arXiv:1903.01611, figure 5, and
+arXiv:1912.05671, section 4), those on retraining from the released results of
+Renda et al. (arXiv:2003.02389), retrained for as long as at first. No paper
+reports Conv-2: its row follows from the hypothesis with rewinding.
 """
 
 import csv
@@ -29,7 +34,7 @@ class Claim(NamedTuple):
   """A published claim; `band` and `opposites` are in `unit`.
 
   Attributes:
-    figure: figure of the paper.
+    figure: figure of the paper, or a word for what later papers ask.
     text: the claim.
     published: the published number.
     band: range that counts as the same, inclusive.

@@ -41,6 +41,7 @@ _STYLE = {
   "grid.linewidth": 0.7,
   "legend.frameon": False,
   "legend.fontsize": 9.5,
+  "pdf.fonttype": 42,  # embeds fonts whole; many venues refuse type 3
   "svg.fonttype": "path",
   "svg.hashsalt": "lth_jax",
   "text.parse_math": False,  # names are shown as they are
@@ -56,6 +57,8 @@ _STYLE = {
 # an axis's last label.
 _COLUMNS = 3
 _WIDE, _HIGH, _LEFT, _RIGHT, _BESIDE, _BELOW = 3.5, 2.8, 0.72, 0.28, 0.75, 0.95
+# Width of a PDF, in inches: a column of ICML's and of most two-column styles.
+_COLUMN = 3.25
 # A line of the title and of the legend; an entry of the legend without its
 # label, and a letter of the label.
 _LINE, _HANDLE, _LETTER = 0.22, 0.55, 0.075
@@ -108,6 +111,35 @@ def draw_parts(
     )
     svg, png = (_save(whole, kind) for kind in ("svg", "png"))
   return Drawn(name, title, svg, png, elements)
+
+
+def draw_pdfs(parts: Sequence[panels.DrawPanel]) -> list[bytes]:
+  """Draws each panel as a PDF of a column's width, without title and note."""
+  from matplotlib import style
+
+  scale = _COLUMN / (_LEFT + _WIDE + _RIGHT)
+  smaller = {
+    name: scale * value
+    for name, value in _STYLE.items()
+    if isinstance(value, float | int) and name.endswith(("size", "width"))
+  }
+  with style.context(["default", _STYLE, smaller]):
+    return [_save(_scaled(_canvas([part]), scale), "pdf") for part in parts]
+
+
+def _scaled(canvas: mpl_figure.Figure, scale: float) -> mpl_figure.Figure:
+  """Makes a figure smaller, with what is measured in points and inches."""
+  from matplotlib import collections, lines
+
+  width, height = canvas.get_size_inches()
+  canvas.set_size_inches(scale * width, scale * height)
+  for line in canvas.findobj(lines.Line2D):
+    line.set_linewidth(scale * line.get_linewidth())
+    line.set_markersize(scale * line.get_markersize())
+  for each in canvas.findobj(collections.LineCollection):
+    widths = np.atleast_1d(each.get_linewidth())
+    each.set_linewidth([scale * float(width) for width in widths])
+  return canvas
 
 
 def _canvas(
@@ -178,7 +210,11 @@ def _per_row(labels: Collection[str], width: float) -> int:
 
 def _save(canvas: mpl_figure.Figure, kind: str) -> bytes:
   # Without the date and the software, equal runs give equal bytes.
-  unsigned = {"svg": ("Date", "Creator"), "png": ("Software",)}[kind]
+  unsigned = {
+    "svg": ("Date", "Creator"),
+    "png": ("Software",),
+    "pdf": ("CreationDate", "Creator", "Producer"),
+  }[kind]
   out = io.BytesIO()
   canvas.savefig(out, format=kind, dpi=160, metadata=dict.fromkeys(unsigned))
   return out.getvalue()

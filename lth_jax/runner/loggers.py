@@ -1,0 +1,111 @@
+"""Measurements for TensorBoard and Weights & Biases, through their libraries.
+
+`metrics.jsonl` has the same numbers, always and completely; these are copies to
+look at. TensorBoard has a folder a trial, in `<workdir>/tensorboard`. Weights &
+Biases has one run a workdir, with a chart a trial and metric; its project is
+that of WANDB_PROJECT, and WANDB_MODE=offline keeps it in `<workdir>/wandb`.
+
+After a kill a trial goes on at its last save. The steps since then come twice,
+with equal numbers: TensorBoard drops the first, Weights & Biases keeps both.
+"""
+
+import contextlib
+import functools
+import hashlib
+import importlib.util
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from etils import epath
+
+from lth_jax import errors
+from lth_jax.config import configs
+from lth_jax.config.configs import Config
+from lth_jax.storage import buckets
+
+# Takes a trial's name, a step, what was measured, and whether it was the last.
+Logger = Callable[[str, int, Mapping[str, float], bool], None]
+
+_PACKAGES = {"tensorboard": "tensorboardX", "wandb": "wandb"}
+
+
+def check(config: Config, folder: epath.Path) -> None:
+  """Checks that the loggers of a config can be used.
+
+  Raises:
+    InputError: a package is missing, or the workdir is on an object store.
+  """
+  for name in config.execution.log:
+    if buckets.is_remote(folder):
+      raise errors.InputError(
+        f"--log={name}: writes to folders of this machine only; leave it out "
+        f"and read {folder}/metrics.jsonl."
+      )
+    if importlib.util.find_spec(_PACKAGES[name]) is None:
+      raise errors.InputError(
+        f"--log={name}: needs the package {_PACKAGES[name]}: "
+        f"`pip install {_PACKAGES[name]}`."
+      )
+
+
+@contextlib.contextmanager
+def start(config: Config, folder: epath.Path) -> Iterator[Sequence[Logger]]:
+  """Yields the loggers that `--log` names, for one thread at a time."""
+  with contextlib.ExitStack() as stack:
+    known = {"tensorboard": _tensorboard, "wandb": _wandb}
+    yield [
+      stack.enter_context(known[name](config, folder))
+      for name in config.execution.log
+    ]
+
+
+@contextlib.contextmanager
+def _tensorboard(config: Config, folder: epath.Path) -> Iterator[Logger]:
+  del config
+  import tensorboardX
+
+  writers: dict[str, Any] = {}
+
+  def log(trial: str, step: int, values: Mapping[str, float], last: bool):
+    if trial not in writers:
+      # Hides what an earlier process has logged of this trial.
+      writers[trial] = tensorboardX.SummaryWriter(
+        str(folder / "tensorboard" / trial), purge_step=0
+      )
+    for name, value in values.items():
+      writers[trial].add_scalar(name, value, step)
+    if last:
+      writers.pop(trial).close()
+
+  try:
+    yield log
+  finally:
+    for writer in writers.values():
+      writer.close()
+
+
+@contextlib.contextmanager
+def _wandb(config: Config, folder: epath.Path) -> Iterator[Logger]:
+  import wandb
+
+  digest = hashlib.sha256(str(folder).encode()).hexdigest()[:8]
+  run = wandb.init(
+    id=f"{configs.run_id(config)}-{digest}",
+    resume="allow",
+    dir=str(folder),
+    config=configs.to_flat(config),
+    settings=wandb.Settings(silent=True),
+  )
+
+  @functools.cache
+  def has_own_steps(trial: str) -> None:
+    run.define_metric(f"{trial}/*", step_metric=f"{trial}/step")
+
+  def log(trial: str, step: int, values: Mapping[str, float], last: bool):
+    del last
+    has_own_steps(trial)
+    found = {"step": step, **values}
+    run.log({f"{trial}/{name}": value for name, value in found.items()})
+
+  with run:
+    yield log
