@@ -20,6 +20,7 @@ EXEMPT = {
   "data.tfds.load": "needs a prepared data set and an optional package",
   "report.drawings": "needs the folder of a run",
   "report.write": "needs the folder of a run",
+  "report.write_pdfs": "needs the folder of a run",
 }
 
 

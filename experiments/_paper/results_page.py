@@ -189,8 +189,8 @@ def _count(
 ) -> list[list[str]]:
   """Counts verdicts by figure and scale, and in the last row altogether.
 
-  Of registered claims a last column has the number that are not run, and
-  figures without runs have a row.
+  Of registered claims a last column has the number that are not run, at this
+  scale and in the last row at any, and figures without runs have a row.
   """
   rows: list[tuple[str, str, list[int]]] = []
   for figure in figures.FIGURES:
@@ -210,6 +210,9 @@ def _count(
       missing = [num_claims - len(found)] * is_registered
       rows.append((f"[{figure}](#figure-{figure})", scale, counts + missing))
   total = [sum(column) for column in zip(*(counts for *_, counts in rows))]
+  if is_registered:
+    every = [x for each in judged.values() for x in each if x.is_registered]
+    total[-1] = len({*claims.CLAIMS} - {x.result.claim for x in every})
   return [
     [name, scale, *(str(count or "") for count in counts)]
     for name, scale, counts in [*rows, ("all", "", total)]
