@@ -104,16 +104,29 @@ def test_a_figure_has_the_rows_that_it_needs():
     catalog.find("4")
 
 
-def test_warmup_shrinks_with_the_run(made):
-  for name, scale, warmups in (
-    ("resnet20_warmups", "paper", [0, 500, 1000, 5000, 10_000, 20_000]),
-    ("resnet20_warmups", "cpu", [0, 20, 40, 200, 400, 800]),
-    ("vgg19_warmups", "paper", [0, 500, 1000, 5000, 10_000, 20_000]),
-    ("vgg19_warmups", "cpu", [0, 5, 11, 53, 107, 213]),
-  ):
-    runs = _ROWS[name].scales[scale]
-    assert [made[scale][run.name].training.warmup for run in runs] == warmups
-    assert runs[-1].name == f"{name}_20000"
+@pytest.mark.parametrize(
+  ("row", "field", "steps"),
+  [
+    ("resnet20_warmups", "warmup", [0, 500, 1000, 5000, 10_000, 20_000]),
+    ("vgg19_warmups", "warmup", [0, 500, 1000, 5000, 10_000, 20_000]),
+    ("lenet_rewinding", "rewind_step", [0, 500]),
+    ("conv2_rewinding", "rewind_step", [0, 500]),
+    ("resnet20_rewinding", "rewind_step", [0, 500, 5000]),
+  ],
+)
+def test_steps_shrink_with_the_run(made, row, field, steps):
+  def found(scale):
+    for run in _ROWS[row].scales[scale]:
+      flat = configs.to_flat(made[scale][run.name])
+      yield flat[field], flat["steps"]
+
+  paper = list(found("paper"))
+  assert [step for step, _ in paper] == steps
+  for (step, length), (original, whole) in zip(found("cpu"), paper):
+    assert step == pytest.approx(original / whole * length, abs=1)
+  # A smoke run is too short for such shares.
+  assert [step > 0 for step, _ in found("smoke")] == [x > 0 for x in steps]
+  assert _ROWS[row].scales["paper"][-1].name == f"{row}_{steps[-1]}"
 
 
 def test_learning_rates_are_varied_at_one_pruning_of_all_conv_nets(made):
