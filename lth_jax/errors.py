@@ -4,7 +4,15 @@ import difflib
 from collections.abc import Iterable
 
 
-class InputError(ValueError):
+class _OneLineError(Exception):
+  """An exception whose message is all that a person needs."""
+
+  def _render_traceback_(self) -> list[str]:
+    # What a notebook shows of it.
+    return [f"{type(self).__name__}: {self}"]
+
+
+class InputError(_OneLineError, ValueError):
   """Wrong input: a flag, a file, a folder, a damaged run.
 
   Its message is one line: what is wrong, where, and what to do. The commands
@@ -12,7 +20,7 @@ class InputError(ValueError):
   """
 
 
-class StorageError(Exception):
+class StorageError(_OneLineError):
   """A disk or an object store failed; results stored before are intact.
 
   Its message is one line: where it failed, and the system's own message.
@@ -26,11 +34,14 @@ class StorageError(Exception):
     self.passes = passes
 
 
-class StoppedError(Exception):
+class StoppedError(_OneLineError):
   """The run was asked to stop; its results so far are stored."""
 
+  def __str__(self) -> str:
+    return "Stopped; what was done is stored. Run the same again to go on."
 
-def first_line(error: Exception) -> str:
+
+def first_line(error: BaseException) -> str:
   """Returns the first line of an error's message, or the name of its class.
 
   >>> first_line(ValueError("no such axis.")), first_line(MemoryError())

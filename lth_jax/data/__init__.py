@@ -96,13 +96,18 @@ def checked(dataset: Dataset) -> Dataset:
   """
   _check(dataset)
   return dataset._replace(
-    train=Examples(*map(_align, dataset.train)),
-    test=Examples(*map(_align, dataset.test)),
+    train=Examples(*map(_align, _arrays(dataset.train))),
+    test=Examples(*map(_align, _arrays(dataset.test))),
   )
 
 
 def _check(dataset: Dataset) -> None:
-  for images, labels in dataset.train, dataset.test:
+  if not isinstance(dataset, Dataset):
+    raise errors.InputError(
+      f"The data set is a {type(dataset).__name__}; it must be a "
+      "lth_jax.data.Dataset."
+    )
+  for images, labels in map(_arrays, (dataset.train, dataset.test)):
     types = images.dtype, labels.dtype
     if (
       types != (np.uint8, np.int32)
@@ -110,11 +115,16 @@ def _check(dataset: Dataset) -> None:
       or labels.shape != images.shape[:1]
       or not np.isin(labels, np.arange(dataset.num_classes)).all()
     ):
+      found = f" from {labels.min()} to {labels.max()}" * bool(labels.size)
       raise errors.InputError(
         f"Data set '{dataset.name}' has images {types[0]} {images.shape} and "
-        f"labels {types[1]} {labels.shape}; needed are uint8 [N, H, W, C] and "
-        f"int32 [N] from 0 to {dataset.num_classes - 1}."
+        f"labels {types[1]} {labels.shape}{found}; needed are uint8 [N, H, W, "
+        f"C], 0 to 255, and int32 [N] from 0 to {dataset.num_classes - 1}."
       )
+
+
+def _arrays(part: Examples) -> Examples:
+  return Examples(*map(np.asarray, part))
 
 
 def _align(array: np.ndarray) -> np.ndarray:

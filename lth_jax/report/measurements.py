@@ -70,6 +70,7 @@ def by_step(record: Mapping[str, Any]) -> list[dict[str, Any]]:
   None where a step was not evaluated, or not tested.
   """
   about = {name: record[name] for name in _TRIAL}
+  about["draw"] = record["draw"] or 0
   evaluations, tests = record["evaluations"], record["tests"]
   steps: dict[int, dict[str, Any]] = {}
   for step, *values in zip(*evaluations.values()):

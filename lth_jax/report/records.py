@@ -130,7 +130,8 @@ class Run:
     """The results by arm, replicate and round."""
     density: dict[int, float] = {}
     results: dict[str, dict[tuple[int, int], list[Result]]] = {}
-    for each in self.results:
+    # A control of one's own may have other masks than its ticket.
+    for each in sorted(self.results, key=lambda x: x.arm != "ticket"):
       density.setdefault(each.round, each.density)
       cells = results.setdefault(each.arm, {})
       cells.setdefault((each.replicate, each.round), []).append(each)

@@ -148,13 +148,17 @@ def _make_prune(config: Config, rates: PyTree, own) -> Prune:
   score = own_lib.choose(SCORES, own, asked.score)
 
   def prune(replicate, initial, trained, masks, round):
-    pruned = pruning.prune(
-      score(keys.score(seed, replicate, round), trained, initial),
-      masks,
-      _fractions(asked, rates, masks, round),
-      scope=asked.scope,
-      signed=asked.score not in SCORES,
-    )
+    found = score(keys.score(seed, replicate, round), trained, initial)
+    fractions = _fractions(asked, rates, masks, round)
+    signed = asked.score not in SCORES
+    try:
+      pruned = pruning.prune(
+        found, masks, fractions, scope=asked.scope, signed=signed
+      )
+    except (TypeError, ValueError) as error:
+      if asked.score in SCORES:
+        raise
+      raise errors.InputError(f"--score={asked.score}: {error}.") from error
     return jax.device_get(pruned)
 
   return prune
@@ -206,9 +210,36 @@ def _network(
     model = make_model(image_shape, num_classes, options)
   except ValueError as error:
     raise errors.InputError(f"--model={asked.model}: {error}.") from error
+  if asked.model not in models.MAKERS:
+    _check_model(asked.model, model, image_shape, num_classes)
   if asked.init_std:
     model = models.with_normal_kernels(model, asked.init_std)
   return model._replace(init=jax.jit(model.init))
+
+
+def _check_model(name: str, model: Any, image_shape, num_classes: int) -> None:
+  """Checks what the maker of a network returns."""
+  if not isinstance(model, models.Model):
+    raise errors.InputError(
+      f"--model={name}: returns {type(model).__name__}; return a "
+      "lth_jax.models.Model, such as models.from_linen(module, image_shape, "
+      "'Dense_0/kernel')."
+    )
+  images = jax.ShapeDtypeStruct((2, *image_shape), np.float32)
+  key = keys.initial(0, 0)
+  try:
+    params, stats = jax.eval_shape(model.init, key)
+    apply = functools.partial(model.apply, train=True)
+    logits, _ = jax.eval_shape(apply, params, stats, images, key=key)
+  except (TypeError, ValueError, AttributeError) as error:
+    raise errors.InputError(
+      f"--model={name}: {errors.first_line(error)}."
+    ) from error
+  if logits.shape != (2, num_classes):
+    raise errors.InputError(
+      f"--model={name}: returns {logits.shape} for 2 images; return logits "
+      f"(2, {num_classes}), one a class."
+    )
 
 
 def _make_trainer(config: Config, model, data: loop.Data, own) -> loop.Trainer:

@@ -1,8 +1,8 @@
 """`env.json`: the machines and versions that a run was trained with.
 
 Bits are equal only for equal ones. The file lists them in order; a run that is
-resumed elsewhere, or with other code, adds an entry. An entry also has the
-command and the time of its start.
+resumed elsewhere, with other code or by another command, adds an entry. It also
+has that command and the time of its start.
 """
 
 import importlib.metadata
@@ -91,8 +91,9 @@ def record(folder: epath.Path, layout: Layout, resumed: bool) -> list[str]:
     notes.append(
       f"note: this run began elsewhere: {'; '.join(changed)}. {_PROMISE}"
     )
-  if now != last:
-    seen = [*seen, now | _start()]
+  start = _start()
+  if now != last or seen[-1].get("command") != start["command"]:
+    seen = [*seen, now | start]
   content = files.add_checksum({"environments": seen})
   files.write_json(folder / _NAME, content)
   return notes

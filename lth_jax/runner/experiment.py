@@ -12,7 +12,7 @@ from typing import Any
 
 from etils import epath
 
-from lth_jax import data
+from lth_jax import data, errors
 from lth_jax.config import configs, plan
 from lth_jax.config.configs import Config
 from lth_jax.parallel import devices as devices_lib
@@ -102,7 +102,13 @@ def _build(config: Config, own: own_lib.Own) -> tuple[build.Components, str]:
   if name in own.functions:
     dataset = data.checked(own.functions[name](asked.data_dir))
   else:
-    dataset = data.load(name, source=asked.source, data_dir=asked.data_dir)
+    try:
+      dataset = data.load(name, source=asked.source, data_dir=asked.data_dir)
+    except errors.InputError as error:
+      known = f" Functions of --module: {', '.join(own.functions)}."
+      raise errors.InputError(
+        f"{error}{known * bool(own.functions)}"
+      ) from error
   if dataset.source == "own":
     processes.log(data.summary(dataset))
   components = build.make(config, dataset, own.functions)

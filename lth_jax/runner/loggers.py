@@ -89,13 +89,19 @@ def _wandb(config: Config, folder: epath.Path) -> Iterator[Logger]:
   import wandb
 
   digest = hashlib.sha256(str(folder).encode()).hexdigest()[:8]
-  run = wandb.init(
-    id=f"{configs.run_id(config)}-{digest}",
-    resume="allow",
-    dir=str(folder),
-    config=configs.to_flat(config),
-    settings=wandb.Settings(silent=True),
-  )
+  try:
+    run = wandb.init(
+      id=f"{configs.run_id(config)}-{digest}",
+      resume="allow",
+      dir=str(folder),
+      config=configs.to_flat(config),
+      settings=wandb.Settings(silent=True),
+    )
+  except wandb.Error as error:
+    raise errors.InputError(
+      f"--log=wandb: {errors.first_line(error)}; log in with `wandb login`, or "
+      "set WANDB_MODE=offline."
+    ) from error
 
   @functools.cache
   def has_own_steps(trial: str) -> None:
@@ -107,5 +113,7 @@ def _wandb(config: Config, folder: epath.Path) -> Iterator[Logger]:
     found = {"step": step, **values}
     run.log({f"{trial}/{name}": value for name, value in found.items()})
 
-  with run:
+  try:
     yield log
+  finally:  # as a context manager it would print the exception of a stop
+    run.finish()

@@ -5,9 +5,9 @@ resumed with equal code only.
 """
 
 import dataclasses
+import functools
 import hashlib
 import importlib.util
-import inspect
 import pathlib
 import sys
 import traceback
@@ -19,11 +19,10 @@ import numpy as np
 
 from lth_jax import errors
 from lth_jax import masks as masks_lib
-from lth_jax.config import configs
+from lth_jax.config import checks, configs
 from lth_jax.config.configs import Config
+from lth_jax.runner import source
 from lth_jax.training import Start
-
-_DIGITS = 16
 
 
 class Own(NamedTuple):
@@ -55,49 +54,34 @@ def load(config: Config) -> Own:
       f"--module={path}: cannot be read ({error.strerror}); name a Python file."
     ) from error
   module = _run(path, content)
+  built_in = {x for name in configs.fields() for x in configs.built_in(name)}
   functions = {
-    name: value
+    name: _guard(name, value)
     for name, value in vars(module).items()
-    if callable(value) and not name.startswith("_")
+    if callable(value)
+    and not name.startswith("_")
+    # Built-in functions, too, may be imported.
+    and (name not in built_in or value.__module__ == module.__name__)
   }
-  return Own(functions, _code(path.name, content))
+  return Own(functions, source.of_file(path, content))
 
 
 def collect(functions: Mapping[str, Callable[..., Any]]) -> Own:
   """Returns functions that Python hands over, by the names they will have.
 
-  Their code is the file in which each is defined; in a notebook, the function's
-  own text.
-
   Raises:
     InputError: the code of a function cannot be found.
   """
-  found = {}
-  for name, function in functions.items():
-    try:
-      path = pathlib.Path(inspect.getsourcefile(function) or "")
-      is_file = path.is_file()
-      found[path.name if is_file else name] = (
-        path.read_bytes() if is_file else inspect.getsource(function).encode()
-      )
-    except (TypeError, OSError) as error:
-      raise errors.InputError(
-        f"{name}: its code cannot be found ({error}); define it in a file with "
-        "`def`, so that a run knows whether it is resumed with the same code."
-      ) from error
-  if not found:
-    return Own()
-  content = b"".join(hashlib.sha256(found[x]).digest() for x in sorted(found))
-  if len(found) == 1:
-    (content,) = found.values()
-  return Own(functions, _code("+".join(sorted(found)), content))
+  guarded = {name: _guard(name, x) for name, x in functions.items()}
+  return Own(guarded, source.of_functions(functions))
 
 
 def bind(config: Config, own: Own) -> Config:
   """Returns the config with the code in its identity.
 
   Raises:
-    InputError: the run began with other code, or a name is unknown.
+    InputError: the run began with other code, a name is unknown, or it is both
+      built in and a function of one's own.
   """
   code = config.code.code
   if code and code != own.code:
@@ -105,6 +89,14 @@ def bind(config: Config, own: Own) -> Config:
       f"--code={code}: the functions are from '{own.code or 'no --module'}' "
       "now; give the --module that this run began with."
     )
+  flat = configs.to_flat(config)
+  for name in filter(configs.built_in, flat):
+    for word in {*checks.words(flat[name])} & {*configs.built_in(name)}:
+      if word in own.functions:
+        raise errors.InputError(
+          f"--{name}={word}: is built in, and a function of your own has this "
+          "name; rename the function."
+        )
   for name, words in configs.own_names(config).items():
     for word in words:
       if word not in own.functions:
@@ -120,7 +112,7 @@ def bind(config: Config, own: Own) -> Config:
 def choose(
   built_in: Mapping[str, Any], functions: Mapping[str, Any], name: str
 ) -> Any:
-  """Returns the function of a name; a built-in name keeps its meaning."""
+  """Returns the function of a name."""
   return built_in[name] if name in built_in else functions[name]
 
 
@@ -129,7 +121,7 @@ def check_start(name: str, start: Start, ticket: Start) -> None:
 
   Raises:
     InputError: names the leaf that has another shape or dtype than the
-      ticket's, or weights where it is pruned.
+      ticket's, or weights where it is pruned; or no weight is kept.
   """
   found, expected = (
     {jax.tree_util.keystr(p): x for p, x in jax.tree.leaves_with_path(each)}
@@ -147,6 +139,8 @@ def check_start(name: str, start: Start, ticket: Start) -> None:
         f"--arms={name}: leaf {leaf} is {kinds[0]}, that of the ticket "
         f"{kinds[1]}."
       )
+  if not int(masks_lib.num_kept(start.masks)):
+    raise errors.InputError(f"--arms={name}: its masks keep no weight.")
   for leaf, (mask, params) in masks_lib.by_name(
     start.masks, start.params
   ).items():
@@ -167,16 +161,37 @@ def _run(path: pathlib.Path, content: bytes) -> Any:
   sys.modules[name] = module
   try:
     spec.loader.exec_module(module)
-  except Exception as error:
-    frames = traceback.extract_tb(error.__traceback__)
-    line = next((x.lineno for x in frames[::-1] if x.filename == str(path)), 0)
-    line = getattr(error, "lineno", None) or line
-    raise errors.InputError(
-      f"--module={path}, line {line}: {type(error).__name__}: "
-      f"{errors.first_line(error)}."
-    ) from error
+  except (Exception, SystemExit) as error:
+    what = f"--module={path}{_line(error, str(path))}"
+    raise errors.InputError(f"{what}: {_failure(error)}.") from error
   return module
 
 
-def _code(name: str, content: bytes) -> str:
-  return f"{name}:{hashlib.sha256(content).hexdigest()[:_DIGITS]}"
+def _guard(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+  """Returns a function whose exceptions are InputErrors that name it."""
+
+  @functools.wraps(function)
+  def call(*args, **kwargs):
+    try:
+      return function(*args, **kwargs)
+    except (errors.InputError, MemoryError, jax.errors.JaxRuntimeError):
+      raise
+    except Exception as error:
+      code = getattr(function, "__code__", None)
+      file = code.co_filename if code else ""
+      where = f"{name}, {pathlib.Path(file).name}{_line(error, file)}"
+      raise errors.InputError(f"{where}: {_failure(error)}.") from error
+
+  return call
+
+
+def _line(error: BaseException, file: str) -> str:
+  """Returns the last line of a file in an error's traceback, "" for none."""
+  frames = traceback.extract_tb(error.__traceback__)[::-1]
+  line = next((x.lineno for x in frames if x.filename == file), None)
+  line = getattr(error, "lineno", None) or line
+  return f", line {line}" if line else ""
+
+
+def _failure(error: BaseException) -> str:
+  return f"{type(error).__name__}: {errors.first_line(error)}"

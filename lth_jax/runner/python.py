@@ -2,11 +2,12 @@
 
 import contextlib
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from etils import epath
 
-from lth_jax import data, models, optim, report
+from lth_jax import data, errors, models, optim, report
 from lth_jax.config import configs, flags
 from lth_jax.config.configs import Config
 from lth_jax.data import augment as augment_lib
@@ -54,15 +55,15 @@ def run(
   asked = {"model": model, "score": score}
   asked |= {"optimizer": optimizer, "augment": augment}
   given = {field: function for field, function in asked.items() if function}
-  functions = {x.__name__: x for x in (*given.values(), *controls)}
+  functions = {_name(x): x for x in (*given.values(), *controls)}
   own = own_lib.collect(functions)
-  names = {field: function.__name__ for field, function in given.items()}
-  arms = dict.fromkeys((*config.study.arms, *(x.__name__ for x in controls)))
+  names = {field: _name(function) for field, function in given.items()}
+  arms = dict.fromkeys((*config.study.arms, *map(_name, controls)))
   names |= {"arms": list(arms), "code": own.code}
   if dataset is not None:
     names["dataset"] = dataset.name
     loaders = {dataset.name: lambda data_dir: dataset}
-    own = own._replace(functions={**functions, **loaders})
+    own = own._replace(functions={**own.functions, **loaders})
   config = configs.from_flat(configs.to_flat(config) | names)
   folder = buckets.connect(flags.folder(str(workdir)))
   with contextlib.ExitStack() as stack:
@@ -71,3 +72,12 @@ def run(
       stop = stack.enter_context(command.stop_signals())
     experiment.run(config, folder, "python", stop, own)
   return report.write(folder)
+
+
+def _name(function: Callable[..., Any]) -> str:
+  name = getattr(function, "__name__", "")
+  if not name.isidentifier():
+    raise errors.InputError(
+      f"{function!r}: has no name that a run could have; define it with `def`."
+    )
+  return name

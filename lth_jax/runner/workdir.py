@@ -189,6 +189,12 @@ def _has_results(folder: epath.Path, config: Config, data: str) -> bool:
 
 
 def _check_same(folder, stored, asked) -> None:
+  if stored["code"] != asked["code"] and stored["code"] and asked["code"]:
+    raise errors.InputError(
+      f"{folder} holds a run of other code: {stored['code']} (SHA-256) when it "
+      f"began, {asked['code']} now; restore that code, or choose another "
+      "--workdir."
+    )
   changed = [
     f"--{name} (stored {stored[name]}, asked {asked[name]})"
     for name in stored

@@ -5,6 +5,7 @@ import pathlib
 
 import numpy as np
 import pytest
+import wandb
 from helpers import commands, runs
 from tensorboardX.proto import event_pb2
 
@@ -90,3 +91,24 @@ def test_a_logger_that_is_missing_is_an_error(name, tmp_path, monkeypatch):
   assert not (tmp_path / "run" / "config.json").exists()
   other = commands.try_run(tmp_path / "run", "--log=mlflow")
   commands.assert_one_line(other, "tensorboard", "wandb")
+
+
+def test_weights_and_biases_out_of_reach_is_one_line(tmp_path, monkeypatch):
+  def refuse(**_):
+    raise wandb.errors.UsageError("No API key configured.")
+
+  monkeypatch.setattr(wandb, "init", refuse)
+  with pytest.raises(
+    errors.InputError, match=r"No API key.*WANDB_MODE"
+  ) as told:
+    runs.run(tmp_path, log=["wandb"], **SMALL)
+  assert "\n" not in str(told.value)
+
+
+def test_a_stop_is_no_failure_to_weights_and_biases(
+  tmp_path, monkeypatch, capfd
+):
+  monkeypatch.setenv("WANDB_MODE", "offline")
+  with pytest.raises(errors.StoppedError):
+    runs.run(tmp_path, stop=runs.StopAfter(4), log=["wandb"], **SMALL)
+  assert "Traceback" not in capfd.readouterr().err

@@ -32,8 +32,8 @@ def expected(folder):
       continue
     curves, tests = record["evaluations"], record["tests"]
     for step in sorted({*curves["step"], *tests["step"]}):
-      line = {x: record[x] for x in ("replicate", "round", "arm", "draw")}
-      line |= {"density": record["density"], "step": step}
+      line = {x: record[x] for x in ("replicate", "round", "arm", "density")}
+      line |= {"draw": record["draw"] or 0, "step": step}
       for names, prefix in ((curves, ""), (tests, "test_")):
         at = names["step"].index(step) if step in names["step"] else None
         line |= {

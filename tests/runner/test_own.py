@@ -5,13 +5,15 @@ import json
 import re
 
 import numpy as np
+import optax
 import pytest
 from helpers import commands, tiny, workdirs
 
-from lth_jax import errors, models, optim, runner
+from lth_jax import errors, models, optim, runner, scores
 from lth_jax.config import configs
 from lth_jax.data import augment
 from lth_jax.lottery import controls
+from lth_jax.report import records as report_records
 from lth_jax.runner import build
 
 EXAMPLES = commands.ROOT / "examples"
@@ -43,6 +45,36 @@ def signs(momentum):
 
 def inverted(key, images):
   return 255 - images
+
+def one(key, trained, initial):
+  return 1.0
+
+def nan(key, trained, initial):
+  return jax.tree.map(lambda x: x * jnp.nan, trained)
+
+def raises(key, trained, initial):
+  return {}["nokey"]
+
+def bare(image_shape, num_classes, options):
+  import flax.linen as nn
+  return nn.Dense(num_classes)
+
+def narrow(image_shape, num_classes, options):
+  return models.lenet(image_shape, num_classes - 1, hidden=(4,))
+
+def nothing(key, initial, ticket):
+  none = jax.tree.map(jnp.zeros_like, ticket.masks)
+  return zeros(key, initial, ticket)._replace(masks=none)
+
+def others(key, initial, ticket):
+  full = jax.tree.map(jnp.ones_like, ticket.masks)
+  return ticket._replace(masks=full, params=initial.params)
+
+def listed(data_dir):
+  return [1, 2]
+
+def lost(data_dir):
+  raise FileNotFoundError(data_dir)
 """
 
 
@@ -96,6 +128,7 @@ def test_a_network_on_arrays_is_trained_resumed_and_reported(tmp_path):
   )
   page = (tmp_path / "run/report/index.html").read_text()
   assert "ot a network of the paper: mlp" in page
+  assert "Published claims" not in page
   assert "complete" in call(tmp_path / "run", *flags).stderr
 
 
@@ -175,7 +208,7 @@ def test_other_code_is_another_run(tmp_path):
   module.write_text(MINE + "\n")
   result = try_mine(tmp_path, "--model=small")
   assert result.returncode == 2
-  assert re.search(r"--code .*mine\.py:", result.stderr)
+  assert re.search(r"other code: mine\.py:\w+ .*restore", result.stderr)
   flagfile = f"--flagfile={tmp_path}/run/run.flags"
   result = commands.call(flagfile, f"--workdir={tmp_path}/run")
   assert result.returncode == 2 and "--module" in result.stderr
@@ -200,6 +233,14 @@ def test_other_code_is_another_run(tmp_path):
     (["--arms=ticket,double"], "double.*complex64.*float32"),
     (["--module=nowhere.py"], "nowhere.py.*cannot be read"),
     (["--module=README.md"], "README.md.*must end in .py"),
+    (["--score=one"], "--score=one: masks have a leaf"),
+    (["--score=nan"], "--score=nan: .*NaN"),
+    (["--score=raises"], r"raises, mine.py, line \d+: KeyError: 'nokey'"),
+    (["--model=bare"], "--model=bare: returns Dense; return a .*from_linen"),
+    (["--model=narrow"], r"--model=narrow: returns \(2, 2\) for 2 images"),
+    (["--arms=ticket,nothing"], "--arms=nothing: its masks keep no weight"),
+    (["--dataset=listed"], "data set is a list"),
+    (["--dataset=lost"], r"lost, mine.py, line \d+: FileNotFoundError"),
   ],
 )
 def test_faults_are_named_in_a_line(tmp_path, flags, words):
@@ -211,7 +252,11 @@ def test_faults_are_named_in_a_line(tmp_path, flags, words):
 
 @pytest.mark.parametrize(
   ("code", "line", "words"),
-  [("x = 1\ny = 1 / 0\n", 2, "ZeroDivision"), ("def f(:\n", 1, "SyntaxError")],
+  [
+    ("x = 1\ny = 1 / 0\n", 2, "ZeroDivision"),
+    ("def f(:\n", 1, "SyntaxError"),
+    ("import sys\nsys.exit(3)\n", 2, "SystemExit: 3"),
+  ],
 )
 def test_a_module_that_fails_is_named_with_its_line(
   tmp_path, code, line, words
@@ -230,6 +275,9 @@ def test_names_are_not_known_without_a_module(tmp_path):
 def test_code_that_cannot_be_found_is_named(tmp_path):
   config = configs.from_flat({"num_valid": 20})
   function = eval("lambda key, trained, initial: trained")
+  with pytest.raises(errors.InputError, match=r"no name .* `def`"):
+    runner.run(config, tmp_path, score=function, dataset=tiny.dataset())
+  function.__name__ = "mine"
   with pytest.raises(errors.InputError, match="code cannot be found"):
     runner.run(config, tmp_path, score=function, dataset=tiny.dataset())
 
@@ -244,3 +292,48 @@ def test_the_names_of_flags_are_those_of_the_tables():
   }
   for field, table in tables.items():
     assert set(configs.built_in(field)) == set(table)
+
+
+def test_a_round_has_the_density_of_its_tickets(tmp_path):
+  result = try_mine(tmp_path, "--hidden=8", "--arms=ticket,others")
+  assert result.returncode == 0, result.stderr
+  run = report_records.read(tmp_path / "run")
+  density = {(x.round, x.arm): x.density for x in run.results}
+  assert density[1, "others"] == 1 > density[1, "ticket"]
+  assert run.grid.density.tolist() == [1, density[1, "ticket"]]
+
+
+def test_a_function_with_a_built_in_name_is_refused(tmp_path):
+  config = configs.from_flat({"num_valid": 20, "dataset": "tiny"})
+  given = {"score": scores.magnitude, "optimizer": optax.adam}
+  module = tmp_path / "built_in.py"
+  module.write_text("def magnitude(key, trained, initial): return trained\n")
+  with commands.tiny_data():
+    result = call(tmp_path / "run", f"--module={module}")
+  assert "--score=magnitude: is built in" in result.stderr
+  module.write_text("from lth_jax.scores import magnitude\n" + MINE)
+  with commands.tiny_data():
+    result = call(tmp_path / "run", f"--module={module}", "--model=small")
+  assert result.returncode == 0, result.stderr
+  for name, value in given.items():
+    with pytest.raises(errors.InputError, match=r"is built in.*rename"):
+      runner.run(config, tmp_path, **{name: value}, dataset=tiny.dataset())
+
+
+def test_a_data_set_that_is_not_there_may_be_a_slip(tmp_path):
+  (tmp_path / "mine.py").write_text(MINE)
+  result = call(
+    tmp_path / "run", f"--module={tmp_path}/mine.py", "--dataset=lots"
+  )
+  commands.assert_one_line(result, "'lots'", "Functions of --module", "lost")
+
+
+def test_a_notebook_shows_an_error_as_one_line():
+  for error in (
+    errors.InputError("wrong"),
+    errors.StorageError("full"),
+    errors.StoppedError(),
+  ):
+    (line,) = error._render_traceback_()
+    assert line.startswith(type(error).__name__) and str(error) in line
+    assert str(error)
