@@ -1,10 +1,12 @@
 """How the records of a run came about: when, how, on what, in how much time."""
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from etils import epath
 
+from lth_jax import errors
 from lth_jax.config import configs
 from lth_jax.parallel import progress
 from lth_jax.report import claims, parsing, records, tables
@@ -19,8 +21,9 @@ class Provenance(NamedTuple):
 
   Attributes:
     run_id: of the config, as in config.json.
-    duration: of training, all trials added up, such as "1:02:03".
-    ended: time at which the last training ended, "" if that is unknown.
+    duration: of training, all trials added up, such as "1:02:03"; "" if a
+      time is missing or damaged.
+    ended: time at which the last training ended, "" likewise.
     table: a row for each start with other code or on another machine.
   """
 
@@ -31,23 +34,23 @@ class Provenance(NamedTuple):
 
 
 def describe(workdir: epath.Path, run: records.Run) -> Provenance:
-  """Returns what is known of how a run was made; files may be missing.
+  """Returns what is known of how a run was made; no number depends on it.
 
   Raises:
-    InputError: a file is damaged.
+    InputError: env.json is damaged.
   """
-  timings = [
-    _timing(commit)
-    for commit in records.committed(workdir)
-    if commit.with_name("timing.json").exists()
-  ]
-  ended = max((end for _, end in timings), default=0)
+  duration = ended = ""
+  with contextlib.suppress(errors.InputError):
+    timings = [_timing(commit) for commit in records.committed(workdir)]
+    duration = progress.duration(sum(seconds for seconds, _ in timings))
+    last = max(end for _, end in timings)
+    ended = claims.timestamp(last) if last else ""
   path = workdir / "env.json"
   environments = _environments(path) if path.exists() else []
   return Provenance(
     run_id=configs.run_id(run.typed_config),
-    duration=progress.duration(sum(seconds for seconds, _ in timings)),
-    ended=claims.timestamp(ended) if ended else "",
+    duration=duration,
+    ended=ended,
     table=tables.Table(_HEADER, tuple(map(_row, environments))),
   )
 
@@ -88,7 +91,10 @@ def _timing(commit: epath.Path) -> tuple[float, float]:
   """Returns the seconds of a training, and its end in seconds since 1970."""
   return parsing.load(
     commit.with_name("timing.json"),
-    lambda content: (content["seconds"], content.get("finished", 0)),
+    lambda content: (
+      float(content["seconds"]),
+      int(content.get("finished", 0)),
+    ),
     f"remove {commit.parent} {_AGAIN} trains it",
     version=None,
   )

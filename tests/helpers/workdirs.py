@@ -42,11 +42,27 @@ def content_of(folder):
     if path.name in ("commit.json", "timing.json"):
       content[name] = None  # times, and digests of Orbax's random file names
     elif path.is_file() and "arrays" not in path.parts:
-      content[name] = path.read_bytes()
+      content[name] = _without_start(path)
   for name in commits(folder):
     for keys, leaf in jax.tree.leaves_with_path(arrays(folder / name)):
       place = f"{name}/arrays{jax.tree_util.keystr(keys)}"
       content[place] = str(leaf.dtype), leaf.shape, leaf.tobytes()
+  return content
+
+
+def _without_start(path):
+  """The content of a file but for the times and commands of starts."""
+  content = path.read_bytes()
+  if path.name == "env.json":
+    seen = json.loads(content)["environments"]
+    kept = [
+      {k: x for k, x in each.items() if k not in ("began", "command")}
+      for each in seen
+    ]
+    return [each for k, each in enumerate(kept) if each not in kept[:k]]
+  if path.name == "index.html":
+    before, _, after = content.partition(b"<h2>How this run was made</h2>")
+    return before, after.partition(b"<h2>Configuration</h2>")[2]
   return content
 
 

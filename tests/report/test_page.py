@@ -12,10 +12,13 @@ from lth_jax.report import (
   headline,
   page,
   protocols,
+  provenance,
   records,
   tables,
   winning,
 )
+
+_MADE = provenance.Provenance("0a1b", "", "", tables.Table(("",), ()))
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +37,7 @@ def _page(run):
   }
   shown = {name: each.text for name, each in made.items()}
   protocol = protocols.differences(run.config)
-  return page.render(page.Content(run, protocol, found, shown, drawn=()))
+  return page.render(page.Content(run, protocol, found, shown, (), _MADE))
 
 
 def _without(run, *trials):
