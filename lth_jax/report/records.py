@@ -234,8 +234,7 @@ def _read_config(root: epath.Path) -> dict[str, Any]:
     raise errors.InputError(
       f"{root}: no config.json here; --workdir must name the folder of a run."
     )
-  flagfile = root / "run.flags"
-  remedy = f"remove it and start the run again with --flagfile={flagfile}"
+  remedy = f"remove it and start the run again with --flagfile={root}/run.flags"
   return parsing.load(path, _parse_config, remedy)
 
 
