@@ -115,7 +115,8 @@ def _check(dataset: Dataset) -> None:
       or labels.shape != images.shape[:1]
       or not np.isin(labels, np.arange(dataset.num_classes)).all()
     ):
-      found = f" from {labels.min()} to {labels.max()}" * bool(labels.size)
+      is_number = labels.size and labels.dtype.kind in "iuf"
+      found = f" from {labels.min()} to {labels.max()}" if is_number else ""
       raise errors.InputError(
         f"Data set '{dataset.name}' has images {types[0]} {images.shape} and "
         f"labels {types[1]} {labels.shape}{found}; needed are uint8 [N, H, W, "

@@ -34,8 +34,9 @@ _FIGURES = tuple(
 def write(workdir: epath.PathLike) -> epath.Path:
   """Writes `<workdir>/report/` and returns the path of its index.html.
 
-  Reports of equal records are equal byte for byte. A report is complete if its
-  index.html is there: this file is removed first and written last, and every
+  Reports of equal records are equal byte for byte, but for the part of the page
+  on how the run was made. A report is complete if its index.html is there: this
+  file is removed first and written last, and every
   file is written whole. The run need not be finished.
 
   Raises:
@@ -65,9 +66,12 @@ def write_pdfs(workdir: epath.PathLike) -> epath.Path:
   """
   run, folder = records.read(workdir), epath.Path(workdir) / "report" / "pdf"
   folder.mkdir(parents=True, exist_ok=True)
-  for figure in (*layout.of(run), *distributions.of(run)):
-    for index, content in enumerate(canvas.draw_pdfs(figure.panels)):
-      files.write(folder / f"{figure.name}_{index + 1}.pdf", content)
+  with _one_writer(folder.parent):
+    for path in folder.glob("*.pdf"):
+      path.unlink()
+    for figure in (*layout.of(run), *distributions.of(run)):
+      for index, content in enumerate(canvas.draw_pdfs(figure.panels)):
+        files.write(folder / f"{figure.name}_{index + 1}.pdf", content)
   return folder
 
 

@@ -11,6 +11,7 @@ from lth_jax.config import configs
 from lth_jax.parallel import progress
 from lth_jax.report import claims, parsing, records, tables
 
+_LATEST = 2**40  # seconds, far from any date
 _AGAIN = "and start the run again, which"
 _HEADER = ("Began", "Command", "Code", "Versions", "Device")
 _VERSIONS = ("jax", "flax", "optax", "numpy", "python")
@@ -67,7 +68,7 @@ def read(workdir: epath.Path) -> dict[str, Any]:
   Raises:
     InputError: a file is missing or damaged.
   """
-  environment = dict(_environments(workdir / "env.json")[-1])
+  environment = _environments(workdir / "env.json")[-1]
   environment.pop("command", None)
   timings = [_timing(commit) for commit in records.committed(workdir)]
   begun = min(end - seconds for seconds, end in timings)
@@ -81,7 +82,7 @@ def read(workdir: epath.Path) -> dict[str, Any]:
 def _environments(path: epath.Path) -> list[dict[str, Any]]:
   return parsing.load(
     path,
-    lambda content: [dict(each) for each in content["environments"]],
+    _parse_environments,
     f"remove it {_AGAIN} writes it again",
     version=None,
   )
@@ -91,13 +92,24 @@ def _timing(commit: epath.Path) -> tuple[float, float]:
   """Returns the seconds of a training, and its end in seconds since 1970."""
   return parsing.load(
     commit.with_name("timing.json"),
-    lambda content: (
-      float(content["seconds"]),
-      int(content.get("finished", 0)),
-    ),
+    _parse_timing,
     f"remove {commit.parent} {_AGAIN} trains it",
     version=None,
   )
+
+
+def _parse_timing(content: Mapping[str, Any]) -> tuple[float, float]:
+  seconds, finished = content["seconds"], content.get("finished", 0)
+  if not (0 <= seconds < _LATEST and 0 <= finished < _LATEST):
+    raise ValueError("no times of a training")
+  return seconds, finished
+
+
+def _parse_environments(content: Mapping[str, Any]) -> list[dict[str, Any]]:
+  found = [dict(each) for each in content["environments"]]
+  if not found:
+    raise ValueError("no environment")
+  return found
 
 
 def _row(environment: Mapping[str, Any]) -> tuple[str, ...]:

@@ -231,13 +231,14 @@ def _check_model(name: str, model: Any, image_shape, num_classes: int) -> None:
     params, stats = jax.eval_shape(model.init, key)
     apply = functools.partial(model.apply, train=True)
     logits, _ = jax.eval_shape(apply, params, stats, images, key=key)
-  except (TypeError, ValueError, AttributeError) as error:
+    shape = logits.shape
+  except Exception as error:  # of anybody's code
     raise errors.InputError(
-      f"--model={name}: {errors.first_line(error)}."
+      f"--model={name}: {type(error).__name__}: {errors.first_line(error)}."
     ) from error
-  if logits.shape != (2, num_classes):
+  if shape != (2, num_classes):
     raise errors.InputError(
-      f"--model={name}: returns {logits.shape} for 2 images; return logits "
+      f"--model={name}: returns {shape} for 2 images; return logits "
       f"(2, {num_classes}), one a class."
     )
 

@@ -208,7 +208,8 @@ def _train_missing(
     if is_shown:
       checkpoints = checkpoints._replace(log=display.log)
     outputs = _outputs(components, checkpoints, results)
-    stream, renew = stack.enter_context(outputs)
+    with processes.raise_in_all():
+      stream, renew = stack.enter_context(outputs)
     context = Context(
       components,
       checkpoints,

@@ -11,8 +11,8 @@ with equal numbers: TensorBoard drops the first, Weights & Biases keeps both.
 
 import contextlib
 import functools
-import hashlib
 import importlib.util
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -21,6 +21,7 @@ from etils import epath
 from lth_jax import errors
 from lth_jax.config import configs
 from lth_jax.config.configs import Config
+from lth_jax.parallel import progress
 from lth_jax.storage import buckets
 
 # Takes a trial's name, a step, what was measured, and whether it was the last.
@@ -41,7 +42,8 @@ def check(config: Config, folder: epath.Path) -> None:
         f"--log={name}: writes to folders of this machine only; leave it out "
         f"and read {folder}/metrics.jsonl."
       )
-    if importlib.util.find_spec(_PACKAGES[name]) is None:
+    spec = importlib.util.find_spec(_PACKAGES[name])
+    if spec is None or spec.origin is None:  # a folder of that name has none
       raise errors.InputError(
         f"--log={name}: needs the package {_PACKAGES[name]}: "
         f"`pip install {_PACKAGES[name]}`."
@@ -54,9 +56,29 @@ def start(config: Config, folder: epath.Path) -> Iterator[Sequence[Logger]]:
   with contextlib.ExitStack() as stack:
     known = {"tensorboard": _tensorboard, "wandb": _wandb}
     yield [
-      stack.enter_context(known[name](config, folder))
+      _forgiving(name, stack.enter_context(known[name](config, folder)))
       for name in config.execution.log
     ]
+
+
+def _forgiving(name: str, logger: Logger) -> Logger:
+  """Returns a logger that ends at its first failure; training goes on."""
+  failed = False
+
+  def log(trial: str, step: int, values: Mapping[str, float], last: bool):
+    nonlocal failed
+    if failed:
+      return
+    try:
+      logger(trial, step, values, last)
+    except Exception as error:
+      failed = True
+      progress.log(
+        f"note: --log={name} has failed ({errors.first_line(error)}) and ends; "
+        "metrics.jsonl goes on."
+      )
+
+  return log
 
 
 @contextlib.contextmanager
@@ -88,10 +110,13 @@ def _tensorboard(config: Config, folder: epath.Path) -> Iterator[Logger]:
 def _wandb(config: Config, folder: epath.Path) -> Iterator[Logger]:
   import wandb
 
-  digest = hashlib.sha256(str(folder).encode()).hexdigest()[:8]
+  path = folder / "wandb" / "id"
+  path.parent.mkdir(exist_ok=True)
+  if not path.exists():
+    path.write_text(f"{configs.run_id(config)}-{uuid.uuid4().hex[:8]}")
   try:
     run = wandb.init(
-      id=f"{configs.run_id(config)}-{digest}",
+      id=path.read_text(),
       resume="allow",
       dir=str(folder),
       config=configs.to_flat(config),
@@ -116,4 +141,9 @@ def _wandb(config: Config, folder: epath.Path) -> Iterator[Logger]:
   try:
     yield log
   finally:  # as a context manager it would print the exception of a stop
-    run.finish()
+    try:
+      run.finish()
+    except Exception as error:
+      progress.log(
+        f"note: --log=wandb did not end well ({errors.first_line(error)})."
+      )

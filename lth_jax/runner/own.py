@@ -8,6 +8,7 @@ import dataclasses
 import functools
 import hashlib
 import importlib.util
+import inspect
 import pathlib
 import sys
 import traceback
@@ -61,7 +62,7 @@ def load(config: Config) -> Own:
     if callable(value)
     and not name.startswith("_")
     # Built-in functions, too, may be imported.
-    and (name not in built_in or value.__module__ == module.__name__)
+    and not (name in built_in and _is_ours(value))
   }
   return Own(functions, source.of_file(path, content))
 
@@ -167,6 +168,11 @@ def _run(path: pathlib.Path, content: bytes) -> Any:
   return module
 
 
+def _is_ours(value: Any) -> bool:
+  return str(getattr(value, "__module__", "")).startswith("lth_jax")
+
+
+@functools.cache  # so that compiled functions of a first run serve the next
 def _guard(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
   """Returns a function whose exceptions are InputErrors that name it."""
 
@@ -177,10 +183,10 @@ def _guard(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     except (errors.InputError, MemoryError, jax.errors.JaxRuntimeError):
       raise
     except Exception as error:
-      code = getattr(function, "__code__", None)
+      code = getattr(inspect.unwrap(function), "__code__", None)
       file = code.co_filename if code else ""
-      where = f"{name}, {pathlib.Path(file).name}{_line(error, file)}"
-      raise errors.InputError(f"{where}: {_failure(error)}.") from error
+      where = f", {pathlib.Path(file).name}" * bool(file) + _line(error, file)
+      raise errors.InputError(f"{name}{where}: {_failure(error)}.") from error
 
   return call
 
@@ -189,7 +195,8 @@ def _line(error: BaseException, file: str) -> str:
   """Returns the last line of a file in an error's traceback, "" for none."""
   frames = traceback.extract_tb(error.__traceback__)[::-1]
   line = next((x.lineno for x in frames if x.filename == file), None)
-  line = getattr(error, "lineno", None) or line
+  if isinstance(error, SyntaxError) and error.filename == file:
+    line = error.lineno
   return f", line {line}" if line else ""
 
 

@@ -56,6 +56,8 @@ def run(
   asked |= {"optimizer": optimizer, "augment": augment}
   given = {field: function for field, function in asked.items() if function}
   functions = {_name(x): x for x in (*given.values(), *controls)}
+  if len(functions) < len({*given.values(), *controls}):
+    raise errors.InputError("Two functions have one name; rename one of them.")
   own = own_lib.collect(functions)
   names = {field: _name(function) for field, function in given.items()}
   arms = dict.fromkeys((*config.study.arms, *map(_name, controls)))

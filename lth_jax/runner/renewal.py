@@ -31,7 +31,7 @@ def renewing(
     began = time.monotonic()
     try:
       report.write(folder)
-    except (errors.InputError, errors.StorageError, OSError) as error:
+    except Exception as error:  # training matters more
       log(f"note: the report is not renewed yet ({errors.first_line(error)}).")
     now = time.monotonic()
     begins = now + max(_PAUSE, _RATIO * (now - began))

@@ -5,6 +5,7 @@ Every fault is done to a real workdir, mostly through the command itself.
 
 import ast
 import json
+import math
 import os
 import pathlib
 import random
@@ -393,12 +394,17 @@ def test_what_no_number_depends_on_harms_nothing(copied, undisturbed):
 
 
 @pytest.mark.parametrize(
-  "content", [{}, {"seconds": "x"}, {"seconds": 1, "finished": None}]
+  "content",
+  [
+    *({}, {"seconds": "x"}, {"seconds": 1, "finished": None}),
+    *({"seconds": math.nan}, {"seconds": 1, "finished": 10**20}),
+  ],
 )
 def test_damaged_times_are_an_error_where_they_are_read(copied, content):
   (copied / _TICKET / "timing.json").write_text(json.dumps(content))
   with pytest.raises(errors.InputError, match=r"timing\.json.*remove"):
     provenance.read(epath.Path(copied))
+  assert "is missing or damaged" in report.write(copied).read_text()
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import pathlib
 
 import numpy as np
 import pytest
+import tensorboardX
 import wandb
 from helpers import commands, runs
 from tensorboardX.proto import event_pb2
@@ -103,6 +104,18 @@ def test_weights_and_biases_out_of_reach_is_one_line(tmp_path, monkeypatch):
   ) as told:
     runs.run(tmp_path, log=["wandb"], **SMALL)
   assert "\n" not in str(told.value)
+
+
+def test_a_logger_that_fails_does_not_stop_the_run(
+  tmp_path, monkeypatch, capsys
+):
+  def fail(*_):
+    raise ConnectionResetError("lost")
+
+  monkeypatch.setattr(tensorboardX.SummaryWriter, "add_scalar", fail)
+  runs.run(tmp_path, log=["tensorboard"], **SMALL)
+  assert capsys.readouterr().err.count("--log=tensorboard has failed") == 1
+  assert len(runs.contents(tmp_path)) == 4
 
 
 def test_a_stop_is_no_failure_to_weights_and_biases(

@@ -28,15 +28,21 @@ def test_a_report_is_written_while_trials_are_missing(
   assert "Unfinished" in pages[0]
 
 
+@pytest.mark.parametrize(
+  "error", [OSError(28, "No space left on device"), KeyError("of gcsfs")]
+)
 def test_a_report_that_fails_does_not_stop_the_run(
-  tmp_path, at_once, monkeypatch, capsys
+  error, tmp_path, at_once, monkeypatch, capsys
 ):
+  failures = []
+
   def fail(folder):
-    raise OSError(28, "No space left on device")
+    failures.append(folder)
+    raise error
 
   monkeypatch.setattr(report, "write", fail)
   runs.run(tmp_path, rounds=1)
-  assert "not renewed" in capsys.readouterr().err
+  assert failures and "not renewed" in capsys.readouterr().err
   assert len(runs.contents(tmp_path)) == 10
 
 

@@ -121,7 +121,7 @@ def draw_pdfs(parts: Sequence[panels.DrawPanel]) -> list[bytes]:
   smaller = {
     name: scale * value
     for name, value in _STYLE.items()
-    if isinstance(value, float | int) and name.endswith(("size", "width"))
+    if isinstance(value, float | int) and name.endswith(("size", "s.linewidth"))
   }
   with style.context(["default", _STYLE, smaller]):
     return [_save(_scaled(_canvas([part]), scale), "pdf") for part in parts]
