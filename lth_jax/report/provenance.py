@@ -25,7 +25,8 @@ class Provenance(NamedTuple):
     duration: of training, all trials added up, such as "1:02:03"; "" if a
       time is missing or damaged.
     ended: time at which the last training ended, "" likewise.
-    table: a row for each start with other code or on another machine.
+    table: a row for each start by another command, with other code or on
+      another machine.
   """
 
   run_id: str

@@ -18,6 +18,8 @@ from lth_jax import errors
 
 _DIGITS = 16
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+# What was taken apart, by id; kept, since ids of what is gone are used again.
+_Seen = dict[int, Any]
 _METHODS = types.FunctionType, staticmethod, classmethod, property
 
 
@@ -43,24 +45,27 @@ def of_functions(functions: Mapping[str, Callable[..., Any]]) -> str:
     try:
       path = _file(function)
       if path is None:
-        found[name] = "\n".join(_named("", function, set())).encode()
+        found[name] = "\n".join(_named("", function, {})).encode()
       else:
         found[str(path)] = path.read_bytes()
         closure = sorted(_closure(inspect.unwrap(function)).items())
         if closure:
-          texts = _named("", tuple(closure), set())
+          texts = _named("", tuple(closure), {})
           found[name] = "\n".join(texts).encode()
     except (TypeError, OSError, ValueError, AttributeError) as error:
       raise errors.InputError(
         f"{name}: its code cannot be found ({error}); define it in a file with "
         "`def`, so that a run knows whether it is resumed with the same code."
       ) from error
-  names = sorted({pathlib.Path(x).name for x in found})
-  content = b"".join(
-    hashlib.sha256(x).digest() for _, x in sorted(found.items())
+  # Without the folders, so that a clone may move.
+  parts = sorted(
+    (pathlib.Path(x).name, hashlib.sha256(content).digest())
+    for x, content in found.items()
   )
+  content = b"".join(digest for _, digest in parts)
   if len(found) == 1:
     (content,) = found.values()
+  names = dict.fromkeys(name for name, _ in parts)
   return of_file(pathlib.Path("+".join(names)), content)
 
 
@@ -75,11 +80,11 @@ def _file(value: Any) -> pathlib.Path | None:
   return path if path.is_file() else None
 
 
-def _texts(function: Any, seen: set[int]) -> Iterator[str]:
+def _texts(function: Any, seen: _Seen) -> Iterator[str]:
   """Yields the text of a function or class, and of what it names."""
   if id(function) in seen:
     return
-  seen.add(id(function))
+  seen[id(function)] = function
   if isinstance(function, type):
     for base in function.__bases__:
       yield from _named("base", base, seen)
@@ -99,7 +104,7 @@ def _texts(function: Any, seen: set[int]) -> Iterator[str]:
     yield from _named(name, value, seen)
 
 
-def _named(name: str, value: Any, seen: set[int]) -> Iterator[str]:
+def _named(name: str, value: Any, seen: _Seen) -> Iterator[str]:
   """Yields text that tells a value from another one."""
   if value is None or isinstance(value, bool | int | float | complex | str):
     yield f"{name} = {value!r}"
@@ -108,7 +113,7 @@ def _named(name: str, value: Any, seen: set[int]) -> Iterator[str]:
   elif parts := _parts(value):
     yield f"{name} = {type(value).__name__}"
     if id(value) not in seen:
-      seen.add(id(value))
+      seen[id(value)] = value
       for part, each in parts:
         yield from _named(part, each, seen)
   elif isinstance(value, types.FunctionType | type):

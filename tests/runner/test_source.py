@@ -141,3 +141,23 @@ def test_every_file_counts_and_so_do_values_of_enclosing_functions(tmp_path):
     assert found(1) != before
     path.write_text(code)
   assert found(1) == before
+
+
+def test_a_clone_may_move(tmp_path):
+  texts = [f"def f():\n  return {k}\n" for k in range(2)]
+
+  def found(folders):
+    loaded = [
+      load(tmp_path / folder / "mine.py", text).f
+      for folder, text in zip(folders, texts)
+    ]
+    return source.of_functions(dict(zip("xy", loaded)))
+
+  assert found("ab") == found("dc")
+
+
+def test_many_alike_values_are_all_looked_at():
+  cell = "ALL = [{{'k': {}}} for _ in range(200)] + [{{'k': {}}}]\n"
+  use = "def score(key, trained, initial):\n  return ALL\n"
+  digests = {digest(cell.format(0, last) + use) for last in range(20)}
+  assert len(digests) == 20
