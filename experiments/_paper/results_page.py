@@ -211,20 +211,27 @@ def _count(
       rows.append((f"[{figure}](#figure-{figure})", scale, counts + missing))
   total = [sum(column) for column in zip(*(counts for *_, counts in rows))]
   if is_registered:
-    every = [x for each in judged.values() for x in each if x.is_registered]
-    total[-1] = len({*claims.CLAIMS} - {x.result.claim for x in every})
+    run = {result.claim for result in _registered(judged)}
+    total[-1] = len({*claims.CLAIMS} - run)
   return [
     [name, scale, *(str(count or "") for count in counts)]
     for name, scale, counts in [*rows, ("all", "", total)]
   ]
 
 
+def _registered(
+  judged: Mapping[tuple[str, str], Sequence[_Judged]],
+) -> list[claims.Judgment]:
+  """Lists the verdicts on claims that are older than their runs."""
+  every = [each for found in judged.values() for each in found]
+  return [each.result for each in every if each.is_registered]
+
+
 def _by_chance(
   judged: Mapping[tuple[str, str], Sequence[_Judged]],
 ) -> str:
   """Tells how many registered claims hold, and how many would by chance."""
-  found = [each for every in judged.values() for each in every]
-  results = [each.result for each in found if each.is_registered]
+  results = _registered(judged)
   measured = [each for each in results if each.verdict != "not measured"]
   comparative = [x for x in measured if claims.is_comparative(x.claim)]
   held = [x for x in comparative if x.verdict in ("holds", "consistent")]
