@@ -280,8 +280,10 @@ class Randomness(checks.Section):
   order_seed: int | None = checks.field(
     None, "Seed of batch order and noise; by default `seed`.", checks.SEED
   )
-  order: Literal["shared", "per_round"] = checks.field(
-    "shared", "Whether all rounds see the batches in one order."
+  order: Literal["per_round", "shared"] = checks.field(
+    "per_round",
+    "Whether each round has its own batch order, or all share one; arms of a "
+    "round always share it.",
   )
 
 

@@ -38,7 +38,9 @@ LENET = {
   "score": "magnitude",
   "densities": [],
   "code": "",
-  "order": "shared",
+  # The paper does not say; the authors' released code shuffles without a seed
+  # (google-research/lottery-ticket-hypothesis, foundations/dataset_base.py).
+  "order": "per_round",
   "arms": ["ticket", "reinit", "random"],
   "control_rounds": [],
   "reinits": 3,

@@ -50,7 +50,7 @@ def test_a_report_knows_every_network(model):
       f"{_OTHER}: arms ticket instead of ticket, reinit, random",
     ),
     ({"scaling": "l2"}, f"{_OTHER}: scaling l2 instead of unit"),
-    ({"order": "per_round"}, f"{_OTHER}: order per_round instead of shared"),
+    ({"order": "shared"}, f"{_OTHER}: order shared instead of per_round"),
     (
       {"matmul_precision": "default"},
       f"{_OTHER}: matmul_precision default instead of highest",

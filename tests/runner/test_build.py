@@ -165,12 +165,12 @@ def test_splits_and_initial_weights_depend_on_seed_and_replicate():
 @pytest.mark.parametrize(
   ("changes", "round_index", "expected"),
   [
-    ({}, 0, (0, 2)),
-    ({}, 3, (0, 2)),
-    ({"order": "per_round"}, 3, (0, 2, 3)),
-    ({"seed": 5}, 0, (5, 2)),
-    ({"seed": 5, "order_seed": 8}, 0, (8, 2)),
-    ({"seed": 5, "order_seed": 0}, 0, (0, 2)),
+    ({}, 0, (0, 2, 0)),
+    ({}, 3, (0, 2, 3)),
+    ({"order": "shared"}, 3, (0, 2)),
+    ({"seed": 5}, 0, (5, 2, 0)),
+    ({"seed": 5, "order_seed": 8}, 0, (8, 2, 0)),
+    ({"seed": 5, "order_seed": 0}, 0, (0, 2, 0)),
   ],
 )
 def test_the_order_is_that_of_the_config(changes, round_index, expected):

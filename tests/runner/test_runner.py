@@ -103,8 +103,10 @@ def test_a_complete_run_trains_nothing(undisturbed, capsys, monkeypatch):
   assert runs.contents(undisturbed) == before
 
 
-def test_order_per_round_changes_later_rounds_only(undisturbed, tmp_path):
-  runs.run(tmp_path, order="per_round", rounds=1, replicates=1)
+def test_a_shared_order_changes_trainings_but_not_their_start(
+  undisturbed, tmp_path
+):
+  runs.run(tmp_path, order="shared", rounds=1, replicates=1)
   new, old = runs.contents(tmp_path), runs.contents(undisturbed)
   assert new["replicate_0/rewind"] == old["replicate_0/rewind"]
   ticket = "replicate_0/round_001/ticket"
@@ -443,7 +445,7 @@ def test_trials_have_the_order_and_the_rates_of_the_config(
   schedule = schedules.make(0.01, warmup=3)
   assert len(began) == 2 * (1 + 2 * 9)
   for trial, run in began.items():
-    assert run.key == keys.order(8, trial.replicate)
+    assert run.key == keys.order(8, trial.replicate, trial.round)
     tiny.assert_equal_bits(run.schedule, schedule)
     tiny.assert_equal_bits(run.split, every_arm().split(trial.replicate))
 
