@@ -1,7 +1,8 @@
 """What it changes whether the rounds of a replicate share the batch order.
 
-The paper does not say whether they do; the authors' code shuffles anew. One order
-may put the dips of a noisy validation loss at the same steps in every round.
+The paper does not say whether they do; the authors' code shuffles anew. One
+order may put the dips of a noisy validation loss at the same steps in every
+round.
 """
 
 import collections
