@@ -87,9 +87,9 @@ def _limits(claim: claims.Claim) -> tuple[float, float]:
 def _band(band: tuple[float, float], unit: str) -> str:
   low, high = band
   if math.isinf(high):
-    return _with_unit(f"> {low:g}", unit)
+    return _number(f"> {low:g}", unit)
   if math.isinf(low):
-    return _with_unit(f"< {high:g}", unit)
+    return _number(f"< {high:g}", unit)
   return _number(f"{low:,g} to {high:,g}", unit)
 
 

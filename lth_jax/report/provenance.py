@@ -9,10 +9,9 @@ from etils import epath
 from lth_jax import errors
 from lth_jax.config import configs
 from lth_jax.parallel import progress
-from lth_jax.report import claims, parsing, records, tables
+from lth_jax.report import claims, environments, parsing, records, tables
 
 _LATEST = 2**40  # seconds, far from any date
-_AGAIN = "and start the run again, which"
 _HEADER = ("Began", "Command", "Code", "Versions", "Device")
 _VERSIONS = ("jax", "flax", "optax", "numpy", "python")
 
@@ -48,12 +47,12 @@ def describe(workdir: epath.Path, run: records.Run) -> Provenance:
     last = max(end for _, end in timings)
     ended = claims.timestamp(last) if last else ""
   path = workdir / "env.json"
-  environments = _environments(path) if path.exists() else []
+  found = environments.read(path) if path.exists() else []
   return Provenance(
     run_id=configs.run_id(run.typed_config),
     duration=duration,
     ended=ended,
-    table=tables.Table(_HEADER, tuple(map(_row, environments))),
+    table=tables.Table(_HEADER, tuple(map(_row, found))),
   )
 
 
@@ -69,7 +68,7 @@ def read(workdir: epath.Path) -> dict[str, Any]:
   Raises:
     InputError: a file is missing or damaged.
   """
-  environment = _environments(workdir / "env.json")[-1]
+  environment = environments.read(workdir / "env.json")[-1]
   environment.pop("command", None)
   timings = [_timing(commit) for commit in records.committed(workdir)]
   begun = min(end - seconds for seconds, end in timings)
@@ -80,21 +79,12 @@ def read(workdir: epath.Path) -> dict[str, Any]:
   return about | ({"begun": claims.timestamp(begun)} if begun > 0 else {})
 
 
-def _environments(path: epath.Path) -> list[dict[str, Any]]:
-  return parsing.load(
-    path,
-    _parse_environments,
-    f"remove it {_AGAIN} writes it again",
-    version=None,
-  )
-
-
 def _timing(commit: epath.Path) -> tuple[float, float]:
   """Returns the seconds of a training, and its end in seconds since 1970."""
   return parsing.load(
     commit.with_name("timing.json"),
     _parse_timing,
-    f"remove {commit.parent} {_AGAIN} trains it",
+    f"remove {commit.parent} and start the run again, which trains it",
     version=None,
   )
 
@@ -104,13 +94,6 @@ def _parse_timing(content: Mapping[str, Any]) -> tuple[float, float]:
   if not (0 <= seconds < _LATEST and 0 <= finished < _LATEST):
     raise ValueError("no times of a training")
   return seconds, finished
-
-
-def _parse_environments(content: Mapping[str, Any]) -> list[dict[str, Any]]:
-  found = [dict(each) for each in content["environments"]]
-  if not found:
-    raise ValueError("no environment")
-  return found
 
 
 def _row(environment: Mapping[str, Any]) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from etils import epath
 
 from lth_jax import errors
 from lth_jax.config import configs, plan
-from lth_jax.report import origins, parsing, pooling, structure
+from lth_jax.report import environments, origins, parsing, pooling, structure
 from lth_jax.storage import files
 
 # Folders with other names, such as "replicate_0 copy", are a person's.
@@ -177,7 +177,7 @@ def read(workdir: epath.PathLike) -> Run:
     tuple(sorted(found, key=lambda each: each[:4])),
     tuple(x for each in described.values() for x in each.tickets),
     pooling.pool([each.rounds for each in described.values()]),
-    _software(root / "env.json"),
+    environments.software(root / "env.json"),
   )
 
 
@@ -328,23 +328,3 @@ def _measurement(content: dict[str, Any] | None) -> Measurement:
 
 def _floats(values: list[float | None]) -> np.ndarray:
   return np.array(values, float)  # None becomes NaN
-
-
-def _software(path: epath.Path) -> tuple[str, ...]:
-  """The versions of lth_jax in env.json, in the order of their use."""
-  if not path.exists():
-    return ()
-  found = parsing.load(
-    path,
-    lambda content: [_version(each) for each in content["environments"]],
-    "remove it and start the run again, which writes a new one",
-    version=None,
-  )
-  return tuple(dict.fromkeys(filter(None, found)))
-
-
-def _version(environment: dict[str, Any]) -> str:
-  if "lth_jax" not in environment:  # of a run of an older version
-    return ""
-  parts = f"lth_jax {environment['lth_jax']}", environment.get("commit")
-  return ", commit ".join(filter(None, parts))

@@ -27,8 +27,6 @@ from lth_jax.storage import buckets
 # Takes a trial's name, a step, what was measured, and whether it was the last.
 Logger = Callable[[str, int, Mapping[str, float], bool], None]
 
-_PACKAGES = {"tensorboard": "tensorboardX", "wandb": "wandb"}
-
 
 def check(config: Config, folder: epath.Path) -> None:
   """Checks that the loggers of a config can be used.
@@ -42,11 +40,11 @@ def check(config: Config, folder: epath.Path) -> None:
         f"--log={name}: writes to folders of this machine only; leave it out "
         f"and read {folder}/metrics.jsonl."
       )
-    spec = importlib.util.find_spec(_PACKAGES[name])
+    package, _ = _LOGGERS[name]
+    spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:  # a folder of that name has none
       raise errors.InputError(
-        f"--log={name}: needs the package {_PACKAGES[name]}: "
-        f"`pip install {_PACKAGES[name]}`."
+        f"--log={name}: needs the package {package}: `pip install {package}`."
       )
 
 
@@ -54,11 +52,12 @@ def check(config: Config, folder: epath.Path) -> None:
 def start(config: Config, folder: epath.Path) -> Iterator[Sequence[Logger]]:
   """Yields the loggers that `--log` names, for one thread at a time."""
   with contextlib.ExitStack() as stack:
-    known = {"tensorboard": _tensorboard, "wandb": _wandb}
-    yield [
-      _forgiving(name, stack.enter_context(known[name](config, folder)))
-      for name in config.execution.log
-    ]
+    loggers = []
+    for name in config.execution.log:
+      _, begin = _LOGGERS[name]
+      logger = stack.enter_context(begin(config, folder))
+      loggers.append(_forgiving(name, logger))
+    yield loggers
 
 
 def _forgiving(name: str, logger: Logger) -> Logger:
@@ -147,3 +146,9 @@ def _wandb(config: Config, folder: epath.Path) -> Iterator[Logger]:
       progress.log(
         f"note: --log=wandb did not end well ({errors.first_line(error)})."
       )
+
+
+_LOGGERS = {
+  "tensorboard": ("tensorboardX", _tensorboard),
+  "wandb": ("wandb", _wandb),
+}
