@@ -344,7 +344,7 @@ def test_the_readme_needs_both_of_its_comments(collected):
 def test_where_tickets_win_comes_first(page):
   part = page.partition("## How to read")[0]
   assert part.startswith("# Results\n\n## Where tickets win")
-  assert "* LeNet (cpu scale, n = 5): Winning tickets from" in part
+  assert "* LeNet (cpu scale, n = 7): Winning tickets from" in part
   header, _, *rows = re.findall(r"^\|.*\|$", part, re.MULTILINE)
   assert header.count("(cpu scale, n = ") == 2 and len(rows) == 20
   assert re.match(r"\| 21.1% \| \*\*wins\*\*: \+0\.\d+, 0\.\d+. \|", rows[6])
