@@ -151,18 +151,23 @@ def identity(config: Config) -> dict[str, Any]:
   return {name: flat[name] for name in flat if fields()[name][0] in IDENTITY}
 
 
+# Defaults that have changed: what no flag said is in no old id.
+_OLD_DEFAULTS = {"order": "shared"}
+
+
 def run_id(config: Config) -> str:
   """Returns 16 hexadecimal digits for the identity's non-default fields.
 
   A field added later with a default that keeps behaviour renames no old run,
-  nor does the rule `output`, which counts as the pattern that it replaced.
+  nor does another default, nor the rule `output`, which counts as the pattern
+  that it replaced.
   """
 
   def counted(config):
     rates = _renamed(config.pruning.rates, OUTPUT, _old_output(config.model))
     return identity(config) | {"rates": list(rates)}
 
-  default = counted(Config())
+  default = counted(Config()) | _OLD_DEFAULTS
   changed = {
     name: value
     for name, value in counted(config).items()

@@ -151,7 +151,7 @@ def _read(path: epath.Path) -> tuple[Config, str]:
   try:
     config = configs.from_flat(stored["config"])
     if stored["run_id"] != configs.run_id(config):
-      raise _damaged(path, "its run_id is not that of its fields")
+      raise ValueError("its run_id is not that of its fields")
     return config, files.verify_checksum(stored)["data"]
   except KeyError as error:
     raise _damaged(path, f"it lacks {error}") from error

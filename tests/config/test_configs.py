@@ -71,7 +71,7 @@ def test_differences_leave_out_how_a_run_is_computed():
   assert configs.differences(runs) == [{"seed": 0}, {"seed": 1}]
 
 
-# The id of each before there was a rule `output`.
+# The id of each before there was a rule `output` and an order for each round.
 @pytest.mark.parametrize(
   ("changed", "old", "expected"),
   [
@@ -101,6 +101,7 @@ def test_differences_leave_out_how_a_run_is_computed():
   ],
 )
 def test_a_rule_for_the_output_keeps_the_id_of_a_run(changed, old, expected):
+  changed |= {"order": "shared"}
   run = configs.from_flat(changed | {"rates": old.split()})
   assert configs.run_id(run) == expected
   new = re.sub("Dense(_2/kernel)?=(0 kernel|0.1|0.05)", r"output=\2", old)
