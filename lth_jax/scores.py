@@ -2,11 +2,7 @@
 
 A score tree is shaped like the params: a float array at each float array, and
 `None` at leaves that are not arrays. Scores at leaves without a mask are not
-used. A score function takes a selection of
-
-    key, params, grads -> scores
-
-in this order: `magnitude(params)`, `random(key, params)`.
+used.
 """
 
 from typing import Any

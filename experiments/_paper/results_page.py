@@ -209,7 +209,8 @@ def _count(
       counts = [found.count(verdict) for verdict in claims.VERDICTS]
       missing = [num_claims - len(found)] * is_registered
       rows.append((f"[{figure}](#figure-{figure})", scale, counts + missing))
-  total = [sum(column) for column in zip(*(counts for *_, counts in rows))]
+  width = len(claims.VERDICTS) + is_registered
+  total = [sum(counts[k] for *_, counts in rows) for k in range(width)]
   if is_registered:
     run = {result.claim for result in _registered(judged)}
     total[-1] = len({*claims.CLAIMS} - run)

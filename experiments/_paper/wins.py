@@ -29,7 +29,9 @@ decides alone. Each network is at the largest scale at which it was run.
 """
 _LEGEND = """\
 With each verdict: test accuracy minus the dense network's, in points; early
-stop over the dense network's, a lower bound after \N{GREATER-THAN OR EQUAL TO}.
+stop over the dense network's. This factor is a lower bound after ≥, where a
+ticket's stop was not reached; an upper bound after ≤, where a dense network's
+was not; and unknown after ?, where both were not.
 """
 
 
@@ -113,6 +115,5 @@ def _cell(each: _Judged, density: float) -> str:
   cell = f"{verdict}: {'+' * (found.accuracy.mean >= 0)}{points}"
   if found.ratio.n == 0:
     return cell
-  bound = "\N{GREATER-THAN OR EQUAL TO} " * (found.not_reached > 0)
-  factor = tables.number(found.ratio.mean, 2)
-  return f"{cell}, {bound}{factor}\N{MULTIPLICATION SIGN}"
+  factor = tables.mark(found.bound) + tables.number(found.ratio.mean, 2)
+  return f"{cell}, {factor}\N{MULTIPLICATION SIGN}"

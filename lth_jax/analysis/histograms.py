@@ -7,36 +7,6 @@ import numpy as np
 from numpy import typing as npt
 
 
-def histogram(values: npt.ArrayLike, edges: npt.ArrayLike) -> np.ndarray:
-  """Counts the values in each bin.
-
-  A bin holds its lower edge and not its upper one. The outermost bins are open:
-  they also hold all values beyond the first and last edge, so that none is
-  lost.
-
-  Args:
-    values: real numbers of any shape; infinities are allowed.
-    edges: ascending, `[num_bins + 1]`.
-
-  Returns:
-    int64 counts `[num_bins]`; their sum is the number of values.
-
-  Raises:
-    ValueError: NaN among the values, or edges that do not ascend.
-
-  >>> histogram([-9.0, -0.5, 0.0, 0.5, 1.0, np.inf], [-1.0, 0.0, 1.0])
-  array([2, 4])
-  """
-  values, edges = _float64(values).ravel(), _float64(edges)
-  if edges.ndim != 1 or len(edges) < 2 or not (np.diff(edges) > 0).all():
-    raise ValueError(f"edges do not ascend: {edges}")
-  num_nan = np.count_nonzero(np.isnan(values))
-  if num_nan:
-    raise ValueError(f"{num_nan} of {len(values)} values are NaN")
-  bins = np.searchsorted(edges[1:-1], values, side="right")
-  return np.bincount(bins, minlength=len(edges) - 1)
-
-
 def normalize(counts: npt.ArrayLike, edges: npt.ArrayLike) -> np.ndarray:
   """Returns a histogram of area 1, as in the paper's figures 15 and 16.
 
@@ -50,8 +20,8 @@ def normalize(counts: npt.ArrayLike, edges: npt.ArrayLike) -> np.ndarray:
   >>> normalize([2, 6], [-1.0, 0.0, 2.0])
   array([0.25 , 0.375])
   """
-  counts = _float64(counts)
-  return counts / (max(counts.sum(), 1) * np.diff(_float64(edges)))
+  counts = np.asarray(counts, np.float64)
+  return counts / (max(counts.sum(), 1) * np.diff(edges))
 
 
 def edges(
@@ -93,7 +63,3 @@ def glorot_std(shape: Sequence[int]) -> float:
   """
   *window, fan_in, fan_out = (1, 1, *shape)
   return math.sqrt(2 / (math.prod(window) * (fan_in + fan_out)))
-
-
-def _float64(values):
-  return np.asarray(values, np.float64)

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from lth_jax import masks as masks_lib
-from lth_jax.analysis import connectivity, distances, histograms
+from lth_jax.analysis import histograms
 
 PyTree = Any
 
@@ -26,7 +26,7 @@ def describe(
   * `shape`: `[..., in, out]`;
   * `num_kept`: weights in the ticket;
   * `num_incoming`, `[out]`, and `num_outgoing`, `[in]`: connections that each
-    unit keeps (figures 21 to 24), see `connectivity`;
+    unit keeps (figures 21 to 24): a unit of a dense layer, or a channel;
   * `initial`, `moved` and `grown`: histograms of theta_0 (figures 15, 16), of
     |theta_j - theta_0| (19) and of |theta_j| - |theta_0| (20). Each is a dict
     of `edges`, `[num_bins + 1]`, and of counts, `[num_bins]`, of the `kept`
@@ -63,33 +63,36 @@ def describe(
     for what, leaf in zip(("initial", "trained"), weights):
       if np.isnan(leaf).any():
         raise ValueError(f"{what} params {name!r} contain NaN")
-  return {name: _describe(row, num_bins) for name, row in rows.items()}
+  return {name: _describe(*row, num_bins) for name, row in rows.items()}
 
 
-def _describe(row, num_bins):
-  """Describes one leaf, given as (mask, initial, trained)."""
-  mask, initial, trained = row
-  splits = {
-    "initial": distances.split(initial, mask),
-    "moved": distances.moved(initial, trained, mask),
-    "grown": distances.grown(initial, trained, mask),
+def _describe(mask, initial, trained, num_bins):
+  mask = np.asarray(mask)
+  initial, trained = (np.asarray(x, np.float64) for x in (initial, trained))
+  values = {
+    "initial": initial,
+    "moved": abs(trained - initial),
+    "grown": abs(trained) - abs(initial),
   }
+  units = np.atleast_2d(mask)
+  *window, incoming, outgoing = range(units.ndim)
   counts = {
     "shape": list(mask.shape),
-    "num_kept": int(np.count_nonzero(mask)),
-    "num_incoming": connectivity.num_incoming(mask).tolist(),
-    "num_outgoing": connectivity.num_outgoing(mask).tolist(),
+    "num_kept": int(mask.sum()),
+    "num_incoming": units.sum((*window, incoming)).tolist(),
+    "num_outgoing": units.sum((*window, outgoing)).tolist(),
   }
   return counts | {
-    name: _histograms(split, mask.shape, *_RANGES[name], num_bins)
-    for name, split in splits.items()
+    name: _histograms(values[name], mask, *_RANGES[name], num_bins)
+    for name in values
   }
 
 
-def _histograms(split, shape, low, high, num_bins):
-  edges = histograms.edges(shape, low, high, num_bins)
+def _histograms(values, mask, low, high, num_bins):
+  edges = histograms.edges(mask.shape, low, high, num_bins)
+  values = np.clip(values, edges[0], edges[-1])
   return {
     "edges": edges.tolist(),
-    "kept": histograms.histogram(split.kept, edges).tolist(),
-    "pruned": histograms.histogram(split.pruned, edges).tolist(),
+    "kept": np.histogram(values[mask], edges)[0].tolist(),
+    "pruned": np.histogram(values[~mask], edges)[0].tolist(),
   }

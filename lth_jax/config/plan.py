@@ -17,8 +17,8 @@ class Trial(NamedTuple):
     round: index of the round, 0 for the dense network.
     arm: one of `configs.ARMS`, "search", or "rewind_point", the dense network
       trained to the step that every round begins at.
-    draw: index of the draw where an arm has several, else None; so is that of
-      the first random mask.
+    draw: index of the draw; None for an arm with one draw, and for the first
+      random mask.
   """
 
   replicate: int

@@ -39,14 +39,9 @@ def convolution(
     use_bias: False before a `BatchNorm`, which would cancel the bias.
     name: name in the tree of params; by default `Conv_i`.
 
-  Raises:
-    ValueError: an even kernel size.
-
   >>> convolution(64).kernel_size
   (3, 3)
   """
-  if kernel_size % 2 == 0:
-    raise ValueError(f"kernel_size {kernel_size} is not odd")
   return nn.Conv(
     width,
     (kernel_size, kernel_size),

@@ -136,7 +136,8 @@ def choose_layout(
     config: of the run; `--trials_per_device=0` leaves the number open.
     devices: all that train.
     before: the layouts with which this run was started before, oldest first. A
-      number that is left open stays as the run began, so that bits are equal.
+      number that is left open stays as the run began, so that bits are equal,
+      except where it is always 1: on CPU, and for convolutions on GPU.
   """
   asked, batch_devices = config.execution, config.execution.batch_devices
   if asked.trials_per_device:

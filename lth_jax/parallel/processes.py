@@ -29,6 +29,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from lth_jax import errors
 from lth_jax.config import configs
 from lth_jax.parallel import progress
+from lth_jax.storage import buckets
 
 # After so long without a sign of life of one process, JAX ends the others.
 HEARTBEAT_SECONDS = 20
@@ -156,7 +157,9 @@ def raise_in_all() -> Iterator[None]:
   """Raises an error of one process in all of them.
 
   Raises:
-    InputError: names the process in which the context failed.
+    StoppedError, StorageError, InputError: names the process in which the
+      context failed; of a kind with which a launcher starts all processes again
+      if it would start that one again.
   """
   if not is_distributed():
     yield
@@ -166,19 +169,30 @@ def raise_in_all() -> Iterator[None]:
     yield
   except Exception as error:  # raised below, once the others know of it
     failure = error
-  text = failure and f"{type(failure).__name__}: {failure}"
-  for index, message in enumerate(gather(text)):
-    if failure is None and message:
-      raise errors.InputError(f"process {index} failed: {message}")
+  for error in gather(failure and _for_others(failure)):
+    if failure is None and error:
+      raise error
   if failure is not None:
     raise failure
+
+
+def _for_others(error: Exception) -> Exception:
+  """Returns what an error of this process is in the others."""
+  if isinstance(error, errors.StoppedError):
+    return errors.StoppedError()
+  name = f"process {jax.process_index()}"
+  text = f"{name} failed: {type(error).__name__}: {error}"
+  failure = buckets.explain(error)
+  if failure.passes if failure else getattr(error, "passes", False):
+    return errors.StorageError(text, passes=True)
+  return errors.InputError(text)
 
 
 def on_process_0(function: Callable[[], Any]) -> Any:
   """Calls a function in process 0 and returns its result in all.
 
   Raises:
-    InputError: it failed there.
+    StoppedError, StorageError, InputError: it failed there; as `raise_in_all`.
   """
   if not is_distributed():
     return function()

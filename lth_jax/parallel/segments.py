@@ -36,10 +36,11 @@ class Entry(NamedTuple):
 
 
 class Row(NamedTuple):
-  """What was measured at an entry; None where it was not, or is not finite.
+  """What was measured at an entry.
 
-  Losses are means over images, of float32; `train_loss` is over the steps
-  since the last evaluation. Counts are of images classified correctly.
+  Losses are means over images, of float32, and None where there is none or it
+  is not finite; `train_loss` is over the steps since the last evaluation.
+  Counts are of images classified correctly, and -1 where nothing was measured.
   """
 
   step: int

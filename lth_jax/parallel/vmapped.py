@@ -20,7 +20,9 @@ from lth_jax.training.loop import Progress, Start, TrainState
 # on it would become a selection, and every pause would pay for an evaluation.
 _EACH: Any = 0
 _SHARED: Any = None
-_START = Start(params=_EACH, stats=_EACH, step=_SHARED, masks=_EACH)
+_START = Start(
+  params=_EACH, stats=_EACH, step=_SHARED, masks=_EACH, opt_state=_EACH
+)
 _PROGRESS = Progress(
   TrainState(
     step=_SHARED, params=_EACH, stats=_EACH, opt_state=_EACH, masks=_EACH

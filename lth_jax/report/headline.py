@@ -20,7 +20,7 @@ def headline(run: records.Run, found: Sequence[winning.Winning]) -> str:
       "this run has no early-stop step of a ticket and of its dense network"
     )
     return f"Winning tickets cannot be judged: {why}."
-  if wins := _longest_streak(measured):
+  if wins := max(_streaks(measured, "wins"), key=len, default=[]):
     return _winners(run, wins, measured)
   most = max(each.accuracy.n for each in measured)
   if most < statistics.MIN_REPLICATES:
@@ -60,11 +60,9 @@ def divergence(run: records.Run) -> str:
 
 def spans(found: Sequence[winning.Winning], verdict: str) -> str:
   """Returns the densities of a verdict, neighbours as a range; "" if none."""
-  groups = itertools.groupby(found, lambda each: each.verdict == verdict)
-  ends = [[*group] for wanted, group in groups if wanted]
   return ", ".join(
     " to ".join(dict.fromkeys(tables.percent(x.density) for x in (g[0], g[-1])))
-    for g in ends
+    for g in _streaks(found, verdict)
   )
 
 
@@ -74,18 +72,12 @@ def count(number: int, name: str) -> str:
   return f"{number} {name if number == 1 else plural}"
 
 
-def _longest_streak(
-  measured: Sequence[winning.Winning],
-) -> list[winning.Winning]:
-  """The most neighbouring tickets that win; of several streaks the densest."""
-  streaks = [
-    [*group]
-    for wins, group in itertools.groupby(
-      measured, lambda each: each.verdict == "wins"
-    )
-    if wins
-  ]
-  return max(streaks, key=len, default=[])
+def _streaks(
+  found: Sequence[winning.Winning], verdict: str
+) -> list[list[winning.Winning]]:
+  """Groups neighbouring densities of a verdict, from dense to sparse."""
+  groups = itertools.groupby(found, lambda each: each.verdict == verdict)
+  return [[*group] for wanted, group in groups if wanted]
 
 
 def _winners(

@@ -228,8 +228,8 @@ def interval(sample: np.ndarray, level: float = 0.95) -> Interval:
   mean, half = float(np.mean(found)), math.inf
   if n > 1:
     error = float(np.std(found, ddof=1)) / math.sqrt(n)
-    # Equals `scipy.stats.t.ppf`; imports that --help does without, and
-    # `scipy.stats` takes a second.
+    # Equals `scipy.stats.t.ppf`, whose import takes a second. Imported here, so
+    # that `--help` need not.
     from scipy import special
 
     half = float(special.stdtrit(n - 1, 0.5 + level / 2)) * error

@@ -16,6 +16,12 @@ from lth_jax.report import protocols, records, statistics, winning
 
 DASH = "\N{EN DASH}"
 _AT_LEAST = "\N{GREATER-THAN OR EQUAL TO} "
+_MARKS = {
+  "": "",
+  ">=": _AT_LEAST,
+  "<=": "\N{LESS-THAN OR EQUAL TO} ",
+  "?": "? ",
+}
 # Columns of data, and titles of the columns of text.
 _RESULTS = (
   *("round", "density_percent", "arm", "replicates", "trials", "not_reached"),
@@ -37,7 +43,7 @@ _VERDICTS = (
     for what in ("accuracy_difference_points", "step_difference", "step_ratio")
     for statistic in ("mean", "low95", "high95")
   ),
-  *("replicates", "not_reached", "verdict"),
+  *("replicates", "not_reached", "bound", "verdict"),
 )
 _VERDICT_TITLES = (
   *("Weights left", "Verdict"),
@@ -107,8 +113,8 @@ def summary(run: records.Run) -> Table:
   arms = statistics.arms(run)
   spreads = {arm: _spreads(run, arm, quantities) for arm in arms}
   rows = []
-  for k, left in enumerate(_percents(run.grid.density)):
-    cells = [left]
+  for k, density in enumerate(run.grid.density):
+    cells = [percent(density)]
     for arm in arms:
       here = _trials(run, arm, run.grid.rounds[k])
       late = any(map(statistics.is_lower_bound, here))
@@ -131,6 +137,7 @@ def verdicts(found: Sequence[winning.Winning]) -> Tables:
       *map(plain, each.ratio[:3]),
       str(each.accuracy.n),
       str(each.not_reached),
+      each.bound,
       each.verdict,
     )
     for each in found
@@ -140,8 +147,8 @@ def verdicts(found: Sequence[winning.Winning]) -> Tables:
       percent(each.density),
       each.verdict,
       _bounds(each.accuracy, 2),
-      _bounds(each.step, 0, each.not_reached > 0),
-      _bounds(each.ratio, 2, each.not_reached > 0),
+      _bounds(each.step, 0, each.bound),
+      _bounds(each.ratio, 2, each.bound),
       str(each.accuracy.n),
     )
     for each in found
@@ -150,15 +157,12 @@ def verdicts(found: Sequence[winning.Winning]) -> Tables:
 
 
 def csv(table: Table, protocol: str) -> str:
-  """Returns a table as CSV; its last column names the protocol.
-
-  A text that a spreadsheet would take for a formula gets a quote in front.
-  """
+  """Returns a table as CSV; its last column names the protocol."""
   out = io.StringIO()
   writer = csv_format.writer(out, lineterminator="\n")
   writer.writerow((*table.header, "protocol"))
   for row in table.rows:
-    writer.writerow(map(_no_formula, (*row, protocol or "paper")))
+    writer.writerow((*row, protocol or "paper"))
   return out.getvalue()
 
 
@@ -221,17 +225,6 @@ def _spreads(
   ]
 
 
-def _percents(densities: np.ndarray) -> list[str]:
-  """Formats densities, with more digits where they would look the same."""
-  texts = [percent(density) for density in densities]
-  if len(set(texts)) == len(texts):
-    return texts
-  return [
-    text if density == 1 else f"{100 * density:.2f}%"
-    for text, density in zip(texts, densities)
-  ]
-
-
 def _spread(spread: statistics.Interval, digits: int, late=False) -> str:
   """The mean and, in brackets, the extremes."""
   if spread.n == 0:
@@ -240,22 +233,19 @@ def _spread(spread: statistics.Interval, digits: int, late=False) -> str:
   return f"{_AT_LEAST * late}{number(spread.mean, digits)} ({low}{DASH}{high})"
 
 
-def _bounds(spread: statistics.Interval, digits: int, late=False) -> str:
+def mark(bound: str) -> str:
+  """Returns what stands before a mean that is a bound, see `Winning`."""
+  return _MARKS[bound]
+
+
+def _bounds(spread: statistics.Interval, digits: int, bound="") -> str:
   """The mean and, in brackets, the bounds."""
   if spread.n == 0:
     return DASH
-  mean = f"{_AT_LEAST * late}{number(spread.mean, digits)}"
+  mean = f"{mark(bound)}{number(spread.mean, digits)}"
   if spread.n == 1:
     return mean
   return f"{mean} ({value_range(spread.low, spread.high, digits)})"
-
-
-def _no_formula(text: str) -> str:
-  try:
-    float(text)
-  except ValueError:
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t")) else text
-  return text
 
 
 def _escape(text: str) -> str:

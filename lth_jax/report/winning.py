@@ -20,6 +20,13 @@ from lth_jax.report import claims, protocols, records, statistics
 # Non-inferiority margin in points of test accuracy; ours.
 MARGIN = -0.1
 _NOTHING = np.empty(0)
+# By whether a ticket's and a dense network's early stop may come later.
+_BOUNDS = {
+  (False, False): "",
+  (True, False): ">=",
+  (False, True): "<=",
+  (True, True): "?",
+}
 
 
 class Winning(NamedTuple):
@@ -34,6 +41,8 @@ class Winning(NamedTuple):
       accuracy decides alone.
     ratio: ticket / dense early-stop step, averaged as logarithms.
     not_reached: number of tickets whose validation loss still fell at the end.
+    bound: of `step` and `ratio`: ">=" if some of these tickets count, "<=" if
+      such dense networks do, "?" if both, and else "".
     verdict: "wins", "does not win", "undecided" or "not measured".
   """
 
@@ -43,6 +52,7 @@ class Winning(NamedTuple):
   step: statistics.Interval
   ratio: statistics.Interval
   not_reached: int
+  bound: str
   verdict: str
 
 
@@ -69,7 +79,9 @@ def _at_the_end(run: records.Run, k: int) -> Winning:
   found = _NOTHING if reason(run) else ticket - dense
   better, none = statistics.interval(found, 0.9), statistics.interval(_NOTHING)
   where = run.grid.rounds[k], float(run.grid.density[k])
-  return Winning(*where, better, none, none, 0, _verdict(better, True, False))
+  return Winning(
+    *where, better, none, none, 0, "", _verdict(better, True, False)
+  )
 
 
 def _at_early_stop(run: records.Run, k: int) -> Winning:
@@ -84,8 +96,10 @@ def _at_early_stop(run: records.Run, k: int) -> Winning:
   later = _at_least(later, eval_every)
   # A step that is a lower bound does not prove that a ticket is in time, nor
   # that a ticket is later than such a dense network.
-  in_time = later.high <= eval_every and not not_reached[both, k].any()
-  late = later.low > eval_every and not dense_not_reached[both].any()
+  ticket_is_open = bool(not_reached[both, k].any())
+  dense_is_open = bool(dense_not_reached[both].any())
+  in_time = later.high <= eval_every and not ticket_is_open
+  late = later.low > eval_every and not dense_is_open
   return Winning(
     run.grid.rounds[k],
     float(run.grid.density[k]),
@@ -93,6 +107,7 @@ def _at_early_stop(run: records.Run, k: int) -> Winning:
     later,
     _ratio(step[both], dense_step[both], eval_every),
     int(not_reached[:, k].sum()),
+    _BOUNDS[ticket_is_open, dense_is_open],
     _verdict(better, in_time, late),
   )
 
@@ -113,12 +128,8 @@ def _ratio(
   if not known.any():
     return statistics.interval(_NOTHING)
   logs = statistics.interval(np.log(step[known] / dense[known]), 0.9)
-  found = statistics.Interval._make([*map(_exp, logs[:5]), logs.n])
+  found = statistics.Interval._make([*map(math.exp, logs[:5]), logs.n])
   return _at_least(found, eval_every / float(dense[known].mean()))
-
-
-def _exp(value: float) -> float:
-  return math.exp(value) if value < math.inf else math.inf
 
 
 def _at_least(ours: statistics.Interval, width: float) -> statistics.Interval:

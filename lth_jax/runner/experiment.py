@@ -75,7 +75,7 @@ def run(
     )
     compilation_cache.use(asked.compilation_cache)
   with processes.raise_in_all():
-    own = own or own_lib.load(config)
+    own = own_lib.load(config) if own is None else own
     config = own_lib.bind(config, own)
     components, digest = _build(config, own)
   processes.check_equal(lambda: _common(config, folder, digest))

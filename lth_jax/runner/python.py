@@ -58,7 +58,7 @@ def run(
   functions = {_name(x): x for x in (*given.values(), *controls)}
   if len(functions) < len({*given.values(), *controls}):
     raise errors.InputError("Two functions have one name; rename one of them.")
-  own = own_lib.collect(functions)
+  own = own_lib.collect(functions) if functions else own_lib.load(config)
   names = {field: _name(function) for field, function in given.items()}
   arms = dict.fromkeys((*config.study.arms, *map(_name, controls)))
   names |= {"arms": list(arms), "code": own.code}

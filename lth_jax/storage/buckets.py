@@ -54,6 +54,7 @@ def connect(path: epath.Path) -> epath.Path:
   Raises:
     InputError: gcsfs is missing, there is no such bucket, or it cannot be
       listed.
+    StorageError: it is out of reach now.
   """
   if not is_remote(path):
     return path
@@ -153,6 +154,8 @@ def _check_bucket(path: epath.Path) -> None:
       f"{path}: there is no bucket '{_bucket(path)}'; make it first."
     ) from None
   except Exception as error:  # each layer below raises its own types
+    if (failure := explain(error)) and failure.passes:
+      raise errors.StorageError(f"{path}: {failure.reason}", True) from error
     raise errors.InputError(
       f"{path}: the bucket cannot be listed ({_one_line(error)}); check the "
       "connection and the credentials, for example with 'gcloud auth "

@@ -336,6 +336,13 @@ def test_the_results_in_the_readme_are_those_of_the_committed_records():
   assert results_page.with_results(committed, _DOCS) == committed
 
 
+def test_a_readme_without_exploratory_runs(tmp_path):
+  readme = results_page.with_results(
+    (commands.ROOT / "README.md").read_text(encoding="utf-8"), tmp_path
+  )
+  assert "that had been seen" not in readme and "not run" in readme
+
+
 def test_the_readme_needs_both_of_its_comments(collected):
   with pytest.raises(errors.InputError, match="lacks <!-- Made by"):
     results_page.with_results("# A project\n", collected)

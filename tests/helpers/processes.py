@@ -13,6 +13,7 @@ import numpy as np
 from etils import epath
 
 from helpers import commands, tiny
+from lth_jax import errors
 from lth_jax.config import configs
 from lth_jax.parallel import processes
 from lth_jax.runner import workdir as workdir_lib
@@ -126,11 +127,20 @@ def collectives(where, index, folder):
       if index == 1:
         raise OSError("no disk")
 
+  def pass_in_2():
+    with processes.raise_in_all():
+      if index == 2:
+        raise errors.StorageError("no store", passes=True)
+
+  def stop():
+    raise errors.StoppedError
+
   def fail(function, *args):
     try:
       return function(*args)
     except Exception as error:
-      return f"{type(error).__name__}: {error}"
+      passes = " (passes)" * getattr(error, "passes", False)
+      return f"{type(error).__name__}{passes}: {error}"
 
   check = processes.check_equal
   own = pathlib.Path(folder, str(index))
@@ -139,6 +149,8 @@ def collectives(where, index, folder):
     found |= {
       "0 fails": fail(processes.on_process_0, lambda: 1 / 0),
       "1 fails": fail(fail_in_1),
+      "2 passes": fail(pass_in_2),
+      "0 stops": fail(processes.on_process_0, stop),
       "equal": fail(check, lambda: {"--a": 1}),
       "others": fail(check, lambda: {"--a": 1, "--b": index // 2}),
       "more": fail(check, lambda: dict.fromkeys("ac" if index == 1 else "a")),

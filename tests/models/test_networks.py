@@ -11,7 +11,6 @@ from helpers import tiny
 from lth_jax import masks as masks_lib
 from lth_jax import models, optim, pruning, scores
 from lth_jax.data import scaling
-from lth_jax.models import layers
 from lth_jax.training import loop
 
 MNIST = (28, 28, 1)
@@ -194,7 +193,6 @@ def test_a_width_factor_scales_all_but_the_output(name):
     (lambda: models.vgg19((15, 32, 3), 10), "15 x .* must be 16 or more"),
     (lambda: models.vgg19((32, 8, 3), 10), "32 x .* must be 16 or more"),
     (lambda: models.conv(6, (7, 9, 1), 10), "7 x 9 .* needs 8 or more"),
-    (lambda: layers.convolution(4, 2), "kernel_size 2 is not odd"),
   ],
 )
 def test_what_a_network_cannot_be_is_an_error(make, message):

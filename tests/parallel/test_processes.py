@@ -223,6 +223,11 @@ def test_collectives_of_three_processes(tmp_path):
     one,
     failed.format(1, one),
   ]
+  for each in found[:2]:
+    assert each["2 passes"].startswith("StorageError (passes): process 2 fail")
+  assert {each["0 stops"].partition(":")[0] for each in found} == {
+    "StoppedError"
+  }
   assert not (shared / ".shared").exists()
 
 

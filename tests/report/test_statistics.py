@@ -88,6 +88,23 @@ def test_ticket_wins_by_non_inferiority(step, accuracy, verdicts):
 
 
 @pytest.mark.parametrize(
+  ("dense", "ticket", "shown"),
+  [
+    (5000, 4000, "0.80"),
+    (5000, 15000, "≥ 3"),
+    (15000, 5000, "≤ 0.33"),
+    (15000, 15000, "? 1"),
+  ],
+)
+def test_a_factor_of_steps_that_were_not_reached_is_a_bound(
+  dense, ticket, shown
+):
+  run = results.tickets([[dense, ticket]] * 3, [[98, 98]] * 3)
+  table = tables.verdicts(winning.winning(run)).text
+  assert table.rows[0][4].startswith(shown)
+
+
+@pytest.mark.parametrize(
   ("end_test", "verdicts"),
   [
     # As accurate as the paper's dense network, then far below.

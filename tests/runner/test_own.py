@@ -172,8 +172,13 @@ def test_a_score_and_a_control_from_python_and_from_a_file_agree(
   with commands.tiny_data():
     for _ in range(2):  # a cell that is run again
       page = asyncio.run(cell())
+    names = {"score": "movement", "arms": ["ticket", "flipped"]}
+    names["module"] = str(EXAMPLES / "criteria.py")
+    named = configs.from_flat(configs.to_flat(config) | names)
+    runner.run(named, tmp_path / "module")
   assert page.exists()
-  assert records(tmp_path / "file") == records(tmp_path / "python")
+  for folder in ("python", "module"):
+    assert records(tmp_path / folder) == records(tmp_path / "file")
 
 
 def test_scores_decide_what_is_pruned(tmp_path):

@@ -59,12 +59,34 @@ def test_a_ticket_that_loses_nothing_equals_the_dense_network(tmp_path):
     rewind_step=STEP,
     optimizer_state="rewound",
     optimizer="momentum",
+    order="shared",
     **DROP,
   )
   dense, *tickets = (record(folder, index) for index in range(3))
   for ticket in tickets:
     assert ticket["digests"] == dense["digests"]
     assert ticket["evaluations"] == dense["evaluations"]
+
+
+def test_trials_side_by_side_keep_their_own_optimizer_states(tmp_path):
+  """A trial's bits do not depend on the trials beside it."""
+  first, second = (
+    run(
+      tmp_path / str(replicate),
+      first_replicate=replicate,
+      replicates=2,
+      trials_per_device=2,
+      devices=1,
+      rounds=1,
+      rewind_step=STEP,
+      optimizer_state="rewound",
+      optimizer="momentum",
+    )
+    for replicate in (0, 1)
+  )
+  name = "replicate_1/round_001/ticket/record.json"
+  found = [json.loads((x / name).read_text()) for x in (first, second)]
+  assert found[0]["digests"] == found[1]["digests"]
 
 
 def test_survivors_begin_with_the_weights_of_the_step_or_trained_ones(tmp_path):

@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 
+import aiohttp
 import fsspec.asyn
 import numpy as np
 import pytest
@@ -70,6 +71,9 @@ def test_what_keeps_a_bucket_out_of_reach_is_one_line(server, monkeypatch):
   with pytest.raises(errors.InputError, match="and the credentials") as raised:
     buckets.connect(epath.Path("gs://bucket/run"))
   assert "\n" not in str(raised.value)
+  monkeypatch.setattr("gcsfs.core.GCSFileSystem.call", _reach_nothing)
+  with pytest.raises(errors.StorageError, match="gs://bucket/run: no route"):
+    buckets.connect(epath.Path("gs://bucket/run"))
   monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
   with pytest.raises(errors.InputError, match="needs the package gcsfs"):
     buckets.connect(epath.Path("gs://bucket/run"))
@@ -77,6 +81,10 @@ def test_what_keeps_a_bucket_out_of_reach_is_one_line(server, monkeypatch):
 
 def _refuse(*args, **kwargs):
   raise RuntimeError("Anonymous caller\nhas no access")
+
+
+def _reach_nothing(*args, **kwargs):
+  raise aiohttp.ClientError("no route to host")
 
 
 @pytest.mark.parametrize(

@@ -103,7 +103,8 @@ _PAPER = {"score": "magnitude", "densities": [], "code": ""} | {
 _NULL = {"points": 0.0, "%": 0.0, "correlation": 0.0, "times": 1.0}
 _ABSOLUTE = ("level", "lowest", "mean", "diverged")
 # Share of the comparative claims that hold or are consistent in runs where
-# nothing makes a difference: 200 studies of `experiments.null_claims`.
+# nothing makes a difference: 200 studies of
+# `experiments._paper.null_claims`.
 BY_CHANCE = 0.015
 
 

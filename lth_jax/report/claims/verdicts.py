@@ -32,29 +32,7 @@ VERDICTS = (
   *("holds", "consistent", "does not hold", "undecided"),
   "not measured",
 )
-_ESTIMATORS = {
-  each.__name__: each
-  for each in (
-    estimators.level,
-    estimators.difference,
-    estimators.ratio,
-    estimators.earlier,
-    estimators.mean,
-    estimators.lowest,
-    estimators.average,
-    estimators.gains,
-    estimators.weakest,
-    estimators.best,
-    estimators.worst,
-    estimators.diverged,
-    estimators.order,
-    densities.fastest,
-    densities.back,
-    densities.weights,
-    densities.falls,
-    densities.fits,
-  )
-}
+_ESTIMATORS = vars(estimators) | vars(densities)
 _AS_LOGARITHMS = ("times", "weights", "% of weights")
 # A network had trained if its validation loss rose by this factor from its
 # minimum, or if its accuracy is within so many points of the paper's; ours.
