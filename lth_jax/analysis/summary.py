@@ -63,12 +63,13 @@ def describe(
     for what, leaf in zip(("initial", "trained"), weights):
       if np.isnan(leaf).any():
         raise ValueError(f"{what} params {name!r} contain NaN")
-  return {name: _describe(*row, num_bins) for name, row in rows.items()}
+  return {name: _describe(row, num_bins) for name, row in rows.items()}
 
 
-def _describe(mask, initial, trained, num_bins):
-  mask = np.asarray(mask)
-  initial, trained = (np.asarray(x, np.float64) for x in (initial, trained))
+def _describe(row, num_bins):
+  """Describes one leaf, given as (mask, initial, trained)."""
+  mask = np.asarray(row[0])
+  initial, trained = (np.asarray(x, np.float64) for x in row[1:])
   values = {
     "initial": initial,
     "moved": abs(trained - initial),

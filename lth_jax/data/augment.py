@@ -65,24 +65,6 @@ def crop_and_flip(key: jax.Array, images: jax.Array) -> jax.Array:
   return jax.vmap(change)(padded, draws)
 
 
-def make(name: str) -> Augment:
-  """Returns the augmentation of a name.
-
-  >>> images = jnp.zeros([2, 32, 32, 3], jnp.uint8)
-  >>> make("none")(jax.random.key(0), images) is images
-  True
-
-  Args:
-    name: "none" leaves images as they are, "crop_flip" is `crop_and_flip`.
-
-  Raises:
-    ValueError: unknown name.
-  """
-  if name not in FUNCTIONS:
-    raise ValueError(f"unknown augmentation '{name}'")
-  return FUNCTIONS[name]
-
-
 def _keep(key, images):
   del key
   return images

@@ -6,7 +6,6 @@ masks; a key is consumed.
 """
 
 import functools
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -15,7 +14,7 @@ import jax.numpy as jnp
 
 from lth_jax import masks as masks_lib
 from lth_jax import pruning, scores
-from lth_jax.lottery import keys, rounds
+from lth_jax.lottery import rounds
 from lth_jax.training import Start
 
 PyTree = Any
@@ -50,28 +49,6 @@ def built_in(
       key, initial, ticket, levels[draw]
     ),
   }
-
-
-def key(
-  arm: str, seed: int, replicate: int, round_index: int, draw: int
-) -> jax.Array:
-  """Returns the key of a control, built in or one's own, by its arm.
-
-  >>> bool(key("reinit", 0, 3, 1, draw=2) == keys.reinit(0, 3, 1, 2))
-  True
-  """
-  where = seed, replicate, round_index
-  match arm:
-    case "reinit":
-      return keys.reinit(*where, draw)
-    case "noise":
-      return keys.noise(*where, draw)
-    case "redraw":
-      return keys.redraw(*where)
-    case "random" | "random_global":
-      return keys.random_masks(*where, draw)
-    case _:
-      return keys.own(*where, zlib.crc32(arm.encode()))
 
 
 def reinit(

@@ -23,6 +23,8 @@ implementation is pinned to threefry: a change of JAX's default must not change
 a published number.
 """
 
+import zlib
+
 import jax
 
 # A new one is added at the end: the others' places decide published bits.
@@ -63,53 +65,28 @@ def order(
   return key if round_index is None else jax.random.fold_in(key, round_index)
 
 
-def reinit(seed: int, replicate: int, round_index: int, draw: int) -> jax.Array:
-  """Returns the key of one fresh draw of weights under a ticket's masks.
-
-  >>> bool(reinit(0, 3, 1, draw=0) == reinit(0, 3, 1, draw=1))
-  False
-  """
-  return _derive(seed, _REINIT, replicate, round_index, draw)
-
-
-def random_masks(
-  seed: int, replicate: int, round_index: int, draw: int
+def control(
+  arm: str, seed: int, replicate: int, round_index: int, draw: int = 0
 ) -> jax.Array:
-  """Returns the key of one draw of random masks of the density of a round.
+  """Returns the key of a control, built in or one's own, by its arm.
 
-  >>> bool(random_masks(0, 3, 1, draw=0) == random_masks(0, 3, 1, draw=1))
+  >>> bool(control("reinit", 0, 3, 1, draw=0) == control("reinit", 0, 3, 1, 1))
   False
   """
-  if draw == 0:  # as when there was no other
-    return _derive(seed, _RANDOM_MASKS, replicate, round_index)
-  return _derive(seed, _MORE_RANDOM_MASKS, replicate, round_index, draw)
-
-
-def redraw(seed: int, replicate: int, round_index: int) -> jax.Array:
-  """Returns the key of weights redrawn from a ticket's own.
-
-  >>> bool(redraw(0, 3, round_index=1) == reinit(0, 3, 1, 0))
-  False
-  """
-  return _derive(seed, _REDRAW, replicate, round_index)
-
-
-def noise(seed: int, replicate: int, round_index: int, level: int) -> jax.Array:
-  """Returns the key of the noise that is added to a ticket's weights.
-
-  >>> bool(noise(0, 3, 1, level=0) == noise(0, 3, 1, level=1))
-  False
-  """
-  return _derive(seed, _NOISE, replicate, round_index, level)
-
-
-def own(seed: int, replicate: int, round_index: int, name: int) -> jax.Array:
-  """Returns the key of a control of one's own; `name` is a hash of its name.
-
-  >>> bool(own(0, 3, 1, name=5) == own(0, 3, 1, name=6))
-  False
-  """
-  return _derive(seed, _OWN, replicate, round_index, name)
+  where = replicate, round_index
+  match arm:
+    case "reinit":
+      return _derive(seed, _REINIT, *where, draw)
+    case "noise":
+      return _derive(seed, _NOISE, *where, draw)
+    case "redraw":
+      return _derive(seed, _REDRAW, *where)
+    case "random" | "random_global" if draw == 0:  # as when there was no other
+      return _derive(seed, _RANDOM_MASKS, *where)
+    case "random" | "random_global":
+      return _derive(seed, _MORE_RANDOM_MASKS, *where, draw)
+    case _:
+      return _derive(seed, _OWN, *where, zlib.crc32(arm.encode()))
 
 
 def score(seed: int, replicate: int, round_index: int) -> jax.Array:

@@ -16,7 +16,7 @@ from lth_jax import errors
 from lth_jax.config import plan
 from lth_jax.config.configs import Config
 from lth_jax.config.plan import Trial
-from lth_jax.lottery import controls, rounds
+from lth_jax.lottery import controls, keys, rounds
 from lth_jax.parallel import processes, scheduler
 from lth_jax.parallel.devices import Worker
 from lth_jax.parallel.scheduler import Scheduler
@@ -245,7 +245,7 @@ def _control_start(
   known = controls.built_in(components.model.init, config.study.noise, draw)
   where = config.randomness.seed, trial.replicate, trial.round, draw
   control = own.choose(known, components.own, trial.arm)
-  start = control(controls.key(trial.arm, *where), initial, ticket)
+  start = control(keys.control(trial.arm, *where), initial, ticket)
   start = jax.device_get(start)
   if trial.arm not in known:
     own.check_start(trial.arm, start, ticket)

@@ -1,5 +1,6 @@
 """Finding a data set, and the bundled one."""
 
+import importlib.resources
 import importlib.util
 import os
 import pathlib
@@ -66,9 +67,14 @@ def test_bundled_is_what_the_tool_picks_from_the_originals():
 _BUNDLED = ("mnist_10k",)
 
 
-def test_a_damaged_bundle_is_an_error(monkeypatch):
-  monkeypatch.setattr(bundled, "_SHA256", "0" * 64)
-  assert "sha256" in hostile.error(data.load, "mnist_10k")
+@pytest.mark.parametrize("where", [100, 800_000, -100])
+def test_a_damaged_bundle_is_an_error(monkeypatch, tmp_path, where):
+  path = importlib.resources.files("lth_jax.data") / "mnist_10k.xz"
+  contents = bytearray(path.read_bytes())
+  contents[where] ^= 1
+  (tmp_path / path.name).write_bytes(contents)
+  monkeypatch.setattr(importlib.resources, "files", lambda _: tmp_path)
+  assert "install lth_jax again" in hostile.error(data.load, "mnist_10k")
 
 
 def test_arrays_lie_where_devices_use_them_in_place():

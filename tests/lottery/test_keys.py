@@ -1,5 +1,6 @@
 """The table of `lottery.keys`: who shares what, and that nobody else does."""
 
+import functools
 import inspect
 import itertools
 
@@ -13,11 +14,12 @@ TABLE = {
   keys.initial: 1,
   keys.split: 1,
   keys.order: 2,
-  keys.reinit: 3,
-  keys.random_masks: 3,
-  keys.redraw: 2,
-  keys.noise: 3,
-  keys.own: 3,
+  functools.partial(keys.control, "reinit"): 3,
+  functools.partial(keys.control, "random"): 3,
+  functools.partial(keys.control, "redraw"): 2,
+  functools.partial(keys.control, "noise"): 3,
+  functools.partial(keys.control, "mine"): 2,
+  functools.partial(keys.control, "yours"): 2,
   keys.score: 2,
 }
 
@@ -29,7 +31,8 @@ def bits(key):
 
 def test_the_table_is_whole():
   public = inspect.getmembers(keys, inspect.isfunction)
-  assert {f for name, f in public if name[0] != "_"} == set(TABLE)
+  used = {getattr(make, "func", make) for make in TABLE}
+  assert {f for name, f in public if name[0] != "_"} == used
 
 
 def test_every_use_has_a_key_of_its_own():
@@ -39,7 +42,7 @@ def test_every_use_has_a_key_of_its_own():
       found.append(bits(make(*path)))
   for path in itertools.product(range(3), repeat=2):
     found.append(bits(keys.order(*path)))
-  assert len(found) == 9 + 9 + 27 + 81 + 81 + 27 + 81 + 81 + 27 + 9
+  assert len(found) == 9 + 9 + 27 + 81 + 81 + 27 + 81 + 27 + 27 + 27 + 9
   assert len(set(found)) == len(found)
 
 
@@ -53,9 +56,15 @@ def test_every_seed_of_the_flag_is_a_seed(seed):
 def test_the_stream_is_pinned():
   """Published numbers hang on it: a change of JAX's default changes none."""
   default = jax.config.jax_default_prng_impl
-  expected = bits(keys.reinit(7, 1, 2, 3))
+  expected = bits(keys.control("reinit", 7, 1, 2, 3))
   try:
     jax.config.update("jax_default_prng_impl", "rbg")
-    assert bits(keys.reinit(7, 1, 2, 3)) == expected
+    assert bits(keys.control("reinit", 7, 1, 2, 3)) == expected
   finally:
     jax.config.update("jax_default_prng_impl", default)
+
+
+def test_both_kinds_of_random_masks_have_one_key():
+  for draw in range(3):
+    both = (keys.control(x, 0, 1, 2, draw) for x in ("random", "random_global"))
+    assert len(set(map(bits, both))) == 1

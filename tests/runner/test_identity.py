@@ -61,7 +61,7 @@ def assert_derived(folder, *flags):
       above["params"],
       is_leaf=lambda x: x is None,
     )
-    random = masks_lib.permute(keys.random_masks(0, 0, index, 0), expected)
+    random = masks_lib.permute(keys.control("random", 0, 0, index), expected)
     for name in sorted(path.name for path in this.iterdir()):
       masks = random if name == "random" else expected
       found = workdirs.arrays(this / name)["masks"]

@@ -414,20 +414,20 @@ def test_a_control_starts_with_the_key_of_its_round_and_replicate(
   saved = build.initial_start(parts, trial.replicate)
   where = 5, trial.replicate, trial.round
   expected = {
-    ("redraw", None): controls.redraw(keys.redraw(*where), ticket),
+    ("redraw", None): controls.redraw(keys.control("redraw", *where), ticket),
     ("magnitude_at_start", None): controls.magnitude_at_start(saved, ticket),
   }
   for draw in (0, 1):
     expected["reinit", draw] = controls.reinit(
-      keys.reinit(*where, draw), parts.model.init, ticket
+      keys.control("reinit", *where, draw), parts.model.init, ticket
     )
   for draw, level in enumerate((0.5, 2.0)):
     expected["noise", draw] = controls.noise(
-      keys.noise(*where, draw), saved, ticket, level
+      keys.control("noise", *where, draw), saved, ticket, level
     )
   for arm, scope in (("random", "layer"), ("random_global", "global")):
     expected[arm, None] = controls.random_masks(
-      keys.random_masks(*where, 0), saved, ticket, scope=scope
+      keys.control("random", *where), saved, ticket, scope=scope
     )
   found = {
     (other.arm, other.draw): run.start

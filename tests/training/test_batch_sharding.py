@@ -34,7 +34,7 @@ class _Normed(nn.Module):
 @functools.cache
 def _trainer(num_parts, name="lenet"):
   images = tiny.dataset().train.images
-  model, change = tiny.model(), augment.make("crop_flip")
+  model, change = tiny.model(), augment.FUNCTIONS["crop_flip"]
   if name == "normed":
     model, change = models.from_linen(_Normed(), tiny.IMAGE), None
   return model, training.make(

@@ -129,13 +129,15 @@ def draw_pdfs(parts: Sequence[panels.DrawPanel]) -> list[bytes]:
 
 def _scaled(canvas: mpl_figure.Figure, scale: float) -> mpl_figure.Figure:
   """Makes a figure smaller, with what is measured in points and inches."""
-  from matplotlib import collections, lines
+  from matplotlib import collections, lines, patches
 
   width, height = canvas.get_size_inches()
   canvas.set_size_inches(scale * width, scale * height)
   for line in canvas.findobj(lines.Line2D):
     line.set_linewidth(scale * line.get_linewidth())
     line.set_markersize(scale * line.get_markersize())
+  for stairs in canvas.findobj(patches.StepPatch):
+    stairs.set_linewidth(scale * stairs.get_linewidth())
   for each in canvas.findobj(collections.LineCollection):
     widths = np.atleast_1d(each.get_linewidth())
     each.set_linewidth([scale * float(width) for width in widths])
