@@ -5,6 +5,7 @@ from typing import Any
 from etils import epath
 
 from lth_jax.report import parsing
+from lth_jax.storage import files
 
 
 def read(path: epath.Path) -> list[dict[str, Any]]:
@@ -32,7 +33,8 @@ def software(path: epath.Path) -> tuple[str, ...]:
 
 
 def _parse(content: dict[str, Any]) -> list[dict[str, Any]]:
-  found = [dict(each) for each in content["environments"]]
+  stored = files.verify_checksum(content)
+  found = [dict(each) for each in stored["environments"]]
   if not found:
     raise ValueError("no environment")
   return found

@@ -41,7 +41,8 @@ def load(
     version: the format that the file must have, None for a file without one.
 
   Raises:
-    errors.InputError: the file is damaged, or has another format.
+    errors.InputError: the file is missing, damaged, or has another format.
+    OSError: it cannot be read, which tells nothing about its content.
   """
   try:
     content = files.parse(files.read(path).decode())
@@ -53,7 +54,7 @@ def load(
     return parse(content)
   except errors.InputError as error:
     raise errors.InputError(f"{path}: {error}") from error
-  except (*MALFORMED, OSError) as error:
+  except (*MALFORMED, FileNotFoundError) as error:
     raise errors.InputError(
       f"{path}: damaged ({cause(error)}); {remedy}."
     ) from error

@@ -19,9 +19,9 @@ import jax
 from etils import epath
 
 import lth_jax
-from lth_jax import errors
 from lth_jax.parallel import devices
 from lth_jax.parallel.devices import Layout
+from lth_jax.report import environments
 from lth_jax.runner import settings
 from lth_jax.storage import files
 
@@ -105,33 +105,16 @@ def layouts(folder: epath.Path) -> list[Layout]:
   Raises:
     InputError: `env.json` is damaged.
   """
-  found = []
-  for each in _read(folder):
-    layout = Layout(*(each.get(name, 1) for name in Layout._fields))
-    if not all(type(number) is int and number > 0 for number in layout):
-      raise _damaged(folder)
-    found.append(layout)
-  return found
+  return [
+    Layout(*(each.get(name, 1) for name in Layout._fields))
+    for each in _read(folder)
+  ]
 
 
 def _read(folder: epath.Path) -> list[dict[str, Any]]:
   """Returns the environments so far; none if there is no file."""
   path = folder / _NAME
-  if not path.exists():
-    return []
-  try:
-    seen = files.verify_checksum(files.read_json(path)).get("environments")
-  except ValueError as error:
-    raise _damaged(folder) from error
-  if not isinstance(seen, list) or not all(isinstance(x, dict) for x in seen):
-    raise _damaged(folder)
-  return seen
-
-
-def _damaged(folder: epath.Path) -> errors.InputError:
-  return errors.InputError(
-    f"{folder / _NAME} is damaged. Remove it; a new one is made."
-  )
+  return environments.read(path) if path.exists() else []
 
 
 def _start() -> dict[str, str]:

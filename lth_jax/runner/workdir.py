@@ -9,6 +9,7 @@ import re
 import time
 import uuid
 from collections.abc import Callable
+from typing import Any
 
 from etils import epath
 
@@ -17,10 +18,11 @@ from lth_jax.config import configs, flags, plan
 from lth_jax.config.configs import Config
 from lth_jax.parallel import processes, progress
 from lth_jax.parallel.devices import Layout
+from lth_jax.report import parsing
 from lth_jax.runner import checkpoints, environment
 from lth_jax.storage import buckets, files, store
 
-FORMAT = 3
+FORMAT = parsing.FORMAT
 # A shared file system may show a new file to other hosts after this long.
 _SHARED_SECONDS = 30.0
 # A new folder may hold hidden files, files of file systems and file managers,
@@ -137,33 +139,17 @@ def _wait(folder: epath.Path, is_seen: Callable[[], bool]) -> None:
 
 def _read(path: epath.Path) -> tuple[Config, str]:
   """Returns the config, and the digest of the images and labels."""
-  try:
-    stored = files.read_json(path)
-  except files.DamagedError as error:
-    raise _damaged(path, "it is cut short or altered") from error
-  if not isinstance(stored.get("config"), dict):
-    raise _damaged(path, "it holds no config")
-  if stored.get("format") != FORMAT:
-    raise errors.InputError(
-      f"{path}: format {stored.get('format')!r} is not {FORMAT}, the one this "
-      "version reads; use the version that wrote it."
-    )
-  try:
-    config = configs.from_flat(stored["config"])
-    if stored["run_id"] != configs.run_id(config):
-      raise ValueError("its run_id is not that of its fields")
-    return config, files.verify_checksum(stored)["data"]
-  except KeyError as error:
-    raise _damaged(path, f"it lacks {error}") from error
-  except ValueError as error:  # an InputError is one
-    raise _damaged(path, str(error).rstrip(".")) from error
+  flagfile = path.parent / "run.flags"
+  remedy = f"remove it and start the run again with --flagfile={flagfile}"
+  return parsing.load(path, _parse, remedy)
 
 
-def _damaged(path: epath.Path, reason: str) -> errors.InputError:
-  return errors.InputError(
-    f"{path} is damaged: {reason}. Remove it and start the run again with "
-    f"--flagfile={path.parent / 'run.flags'}."
-  )
+def _parse(content: dict[str, Any]) -> tuple[Config, str]:
+  stored = files.verify_checksum(content)
+  config = configs.from_flat(stored["config"])
+  if stored["run_id"] != configs.run_id(config):
+    raise ValueError("its run_id is not that of its fields")
+  return config, stored["data"]
 
 
 def _check_new(folder: epath.Path) -> None:

@@ -24,6 +24,7 @@ from lth_jax.config import configs
 from lth_jax.report import claims
 from lth_jax.report.figures import canvas as report_figures
 from lth_jax.report.figures import panels
+from lth_jax.storage import files
 
 _DOCS = commands.ROOT / "docs"
 
@@ -33,7 +34,7 @@ def _write(workdir, name, **changes):
   config = configs.to_flat(catalog.config(catalog.named("cpu")[name])) | changes
   synthetic_runs.write(workdir / name, **config)
   environment = {"environments": [{"jax": "0.0", "cpus": 2}]}
-  (workdir / name / "env.json").write_text(json.dumps(environment))
+  files.write_json(workdir / name / "env.json", files.add_checksum(environment))
   for path in (workdir / name).rglob("record.json"):
     (path.parent / "timing.json").write_text('{"seconds": 2.0}')
   return workdir / name

@@ -13,6 +13,7 @@ from helpers import results, synthetic_runs
 
 from lth_jax import errors
 from lth_jax.report import records, structure, summary_file
+from lth_jax.storage import files
 
 _SMALL = {"rounds": 1, "replicates": 2, "arms": ["ticket", "reinit"]}
 
@@ -155,7 +156,8 @@ def test_a_run_without_a_trial_is_refused(workdir):
 def test_the_versions_of_lth_jax_are_read(workdir, environments, software):
   assert records.read(workdir).software == ()
   path = workdir / "env.json"
-  path.write_text(json.dumps({"environments": environments}))
+  content = files.add_checksum({"environments": environments})
+  path.write_text(json.dumps(content))
   assert records.read(workdir).software == software
 
 

@@ -208,7 +208,7 @@ def test_what_a_new_folder_may_hold_is_no_hindrance(tmp_path, undisturbed):
     (tmp_path / name).touch()
   # A kill may have left these before there was a config.
   for name in (".shared.tmp", "config.json.tmp", "env.json", "run.flags.tmp"):
-    (tmp_path / name).write_text(workdirs.with_checksum({"environments": []}))
+    (tmp_path / name).write_text(workdirs.with_checksum({"environments": [{}]}))
   (tmp_path / "replicate_0").mkdir()
   commands.run(tmp_path)
   assert workdirs.results(tmp_path) == workdirs.results(undisturbed)

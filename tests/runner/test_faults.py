@@ -4,6 +4,7 @@ Every fault is done to a real workdir, mostly through the command itself.
 """
 
 import ast
+import contextlib
 import json
 import math
 import os
@@ -373,6 +374,9 @@ def test_a_config_that_is_gone_is_made_from_the_flagfile(copied, undisturbed):
 def test_no_report_shows_numbers_with_a_bit_flipped(copied, name):
   content = (copied / name).read_bytes()
   for harmed in _harms(content, num_flips=20):
+    with contextlib.suppress(ValueError):
+      if json.loads(harmed) == json.loads(content):
+        continue  # a digit that float64 does not hold
     (copied / name).write_bytes(harmed)
     with pytest.raises(errors.InputError, match=pathlib.Path(name).name):
       records.read(copied)
