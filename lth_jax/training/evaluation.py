@@ -9,6 +9,7 @@ import numpy as np
 import optax
 
 from lth_jax import models
+from lth_jax.data import order
 from lth_jax.training import sharding
 
 PyTree = Any
@@ -91,7 +92,7 @@ num_correct=Array(2, dtype=int32))
       logits, _ = model.apply(
         params,
         stats,
-        scale(images[chosen]),
+        scale(order.take(images, chosen)),
         train=False,
         key=jax.random.key(0),  # unused: train is off
       )

@@ -234,7 +234,11 @@ def _train_towards(
     chosen = sharding.split(batches[state.step % num_batches], num_parts)
     learning_rate = schedules.rate(schedule, state.step)
     state, loss = step(
-      state, data.images[chosen], data.labels[chosen], key, learning_rate
+      state,
+      order.take(data.images, chosen),
+      data.labels[chosen],
+      key,
+      learning_rate,
     )
     return state, loss_sum + loss, finite & jnp.isfinite(loss)
 

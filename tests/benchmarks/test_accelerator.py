@@ -17,6 +17,7 @@ from benchmarks.accelerator import __main__ as accelerator
 from benchmarks.accelerator import child, correctness, report, trials
 from lth_jax.config import configs
 from lth_jax.report import summary_file
+from lth_jax.storage import files
 
 _STAGES = """
 import time
@@ -126,7 +127,7 @@ def paper_run(tmp_path):
   workdir = tmp_path / "paper" / "mnist_lenet"
   synthetic_runs.write(workdir, rounds=2, replicates=1, arms=["ticket"])
   environment = {"environments": [{"jax": "0.0"}]}
-  (workdir / "env.json").write_text(json.dumps(environment))
+  files.write_json(workdir / "env.json", files.add_checksum(environment))
   for index in range(3):
     folder = workdir / f"replicate_0/round_{index:03d}/ticket"
     (folder / "arrays").mkdir()

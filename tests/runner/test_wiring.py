@@ -150,7 +150,8 @@ def expected(
   indices, _ = order.split_indices(
     keys.split(seed, REPLICATE), num_known, tiny.NUM.valid
   )
-  order_key = keys.order(seed if order_seed is None else order_seed, REPLICATE)
+  order_seed = seed if order_seed is None else order_seed
+  order_key = keys.order(order_seed, REPLICATE, 0)
   batches = order.epoch_order(order_key, 0, indices, batch_size)
   state = transform.init(params)
   for batch in batches[:STEPS]:
