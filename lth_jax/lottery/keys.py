@@ -7,15 +7,15 @@ result depends on which trials, replicates or devices ran at the same time:
 |------------------------|---------------------------------|----------------|
 | theta_0                | seed, replicate                 | rounds, arms * |
 | train/validation split | seed, replicate                 | rounds, arms   |
-| batch order, dropout,  | order seed, replicate           | rounds, arms   |
-|   augmentation         |   (, round)                     |                |
+| batch order, dropout,  | order seed, replicate, round    | arms           |
+|   augmentation **      |                                 |                |
 | reinit draw j          | seed, replicate, round, j       | nobody         |
 | redraw, noise level j  | seed, replicate, round(, j)     | nobody         |
 | random mask draw j     | seed, replicate, round, j       | random, _global|
 | control of one's own   | seed, replicate, round, name    | nobody         |
 | score                  | seed, replicate, round          | nobody         |
 
-* except reinit.
+* except reinit. ** `--order=shared`: not from the round, and shared by rounds.
 
 `seed` is the run's, 0 to 2**32 - 1; `replicate`, `draw` and `level` are indices
 from 0; `round_index` is 1 or more. A key is a scalar key array `[]`. The
