@@ -36,8 +36,8 @@ def write(workdir: epath.PathLike) -> epath.Path:
 
   Reports of equal records are equal byte for byte, but for the part of the page
   on how the run was made. A report is complete if its index.html is there: this
-  file is removed first and written last, and every
-  file is written whole. The run need not be finished.
+  file is removed first and written last, and every file is written whole. The
+  run need not be finished.
 
   Raises:
     lth_jax.errors.InputError: no run, no finished trial, or a damaged record.

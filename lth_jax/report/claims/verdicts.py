@@ -32,6 +32,7 @@ VERDICTS = (
   *("holds", "consistent", "does not hold", "undecided"),
   "not measured",
 )
+# The table of claims names functions of these two modules.
 _ESTIMATORS = vars(estimators) | vars(densities)
 _AS_LOGARITHMS = ("times", "weights", "% of weights")
 # A network had trained if its validation loss rose by this factor from its
