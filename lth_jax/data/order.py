@@ -5,6 +5,7 @@ Keys are typed and threefry: `jax.random.key(seed, impl='threefry2x32')`.
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from lth_jax import errors
 
@@ -94,7 +95,7 @@ def epoch_order(
   return shuffled[: steps * batch_size].reshape(steps, batch_size)
 
 
-def take(images: jax.Array, indices: jax.Array) -> jax.Array:
+def take(images: jax.Array | np.ndarray, indices: jax.Array) -> jax.Array:
   """Returns `images[indices]`, `[B, H, W, C]`, by copying whole images.
 
   XLA:CPU copies rows of a matrix, but computes the place of each byte of an
@@ -104,5 +105,5 @@ def take(images: jax.Array, indices: jax.Array) -> jax.Array:
   >>> take(jnp.arange(8).reshape(2, 2, 2, 1), jnp.array([1])).ravel()
   Array([4, 5, 6, 7], dtype=int32)
   """
-  rows = images.reshape(len(images), -1)[indices]
+  rows = jnp.asarray(images).reshape(len(images), -1)[indices]
   return rows.reshape(*indices.shape, *images.shape[1:])
