@@ -59,10 +59,14 @@ class ResumePoint(NamedTuple):
   Attributes:
     progress: of its training, on the host.
     rows: measurements so far; the last one is of the current step.
+    began: when its training began, in seconds since 1970; 0 if unknown.
+    seconds: that it took so far, of every start of the run.
   """
 
   progress: loop.Progress
   rows: tuple[Row, ...]
+  began: float = 0.0
+  seconds: float = 0.0
 
 
 class ScheduledTrial(NamedTuple):

@@ -42,9 +42,9 @@ def describe(workdir: epath.Path, run: records.Run) -> Provenance:
   """
   duration = ended = ""
   with contextlib.suppress(errors.InputError):
-    timings = [_timing(commit) for commit in records.committed(workdir)]
-    duration = progress.duration(sum(seconds for seconds, _ in timings))
-    last = max(end for _, end in timings)
+    times = [_times(commit) for commit in records.committed(workdir)]
+    duration = progress.duration(sum(each.seconds for each in times))
+    last = max(each.finished for each in times)
     ended = claims.timestamp(last) if last else ""
   path = workdir / "env.json"
   found = environments.read(path) if path.exists() else []
@@ -70,30 +70,41 @@ def read(workdir: epath.Path) -> dict[str, Any]:
   """
   environment = environments.read(workdir / "env.json")[-1]
   environment.pop("command", None)
-  timings = [_timing(commit) for commit in records.committed(workdir)]
-  begun = min(end - seconds for seconds, end in timings)
+  times = [_times(commit) for commit in records.committed(workdir)]
+  begun = min(each.began for each in times)
   about = {
-    "seconds": round(sum(seconds for seconds, _ in timings)),
+    "seconds": round(sum(each.seconds for each in times)),
     "environment": environment,
   }
   return about | ({"begun": claims.timestamp(begun)} if begun > 0 else {})
 
 
-def _timing(commit: epath.Path) -> tuple[float, float]:
-  """Returns the seconds of a training, and its end in seconds since 1970."""
+class _Times(NamedTuple):
+  """When a training began and ended, in seconds since 1970, 0 if unknown."""
+
+  began: float
+  seconds: float
+  finished: float
+
+
+def _times(commit: epath.Path) -> _Times:
   return parsing.load(
     commit.with_name("timing.json"),
-    _parse_timing,
+    _parse_times,
     f"remove {commit.parent} and start the run again, which trains it",
     version=None,
   )
 
 
-def _parse_timing(content: Mapping[str, Any]) -> tuple[float, float]:
+def _parse_times(content: Mapping[str, Any]) -> _Times:
   seconds, finished = content["seconds"], content.get("finished", 0)
-  if not (0 <= seconds < _LATEST and 0 <= finished < _LATEST):
+  # Before 2026-11-28 a record has no beginning, and `seconds` are those since
+  # the last start of the run.
+  began = content.get("began", max(0, finished - seconds))
+  found = _Times(began, seconds, finished)
+  if not all(0 <= each < _LATEST for each in found):
     raise ValueError("no times of a training")
-  return seconds, finished
+  return found
 
 
 def _row(environment: Mapping[str, Any]) -> tuple[str, ...]:

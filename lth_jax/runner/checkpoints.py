@@ -185,7 +185,12 @@ def save_resume_point(
   """
   step = point.rows[-1].step
   rows = [list(row) for row in point.rows]
-  record = {"origin": dict(origin), "rows": rows}
+  record = {
+    "origin": dict(origin),
+    "rows": rows,
+    "began": point.began,
+    "seconds": point.seconds,
+  }
   name = f"{trial.name}.step_{step}"
   save(checkpoints, name, point.progress, record, {})
   discard_resume_points(checkpoints, trial, keep=step)
@@ -234,7 +239,9 @@ def _newest(checkpoints, trial, like, origin) -> ResumePoint | None:
       rows = ()
     if not rows:
       raise store.DamagedError(f"{folder} has no rows.")
-    return ResumePoint(arrays, rows)
+    # Those of older versions have no times.
+    times = record.get("began", 0.0), record.get("seconds", 0.0)
+    return ResumePoint(arrays, rows, *times)
 
   for _, name in sorted(_resume_points(checkpoints, trial), reverse=True):
     point = _read(checkpoints, name, load)

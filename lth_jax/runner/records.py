@@ -33,7 +33,7 @@ def of_trial(
     is not finite or was not measured. `early_stop` is None without a finite
     validation loss and for a trial that diverged.
   """
-  progress, rows = end
+  progress, rows = end.progress, end.rows
   start = scheduled.start
   # No training step measured the loss of the last weights.
   finite = bool(progress.finite) and bool(np.isfinite(summary.end.train.loss))

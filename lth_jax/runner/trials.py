@@ -149,7 +149,7 @@ def _train_together(
   context: Context, team: Sequence[Worker], due: Sequence[ScheduledTrial]
 ) -> dict[Trial, rounds.Trained]:
   """Trains trials from one step on, and saves their results."""
-  began, asked = time.monotonic(), context.components.config.training
+  since, asked = time.monotonic(), context.components.config.training
   for scheduled in due:
     context.display.skip(scheduled.step - scheduled.steps.start)
   first, stop = due[0].steps.start, due[0].steps.stop
@@ -161,7 +161,6 @@ def _train_together(
     pause=_make_pause(context, due),
   )
   timing = {
-    "seconds": time.monotonic() - began,
     "from_step": due[0].step,
     "trials": len(due),
     "finished": round(time.time()),
@@ -182,17 +181,31 @@ def _train_together(
         scheduled.trial,
         end.progress.state,
         record,
-        timing | {"device": ", ".join(map(str, worker.devices))},
+        timing
+        | dict(zip(("began", "seconds"), _times(scheduled, since)))
+        | {"device": ", ".join(map(str, worker.devices))},
       )
       _show_result(context, scheduled, record)
   return trained
+
+
+def _times(scheduled: ScheduledTrial, since: float) -> tuple[float, float]:
+  """Returns when a training began, and its seconds, those before a kill too.
+
+  `since` is the monotonic time at which this process began with it.
+  """
+  seconds, point = time.monotonic() - since, scheduled.resume_point
+  if point is None:
+    return time.time() - seconds, seconds
+  return point.began, point.seconds + seconds
 
 
 def _make_pause(
   context: Context, due: Sequence[ScheduledTrial]
 ) -> segments.Pause:
   """Returns what happens between two segments of a group."""
-  saved_at, before = time.monotonic(), due[0].step
+  since, before = time.monotonic(), due[0].step
+  saved_at = since
   labels = [_label(scheduled) for scheduled in due]
   num_valid = context.components.num_images.valid
   minutes = context.components.config.execution.checkpoint_minutes
@@ -217,7 +230,10 @@ def _make_pause(
       with processes.raise_in_all():
         for scheduled, point in zip(due, points):
           checkpoints_lib.save_resume_point(
-            context.checkpoints, scheduled.trial, point, scheduled.origin
+            context.checkpoints,
+            scheduled.trial,
+            segments.ResumePoint(*point[:2], *_times(scheduled, since)),
+            scheduled.origin,
           )
       saved_at = time.monotonic()
     if is_stopping:

@@ -103,9 +103,14 @@ def test_a_signal_saves_and_the_same_command_continues(
   assert signals == {each: signal.getsignal(each) for each in signals}
   assert list(folder.glob("replicate_*/round_000/ticket.step_*/commit.json"))
   if name == "TERM":
+    saved = folder.glob("replicate_*/round_000/ticket.step_*/record.json")
+    before = {x.parent.with_suffix(""): workdirs.read_json(x) for x in saved}
     assert_continues(folder, undisturbed)
-    timings = folder.glob("replicate_*/round_000/ticket/timing.json")
-    assert any(workdirs.read_json(path)["from_step"] for path in timings)
+    for path, record in before.items():
+      timing = workdirs.read_json(path / "timing.json")
+      assert timing["from_step"]
+      assert timing["began"] == record["began"]
+      assert timing["seconds"] > record["seconds"] > 0
 
 
 def test_a_run_under_nohup_outlives_its_terminal(tmp_path):

@@ -166,7 +166,7 @@ def test_a_validation_loss_that_is_not_finite_is_ignored(valid, best, stop):
 
 
 def test_a_test_loss_that_is_not_finite_is_ignored():
-  progress, rows = checkpoint()
+  progress, rows = checkpoint()[:2]
   rows = (*rows[:-1], rows[-1]._replace(test_loss=None))
   made = of_trial(segments.ResumePoint(progress, rows), summary(NAN))
   assert made["diverged"] is False and made["early_stop"]["step"] == 10
