@@ -9,7 +9,6 @@ from etils import epath
 from lth_jax import errors
 from lth_jax.storage import files
 
-FORMAT = 3
 # Raised by parsing a file that is not as it was written.
 MALFORMED = (
   *(KeyError, TypeError, ValueError, AttributeError, ArithmeticError),
@@ -30,7 +29,7 @@ def load(
   path: epath.Path,
   parse: Callable[[Any], _T],
   remedy: str,
-  version: int | None = FORMAT,
+  version: int | None = files.FORMAT,
 ) -> _T:
   """Reads and parses a JSON file.
 

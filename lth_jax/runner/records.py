@@ -9,10 +9,9 @@ import numpy as np
 from lth_jax import masks as masks_lib
 from lth_jax.parallel import segments
 from lth_jax.parallel.segments import ResumePoint, ScheduledTrial
-from lth_jax.storage import store
+from lth_jax.storage import files, store
 from lth_jax.training import evaluation, loop
 
-FORMAT = 3
 # {name of a checkpoint: the facts of its record that later steps need}
 Results = dict[str, dict[str, Any]]
 
@@ -42,7 +41,7 @@ def of_trial(
     for name, density in masks_lib.density_by_name(start.masks).items()
   }
   return {
-    "format": FORMAT,
+    "format": files.FORMAT,
     **scheduled.trial._asdict(),
     **density(start),
     "density_by_name": density_by_name,

@@ -18,8 +18,6 @@ from lth_jax.runner.checkpoints import Checkpoints
 from lth_jax.runner.records import Results
 from lth_jax.storage import files
 
-FORMAT = 3
-
 
 def describe(
   components: build.Components, checkpoints: Checkpoints, results: Results
@@ -44,7 +42,7 @@ def _describe(components, checkpoints, results, replicate: int) -> None:
     if (ticket := dense._replace(round=index)).name in results
   ]
   header = {
-    "format": FORMAT,
+    "format": files.FORMAT,
     "run_id": checkpoints.run_id,
     "replicate": replicate,
     "theta_0": results[dense.name]["origin"]["theta_0"],

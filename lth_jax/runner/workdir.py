@@ -22,7 +22,6 @@ from lth_jax.report import parsing
 from lth_jax.runner import checkpoints, environment
 from lth_jax.storage import buckets, files, store
 
-FORMAT = parsing.FORMAT
 # A shared file system may show a new file to other hosts after this long.
 _SHARED_SECONDS = 30.0
 # A new folder may hold hidden files, files of file systems and file managers,
@@ -75,7 +74,7 @@ def initialize(
     progress.log(note)
   files.write(folder / "run.flags", flags.to_flagfile(config).encode())
   content = {
-    "format": FORMAT,
+    "format": files.FORMAT,
     "experiment": experiment,
     "run_id": configs.run_id(config),
     "data": data,

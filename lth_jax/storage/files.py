@@ -17,6 +17,8 @@ from etils import epath
 from lth_jax import errors
 from lth_jax.storage import buckets
 
+# Of all JSON files of a run; one number, since a run is written by one version.
+FORMAT = 3
 _CHECKSUM = "sha256"
 # A gigabyte; the JSON files of a run have a thousandth of it.
 _MAX_BYTES = 2**30

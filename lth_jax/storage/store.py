@@ -27,7 +27,6 @@ from lth_jax.storage import buckets, files
 from lth_jax.storage.files import DamagedError as DamagedError
 
 PyTree = Any
-FORMAT = 3
 _COMMIT = "commit.json"
 _RECORD = "record.json"
 _TIMING = "timing.json"
@@ -76,7 +75,7 @@ def save(
     raise _storage_error(folder, error) from error
   files.write_json(folder / _RECORD, record)
   files.write_json(folder / _TIMING, timing)
-  commit = {"format": FORMAT, "owner": owner, "files": _digests(folder)}
+  commit = {"format": files.FORMAT, "owner": owner, "files": _digests(folder)}
   check()
   files.write_json(folder / _COMMIT, commit)
 
@@ -146,10 +145,10 @@ def check_owner(folder: epath.Path, owner: str) -> dict[str, Any]:
     raise DamagedError(f"{path} is altered.")
   if not {_RECORD, _ARRAYS} <= {name.split("/")[0] for name in stored}:
     raise DamagedError(f"{path} lacks files.")
-  if commit["format"] != FORMAT:
+  if commit["format"] != files.FORMAT:
     raise errors.InputError(
-      f"{path}: format {commit['format']!r} is not {FORMAT}, the one this "
-      "version reads; use the version that wrote it."
+      f"{path}: format {commit['format']!r} is not {files.FORMAT}, the one "
+      "this version reads; use the version that wrote it."
     )
   if commit["owner"] != owner:
     raise errors.InputError(

@@ -26,7 +26,7 @@ from lth_jax.analysis import summary
 from lth_jax.config import configs
 from lth_jax.report import claims, records, structure, summary_file
 from lth_jax.runner import environment, workdir
-from lth_jax.storage import store
+from lth_jax.storage import files, store
 
 _EXAMPLES = settings(
   max_examples=60,
@@ -180,7 +180,7 @@ def test_the_top_of_a_workdir_is_read_or_refused(name, read, data):
   config = configs.Config()
   whole = {
     "config.json": {
-      "format": workdir.FORMAT,
+      "format": files.FORMAT,
       "experiment": "x",
       "run_id": configs.run_id(config),
       "data": "0",

@@ -9,8 +9,8 @@ from helpers import synthetic_runs, tiny
 
 from lth_jax.config.plan import Trial
 from lth_jax.parallel import segments
-from lth_jax.report import parsing
 from lth_jax.runner import records
+from lth_jax.storage import files
 from lth_jax.training import evaluation, loop
 
 NUM = evaluation.NumImages(train=160, valid=40, test=50)
@@ -86,7 +86,7 @@ def record(trial=TICKET, at=None, num=NUM, **changes):
 def test_a_record_is_plain_data():
   made = record()
   assert json.loads(json.dumps(made, allow_nan=False)) == made
-  assert made["format"] == records.FORMAT == parsing.FORMAT
+  assert made["format"] == files.FORMAT
   assert {k: made[k] for k in ("replicate", "round", "arm", "draw")} == {
     "replicate": 1,
     "round": 2,
