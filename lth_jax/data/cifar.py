@@ -58,7 +58,6 @@ _ARCHIVES = {
 }
 _SIDE = 32  # pixels
 _IMAGE_BYTES = 3 * _SIDE**2
-_MAX_BYTES = 2**28  # a training file of CIFAR-100 has 154 MB
 
 # (name, folder) -> images `[N, 32, 32, 3]`, labels `[N]`, the test images last
 _Read = Callable[[str, dataset.Place], tuple[np.ndarray, np.ndarray]]
@@ -208,7 +207,7 @@ def _size(file):
 
 def _records(name, path):
   """Returns planes `[n, 3072]` and labels `[n]` of a binary file."""
-  contents = dataset.read(path, _MAX_BYTES)
+  contents = dataset.read(path)
   size = (2 if name == "cifar100" else 1) + _IMAGE_BYTES
   expected = size * _size(path.name)
   if len(contents) != expected:
@@ -233,7 +232,7 @@ def _read_pickles(name, folder):
 
 def _pickled(name, path):
   """Returns planes `[n, 3072]` and labels `[n]`; unpickles nothing."""
-  contents = dataset.read(path, _MAX_BYTES)
+  contents = dataset.read(path)
   digest = hashlib.md5(contents, usedforsecurity=False).hexdigest()
   if digest != MD5[path.name]:
     raise errors.InputError(

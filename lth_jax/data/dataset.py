@@ -1,22 +1,17 @@
 """What a data set is, whichever source it comes from."""
 
-import gzip
 import hashlib
 import os
 import pathlib
 import shlex
 import zipfile
 from collections.abc import Iterator
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from etils import epath
 
 from lth_jax import errors
-from lth_jax.storage import files
 
-# More than the largest file of MNIST, 47 MB unpacked, or of CIFAR-10, 31 MB.
-MAX_BYTES = 2**26
 ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz")
 # What people have in place of a data set: {endings: what to do}.
 _REMEDIES = {
@@ -113,48 +108,24 @@ def _digest(array):
   return hashlib.sha256(header + array.tobytes()).hexdigest()
 
 
-def read(path: Place, max_bytes: int = MAX_BYTES) -> bytes:
+def read(path: Place) -> bytes:
   """Returns the contents of a file of a data set.
 
-  >>> read(pathlib.Path(os.devnull))
+  >>> read(pathlib.Path("/"))
   Traceback (most recent call last):
     ...
-  lth_jax.errors.InputError: Cannot read /dev/null (it is a device, not ...
+  lth_jax.errors.InputError: Cannot read / (... Is a directory: '/'); put ...
 
   Raises:
-    errors.InputError: it cannot be read, is no regular file, or is larger than
-      `max_bytes`.
+    errors.InputError: it cannot be read.
   """
   try:
-    if isinstance(path, pathlib.Path):
-      return files.read(epath.Path(path), max_bytes)
-    with path.open("rb") as file:
-      return bounded(file, max_bytes)
+    return path.read_bytes()
   except Exception as error:  # zipfile raises many types
     raise errors.InputError(
       f"Cannot read {path} ({errors.first_line(error)}); put the original "
       "file there, or check its access."
     ) from error
-
-
-def bounded(
-  file: IO[bytes] | gzip.GzipFile, max_bytes: int = MAX_BYTES
-) -> bytes:
-  """Reads a file that may unpack to far more than its size.
-
-  >>> import io
-  >>> bounded(io.BytesIO(b"abc"), max_bytes=2)
-  Traceback (most recent call last):
-    ...
-  ValueError: it unpacks to more than 2 bytes
-
-  Raises:
-    ValueError: it is larger than `max_bytes`.
-  """
-  contents = file.read(max_bytes + 1)
-  if len(contents) > max_bytes:
-    raise ValueError(f"it unpacks to more than {max_bytes:,} bytes")
-  return contents
 
 
 def walk(place: Place, depth: int = 4) -> Iterator[tuple[str, Place]]:

@@ -124,20 +124,18 @@ def parse(contents: bytes) -> np.ndarray:
   return array.astype(kind.newbyteorder("="), copy=False)
 
 
-def unpack(contents: bytes, max_bytes: int = dataset.MAX_BYTES) -> bytes:
+def unpack(contents: bytes) -> bytes:
   """Returns the contents of a file that may be packed by gzip.
 
   >>> unpack(gzip.compress(b"abc")), unpack(b"abc")
   (b'abc', b'abc')
 
   Raises:
-    ValueError: it unpacks to more than `max_bytes`.
     EOFError, OSError, zlib.error: it is damaged.
   """
   if contents[:2] != b"\x1f\x8b":  # browsers unpack some and keep the name
     return contents
-  with gzip.GzipFile(fileobj=io.BytesIO(contents)) as file:
-    return dataset.bounded(file, max_bytes)
+  return gzip.decompress(contents)
 
 
 def _paths(name, folder, file):
@@ -193,8 +191,7 @@ def _from_npz(contents, name):
   """Returns an array of a `.npz` as an IDX file."""
   packed = zipfile.ZipFile(io.BytesIO(contents))
   with packed.open(f"{name}.npy") as member:
-    array = io.BytesIO(dataset.bounded(member))
-  return _to_idx(np.load(array, allow_pickle=False))
+    return _to_idx(np.load(member, allow_pickle=False))
 
 
 def _to_idx(array):

@@ -18,10 +18,6 @@ from lth_jax.data import archives, dataset, idx, pictures
 NAMES = ("npz:FILE", "idx:FOLDER", "folder:FOLDER")
 KINDS = tuple(name.partition(":")[0] for name in NAMES)
 
-# An array in a `.npz` that is larger does not fit into a usual machine. For an
-# idx file Python sets aside as much memory as may be read.
-_MAX_NPZ_BYTES = 2**36
-_MAX_IDX_BYTES = 2**30
 # What the words in the names of arrays and of idx files mean.
 _WORDS = {
   **dict.fromkeys(("train", "training"), "train"),
@@ -131,8 +127,6 @@ def _npz(path):
 
 
 def _array(path, packed, member):
-  if member.file_size > _MAX_NPZ_BYTES:
-    raise ValueError(f"{member.filename} is of {member.file_size:,} bytes")
   with packed.open(member) as file:
     try:
       return np.lib.format.read_array(file, allow_pickle=False)
@@ -158,9 +152,9 @@ def _idx(place):
   found = _four(place, "the files", paths)
   arrays = {}
   for part, name in found.items():
-    contents = dataset.read(paths[name], _MAX_IDX_BYTES)
+    contents = dataset.read(paths[name])
     try:
-      array = idx.parse(idx.unpack(contents, _MAX_IDX_BYTES))
+      array = idx.parse(idx.unpack(contents))
     except Exception as error:  # gzip and zlib raise many types
       raise errors.InputError(
         f"{paths[name]} is no idx file, or damaged "

@@ -44,7 +44,7 @@ def load(
     OSError: it cannot be read, which tells nothing about its content.
   """
   try:
-    content = files.parse(files.read(path).decode())
+    content = files.parse(path.read_bytes().decode())
     if version is not None and content["format"] != version:
       raise errors.InputError(
         f"format {content['format']!r}, but this version reads format "

@@ -278,7 +278,7 @@ def _read_record(
     return origins.of_record(config, content), result
 
   facts, result = parsing.load(path, parse, remedy)
-  if digest != hashlib.sha256(files.read(path)).hexdigest():
+  if digest != hashlib.sha256(path.read_bytes()).hexdigest():
     raise errors.InputError(
       f"{path}: damaged (not as it was written); {remedy}."
     )

@@ -8,7 +8,6 @@ import contextlib
 import hashlib
 import json
 import os
-import stat
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,8 +19,6 @@ from lth_jax.storage import buckets
 # Of all JSON files of a run; one number, since a run is written by one version.
 FORMAT = 3
 _CHECKSUM = "sha256"
-# A gigabyte; the JSON files of a run have a thousandth of it.
-_MAX_BYTES = 2**30
 
 
 class DamagedError(errors.InputError):
@@ -65,38 +62,6 @@ def parse(text: str) -> Any:
   return content
 
 
-def check(path: epath.PathLike) -> None:
-  """Refuses FIFOs and devices.
-
-  Opening a FIFO waits for a writer, and no signal ends that; some devices have
-  no end.
-
-  Raises:
-    ValueError: the path is a FIFO or a device; not if it does not exist.
-  """
-  if buckets.is_remote(path) or not os.path.exists(path):
-    return
-  mode = os.stat(path).st_mode
-  if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-    kind = "a FIFO" if stat.S_ISFIFO(mode) else "a device"
-    raise ValueError(f"it is {kind}, not a file")
-
-
-def read(path: epath.Path, max_bytes: int = _MAX_BYTES) -> bytes:
-  """Returns the contents of a regular file.
-
-  Raises:
-    ValueError: the file is a FIFO, a device, or larger than `max_bytes`.
-    OSError: it cannot be read.
-  """
-  check(path)
-  with path.open("rb") as file:
-    contents = file.read(max_bytes + 1)
-  if len(contents) > max_bytes:
-    raise ValueError(f"it is larger than {max_bytes:,} bytes")
-  return contents
-
-
 def write(path: epath.Path, contents: bytes) -> None:
   """Writes a file that is complete or absent at any time; replaces another.
 
@@ -108,7 +73,7 @@ def write(path: epath.Path, contents: bytes) -> None:
     return
   temporary = f"{path}.tmp"
   with contextlib.suppress(FileNotFoundError):
-    os.unlink(temporary)  # a link there would be followed, a FIFO waited for
+    os.unlink(temporary)  # a link there would be followed
   with open(temporary, "wb") as file:
     file.write(contents)
     file.flush()
@@ -135,7 +100,7 @@ def read_json(path: epath.Path) -> dict[str, Any]:
     OSError: it cannot be read, which tells nothing about its content.
   """
   try:
-    content = parse(read(path).decode())
+    content = parse(path.read_bytes().decode())
   except (ValueError, RecursionError, FileNotFoundError) as error:
     raise DamagedError(f"{path} is damaged: {error}.") from error
   if not isinstance(content, dict):

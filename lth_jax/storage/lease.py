@@ -184,7 +184,7 @@ def _numbers(workdir: epath.Path) -> list[int]:
 def _read(workdir: epath.Path, number: int) -> str | None:
   """Returns the content of a lease; None if there is none."""
   try:
-    return files.read(_path(workdir, number)).decode(errors="replace")
+    return _path(workdir, number).read_bytes().decode(errors="replace")
   except FileNotFoundError:
     return None
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from etils import epath
 
 from lth_jax import errors
-from lth_jax.storage import buckets, files, lease
+from lth_jax.storage import buckets, lease
 
 
 @contextlib.contextmanager
@@ -51,10 +51,6 @@ def hold(
     if not held:
       raise errors.StorageError(f"{path} was removed while this run held it")
 
-  try:
-    files.check(path)  # opening a FIFO would wait for a reader
-  except ValueError as error:
-    raise errors.InputError(f"{path}: {error}; remove it.") from error
   with open(path, "a") as file:
     try:
       fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

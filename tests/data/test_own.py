@@ -2,7 +2,6 @@
 
 import gzip
 import io
-import os
 import pickle
 import struct
 import tarfile
@@ -14,7 +13,7 @@ from helpers import hostile
 
 from lth_jax import data
 from lth_jax.config import sections
-from lth_jax.data import archives, dataset, idx, own
+from lth_jax.data import dataset, idx, own
 
 CODES = {"uint8": 8, "int16": 11, "int32": 12, "float32": 13}
 
@@ -188,11 +187,6 @@ def one_array(folder):
   return "npz:a.npz"
 
 
-def fifo(folder):
-  os.mkfifo(folder / "a.npz")
-  return "npz:a.npz"
-
-
 def is_folder(folder):
   (folder / "a.npz").mkdir()
   return "npz:a.npz"
@@ -233,7 +227,6 @@ ARRAYS = arrays()
     (objects, ["Python objects", "np.stack"]),
     (a_pickle, ["np.savez"]),
     (one_array, ["np.savez"]),
-    (fifo, ["no file"]),
     (is_folder, ["no file"]),
     (lambda x: cut(x, npz(x), "a.npz"), ["damaged"]),
     (lambda x: idx_files(x).replace(":", ":no/"), ["no/set"]),
@@ -254,8 +247,7 @@ ARRAYS = arrays()
 )
 def test_what_cannot_be_used_is_named_in_one_line(tmp_path, write, words):
   name = write(tmp_path)
-  with hostile.within(20):
-    message = hostile.error(data.load, name, data_dir=str(tmp_path))
+  message = hostile.error(data.load, name, data_dir=str(tmp_path))
   assert str(tmp_path) in message
   for word in words:
     assert word in message, message
@@ -283,7 +275,6 @@ EPS = "%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 6 5\n%%EndComments\n"
     (lambda x: draw(x / "test/d/1.png"), ["class 'd'"]),
     (lambda x: (x / "train/a/notes.txt").write_text("!"), ["notes.txt is no"]),
     (lambda x: (x / "train/a/e.png").write_text(EPS), ["e.png is no"]),
-    (lambda x: os.mkfifo(x / "train/a/f.png"), ["f.png", "a FIFO"]),
     (lambda x: (x / "train/b/l").symlink_to(x / "train"), ["l"]),
     (lambda x: (x / "test").rename(x / "dev"), ["in test/CLASS/", "a sixth"]),
     (lambda x: (x / "train").rename(x / "dev"), ["in train/CLASS/"]),
@@ -292,8 +283,7 @@ EPS = "%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 6 5\n%%EndComments\n"
 def test_a_folder_that_does_not_fit_is_an_error(tmp_path, harm, words):
   name = pictures(tmp_path)
   harm(tmp_path / "set")
-  with hostile.within(20):
-    message = hostile.error(data.load, name, data_dir=str(tmp_path))
+  message = hostile.error(data.load, name, data_dir=str(tmp_path))
   assert str(tmp_path) in message
   for word in words:
     assert word in message, message
@@ -338,13 +328,6 @@ def test_original_files_are_read_from_an_archive(tiny_mnist, tmp_path, ending):
       data.load, name, data_dir=str(tmp_path / f"b{ending}")
     )
     assert "train-" in message or "t10k-" in message
-
-
-def test_an_archive_that_unpacks_to_too_much_is_an_error(tmp_path, monkeypatch):
-  name = packed(".tar.gz", idx_files(tmp_path), tmp_path)
-  monkeypatch.setattr(archives, "MAX_BYTES", 300)
-  message = hostile.error(data.load, name, data_dir=str(tmp_path))
-  assert "more than 300 bytes" in message and "b.tar.gz" in message
 
 
 def test_links_and_paths_of_an_archive_lead_nowhere(tmp_path):

@@ -1,7 +1,4 @@
-"""Bad input: its error is one line, and nothing waits or is unpickled."""
-
-import contextlib
-import signal
+"""Bad input: its error is one line, and nothing is unpickled."""
 
 import pytest
 
@@ -15,22 +12,6 @@ def error(function, *args, **kwargs):
   message = str(info.value)
   assert "\n" not in message
   return message
-
-
-@contextlib.contextmanager
-def within(seconds):
-  """Ends a call that waits for ever, such as opening a FIFO."""
-
-  def fail(*_):
-    raise TimeoutError
-
-  before = signal.signal(signal.SIGALRM, fail)
-  signal.alarm(seconds)
-  try:
-    yield
-  finally:
-    signal.alarm(0)
-    signal.signal(signal.SIGALRM, before)
 
 
 class Trap:

@@ -4,7 +4,6 @@ Also a full disk and one that cannot be written, on file systems of a few MB
 that the test mounts, since root ignores file modes.
 """
 
-import functools
 import gzip
 import importlib
 import io
@@ -16,7 +15,7 @@ import subprocess
 import sys
 
 import pytest
-from helpers import commands, hostile, workdirs
+from helpers import commands, workdirs
 
 from experiments import mnist_lenet, paper, results, sweep
 from experiments import report as report_command
@@ -251,37 +250,6 @@ def test_another_run_in_the_workdir_is_refused(copied, flag, words):
   before = workdirs.tree(copied)
   commands.assert_one_line(commands.try_run(copied, flag), *words)
   assert workdirs.tree(copied) == before
-
-
-_RUN_FILES = "env.json", "env.json.tmp"
-_REPORT_FILES = (
-  "config.json",
-  "replicate_0/structure.json",
-  *(f"replicate_0/round_001/ticket/{x}.json" for x in ("commit", "record")),
-)
-
-
-@pytest.mark.parametrize(
-  ("name", "make"),
-  [
-    *((name, os.mkfifo) for name in (*_RUN_FILES, *_REPORT_FILES)),
-    ("config.json", functools.partial(os.symlink, "/dev/zero")),
-  ],
-)
-def test_what_is_no_file_ends_a_run_or_is_made_again(
-  undisturbed, copied, name, make
-):
-  (copied / name).unlink(missing_ok=True)
-  make(copied / name)
-  with hostile.within(60):
-    if name in _REPORT_FILES:
-      with pytest.raises(errors.InputError, match=re.escape(name)):
-        report.write(copied)
-    result = commands.try_run(copied)
-  if result.returncode:
-    commands.assert_one_line(result, name, "emove it")
-  else:
-    assert workdirs.results(copied) == workdirs.results(undisturbed)
 
 
 # The disk.

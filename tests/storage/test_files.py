@@ -68,19 +68,6 @@ def test_a_file_that_cannot_be_read_is_not_damaged(path):
     files.read_json(path)
 
 
-def test_only_regular_files_of_a_bounded_size_are_read(path):
-  size = path.stat().length
-  assert len(files.read(path, max_bytes=size)) == size
-  with pytest.raises(ValueError, match=f"larger than {size - 1} bytes"):
-    files.read(path, max_bytes=size - 1)
-  with pytest.raises(ValueError, match="a device"):
-    files.read(epath.Path("/dev/zero"))
-  path.unlink()
-  os.mkfifo(path)
-  with pytest.raises(ValueError, match="a FIFO"):
-    files.read(path)
-
-
 def test_a_checksum_finds_every_change():
   content = {"rounds": 3, "arms": ["ticket"]}
   stored = json.loads(json.dumps(files.add_checksum(content)))
@@ -98,15 +85,6 @@ def test_a_checksum_finds_every_change():
 
 def hold(folder):
   return lock.hold(folder, print, threading.Event())
-
-
-def test_a_fifo_in_the_place_of_the_lock_is_named(tmp_path):
-  os.mkfifo(tmp_path / ".lock")
-  reader = os.open(tmp_path / ".lock", os.O_RDONLY | os.O_NONBLOCK)  # no hang
-  refused = pytest.raises(errors.InputError, match=r"\.lock.*FIFO.*remove")
-  with refused, lock.hold(epath.Path(tmp_path), print, threading.Event()):
-    pass
-  os.close(reader)
 
 
 def test_a_workdir_has_one_writer(tmp_path):
