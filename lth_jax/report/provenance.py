@@ -98,9 +98,9 @@ def _times(commit: epath.Path) -> _Times:
 
 def _parse_times(content: Mapping[str, Any]) -> _Times:
   seconds, finished = content["seconds"], content.get("finished", 0)
-  # Before 2026-11-28 a record has no beginning, and `seconds` are those since
-  # the last start of the run.
-  began = content.get("began", max(0, finished - seconds))
+  # Before 2026-11-28 a training had no record of its beginning, and `seconds`
+  # are those since the last start of the run.
+  began = content.get("began") or max(0, finished - seconds)
   found = _Times(began, seconds, finished)
   if not all(0 <= each < _LATEST for each in found):
     raise ValueError("no times of a training")
