@@ -80,7 +80,7 @@ def read(workdir: epath.Path) -> dict[str, Any]:
 
 
 class _Times(NamedTuple):
-  """When a training began and ended, in seconds since 1970, 0 if unknown."""
+  """Of a training: beginning and end in seconds since 1970, 0 if unknown."""
 
   began: float
   seconds: float
